@@ -21,7 +21,7 @@ from streams.settings import PREFIX, Loaded, Settings
 if TYPE_CHECKING:
     from kafka.admin import KafkaAdminClient
 
-SECRETS = frozenset({"identity.key", "kafka.sasl_password", "kafka.ssl_password"})
+SECRETS = frozenset({"identity.key", "kafka.sasl_password", "kafka.ssl_password", "grafana.token", "grafana.password"})
 BROKER_SECONDS = 5.0
 """How long the broker may take to answer: longer than any healthy one, short enough to wait for."""
 RELEASED = 1_767_225_600.0

@@ -142,6 +142,34 @@ class Web(msgspec.Struct, forbid_unknown_fields=True):
     """Not live when nothing was committed for this long while records wait."""
 
 
+class Grafana(msgspec.Struct, forbid_unknown_fields=True):
+    """What `siphonwatch provision` makes in Grafana, and where alerts become annotations."""
+
+    url: str = ""
+    """Such as https://grafana.example:3000; empty for none."""
+    token: str = ""
+    """Of a service account that may edit folders, data sources, dashboards, alerting and annotations."""
+    username: str = ""
+    """With `password` in place of a token."""
+    password: str = ""
+    folder: str = "siphonwatch"
+    prometheus_url: str = "http://127.0.0.1:9090"
+    """Prometheus as Grafana reaches it, for the data source."""
+    contact_url: str = ""
+    """Webhook that Grafana tells of its alerts; empty for none: then neither contact point nor policy is made."""
+    timeout: Seconds = 10.0
+    """Of one call."""
+    verify: bool = True
+    """Check the server's certificate."""
+
+
+class Links(msgspec.Struct, forbid_unknown_fields=True):
+    """Where people read what we point at."""
+
+    runbook: str = "deploy/runbook.md"
+    """Beginning of every link to the runbook, such as https://wiki.example/siphonwatch/runbook.md."""
+
+
 class Log(msgspec.Struct, forbid_unknown_fields=True):
     """Logging."""
 
@@ -160,6 +188,8 @@ class Settings(msgspec.Struct, forbid_unknown_fields=True):
     scoring: Scoring = msgspec.field(default_factory=Scoring)
     state: State = msgspec.field(default_factory=State)
     web: Web = msgspec.field(default_factory=Web)
+    grafana: Grafana = msgspec.field(default_factory=Grafana)
+    links: Links = msgspec.field(default_factory=Links)
     log: Log = msgspec.field(default_factory=Log)
 
     def topic(self, name: str) -> str:
