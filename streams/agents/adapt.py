@@ -11,7 +11,8 @@ import dataclasses
 
 from streams.adapters import make_adapter
 from streams.adapters.base import Adapter
-from streams.agents.score import SOURCE, dead_letter
+from streams.agents.score import dead_letter
+from streams.agents.sources import SOURCE
 from streams.contract import Malformed, Telemetry, encode
 from streams.dlq import DeadLetter
 from streams.identity import Identity

@@ -10,7 +10,6 @@ import asyncio
 import math
 import sys
 from collections import defaultdict
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -19,9 +18,10 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 from models.relay.edges import fingerprints
+from models.request import Array
 from models.scorer import Scorer
-from streams.agents.score import SOURCE, TelemetryPartition
-from streams.decode import Decoded
+from streams.agents.score import TelemetryPartition
+from streams.agents.sources import SOURCE
 from streams.outlet import NotSent
 from streams.settings import Settings
 from streams.transport import Batch
@@ -57,10 +57,8 @@ class Sightings:
         self._waiting: list[tuple[int, bytes, bytes]] = []
         self._sending: asyncio.Task[None] | None = None
 
-    async def send(
-        self, batch: Batch, decoded: Decoded, values: Sequence[bytes], offsets: npt.NDArray[np.int64]
-    ) -> None:
-        """Send what was sighted of the requests just scored, given the records they came from and their offsets.
+    async def send(self, batch: Batch, requests: Array, offsets: npt.NDArray[np.int64]) -> None:
+        """Send what was sighted of the requests just scored, given the batch they came from and their offsets.
 
         Raises
         ------
@@ -72,10 +70,11 @@ class Sightings:
         seen = self._scorer.sighted
         if not len(seen):
             return
-        groups, _ = fingerprints(decoded.requests[seen])
+        groups, _ = fingerprints(requests[seen])
         origin = f"{batch.topic}:{batch.partition}:"
-        for place, group in zip(seen.tolist(), groups.tolist(), strict=True):
-            self._waiting.append((group, values[decoded.rows[place]], f"{origin}{offsets[place]}:0".encode()))
+        record_of = dict(zip(batch.offsets.tolist(), batch.values, strict=True))
+        for offset, group in zip(offsets[seen].tolist(), groups.tolist(), strict=True):
+            self._waiting.append((group, record_of[offset] or b"", f"{origin}{offset}:0".encode()))
         if self._sending is None or self._sending.done():
             self._sending = asyncio.create_task(self._drain(), name="sightings")
         if len(self._waiting) > WAITING:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from importlib.metadata import version
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -15,19 +15,17 @@ from models.cases import Finding
 from models.request import Array
 from models.table import AccountTable
 from models.verdict_book import VerdictBook
+from streams.agents.sources import Sources, fresh
 from streams.alerts import encode, to_alert
 from streams.allow import Allowed
 from streams.contract import Malformed
-from streams.decode import Decoded, Decoder
+from streams.decode import Decoder
 from streams.dlq import DeadLetter
 from streams.metrics import Metrics
 from streams.state.log import Fenced, StateLog
 from streams.state.memory import MemoryStateLog
 from streams.state.pages import ColdPages, from_page, to_page
 from streams.transport import Batch
-
-SOURCE = "source"
-"""Header of an ingested record: `topic:partition:offset:index` of what it was made from."""
 
 _log = structlog.get_logger(__name__)
 
@@ -71,13 +69,24 @@ class BatchScorer(Protocol):
 class Onward(Protocol):
     """Where requests that were sighted go on to."""
 
-    async def send(
-        self, batch: Batch, decoded: Decoded, values: Sequence[bytes], offsets: npt.NDArray[np.int64]
-    ) -> None:
-        """Send what was sighted of the requests just scored."""
+    async def send(self, batch: Batch, requests: Array, offsets: npt.NDArray[np.int64]) -> None:
+        """Send what was sighted of a batch's requests, which were just scored."""
 
     async def flush(self) -> None:
         """Wait until every one is acknowledged; raises where one was not."""
+
+
+class Read(NamedTuple):
+    """What a batch holds that was not applied before."""
+
+    requests: Array
+    """In their order, `(n,) REQUEST`."""
+    offsets: npt.NDArray[np.int64]
+    """What the scorer knows each one by, increasing, `(n,)`."""
+    rows: npt.NDArray[np.int64]
+    """Which of the batch's records each one came from, `(n,)`."""
+    rejected: list[tuple[int, Malformed]]
+    """Records that cannot be read: place in the batch and reason."""
 
 
 def dead_letter(batch: Batch, row: int, error: Malformed, index: int = 0) -> DeadLetter:
@@ -148,7 +157,7 @@ class TelemetryPartition:
         self._now = now
         self._cold = ColdPages()
         self._decoder = Decoder()
-        self._sources: dict[str, list[int]] = {}
+        self._sources: Sources = {}
         self._next: int | None = None  # telemetry offset after the last batch, while no snapshot holds it
         self._durable: int | None = None  # telemetry offset of the last snapshot
         self._fenced = False
@@ -180,59 +189,40 @@ class TelemetryPartition:
         if self._fenced:
             raise Fenced(f"partition {self._label}: another worker owns its state; nothing more is applied here")
         started = self._clock()
-        values, rows = self._fresh(batch)
-        decoded = self._decoder.decode(values)
-        offsets = batch.offsets[rows][decoded.rows]
-        if decoded.rejected:
-            for _, error in decoded.rejected:
+        read = self._read(batch)
+        if read.rejected:
+            for _, error in read.rejected:
                 self._metrics.dead_letters.labels(self._label, error.reason).inc()
-            await self._outlet.dead_letters(
-                dead_letter(batch, int(rows[row]), error) for row, error in decoded.rejected
-            )
+            await self._outlet.dead_letters(dead_letter(batch, row, error) for row, error in read.rejected)
         decoded_at = self._clock()
-        if wanted := self._cold.wanted(decoded.requests):
-            self._cold.thaw(self.scorer.table, decoded.requests, await self._log.fetch(wanted))
+        if wanted := self._cold.wanted(read.requests):
+            self._cold.thaw(self.scorer.table, read.requests, await self._log.fetch(wanted))
         thawed_at = self._clock()
-        findings = self.scorer.score(decoded.requests, offsets)
+        findings = self.scorer.score(read.requests, read.offsets)
         scored_at = self._clock()
         for finding in findings:
             await self._tell(finding)
         if self._onward is not None:
-            await self._onward.send(batch, decoded, values, offsets)
+            await self._onward.send(batch, read.requests, read.offsets)
         self._next = batch.next_offset
         done_at = self._clock()
         self._measure(
-            len(decoded.requests),
+            len(read.requests),
             (decoded_at - started, thawed_at - decoded_at, scored_at - thawed_at, done_at - scored_at),
         )
 
-    def _fresh(self, batch: Batch) -> tuple[Sequence[bytes], np.ndarray[tuple[int], np.dtype[np.int64]]]:
-        """The batch's values and their rows, without what was ingested again after a crash."""
+    def _read(self, batch: Batch) -> Read:
+        """Read a batch's records, without what was ingested again after a crash."""
         values = [b"" if value is None else value for value in batch.values]
         rows = np.arange(len(values))
-        if not any(batch.headers):
-            return values, rows
-        keep = np.ones(len(values), np.bool_)
-        for i, headers in enumerate(batch.headers):
-            for name, value in headers:
-                if name == SOURCE:
-                    keep[i] = self._advance(value)
-        self._metrics.skipped.labels(self._label).inc(int((~keep).sum()))
-        rows = rows[keep]
-        return [values[i] for i in rows], rows
-
-    def _advance(self, header: bytes) -> bool:
-        """Whether an ingested record is new: those of one source partition come in the order of their offsets."""
-        try:
-            topic, partition, offset, index = header.decode().rsplit(":", 3)
-            place = [int(offset), int(index)]
-        except (UnicodeDecodeError, ValueError):
-            return True
-        source = f"{topic}:{partition}"
-        if place <= self._sources.get(source, [-1, -1]):
-            return False
-        self._sources[source] = place
-        return True
+        if any(batch.headers):
+            rows = np.flatnonzero(fresh(batch.headers, self._sources))
+            self._metrics.skipped.labels(self._label).inc(len(values) - len(rows))
+            values = [values[i] for i in rows.tolist()]
+        requests, places, rejected = self._decoder.decode(values)
+        rejected = [(int(rows[place]), error) for place, error in rejected]
+        rows = rows[places]
+        return Read(requests, batch.offsets[rows], rows, rejected)
 
     async def _tell(self, finding: Finding) -> None:
         if self._allowed.spares(finding.accounts):

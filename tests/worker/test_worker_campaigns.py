@@ -15,7 +15,7 @@ from worker_tools import Worker, prepare, produce, read, scored
 
 from models.relay.edges import CAP
 from streams.agents.coordinate import STATE, TOPIC, SightingsPartition
-from streams.agents.score import SOURCE
+from streams.agents.sources import SOURCE
 from streams.alerts import encode as encode_alert
 from streams.alerts import to_alert
 from streams.contract import Telemetry, encode
