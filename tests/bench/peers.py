@@ -1,6 +1,7 @@
 """What others do with the same topic on the same core: `python -m bench.peers NAME BOOTSTRAP TOPIC COUNT`.
 
 Each decodes and counts, no more; rates are from the first record to the last, so that joining a group is not in them.
+What a library keeps on disk goes to a temporary folder that ends with the run.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import asyncio
 import json
 import logging
 import sys
+import tempfile
 import time
 import uuid
 from typing import Any
@@ -74,11 +76,11 @@ def faust(bootstrap: str, topic: str, wanted: int) -> dict[str, Any]:
     """A plain Faust agent over the stock transport and codec."""
     import faust as library
 
-    async def run() -> dict[str, Any]:
+    async def run(folder: str) -> dict[str, Any]:
         count, done = Count(wanted), asyncio.Event()
         app = library.App(
             f"bench-{uuid.uuid4()}", broker=f"kafka://{bootstrap}", store="memory://", web_enabled=False,
-            topic_allow_declare=False, topic_disable_leader=True, autodiscover=False,
+            topic_allow_declare=False, topic_disable_leader=True, autodiscover=False, datadir=folder,
         )  # fmt: skip
 
         async def agent(stream: Any) -> None:
@@ -95,7 +97,8 @@ def faust(bootstrap: str, topic: str, wanted: int) -> dict[str, Any]:
             await app.stop()
         return count.result()
 
-    return asyncio.run(run())
+    with tempfile.TemporaryDirectory() as folder:
+        return asyncio.run(run(folder))
 
 
 def quix(bootstrap: str, topic: str, wanted: int) -> dict[str, Any]:
@@ -103,16 +106,17 @@ def quix(bootstrap: str, topic: str, wanted: int) -> dict[str, Any]:
     from quixstreams import Application
 
     count = Count(wanted)
-    app = Application(
-        bootstrap, consumer_group=f"bench-{uuid.uuid4()}", auto_offset_reset="earliest", auto_create_topics=False,
-        loglevel="ERROR",
-    )  # fmt: skip
+    with tempfile.TemporaryDirectory() as folder:
+        app = Application(
+            bootstrap, consumer_group=f"bench-{uuid.uuid4()}", auto_offset_reset="earliest", auto_create_topics=False,
+            loglevel="ERROR", state_dir=folder,
+        )  # fmt: skip
 
-    def add(_: Any) -> None:
-        if count.add():
-            app.stop()
+        def add(_: Any) -> None:
+            if count.add():
+                app.stop()
 
-    app.run(app.dataframe(app.topic(topic, value_deserializer="json")).update(add))
+        app.run(app.dataframe(app.topic(topic, value_deserializer="json")).update(add))
     return count.result()
 
 
