@@ -1,5 +1,6 @@
 """`siphonwatch produce`: log files to the telemetry topic, or their raw records to a gateway's topic, as fast as
-possible or at a multiple of real time. It is a tool and a test feed; gateways use `streams.gateway`."""
+possible, at a multiple of real time, or as if they happened now. It is a tool and a test feed; gateways use
+`streams.gateway`."""
 
 from __future__ import annotations
 
@@ -9,11 +10,12 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import click
+import msgspec
 from kafka.errors import KafkaError
 
 from streams.adapters import FORMATS, Adapter, Unreadable, make_adapter, read_records
 from streams.cli import Failure
-from streams.contract import Malformed, encode
+from streams.contract import Malformed, Telemetry, encode
 from streams.gateway.producer import Outbox, connect
 from streams.identity import Identity
 from streams.settings import Settings, load
@@ -66,6 +68,52 @@ class Pace:
             self._sleep(ahead)
 
 
+class Live:
+    """Moves event time, so that the first record happened so long ago and the others keep their distance from it, and
+    waits until a record has happened: those of the past go at once, the later ones when their time comes.
+
+    Parameters
+    ----------
+    ago
+        Seconds before the present at which the first record stands; 0 is now.
+    clock, sleep
+        `time.time` and `time.sleep`, or a test's.
+    """
+
+    def __init__(self, ago: float, clock: Callable[[], float], sleep: Callable[[float], None]) -> None:
+        self._ago = ago
+        self._clock = clock
+        self._sleep = sleep
+        self._shift: float | None = None
+
+    def moved(self, record: Telemetry) -> Telemetry:
+        """Return the record at its new time."""
+        if self._shift is None:
+            self._shift = self._clock() - self._ago - record.time
+        return msgspec.structs.replace(record, time=round(record.time + self._shift, 3))
+
+    def wait(self, moment: float | None) -> None:
+        """Wait until the moved event time `moment` is no longer ahead of the clock."""
+        if moment is not None and (ahead := moment - self._clock()) > 0:
+            self._sleep(ahead)
+
+
+UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
+
+
+def parse_start(_context: click.Context, _option: click.Parameter, value: str | None) -> float | None:
+    """Return seconds ago from `now`, or from a number and its unit such as `90s`, `30m`, `36h`, `2d`."""
+    if value is None or value.lower() == "now":
+        return None if value is None else 0.0
+    try:
+        seconds = float(value[:-1]) * UNITS[value[-1].lower()]
+    except (ValueError, KeyError, IndexError):
+        seconds = -1.0
+    if not 0 <= seconds <= 366 * UNITS["d"]:
+        raise click.BadParameter(f"{value!r} is no time: use now, or how long ago, such as 90s, 30m, 36h or 2d")
+    return seconds
+
+
 def parse_speed(_context: click.Context, _option: click.Parameter, value: str) -> float:
     """Return event seconds a second from `MAX`, `1` or `10x`; 0 for as fast as possible."""
     if value.lower() == "max":
@@ -79,16 +127,17 @@ def parse_speed(_context: click.Context, _option: click.Parameter, value: str) -
     return speed
 
 
-def telemetry(raw: bytes, adapter: Adapter, bad: Counter[str]) -> Iterator[Item]:
+def telemetry(raw: bytes, adapter: Adapter, bad: Counter[str], pace: Pace | Live) -> Iterator[Item]:
     """Yield the telemetry of one raw record, keyed by account; count what is malformed by reason."""
     for record in adapter.records(raw):
         if isinstance(record, Malformed):
             bad[record.reason] += 1
         else:
-            yield Item(encode(record), record.account.encode(), record.time)
+            moved = pace.moved(record) if isinstance(pace, Live) else record
+            yield Item(encode(moved), moved.account.encode(), moved.time)
 
 
-def unchanged(raw: bytes, adapter: Adapter, bad: Counter[str]) -> Iterator[Item]:
+def unchanged(raw: bytes, adapter: Adapter, bad: Counter[str], _: Pace | Live) -> Iterator[Item]:
     """Yield the raw record as it is, malformed or not, with the event time of its first good element."""
     moments = [record.time for record in adapter.records(raw) if not isinstance(record, Malformed)]
     yield Item(raw, None, moments[0] if moments else None)
@@ -104,19 +153,30 @@ def unchanged(raw: bytes, adapter: Adapter, bad: Counter[str]) -> Iterator[Item]
     "--speed", callback=parse_speed, default="MAX", show_default=True, metavar="MAX|1|10x",
     help="As fast as possible, or a multiple of real time by event time.",
 )  # fmt: skip
+@click.option(
+    "--start", callback=parse_start, metavar="now|2d",
+    help="Move event times so that the first record is of now, or so long ago, and play the rest as it happens.",
+)  # fmt: skip
 @click.option("--topic", default="", help="Topic to produce to; the telemetry topic where it is not given.")
 @click.option("--raw", is_flag=True, help="Send the records unchanged, as a gateway would, to --topic.")
-def command(files: tuple[str, ...], format_: str, speed: float, topic: str, raw: bool) -> None:
+def command(
+    files: tuple[str, ...], format_: str, speed: float, start: float | None, topic: str, raw: bool
+) -> None:  # fmt: skip
     """Produce log FILES (plain, .gz, .zst, - for standard input) as telemetry."""
     if raw and not topic:
         raise click.UsageError("--raw needs --topic: name the topic that the gateway would write")
+    if start is not None and raw:
+        raise click.UsageError("--start moves the time of telemetry, and --raw changes no record: leave one out")
+    if start is not None and speed:
+        raise click.UsageError("--start plays records as they happen: leave --speed out")
+    pace = Pace(speed, time.monotonic, time.sleep) if start is None else Live(start, time.time, time.sleep)
     settings = load().settings
     identity = Identity.from_settings(settings)
     outbox = _connect(settings, topic or settings.topic("telemetry"))
     bad: Counter[str] = Counter()
     started = time.monotonic()
     try:
-        sent = _produce(files, format_, settings, identity, raw, Pace(speed, time.monotonic, time.sleep), outbox, bad)
+        sent = _produce(files, format_, settings, identity, raw, pace, outbox, bad)
         outbox.flush()
     except KafkaError as error:
         raise Failure(f"producing to {outbox.topic} failed after {outbox.delivered} records: {error}") from None
@@ -157,7 +217,7 @@ def _produce(
     settings: Settings,
     identity: Identity,
     raw: bool,
-    pace: Pace,
+    pace: Pace | Live,
     outbox: Outbox,
     bad: Counter[str],
 ) -> int:
@@ -172,7 +232,7 @@ def _produce(
                 if isinstance(record, Malformed):
                     bad[record.reason] += 1
                     continue
-                for item in items(record, adapter, bad):
+                for item in items(record, adapter, bad, pace):
                     pace.wait(item.time)
                     outbox.send(item.value, item.key)
                     sent += 1

@@ -6,18 +6,21 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from hypothesis import given
+from hypothesis import strategies as st
 from kafka import KafkaConsumer, TopicPartition
 
 from streams.adapters import make_adapter, read_records
 from streams.broker.process import free_port
 from streams.cli import cli
-from streams.cli.produce import Pace
-from streams.contract import decode
+from streams.cli.produce import Live, Pace
+from streams.contract import Telemetry, decode
 from streams.settings import Settings, load
 from streams.topics import connect, create
 
@@ -99,6 +102,22 @@ def test_raw_records_arrive_unchanged_bad_ones_included(settings: Settings, log:
     assert sorted(message.value for message in found) == sorted(log.read_bytes().split(b"\n"))
 
 
+def test_records_of_long_ago_are_played_as_if_they_had_begun_so_long_ago(settings: Settings, log: Path) -> None:
+    settings.topics.prefix += "-start"
+    with connect(settings.kafka) as admin:
+        create(settings, admin)
+    began = time.time()
+    result = run(settings.kafka.bootstrap, settings.topics.prefix, str(log), "--start", "97s")
+    assert result.exit_code == 0, result.output
+    records = {r.id: r for r in (decode(m.value) for m in consumed(settings, settings.topic("telemetry"), 100))}
+    assert len(records) == 100
+    assert began - 97 <= records["r-0"].time <= time.time() - 97
+    for i in range(100):
+        assert records[f"r-{i}"].time == pytest.approx(records["r-0"].time + i, abs=0.01)
+    assert time.time() - began >= 2  # the last ones had not happened when it began
+    assert records["r-99"].time <= time.time()
+
+
 def test_an_unreachable_broker_is_named(log: Path) -> None:
     # In a process of its own: kafka-python leaves the sockets of a failed start to the garbage collector.
     code = "import streams.gateway.producer as p; p.BOOTSTRAP_MS = 1000; from streams.cli import main; main()"
@@ -121,6 +140,11 @@ def test_an_unreachable_broker_is_named(log: Path) -> None:
         (["--speed", "fast", "x"], "'fast' is no speed"),
         (["--speed", "0", "x"], "'0' is no speed"),
         (["--format", "csv", "x"], "csv"),
+        (["--start", "yesterday", "x"], "'yesterday' is no time: use now, or how long ago"),
+        (["--start", "-2d", "x"], "'-2d' is no time"),
+        (["--start", "", "x"], "'' is no time"),
+        (["--start", "now", "--speed", "10x", "x"], "leave --speed out"),
+        (["--start", "now", "--raw", "--topic", "t", "x"], "--raw changes no record"),
         ([], "Missing argument"),
     ],
 )
@@ -169,6 +193,40 @@ def test_as_fast_as_possible_never_sleeps() -> None:
     pace.wait(1.0)
     pace.wait(1e9)
     assert clock.slept == []
+
+
+def sample(moment: float) -> Telemetry:
+    """Telemetry of one moment."""
+    return Telemetry(id="r", time=moment, account="a")
+
+
+@given(
+    ago=st.floats(0, 1e6),
+    times=st.lists(st.floats(1e9, 1.1e9), min_size=1, max_size=20),
+)
+def test_played_records_keep_their_distances_and_are_never_sent_before_they_happen(
+    ago: float, times: list[float]
+) -> None:
+    clock = Clock()
+    clock.now = 1.7e9
+    live = Live(ago, clock.time, clock.sleep)
+    moved = []
+    for moment in times:
+        record = live.moved(sample(moment))
+        live.wait(record.time)
+        assert record.time <= clock.now + 1e-3
+        moved.append(record.time)
+    assert moved[0] == pytest.approx(1.7e9 - ago, abs=0.01)
+    for before, after in zip(times, moved, strict=True):
+        assert after - moved[0] == pytest.approx(before - times[0], abs=0.01)
+
+
+def test_what_happened_before_now_goes_at_once_and_the_rest_in_real_time() -> None:
+    clock = Clock()
+    live = Live(20.0, clock.time, clock.sleep)
+    for moment in (5000.0, 5010.0, 5005.0, 5020.0, 5023.0, 5030.0):
+        live.wait(live.moved(sample(moment)).time)
+    assert clock.slept == pytest.approx([3.0, 7.0])
 
 
 def test_every_record_of_the_file_is_read_by_the_adapter_it_is_given(log: Path) -> None:
