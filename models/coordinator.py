@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.arrays import pack, unpack
-from models.budget import RELEASED, bar, make_budget
+from models.budget import NUMBERED, RELEASED, bar, make_budget
 from models.cases import CaseBook, Finding
 from models.clock import make_clock
 from models.relay.detector import Relay
@@ -27,6 +27,7 @@ from models.relay.windows import observe_all
 from models.request import Array, names
 from models.scorer import ScorerConfig
 from models.table import AccountTable
+from models.vitals import Tally, Vitals, release_e, spent
 
 BLOCK = 512
 PRUNE_BLOCKS = 128
@@ -87,6 +88,10 @@ class Coordinator:
         self.budget = make_budget(config.budget, [1.0])
         self.cases = CaseBook(config.alpha, config.close_after, config.budget)
         self.kept = _Kept()
+        self.patterns = (self.relay.pattern,)
+        """Names of the patterns it finds."""
+        self.tally = Tally(self.patterns)
+        """How the fingerprints since it was last taken have scored."""
         self._threshold = -math.log(config.alpha)
 
     @property
@@ -98,6 +103,22 @@ class Coordinator:
     def late(self) -> int:
         """Sightings that came later than the grace; they were counted all the same."""
         return int(self.clock["late"][0])
+
+    @property
+    def ahead(self) -> int:
+        """Sightings further ahead of the clock than one may be."""
+        return int(self.clock["ahead"][0])
+
+    def vitals(self) -> Vitals:
+        """Return how its detection stands."""
+        return Vitals(
+            spent(int(self.budget.counts[NUMBERED])), release_e(self.budget, self.patterns, self._threshold)
+        )
+
+    @property
+    def identity(self) -> tuple[str, str]:
+        """What its state rests on: the state's format; it has no reference."""
+        return str(FORMAT), ""
 
     def score(self, requests: Array, offsets: npt.NDArray[np.int64]) -> list[Finding]:
         """Take sightings, `(n,) REQUEST`, with their increasing offsets, `(n,) int64`; return what came of them."""
@@ -129,6 +150,7 @@ class Coordinator:
             values, now, proper, seen,
         )  # fmt: skip
         scores = self.relay.score(values)
+        self.tally.add(scores[:, None], proper)
         samples = np.zeros((m, 2, rows.dtype["samples"].shape[1]), np.uint64)
         weigh(rows, slots, which, requests, proper, scores, self.relay.null, self.budget, log_e, since, samples, number)
         findings: list[Finding] = []

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.arrays import pack, unpack
-from models.budget import make_budget
+from models.budget import NUMBERED, make_budget
 from models.calibration import learnt, make_reference, relearn
 from models.cases import CaseBook, Finding
 from models.clock import make_clock
@@ -29,6 +29,7 @@ from models.rarity import RarityStage
 from models.relay.edges import Spotter
 from models.request import Array, names
 from models.table import AccountTable
+from models.vitals import Tally, Vitals, drift, held, reference_hours, reference_id, release_e, spent
 from models.windows import make_work, observe_all
 
 BLOCK = 512
@@ -105,6 +106,10 @@ class Scorer:
         self.sighted = np.zeros(0, np.int64)
         """Which of the requests last given to `score` a coordinator is to see, ascending places."""
         self.counts = _Counts()
+        self.patterns = tuple(d.pattern for d in self.detectors)
+        """Names of the detectors, in their order."""
+        self.tally = Tally(self.patterns)
+        """How the requests since it was last taken have scored."""
         self._plan = plan()
         self._work = make_work()
         self._values = np.zeros((BLOCK, WIDTH), np.float32)
@@ -124,6 +129,11 @@ class Scorer:
     def late(self) -> int:
         """Requests that came later than the grace; they were counted and sketched all the same."""
         return int(self.clock["late"][0])
+
+    @property
+    def ahead(self) -> int:
+        """Requests further ahead of the clock than one may be."""
+        return int(self.clock["ahead"][0])
 
     def score(self, requests: Array, offsets: npt.NDArray[np.int64]) -> list[Finding]:
         """Take requests, `(n,) REQUEST`, with their increasing offsets, `(n,) int64`; return what came of them.
@@ -159,6 +169,7 @@ class Scorer:
         scores = np.empty((n, len(self.detectors)), np.float32)
         for p, detector in enumerate(self.detectors):
             scores[:, p] = detector.score(features)
+        self.tally.add(scores, slots >= 0)
         written = weigh(
             self.table.rows, slots, requests, scores, now, self._fresh, self.reference, self.budget, block,
             -math.log(self.config.alpha), self.config.close_after, self._trust, strongest, self._events,
@@ -217,6 +228,22 @@ class Scorer:
         """Return the highest suspicion each account in memory has reached."""
         rows = self.table.rows[self.table.used()]
         return dict(zip(names(rows["account"]), rows["suspicion"].tolist(), strict=True))
+
+    def vitals(self) -> Vitals:
+        """Return how its detection stands; reads every account in memory."""
+        threshold = -math.log(self.config.alpha)
+        return Vitals(
+            spent(int(self.budget.counts[NUMBERED])),
+            release_e(self.budget, self.patterns, threshold),
+            held(self.table.rows, self.patterns, threshold),
+            reference_hours(self.reference, self.patterns),
+            drift(self.reference, self.patterns),
+        )
+
+    @property
+    def identity(self) -> tuple[str, str]:
+        """What its state rests on: the state's format, and how its reference is built."""
+        return str(FORMAT), reference_id(self.reference)
 
     def dump(self) -> bytes:
         """Serialise everything but the account rows."""

@@ -149,6 +149,7 @@ def start(thread):
 
 sys.addaudithook(watch)
 original, threading.Thread.start = threading.Thread.start, start
+import litellm  # sets a variable of its own at import, as a library may
 for module in json.load(sys.stdin):
     environ = dict(os.environ)
     importlib.import_module(module)
