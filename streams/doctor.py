@@ -17,6 +17,7 @@ import msgspec
 
 from streams import kafka
 from streams.settings import PREFIX, Loaded, Settings
+from streams.sinks.settings import SECRET_FIELDS
 
 if TYPE_CHECKING:
     from kafka.admin import KafkaAdminClient
@@ -50,14 +51,19 @@ class Check(msgspec.Struct, frozen=True):
 
 def rows(loaded: Loaded) -> Iterator[Row]:
     """Give every setting, in the order of the sections; secrets as their length only."""
-    for section in loaded.settings.__struct_fields__:
-        values = getattr(loaded.settings, section)
+    sections: list[tuple[str, Any]] = []
+    for name in loaded.settings.__struct_fields__:
+        values = getattr(loaded.settings, name)
+        one = isinstance(values, msgspec.Struct)
+        sections += [(name, values)] if one else [(f"{name}.{key}", value) for key, value in values.items()]
+    for section, values in sections:
         for field in values.__struct_fields__:
             name = f"{section}.{field}"
             value = getattr(values, field)
-            if name in SECRETS:
+            if name in SECRETS or (section.startswith("sinks.") and field in SECRET_FIELDS):
                 value = f"set, {len(value)} characters" if value else "not set"
-            yield Row(name, value, loaded.sources.get(name, "default"), f"{PREFIX}{section}_{field}".upper())
+            variable = PREFIX + name.replace(".", "_").replace("-", "_").upper()
+            yield Row(name, value, loaded.sources.get(name, "default"), variable)
 
 
 def examine(settings: Settings, *, offline: bool = False, environ: Mapping[str, str] | None = None) -> list[Check]:

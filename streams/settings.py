@@ -14,6 +14,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from streams.sinks.settings import NAME, Deliver, Sink, place
+
 PREFIX = "SIPHONWATCH_"
 Positive = Annotated[int, Meta(ge=1)]
 Seconds = Annotated[float, Meta(gt=0)]
@@ -190,6 +192,9 @@ class Settings(msgspec.Struct, forbid_unknown_fields=True):
     web: Web = msgspec.field(default_factory=Web)
     grafana: Grafana = msgspec.field(default_factory=Grafana)
     links: Links = msgspec.field(default_factory=Links)
+    deliver: Deliver = msgspec.field(default_factory=Deliver)
+    sinks: dict[str, Sink] = {}
+    """By name: where `siphonwatch deliver` sends alerts."""
     log: Log = msgspec.field(default_factory=Log)
 
     def topic(self, name: str) -> str:
@@ -222,21 +227,36 @@ def load(environ: Mapping[str, str] | None = None, path: Path | None = None) -> 
         for section, fields in tree.items():
             if not isinstance(fields, dict):
                 raise SettingsError(f"{path}: [{section}] is not a table of settings")
-            sources.update({f"{section}.{name}": f"file {path}" for name in fields})
-    types = {f.encode_name: f.type for f in msgspec.structs.fields(Settings)}
+            if section == "sinks":
+                sources.update(_sources_of_sinks(fields, path))
+            else:
+                sources.update({f"{section}.{name}": f"file {path}" for name in fields})
+    types = {f.encode_name: f.type for f in msgspec.structs.fields(Settings) if f.name != "sinks"}
     for variable, text in env.items():
         if not variable.startswith(PREFIX) or variable == PREFIX + "CONFIG":
             continue
         section, _, name = variable.removeprefix(PREFIX).lower().partition("_")
-        known = {f.encode_name: f.type for f in msgspec.structs.fields(types[section])} if section in types else {}
+        if section == "sinks" and (found := place(name)):
+            sink, name = found
+            kind = {f.encode_name: f.type for f in msgspec.structs.fields(Sink)}[name]
+            tree.setdefault("sinks", {}).setdefault(sink, {})[name] = _parse(variable, text, kind)
+            sources[f"sinks.{sink}.{name}"] = f"environment {variable}"
+            continue
+        known = (
+            {f.encode_name: f.type for f in msgspec.structs.fields(types[section])}
+            if section in types and section != "sinks"
+            else {}
+        )
         if name not in known:
             raise SettingsError(f"{variable} is not a setting; `siphonwatch doctor` lists the known ones")
         tree.setdefault(section, {})[name] = _parse(variable, text, known[name])
         sources[f"{section}.{name}"] = f"environment {variable}"
+    sinks = {name: _sink(name, fields, sources) for name, fields in tree.pop("sinks", {}).items()}
     try:
         settings = msgspec.convert(tree, Settings)
     except msgspec.ValidationError as error:
         raise SettingsError(_explain(error, sources)) from None
+    settings.sinks = sinks
     _check(settings)
     return Loaded(settings, sources)
 
@@ -265,11 +285,36 @@ def _parse(variable: str, text: str, kind: Any) -> Any:
             raise SettingsError(f"{variable}: {first}") from None
 
 
-def _explain(error: msgspec.ValidationError, sources: Mapping[str, str]) -> str:
+def _sources_of_sinks(sinks: dict[str, Any], path: Path) -> dict[str, str]:
+    """Source of each sink's fields.
+
+    Raises
+    ------
+    SettingsError
+        For a sink that is no table, or whose name no consumer group or variable could have.
+    """
+    for name, fields in sinks.items():
+        if not isinstance(fields, dict):
+            raise SettingsError(f"{path}: sinks.{name} is not a table: write [sinks.{name}] above its settings")
+        if not NAME.match(name):
+            raise SettingsError(f"{path}: sink {name!r} cannot be named so: use lower-case letters, digits and hyphens")
+    return {f"sinks.{name}.{field}": f"file {path}" for name, fields in sinks.items() for field in fields}
+
+
+def _sink(name: str, fields: dict[str, Any], sources: Mapping[str, str]) -> Sink:
+    try:
+        return msgspec.convert(fields, Sink)
+    except msgspec.ValidationError as error:
+        raise SettingsError(_explain(error, sources, f"sinks.{name}")) from None
+
+
+def _explain(error: msgspec.ValidationError, sources: Mapping[str, str], section: str = "") -> str:
     text = str(error)
-    where = text.rpartition("`$.")[2].rstrip("`")
+    where = ".".join(filter(None, (section, text.rpartition("`$.")[2].rstrip("`"))))
     source = sources.get(where, "")
-    return f"{where or 'settings'} ({source}): {text}" if source else text
+    if source:
+        return f"{where} ({source}): {text}"
+    return f"{where}: {text}" if section else text
 
 
 def _check(settings: Settings) -> None:

@@ -116,7 +116,7 @@ def test_no_message_shows_a_secret() -> None:
 
 
 @given(
-    section=st.sampled_from(Settings.__struct_fields__),
+    section=st.sampled_from([name for name in Settings.__struct_fields__ if name != "sinks"]),
     field=st.integers(0, 20),
     text=st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0"), max_size=30),
 )

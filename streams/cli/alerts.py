@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import re
 import sys
 import time
 from collections.abc import Iterable
@@ -20,62 +19,10 @@ from streams.cli.triage import TriageTable, in_order, open_cases, read_book
 from streams.identity import Identity
 from streams.settings import Settings, load
 from streams.tail import Tail, TailError
+from streams.wanted import KINDS, Filter, seconds, severities
 
-KINDS = ("opened", "updated", "closed")
-UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 SKEW_SECONDS = 3600
 """An alert is sent after its event time by the worker's clock, which may be behind the gateways' by so much."""
-_AGO = re.compile(r"(\d+(?:\.\d+)?)([smhd])\Z")
-
-
-class Filter:
-    """Which alerts are wanted.
-
-    Parameters
-    ----------
-    patterns, kinds
-        Any of them; none for all.
-    severities
-        Those wanted.
-    accounts
-        Ids that mean the wanted account; none for all.
-    case
-        The beginning of the case's id.
-    since
-        Earliest event time, seconds since 1970.
-    """
-
-    def __init__(
-        self,
-        patterns: Iterable[str] = (),
-        severities: Iterable[str] = SEVERITIES,
-        accounts: Iterable[str] = (),
-        case: str = "",
-        kinds: Iterable[str] = (),
-        since: float | None = None,
-    ) -> None:
-        self._patterns, self._severities = frozenset(patterns), frozenset(severities)
-        self._accounts, self._case, self._since_ms = frozenset(accounts), case, since and since * 1000
-        self._types = frozenset(f"siphonwatch.case.{kind}.v1" for kind in kinds)
-
-    def takes(self, alert: dict[str, Any]) -> bool:
-        """Tell whether an alert is among them.
-
-        Raises
-        ------
-        KeyError, TypeError, AttributeError
-            When it is no alert of ours.
-        """
-        data = alert["data"]
-        own = data["unmapped"]["siphonwatch"]
-        return bool(
-            (not self._patterns or own["pattern"] in self._patterns)
-            and data["severity"].lower() in self._severities
-            and (not self._accounts or not self._accounts.isdisjoint(own["accounts"]))
-            and own["case"].startswith(self._case)
-            and (not self._types or alert["type"] in self._types)
-            and (self._since_ms is None or data["time"] >= self._since_ms)
-        )
 
 
 class Reader:
@@ -104,8 +51,8 @@ def parse_since(_context: click.Context, _option: click.Parameter, text: str | N
     """Return seconds since 1970 for `90m`, `2h`, `3d` (ago) or a date and time, UTC unless it says otherwise."""
     if text is None:
         return None
-    if ago := _AGO.match(text):
-        return time.time() - float(ago[1]) * UNITS[ago[2]]
+    if (ago := seconds(text)) is not None:
+        return time.time() - ago
     try:
         moment = datetime.datetime.fromisoformat(text)
     except ValueError:
@@ -115,10 +62,10 @@ def parse_since(_context: click.Context, _option: click.Parameter, text: str | N
 
 def parse_severity(_context: click.Context, _option: click.Parameter, text: str) -> tuple[str, ...]:
     """Return the severities that `medium` (that one) or `medium+` (that one or worse) means."""
-    name = text.lower().removesuffix("+")
-    if name not in SEVERITIES:
-        raise click.BadParameter(f"{text!r}: use one of {', '.join(SEVERITIES)}, with + for that or worse")
-    return SEVERITIES[SEVERITIES.index(name) :] if text.endswith("+") else (name,)
+    try:
+        return severities(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
 
 
 @click.command("alerts")

@@ -43,6 +43,7 @@ def test_json_holds_every_setting_with_value_source_and_variable() -> None:
     expected = {
         f"{section}.{field}"
         for section in Settings.__struct_fields__
+        if section != "sinks"  # one section for each sink: tests/sinks
         for field in getattr(Settings(), section).__struct_fields__
     }
     assert set(settings) == expected
