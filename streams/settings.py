@@ -310,9 +310,9 @@ def _sink(name: str, fields: dict[str, Any], sources: Mapping[str, str]) -> Sink
 
 def _explain(error: msgspec.ValidationError, sources: Mapping[str, str], section: str = "") -> str:
     text = str(error)
-    where = ".".join(filter(None, (section, text.rpartition("`$.")[2].rstrip("`"))))
-    source = sources.get(where, "")
-    if source:
+    _, found, path = text.rpartition("`$.")
+    where = ".".join(filter(None, (section, path.rstrip("`") if found else "")))
+    if source := sources.get(where, ""):
         return f"{where} ({source}): {text}"
     return f"{where}: {text}" if section else text
 
