@@ -102,6 +102,19 @@ def _fingerprints(requests: Array, groups: npt.NDArray[np.uint64], edges: npt.ND
             edges_of(requests[i], groups[i], edges[i])
 
 
+@kernel
+def _groups(requests: Array, places: npt.NDArray[np.int64], out: npt.NDArray[np.uint64]) -> None:
+    for k in range(len(places)):
+        out[k] = group_of(requests[places[k]])
+
+
+def groups(requests: Array, places: npt.NDArray[np.int64]) -> npt.NDArray[np.uint64]:
+    """Return the group of each request at `places`, `(n,) uint64`; 0 where it has none."""
+    out = np.zeros(len(places), np.uint64)
+    _groups(requests, places, out)
+    return out
+
+
 def fingerprints(requests: Array) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]:
     """Return each request's group, `(n,) uint64`, and fingerprints, `(n, EDGES) uint64`; 0 where it has none."""
     groups, edges = np.zeros(len(requests), np.uint64), np.zeros((len(requests), EDGES), np.uint64)

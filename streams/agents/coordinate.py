@@ -1,7 +1,7 @@
 """Sightings: requests sent on to whom they show a campaign, and the partition that puts them together. No arithmetic.
 
-A sighting is the telemetry record itself, byte for byte, keyed by the group of its fingerprints. Its `source` header
-says which telemetry record it is, so that what is sent again after a crash is passed over.
+Sightings travel packed, see `streams.sightings`. Those of one telemetry partition reach a partition of sightings in the
+order of their telemetry offsets, so what is sent again after a crash is passed over by its offset.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 import sys
-from collections import defaultdict
+from collections import defaultdict, deque
 from typing import Any
 
 import numpy as np
@@ -17,28 +17,28 @@ import numpy.typing as npt
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
-from models.relay.edges import fingerprints
+from models.relay.edges import groups
 from models.request import Array
 from models.scorer import Scorer
-from streams.agents.score import TelemetryPartition
-from streams.agents.sources import SOURCE
+from streams.agents.score import Read, TelemetryPartition
+from streams.contract import Malformed
 from streams.outlet import NotSent
 from streams.settings import Settings
+from streams.sightings import MAX_ROWS, Packed, join, pack, unpack
 from streams.transport import Batch
 
 TOPIC, STATE = "sightings", "campaigns"
 """Our topics: the sightings, and the state of those who put them together."""
-WAITING = 20_000
-"""Sightings, some 20 MB, that may wait for the broker before the scorer does."""
+WAITING = 8 * 1024 * 1024
+"""Bytes of sightings, some 28,000, that may wait for the broker before the scorer does."""
 
 
 class Sightings:
     """Sends what one scorer sighted.
 
-    Records are put into batches here, one for each partition: handing them to the producer one by one cost as much as
-    scoring them. What is sighted while the last batches are under way waits for their acknowledgement and goes in the
-    next, beside the scoring: so the offsets of a partition's sightings always ascend, and the scorer waits for the
-    broker only when `WAITING` are behind.
+    What is sighted while records are under way waits for their acknowledgement and goes next, beside the scoring; the
+    scorer waits for the broker only when `WAITING` bytes are behind. One request a partition is under way, and none
+    follows one that failed: else what was lost in between would later be taken for applied.
 
     Parameters
     ----------
@@ -54,7 +54,8 @@ class Sightings:
         self._producer = producer
         self._topic = settings.topic(TOPIC)
         self._scorer = scorer
-        self._waiting: list[tuple[int, bytes, bytes]] = []
+        self._waiting: defaultdict[int, deque[bytes]] = defaultdict(deque)
+        self._size = 0
         self._sending: asyncio.Task[None] | None = None
 
     async def send(self, batch: Batch, requests: Array, offsets: npt.NDArray[np.int64]) -> None:
@@ -70,14 +71,14 @@ class Sightings:
         seen = self._scorer.sighted
         if not len(seen):
             return
-        groups, _ = fingerprints(requests[seen])
-        origin = f"{batch.topic}:{batch.partition}:"
-        record_of = dict(zip(batch.offsets.tolist(), batch.values, strict=True))
-        for offset, group in zip(offsets[seen].tolist(), groups.tolist(), strict=True):
-            self._waiting.append((group, record_of[offset] or b"", f"{origin}{offset}:0".encode()))
+        partitions = groups(requests, seen) % np.uint64(await self._count())
+        for partition in np.unique(partitions).tolist():
+            values = pack(f"{batch.topic}:{batch.partition}", requests, offsets, seen[partitions == partition])
+            self._waiting[partition].extend(values)
+            self._size += sum(map(len, values))
         if self._sending is None or self._sending.done():
             self._sending = asyncio.create_task(self._drain(), name="sightings")
-        if len(self._waiting) > WAITING:
+        if self._size > WAITING:
             await self.flush()
 
     async def flush(self) -> None:
@@ -91,33 +92,34 @@ class Sightings:
         if self._sending is not None:
             await self._sending
 
+    async def _count(self) -> int:
+        """How many partitions the topic has."""
+        try:
+            return len(await self._producer.partitions_for(self._topic))
+        except (KafkaError, OSError) as error:
+            raise self._failed(error) from error
+
     async def _drain(self) -> None:
         """Hand over what waits, again and again until nothing does."""
         try:
-            count = len(await self._producer.partitions_for(self._topic))
-            while self._waiting:
-                waiting, self._waiting = self._waiting, []
-                by_partition = defaultdict(list)
-                for group, value, source in waiting:
-                    by_partition[group % count].append((b"%016x" % group, value, [(SOURCE, source)]))
-                under_way: list[asyncio.Future[Any]] = []
-                for partition, records in by_partition.items():
-                    builder = self._producer.create_batch()
-                    for key, value, headers in records:
-                        if builder.append(key=key, value=value, timestamp=None, headers=headers) is None:
-                            under_way.append(await self._hand_over(builder, partition))
-                            builder = self._producer.create_batch()
-                            builder.append(key=key, value=value, timestamp=None, headers=headers)
-                    under_way.append(await self._hand_over(builder, partition))
+            while waiting := [(partition, values) for partition, values in self._waiting.items() if values]:
+                under_way = [await self._hand_over(partition, values) for partition, values in waiting]
                 for result in await asyncio.gather(*under_way, return_exceptions=True):
                     if isinstance(result, BaseException):
                         raise result
         except (KafkaError, OSError) as error:
-            raise NotSent(f"cannot send to {self._topic}: {type(error).__name__}: {error}") from error
+            raise self._failed(error) from error
 
-    async def _hand_over(self, builder: Any, partition: int) -> asyncio.Future[Any]:
+    async def _hand_over(self, partition: int, values: deque[bytes]) -> asyncio.Future[Any]:
+        """Hand over as many values as fit into one request."""
+        builder = self._producer.create_batch()
+        while values and builder.append(key=None, value=values[0], timestamp=None) is not None:
+            self._size -= len(values.popleft())
         future: asyncio.Future[Any] = await self._producer.send_batch(builder, self._topic, partition=partition)
         return future
+
+    def _failed(self, error: BaseException) -> NotSent:
+        return NotSent(f"cannot send to {self._topic}: {type(error).__name__}: {error}")
 
 
 class SightingsPartition(TelemetryPartition):
@@ -126,3 +128,25 @@ class SightingsPartition(TelemetryPartition):
     def __init__(self, number: int, *args: Any, **kwargs: Any) -> None:
         super().__init__(number, *args, hot_accounts=sys.maxsize, forget_after=math.inf, **kwargs)
         self._label = f"{TOPIC} {number}"
+
+    def _read(self, batch: Batch) -> Read:
+        """Unpack a batch's records, without the sightings that were sent again after a crash."""
+        parts: list[Packed] = []
+        offsets, rows = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+        rejected: list[tuple[int, Malformed]] = []
+        skipped = 0
+        for row, (value, offset) in enumerate(zip(batch.values, batch.offsets.tolist(), strict=True)):
+            try:
+                packed = unpack(value or b"")
+            except Malformed as error:
+                rejected.append((row, error))
+                continue
+            last = self._sources.setdefault(packed.source, [-1, 0])
+            new = packed.after(last[0])
+            skipped += len(packed.indexes) - len(new.indexes)
+            if len(new.indexes):
+                last[0] = int(new.offsets[-1])
+                parts.append(new)
+                offsets.append(offset * MAX_ROWS + new.indexes)
+                rows.append(np.full(len(new.indexes), row))
+        return Read(join(parts), np.concatenate(offsets), np.concatenate(rows), rejected, skipped)

@@ -87,6 +87,8 @@ class Read(NamedTuple):
     """Which of the batch's records each one came from, `(n,)`."""
     rejected: list[tuple[int, Malformed]]
     """Records that cannot be read: place in the batch and reason."""
+    skipped: int
+    """Requests that were applied before."""
 
 
 def dead_letter(batch: Batch, row: int, error: Malformed, index: int = 0) -> DeadLetter:
@@ -190,6 +192,7 @@ class TelemetryPartition:
             raise Fenced(f"partition {self._label}: another worker owns its state; nothing more is applied here")
         started = self._clock()
         read = self._read(batch)
+        self._metrics.skipped.labels(self._label).inc(read.skipped)
         if read.rejected:
             for _, error in read.rejected:
                 self._metrics.dead_letters.labels(self._label, error.reason).inc()
@@ -217,12 +220,12 @@ class TelemetryPartition:
         rows = np.arange(len(values))
         if any(batch.headers):
             rows = np.flatnonzero(fresh(batch.headers, self._sources))
-            self._metrics.skipped.labels(self._label).inc(len(values) - len(rows))
             values = [values[i] for i in rows.tolist()]
         requests, places, rejected = self._decoder.decode(values)
         rejected = [(int(rows[place]), error) for place, error in rejected]
+        skipped = len(batch) - len(rows)
         rows = rows[places]
-        return Read(requests, batch.offsets[rows], rows, rejected)
+        return Read(requests, batch.offsets[rows], rows, rejected, skipped)
 
     async def _tell(self, finding: Finding) -> None:
         if self._allowed.spares(finding.accounts):

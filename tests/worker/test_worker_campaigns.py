@@ -15,19 +15,14 @@ from worker_tools import Worker, prepare, produce, read, scored
 
 from models.relay.edges import CAP
 from streams.agents.coordinate import STATE, TOPIC, SightingsPartition
-from streams.agents.sources import SOURCE
 from streams.alerts import encode as encode_alert
 from streams.alerts import to_alert
 from streams.contract import Telemetry, encode
 from streams.decode import Decoder
-from streams.dlq import DeadLetter
 from streams.metrics import Metrics
 from streams.scoring import make_coordinator, make_together
 from streams.settings import Settings
 from streams.state.kafka import open_state
-from streams.state.memory import MemoryStateLog
-from streams.transport import Batch
-from streams.transport.batch import Lease
 
 DAY, START = 86_400.0, 1_767_571_200.0
 MEMBERS = [f"member-{i}" for i in range(30)]
@@ -96,7 +91,7 @@ async def coordinated(settings: Settings) -> None:
 
 @pytest.mark.broker
 @pytest.mark.timeout(240)
-@pytest.mark.parametrize("crash", ["", "batch:4", "manifest:2"])
+@pytest.mark.parametrize("crash", ["", "batch:4", "manifest:2", "sighted:2"])
 async def test_a_campaign_found_over_kafka_is_the_one_a_replay_finds(
     settings: Settings, tmp_path: Path, crash: str
 ) -> None:
@@ -140,50 +135,6 @@ async def test_accounts_on_several_partitions_make_one_campaign(settings: Settin
     alerts = {alert for p in range(4) for alert in await read(settings, "alerts", p)}
     assert len(members(alerts) & set(MEMBERS)) >= 24
     assert members(alerts) <= set(MEMBERS)
-
-
-class Kept:
-    """An outlet that keeps what is sent."""
-
-    def __init__(self) -> None:
-        self.alerts: list[bytes] = []
-
-    async def alert(self, key: bytes, value: bytes) -> None:
-        self.alerts.append(value)
-
-    async def dead_letters(self, letters: list[DeadLetter]) -> None:
-        assert not list(letters)
-
-    async def flush(self) -> None:
-        """All is kept at once."""
-
-
-def batch(records: list[Telemetry], start: int, sources: list[int]) -> Batch:
-    n = len(records)
-    return Batch(
-        Lease("sightings", 0, 1, lambda _: None), keys=[None] * n, values=[encode(record) for record in records],
-        headers=[((SOURCE, b"telemetry:0:%d:0" % source),) for source in sources],
-        offsets=np.arange(start, start + n), timestamps=np.zeros(n, np.int64), next_offset=start + n, size=1,
-    )  # fmt: skip
-
-
-def test_sightings_sent_again_after_a_crash_are_passed_over() -> None:
-    records, outlet = traffic()[:1000], Kept()
-    settings = Settings()
-
-    async def run() -> None:
-        partition = SightingsPartition(
-            0, make_coordinator(settings), MemoryStateLog(), outlet, Metrics(CollectorRegistry())
-        )
-        await partition.process(batch(records[:600], 0, list(range(600))))
-        await partition.process(batch(records[500:600], 600, list(range(500, 600))))
-        await partition.process(batch(records[400:], 700, list(range(400, 1000))))
-
-    asyncio.run(run())
-    requests = Decoder().decode([encode(record) for record in records]).requests
-    found = make_coordinator(settings).score(requests, np.arange(len(requests)))
-    assert [msgspec.json.decode(alert)["id"] for alert in outlet.alerts] == [finding.id for finding in found]
-    assert found
 
 
 def test_the_sightings_of_an_account_are_bounded() -> None:

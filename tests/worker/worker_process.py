@@ -1,7 +1,8 @@
 """A real worker in a process of its own, for tests that kill it: SETTINGS.json [CRASH].
 
 CRASH says where it kills itself, once: `pages:N` before the N-th write to the state log, `manifest:N` after the N-th
-checkpoint is complete but before its offset is committed, `batch:N` after the N-th batch is scored.
+checkpoint is complete but before its offset is committed, `batch:N` after the N-th batch is scored, `sighted:N` when
+all sightings are acknowledged for the N-th time and no checkpoint says so yet.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 
 import msgspec
 
+from streams.agents.coordinate import Sightings
 from streams.agents.score import TelemetryPartition
 from streams.cli.worker import work
 from streams.logs import configure
@@ -53,6 +55,7 @@ def main() -> None:
             "pages": (KafkaJournal, "append", True),
             "manifest": (TelemetryPartition, "checkpoint", False),
             "batch": (TelemetryPartition, "process", False),
+            "sighted": (Sightings, "flush", False),
         }[where]
         die_at(owner, method, int(number), before=before)
     sys.exit(asyncio.run(work(settings, LIMITS)))

@@ -1,0 +1,266 @@
+"""Packed sightings at the partition that puts them together: cut, sent again, killed, malformed; and their sender."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+from aiokafka.errors import KafkaTimeoutError
+from prometheus_client import CollectorRegistry
+from test_worker_campaigns import traffic
+
+from models.relay.edges import groups
+from models.request import Array
+from streams.agents.coordinate import Sightings, SightingsPartition
+from streams.contract import encode
+from streams.decode import Decoder
+from streams.dlq import DeadLetter
+from streams.metrics import Metrics
+from streams.outlet import NotSent
+from streams.scoring import make_coordinator, make_scorer
+from streams.settings import Settings
+from streams.sightings import MAX_ROWS, pack, unpack
+from streams.state.memory import MemoryStateLog
+from streams.transport import Batch
+from streams.transport.batch import Lease
+
+SOURCE = "siphonwatch.telemetry.v1:0"
+
+
+class Kept:
+    """An outlet that keeps what is sent."""
+
+    def __init__(self) -> None:
+        self.alerts: list[bytes] = []
+        self.letters: list[DeadLetter] = []
+
+    async def alert(self, key: bytes, value: bytes) -> None:
+        self.alerts.append(value)
+
+    async def dead_letters(self, letters: Iterable[DeadLetter]) -> None:
+        self.letters += letters
+
+    async def flush(self) -> None:
+        """All is kept at once."""
+
+
+def batch(values: list[bytes | None], first: int = 0) -> Batch:
+    n = len(values)
+    return Batch(
+        Lease("siphonwatch.sightings.v1", 0, 1, lambda _: None), keys=[None] * n, values=values, headers=[()] * n,
+        offsets=np.arange(first, first + n), timestamps=np.zeros(n, np.int64), next_offset=first + n, size=1,
+    )  # fmt: skip
+
+
+def campaign(n: int) -> Array:
+    return Decoder().decode([encode(record) for record in traffic()[:n]]).requests
+
+
+def run(batches: list[Batch]) -> tuple[SightingsPartition, Kept]:
+    outlet = Kept()
+    partition = SightingsPartition(
+        0, make_coordinator(Settings()), MemoryStateLog(), outlet, Metrics(CollectorRegistry())
+    )
+
+    async def take() -> None:
+        for one in batches:
+            await partition.process(one)
+
+    asyncio.run(take())
+    return partition, outlet
+
+
+def state(partition: SightingsPartition) -> tuple[bytes, bytes]:
+    rows = partition.scorer.table.rows[partition.scorer.table.used()]
+    return partition.scorer.dump(), rows[np.argsort(rows["hash"])].tobytes()
+
+
+def cut(values: list[bytes], r: random.Random) -> list[Batch]:
+    """The same log, in batches of any size."""
+    batches, at = [], 0
+    while at < len(values):
+        size = r.randrange(1, 6)
+        batches.append(batch(list(values[at : at + size]), at))
+        at += size
+    return batches
+
+
+def packed(requests: Array, r: random.Random, most: int = 90) -> list[bytes]:
+    """Requests in records of any size."""
+    values, at, offsets = [], 0, np.arange(len(requests))
+    while at < len(requests):
+        end = at + r.randrange(1, most)
+        values += pack(SOURCE, requests[at:end], offsets[at:end])
+        at = end
+    return values
+
+
+def found(requests: Array) -> list[str]:
+    return [finding.id for finding in make_coordinator(Settings()).score(requests, np.arange(len(requests)))]
+
+
+def told(outlet: Kept) -> list[str]:
+    return [msgspec.json.decode(alert)["id"] for alert in outlet.alerts]
+
+
+def test_batches_cut_in_any_way_leave_the_same_alerts_and_the_same_state_to_the_last_byte() -> None:
+    requests = campaign(1500)
+    values = packed(requests, random.Random(1))
+    whole, first = run([batch(list(values))])
+    assert told(first) == found(requests) != []
+    for seed in range(3):
+        again, outlet = run(cut(values, random.Random(seed)))
+        assert outlet.alerts == first.alerts
+        assert state(again) == state(whole)
+
+
+def test_records_packed_in_any_way_make_the_same_alerts() -> None:
+    requests = campaign(1500)
+    for seed in range(3):
+        partition, outlet = run([batch(packed(requests, random.Random(seed)))])
+        assert told(outlet) == found(requests)
+        coordinator = make_coordinator(Settings())
+        coordinator.score(requests, np.arange(len(requests)))
+        assert partition.scorer.dump() == coordinator.dump()
+
+
+def test_sightings_sent_again_after_a_crash_are_passed_over_row_by_row() -> None:
+    requests = campaign(1500)
+    r = random.Random(2)
+    offsets = np.arange(len(requests))
+    values = packed(requests[:900], r)
+    for start, end in ((500, 800), (300, 1200), (1100, 1500), (0, 1500)):  # packed anew by whoever goes on
+        values += pack(SOURCE, requests[start:end], offsets[start:end])
+    partition, outlet = run(cut(values, r))
+    assert told(outlet) == found(requests)
+    once, _ = run([batch(packed(requests, r))])
+    assert partition.scorer.dump() == once.scorer.dump()
+
+
+def test_each_source_is_told_by_offsets_of_its_own() -> None:
+    requests = campaign(1500)
+    offsets = np.arange(len(requests))
+    values = []
+    for start in range(0, 1500, 100):
+        places = np.arange(start, start + 100)
+        for p in (0, 1):
+            values += pack(f"telemetry:{p}", requests, offsets, places[places % 2 == p])
+    partition, _ = run([batch(list(values)), batch(list(values), len(values))])
+    assert partition.scorer.kept.requests == 1500
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (None, "schema"),
+        (b"", "schema"),
+        (encode(traffic()[0]), "schema"),
+        (b"SWSG" + b"\xff" * 60, "schema"),
+        (pack(SOURCE, campaign(5), np.arange(5))[0][:-1], "size"),
+        (pack(SOURCE, campaign(5), np.arange(5))[0] + b"\0", "size"),
+    ],
+    ids=["nothing", "empty", "telemetry itself", "another format", "truncated", "longer"],
+)
+def test_what_is_no_packed_sightings_goes_whole_to_the_dead_letters_and_stops_nothing(
+    value: bytes | None, reason: str
+) -> None:
+    requests = campaign(1500)
+    offsets = np.arange(1500)
+    values = [
+        *pack(SOURCE, requests[:700], offsets[:700]),
+        value,
+        *pack(SOURCE, requests[700:], offsets[700:]),
+    ]
+    _, outlet = run([batch(values)])
+    assert [(letter.offset, letter.value, letter.reason) for letter in outlet.letters] == [(1, value, reason)]
+    assert told(outlet) == found(requests)
+
+
+class Broker:
+    """A producer that acknowledges what it is told to, one request at a time a partition."""
+
+    def __init__(self, partitions: int, fails: int = -1) -> None:
+        self.partitions = partitions
+        self.fails = fails
+        self.requests: list[tuple[int, list[bytes]]] = []
+        self.open: set[int] = set()
+
+    async def partitions_for(self, topic: str) -> set[int]:
+        return set(range(self.partitions))
+
+    def create_batch(self) -> Any:
+        return Builder()
+
+    async def send_batch(self, builder: Builder, topic: str, partition: int) -> asyncio.Future[None]:
+        assert partition not in self.open, "one request a partition is under way"
+        self.open.add(partition)
+
+        async def answer() -> None:
+            await asyncio.sleep(0.001)
+            self.open.discard(partition)
+            if self.fails == len(self.requests):
+                self.fails = -2
+                raise KafkaTimeoutError()
+            assert self.fails != -2, "nothing is sent after what failed"
+            self.requests.append((partition, builder.values))
+
+        return asyncio.ensure_future(answer())
+
+
+class Builder:
+    """Room for two records."""
+
+    def __init__(self) -> None:
+        self.values: list[bytes] = []
+
+    def append(self, *, key: None, value: bytes, timestamp: None) -> object | None:
+        if len(self.values) == 2:
+            return None
+        self.values.append(value)
+        return value
+
+
+def send(broker: Broker, requests: Array, size: int) -> None:
+    """Score and send requests, `size` at a time."""
+    scorer = make_scorer(Settings())
+    sightings = Sightings(broker, Settings(), scorer)
+
+    async def go() -> None:
+        for start in range(0, len(requests), size):
+            part, offsets = requests[start : start + size], np.arange(start, min(start + size, len(requests)))
+            scorer.score(part, offsets)
+            await sightings.send(batch([b""] * len(part), start), part, offsets)
+            await asyncio.sleep(0)
+        await sightings.flush()
+
+    asyncio.run(go())
+
+
+def test_every_sighting_is_sent_once_in_order_to_the_partition_of_its_group() -> None:
+    requests = campaign(1500)
+    scorer, broker = make_scorer(Settings()), Broker(3)
+    scorer.score(requests, np.arange(1500))
+    send(broker, requests, 70)
+    for partition in range(3):
+        values = [value for where, values in broker.requests if where == partition for value in values]
+        offsets = [offset for value in values for offset in unpack(value).offsets.tolist()]
+        assert offsets == scorer.sighted[groups(requests, scorer.sighted) % 3 == partition].tolist()
+
+
+def test_nothing_follows_sightings_that_the_broker_did_not_take() -> None:
+    broker = Broker(1, fails=2)
+    with pytest.raises(NotSent, match="sightings"):
+        send(broker, campaign(1500), 70)
+    assert len(broker.requests) == 2
+
+
+def test_a_record_is_no_larger_than_brokers_take() -> None:
+    requests = np.repeat(campaign(1), 3 * MAX_ROWS - 1)
+    values = pack("t" * 249 + ":2147483647", requests, np.arange(len(requests)))
+    assert [len(unpack(value).indexes) for value in values] == [MAX_ROWS, MAX_ROWS, MAX_ROWS - 1]
+    assert max(map(len, values)) < 700_000
