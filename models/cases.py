@@ -88,6 +88,10 @@ class CaseBook:
     def __len__(self) -> int:
         return len(self._open)
 
+    def standing(self) -> list[Finding]:
+        """Return the latest finding of each open case."""
+        return [case.last for case in self._open.values()]
+
     def record(self, account: str, pattern: str, time: float, **facts: Any) -> Finding:
         """Take evidence about an account; opens its case or updates it."""
         key = (account, pattern)

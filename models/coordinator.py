@@ -111,9 +111,7 @@ class Coordinator:
 
     def vitals(self) -> Vitals:
         """Return how its detection stands."""
-        return Vitals(
-            spent(int(self.budget.counts[NUMBERED])), release_e(self.budget, self.patterns, self._threshold)
-        )
+        return Vitals(spent(int(self.budget.counts[NUMBERED])), release_e(self.budget, self.patterns, self._threshold))
 
     @property
     def identity(self) -> tuple[str, str]:

@@ -64,6 +64,9 @@ class VerdictBook:
     def __len__(self) -> int:
         return len(self._votes)
 
+    def __contains__(self, case: str) -> bool:
+        return case in self._votes
+
     def take(self, votes: Iterable[Vote]) -> int:
         """Take votes in the order of the log; return how many are news.
 

@@ -79,7 +79,7 @@ def _count(
     for i in range(scores.shape[0]):
         if taken[i]:
             for p in range(scores.shape[1]):
-                place = int(math.ceil(float(scores[i, p]) * STEPS))
+                place = math.ceil(float(scores[i, p]) * STEPS)
                 counts[p, min(max(place, 0), STEPS)] += 1
                 sums[p] += scores[i, p]
 

@@ -21,10 +21,14 @@ from prometheus_client import CollectorRegistry
 from streams.agents.assignment import Assignment
 from streams.agents.ingest import Ingest, IngestPartition
 from streams.agents.partition import Partition, PartitionWorker
+from streams.gauges import PartitionGauges
 from streams.health import HealthServer
 from streams.kafka import CLIENT_ID, broker_credentials, broker_urls
+from streams.meter import Meter
+from streams.metrics import INGEST, SIGHTINGS, TELEMETRY, Metrics
 from streams.settings import Settings
 from streams.transport import Consumer, Lease, Limits
+from streams.transport.gaps import Gaps
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +66,8 @@ class WorkerApp(faust.App):
         super().__init__(*args, **kwargs)
         self.failed = asyncio.Event()
         """Set when the process is to stop with exit code 1."""
+        self.gaps: Gaps | None = None
+        """Counts of offset gaps, once there were partitions."""
 
     def _create_directories(self) -> None:
         """Faust's data folder is for tables, and there are none."""
@@ -74,6 +80,7 @@ def create_app(
     make_sightings: Callable[[int], PartitionWorker] | None = None,
     ingest: Ingest | None = None,
     limits: Limits | None = None,
+    metrics: Metrics | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> WorkerApp:
     """Build a worker app; call it inside a running event loop, then `serve` it.
@@ -90,6 +97,8 @@ def create_app(
         What turns the records of `settings.ingest.topics` into telemetry; needed where there are such topics.
     limits
         Bounds of the transport.
+    metrics
+        What is counted; nobody sees it where there are none.
     clock
         Monotonic seconds.
 
@@ -103,6 +112,7 @@ def create_app(
     if settings.ingest.topics and ingest is None:
         raise ValueError(f"ingest.topics names {sorted(settings.ingest.topics)} but no ingest was given")
     limits = limits or Limits()
+    metrics = metrics or Metrics(CollectorRegistry())
     app = WorkerApp(
         settings.kafka.group,
         broker=broker_urls(settings.kafka),
@@ -125,12 +135,17 @@ def create_app(
     )
     app.transport_limits = limits
     telemetry, sightings = settings.topic("telemetry"), settings.topic("sightings")
+    streams = {telemetry: TELEMETRY, sightings: SIGHTINGS}
+
+    def stream_of(topic: str) -> str:
+        return streams.get(topic, INGEST)
 
     def start(consumer: Consumer, lease: Lease) -> Partition:
         worker: PartitionWorker
-        if lease.topic == telemetry:
+        stream = stream_of(lease.topic)
+        if stream == TELEMETRY:
             worker = make_partition(lease.partition)
-        elif make_sightings is not None and lease.topic == sightings:
+        elif make_sightings is not None and stream == SIGHTINGS:
             worker = make_sightings(lease.partition)
         else:
             assert ingest is not None  # noqa: S101 - for the type checker: checked above
@@ -139,16 +154,19 @@ def create_app(
             consumer,
             lease,
             worker,
+            Meter(metrics, stream, lease.topic, lease.partition),
             checkpoint_seconds=settings.state.checkpoint_interval,
             checkpoint_records=settings.state.checkpoint_records,
             clock=clock,
             fail=lambda _: app.failed.set(),
         )
 
-    assignment = app.assignment = Assignment(start, limits.rebalance_timeout * LEAVE_SHARE)
+    assignment = app.assignment = Assignment(start, limits.rebalance_timeout * LEAVE_SHARE, stream_of)
 
     async def on_assigned(_: Any, assigned: set[TP], **__: Any) -> None:
         await assignment.leave()
+        metrics.rebalances.inc()
+        app.gaps = app.consumer.gaps
         assignment.take(app.consumer, assigned)
 
     async def on_revoked(_: Any, __: set[TP], **___: Any) -> None:
@@ -219,7 +237,8 @@ async def run(
     make_sightings: Callable[[int], PartitionWorker] | None = None,
     ingest: Ingest | None = None,
     limits: Limits | None = None,
-    registry: CollectorRegistry | None = None,
+    registry: CollectorRegistry,
+    metrics: Metrics,
 ) -> int:
     """Run a worker until SIGTERM or SIGINT; return its exit code.
 
@@ -233,8 +252,10 @@ async def run(
         When the health port is taken.
     """
     app = create_app(
-        settings, make_partition=make_partition, make_sightings=make_sightings, ingest=ingest, limits=limits
-    )
+        settings, make_partition=make_partition, make_sightings=make_sightings, ingest=ingest, limits=limits,
+        metrics=metrics,
+    )  # fmt: skip
+    registry.register(PartitionGauges(app.assignment, lambda: app.gaps))
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import time
+from collections.abc import Callable
 
 from streams.adapters import make_adapter
 from streams.adapters.base import Adapter
@@ -16,7 +18,8 @@ from streams.agents.sources import SOURCE
 from streams.contract import Malformed, Telemetry, encode
 from streams.dlq import DeadLetter
 from streams.identity import Identity
-from streams.metrics import Metrics
+from streams.meter import Meter
+from streams.metrics import INGEST, Metrics
 from streams.outlet import KafkaOutlet
 from streams.settings import Settings
 from streams.sketch import Sketcher
@@ -38,7 +41,9 @@ class GatewayIngest:
         At construction, where identity.key is missing.
     """
 
-    def __init__(self, settings: Settings, outlet: KafkaOutlet, metrics: Metrics) -> None:
+    def __init__(
+        self, settings: Settings, outlet: KafkaOutlet, metrics: Metrics, now: Callable[[], float] = time.time
+    ) -> None:
         identity = Identity.from_settings(settings)
         sketcher = Sketcher(identity)
         self._adapters: dict[str, Adapter] = {
@@ -48,6 +53,7 @@ class GatewayIngest:
         self._telemetry = settings.topic("telemetry")
         self._outlet = outlet
         self._metrics = metrics
+        self._now = now
 
     async def process(self, batch: Batch) -> None:
         """Ingest a batch; returns when the broker has acknowledged all that came of it.
@@ -58,17 +64,19 @@ class GatewayIngest:
             When it has not.
         """
         adapter = self._adapters[batch.topic]
+        meter = Meter(self._metrics, INGEST, batch.topic, batch.partition)
         letters: list[DeadLetter] = []
         for start in range(0, len(batch), SLICE):
             rows = range(start, min(start + SLICE, len(batch)))
             for row, elements in await asyncio.to_thread(_adapt, adapter, batch, rows):
-                if (letter := await self._send(batch, row, elements)) is not None:
+                if (letter := await self._send(batch, row, elements, meter)) is not None:
                     letters.append(letter)
         if letters:
             await self._outlet.dead_letters(letters)
         await self._outlet.flush()
+        meter.batch(self._now() - batch.timestamps / 1000.0)
 
-    async def _send(self, batch: Batch, row: int, elements: list[Element]) -> DeadLetter | None:
+    async def _send(self, batch: Batch, row: int, elements: list[Element], meter: Meter) -> DeadLetter | None:
         """Send what is good of one message; return a dead letter where something is bad.
 
         The letter names the bad elements' places, so that a redrive takes up those alone.
@@ -80,7 +88,7 @@ class GatewayIngest:
             if wanted is not None and place not in wanted:
                 continue
             if isinstance(element, Malformed):
-                self._metrics.dead_letters.labels(f"{batch.topic}:{batch.partition}", element.reason).inc()
+                meter.dead_letter(element.reason)
                 bad.append((place, element))
                 continue
             source = f"{batch.topic}:{batch.partition}:{batch.offsets[row]}:{place}".encode()

@@ -23,10 +23,15 @@ class Assignment:
         Builds the `Partition` of a lease.
     leave_seconds
         How long leaving partitions may take for their last batch and checkpoint.
+    stream_of
+        Says what a topic is for, one of `streams.metrics.STREAMS`.
     """
 
-    def __init__(self, start: Callable[[Consumer, Lease], Partition], leave_seconds: float) -> None:
+    def __init__(
+        self, start: Callable[[Consumer, Lease], Partition], leave_seconds: float, stream_of: Callable[[str], str]
+    ) -> None:
         self._start = start
+        self.stream_of = stream_of
         self._leave_seconds = leave_seconds
         self._partitions: dict[TP, Partition] = {}
         self.assigned = False

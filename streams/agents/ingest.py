@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from streams.gauges import Readings
 from streams.transport import Batch
 
 
@@ -38,6 +39,10 @@ class IngestPartition:
 
     async def committed(self) -> None:
         """Nothing is to be cleaned up."""
+
+    def readings(self) -> Readings:
+        """Nothing is kept."""
+        return iter(())
 
     async def close(self) -> None:
         """Nothing is held."""

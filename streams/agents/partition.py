@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 from typing import Protocol
 
 from faust.types import TP
 
+from streams.gauges import Readings
+from streams.meter import Meter
 from streams.transport import Batch, Consumer, Lease
 
 log = logging.getLogger(__name__)
@@ -36,6 +39,9 @@ class PartitionWorker(Protocol):
     async def committed(self) -> None:
         """Be told that the group holds the offset of the last checkpoint."""
 
+    def readings(self) -> Readings:
+        """Give the gauges it has, see `streams.gauges`."""
+
     async def close(self) -> None:
         """Let go of the partition without a checkpoint."""
 
@@ -49,12 +55,16 @@ class Partition:
         Where batches come from and commits go to.
     worker
         What is done with the batches.
+    meter
+        Counts commits.
     checkpoint_seconds, checkpoint_records
         A checkpoint is due after either.
     clock
         Monotonic seconds.
     fail
         Told of the exception that ends this partition; the process is to stop then.
+    now
+        Seconds since 1970, for gauges only.
     """
 
     def __init__(
@@ -62,17 +72,20 @@ class Partition:
         consumer: Consumer,
         lease: Lease,
         worker: PartitionWorker,
+        meter: Meter,
         *,
         checkpoint_seconds: float,
         checkpoint_records: int,
         clock: Callable[[], float],
         fail: Callable[[BaseException], None],
+        now: Callable[[], float] = time.time,
     ) -> None:
         self.tp = TP(lease.topic, lease.partition)
         self.ready = False
         """Restored and being read."""
         self.records = 0
         """Records processed under this lease."""
+        self.meter = meter
         self._consumer = consumer
         self._lease = lease
         self._worker = worker
@@ -80,6 +93,7 @@ class Partition:
         self._records_due = checkpoint_records
         self._clock = clock
         self._fail = fail
+        self._now = now
         self._queue: asyncio.Queue[Batch | None] = asyncio.Queue()
         self._due = clock() + checkpoint_seconds
         self._since = 0
@@ -88,6 +102,8 @@ class Partition:
         self._position: int | None = None
         self._committed: int | None = None
         self._progress_at = clock()
+        self._fresh_at = now()  # no record that waits is older
+        self._committed_at: float | None = None
         self._task = asyncio.create_task(self._run(), name=f"partition {lease.topic}[{lease.partition}]")
 
     def put(self, batch: Batch) -> None:
@@ -113,9 +129,22 @@ class Partition:
 
     def stalled(self) -> float:
         """Return for how many seconds records have been waiting without a commit; to be asked every second or so."""
-        if self.ready and not self._held and not self._uncommitted and self._consumer.unread(self._lease) == 0:
-            self._progress_at = self._clock()
+        if self.ready and not self._held and self._consumer.unread(self._lease) == 0:
+            self._fresh_at = self._now()
+            if not self._uncommitted:
+                self._progress_at = self._clock()
         return self._clock() - self._progress_at
+
+    def readings(self) -> Readings:
+        """Give the gauges of the partition and of its worker."""
+        yield "partition_ready", "", float(self.ready)
+        if (lag := self.lag) is not None:
+            yield "lag_records", "", lag
+            yield "lag_seconds", "", max(self._now() - self._fresh_at, 0.0) if lag else 0.0
+        yield "stalled_seconds", "", self.stalled()
+        if self._committed_at is not None:
+            yield "last_commit_timestamp_seconds", "", self._committed_at
+        yield from self._worker.readings()
 
     @property
     def _name(self) -> str:
@@ -162,6 +191,7 @@ class Partition:
     async def _process(self, batch: Batch) -> None:
         await self._worker.process(batch)
         self._position = batch.next_offset
+        self._fresh_at = max(self._fresh_at, float(batch.timestamps[-1]) / 1000.0)
         self.records += len(batch)
         self._since += len(batch)
         self._uncommitted = True
@@ -181,7 +211,10 @@ class Partition:
             done = await asyncio.wait_for(self._consumer.commit_offsets({self.tp: offset}), COMMIT_SECONDS)
         except TimeoutError:
             log.warning("%s: commit of offset %d took longer than %.0f s", self._name, offset, COMMIT_SECONDS)
+            self.meter.commit("timeout")
             return
+        self.meter.commit("committed" if done else "moved")
         if done:
+            self._committed_at = self._now()
             self._committed, self._progress_at, self._uncommitted = offset, self._clock(), False
             await self._worker.committed()

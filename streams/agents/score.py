@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable
 from importlib.metadata import version
@@ -11,21 +12,27 @@ import numpy as np
 import numpy.typing as npt
 import structlog
 
-from models.cases import Finding
+from models.cases import CaseBook, Finding
 from models.request import Array
 from models.table import AccountTable
 from models.verdict_book import VerdictBook
+from models.vitals import Tally, Vitals
 from streams.agents.sources import Sources, fresh
 from streams.alerts import encode, to_alert
 from streams.allow import Allowed
 from streams.contract import Malformed
 from streams.decode import Decoder
 from streams.dlq import DeadLetter
-from streams.metrics import Metrics
+from streams.gauges import Readings
+from streams.meter import Meter
+from streams.metrics import TELEMETRY, Metrics
 from streams.state.log import Fenced, StateLog
 from streams.state.memory import MemoryStateLog
 from streams.state.pages import ColdPages, from_page, to_page
 from streams.transport import Batch
+
+VITALS_SECONDS = 60.0
+"""Between two looks at how detection stands: 20 ms for 100,000 accounts."""
 
 _log = structlog.get_logger(__name__)
 
@@ -47,6 +54,9 @@ class BatchScorer(Protocol):
     """What a partition runs: `models.scorer.Scorer` or `models.coordinator.Coordinator`."""
 
     table: AccountTable
+    cases: CaseBook
+    patterns: tuple[str, ...]
+    tally: Tally
 
     @property
     def now(self) -> float:
@@ -55,6 +65,13 @@ class BatchScorer(Protocol):
     @property
     def late(self) -> int:
         """Requests later than the grace."""
+
+    @property
+    def ahead(self) -> int:
+        """Requests further ahead of the clock than one may be."""
+
+    def vitals(self) -> Vitals:
+        """Return how its detection stands."""
 
     def score(self, requests: Array, offsets: npt.NDArray[np.int64]) -> list[Finding]:
         """Take requests with their offsets; return what came of them."""
@@ -103,6 +120,11 @@ def dead_letter(batch: Batch, row: int, error: Malformed, index: int = 0) -> Dea
 class TelemetryPartition:
     """Runs one scorer over one partition.
 
+    Attributes
+    ----------
+    stream : str
+        What its topic is for, see `streams.metrics.STREAMS`.
+
     Parameters
     ----------
     number
@@ -115,6 +137,8 @@ class TelemetryPartition:
         Where alerts and dead letters go.
     metrics
         What is counted.
+    topic
+        Name of the topic, for metrics.
     book
         The verdicts that stand, which rank what is told; another one follows them. None where there are none.
     onward
@@ -129,6 +153,8 @@ class TelemetryPartition:
         Seconds since 1970, for metrics only.
     """
 
+    stream = TELEMETRY
+
     def __init__(
         self,
         number: int,
@@ -137,6 +163,7 @@ class TelemetryPartition:
         outlet: Outlet,
         metrics: Metrics,
         *,
+        topic: str = "",
         book: VerdictBook | None = None,
         onward: Onward | None = None,
         allowed: Allowed | None = None,
@@ -148,11 +175,11 @@ class TelemetryPartition:
         self.scorer = scorer
         self._log = log
         self._outlet = outlet
-        self._metrics = metrics
+        self._number = number
+        self.meter = Meter(metrics, self.stream, topic, number)
         self._book = VerdictBook() if book is None else book
         self._onward = onward
         self._allowed = Allowed(()) if allowed is None else allowed
-        self._label = str(number)
         self._hot_accounts = hot_accounts
         self._forget_after = forget_after
         self._clock = clock
@@ -163,6 +190,9 @@ class TelemetryPartition:
         self._next: int | None = None  # telemetry offset after the last batch, while no snapshot holds it
         self._durable: int | None = None  # telemetry offset of the last snapshot
         self._fenced = False
+        self._vitals: Vitals | None = None
+        self._vitals_at = -math.inf
+        self._checkpoint_at: float | None = None
 
     async def restore(self) -> int | None:
         """Load the newest snapshot; return the telemetry offset to go on from, None where there is none."""
@@ -176,7 +206,8 @@ class TelemetryPartition:
         self.scorer.load(snapshot.models)
         self._cold.load(snapshot.cold, self.scorer.table)
         self._sources = snapshot.meta.get("sources", {})
-        self._metrics.restore_seconds.labels(self._label).set(self._clock() - started)
+        self.meter.restored(self._clock() - started, self.scorer.late, self.scorer.ahead)
+        self._look()
         self._durable = snapshot.next_offset
         return snapshot.next_offset
 
@@ -189,13 +220,13 @@ class TelemetryPartition:
             When another owner has claimed the partition.
         """
         if self._fenced:
-            raise Fenced(f"partition {self._label}: another worker owns its state; nothing more is applied here")
+            raise Fenced(f"{self.stream} {self._number}: another worker owns its state; nothing more is applied here")
         started = self._clock()
         read = self._read(batch)
-        self._metrics.skipped.labels(self._label).inc(read.skipped)
+        self.meter.skipped(read.skipped)
         if read.rejected:
             for _, error in read.rejected:
-                self._metrics.dead_letters.labels(self._label, error.reason).inc()
+                self.meter.dead_letter(error.reason)
             await self._outlet.dead_letters(dead_letter(batch, row, error) for row, error in read.rejected)
         decoded_at = self._clock()
         if wanted := self._cold.wanted(read.requests):
@@ -209,10 +240,9 @@ class TelemetryPartition:
             await self._onward.send(batch, read.requests, read.offsets)
         self._next = batch.next_offset
         done_at = self._clock()
-        self._measure(
-            len(read.requests),
-            (decoded_at - started, thawed_at - decoded_at, scored_at - thawed_at, done_at - scored_at),
-        )
+        self.meter.batch(self._now() - batch.timestamps[read.rows] / 1000.0)
+        spent = (decoded_at - started, thawed_at - decoded_at, scored_at - thawed_at, done_at - scored_at)
+        self.meter.scored(spent, self.scorer.late, self.scorer.ahead, self.scorer.tally.take())
 
     def _read(self, batch: Batch) -> Read:
         """Read a batch's records, without what was ingested again after a crash."""
@@ -229,19 +259,10 @@ class TelemetryPartition:
 
     async def _tell(self, finding: Finding) -> None:
         if self._allowed.spares(finding.accounts):
-            self._metrics.allowed.labels(self._label, finding.pattern, finding.kind).inc()
+            self.meter.suppressed(finding, "allowed")
             return
-        self._metrics.findings.labels(self._label, finding.pattern, finding.severity, finding.kind).inc()
+        self.meter.alert(finding)
         await self._outlet.alert(finding.case.encode(), encode(to_alert(finding, self._book.rank_finding(finding))))
-
-    def _measure(self, n: int, seconds: tuple[float, ...]) -> None:
-        metrics, label = self._metrics, self._label
-        metrics.requests.labels(label).inc(n)
-        metrics.batch.labels(label).observe(n)
-        metrics.watermark.labels(label).set(self.scorer.now)
-        metrics.late.labels(label).set(self.scorer.late)
-        for stage, spent in zip(("decode", "thaw", "score", "emit"), seconds, strict=True):
-            metrics.stages.labels(label, stage).inc(spent)
 
     async def checkpoint(self) -> int | None:
         """Make everything up to the last batch durable, alerts first; return the offset to commit.
@@ -253,7 +274,7 @@ class TelemetryPartition:
             return None
         if self._next is None:
             return self._durable
-        started = self._clock()
+        started, written = self._clock(), self._log.written
         await self._outlet.flush()
         if self._onward is not None:
             await self._onward.flush()
@@ -267,19 +288,54 @@ class TelemetryPartition:
             offset = await self._log.checkpoint(pages, self.scorer.dump(), self._next, {"sources": self._sources})
         except Fenced as error:
             self._fenced = True
-            _log.warning("fenced", partition=self._label, error=str(error))
+            _log.warning("fenced", stream=self.stream, partition=self._number, error=str(error))
             return None
         self._next, self._durable = None, offset
-        self._metrics.checkpoint_seconds.labels(self._label).observe(self._clock() - started)
-        self._metrics.checkpoint.labels(self._label).set(self._now())
-        self._metrics.accounts.labels(self._label).set(len(table))
-        self._metrics.cold.labels(self._label).set(len(self._cold))
-        self._metrics.state.labels(self._label).set(table.nbytes)
+        self.meter.checkpoint(self._clock() - started, self._log.written - written)
+        self._checkpoint_at = self._now()
+        if self._clock() - self._vitals_at >= VITALS_SECONDS:
+            self._look()
         return offset
 
     async def committed(self) -> None:
         """Let the log clean up, now that the group holds the checkpoint's offset."""
         await self._log.committed()
+
+    def _look(self) -> None:
+        """Ask the scorer how its detection stands: it reads every account, so now and then only."""
+        self._vitals, self._vitals_at = self.scorer.vitals(), self._clock()
+
+    def readings(self) -> Readings:
+        """Give the gauges of what is kept and of how detection stands."""
+        table = self.scorer.table
+        yield "hot_accounts", "", len(table)
+        yield "cold_accounts", "", len(self._cold)
+        yield "state_bytes", "", table.nbytes
+        if self._checkpoint_at is not None:
+            yield "last_checkpoint_timestamp_seconds", "", self._checkpoint_at
+        if self.scorer.now > 0:
+            yield "watermark_timestamp_seconds", "", self.scorer.now
+        yield from self._cases()
+        if (vitals := self._vitals) is not None:
+            yield "budget_spent_ratio", "", vitals.budget_spent
+            for name, values in (
+                ("release_threshold_e", vitals.release_e),
+                ("held_cases", vitals.held),
+                ("reference_hours", vitals.reference_hours),
+                ("drift_ratio", vitals.drift),
+            ):
+                for pattern, value in values.items():
+                    yield name, pattern, value
+
+    def _cases(self) -> Readings:
+        """How many cases are open, and for how long without a verdict."""
+        now, cases = self.scorer.now, self.scorer.cases.standing()
+        for pattern in self.scorer.patterns:
+            opened = [case for case in cases if case.pattern == pattern]
+            waiting = [case.opened for case in opened if case.case not in self._book]
+            yield "open_cases", pattern, len(opened)
+            yield "unjudged_cases", pattern, len(waiting)
+            yield "oldest_unjudged_case_seconds", pattern, max(now - min(waiting, default=now), 0.0)
 
     async def close(self) -> None:
         """Let go of the partition."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from importlib.metadata import version
 
 import click
 from aiokafka.errors import KafkaError
-from prometheus_client import CollectorRegistry
 
 from models.verdict_book import VerdictBook
 from streams.agents.adapt import GatewayIngest
@@ -18,7 +18,7 @@ from streams.allow import Allowed
 from streams.app import run
 from streams.cli import Failure
 from streams.logs import configure
-from streams.metrics import Metrics
+from streams.metrics import Metrics, process_registry
 from streams.outlet import KafkaOutlet, make_producer
 from streams.scoring import make_coordinator, make_scorer
 from streams.settings import Settings, load
@@ -57,8 +57,9 @@ def command() -> None:
 
 async def work(settings: Settings, limits: Limits | None = None) -> int:
     """Run one worker; return its exit code."""
-    registry = CollectorRegistry()
+    registry = process_registry()
     metrics = Metrics(registry)
+    metrics.model.labels(version("siphonwatch"), *make_scorer(settings).identity, settings.scoring.second_stage).set(1)
     book, allowed = VerdictBook(), Allowed.from_settings(settings)
     async with make_producer(settings) as producer:
 
@@ -70,6 +71,7 @@ async def work(settings: Settings, limits: Limits | None = None) -> int:
                 open_state(settings, number),
                 KafkaOutlet(producer, settings),
                 metrics,
+                topic=settings.topic("telemetry"),
                 book=book,
                 onward=Sightings(producer, settings, scorer),
                 allowed=allowed,
@@ -81,15 +83,16 @@ async def work(settings: Settings, limits: Limits | None = None) -> int:
             state = open_state(settings, number, topic=STATE)
             outlet = KafkaOutlet(producer, settings)
             return SightingsPartition(
-                number, make_coordinator(settings), state, outlet, metrics, book=book, allowed=allowed
-            )
+                number, make_coordinator(settings), state, outlet, metrics, topic=settings.topic("sightings"),
+                book=book, allowed=allowed,
+            )  # fmt: skip
 
         ingest = GatewayIngest(settings, KafkaOutlet(producer, settings), metrics) if settings.ingest.topics else None
         following = asyncio.create_task(VerdictFeed(settings, book, metrics).run(), name="verdicts")
         try:
             return await run(
                 settings, make_partition=make_partition, make_sightings=make_sightings, ingest=ingest,
-                registry=registry, limits=limits,
+                registry=registry, metrics=metrics, limits=limits,
             )  # fmt: skip
         finally:
             following.cancel()

@@ -70,6 +70,8 @@ class StateLog:
 
     def __init__(self, journal: Journal, owner: str | None = None, run: Run = asyncio.to_thread) -> None:
         self.owner = owner or secrets.token_hex(8)
+        self.written = 0
+        """Bytes of keys and values appended."""
         self._journal = journal
         self._run = run
         self._claim = -1
@@ -216,6 +218,7 @@ class StateLog:
 
     async def _append(self, records: Sequence[Record]) -> list[int]:
         offsets = await self._journal.append(records)
+        self.written += sum(len(record.key) + len(record.value or b"") for record in records)
         for offset in offsets:
             if offset > self._tail:
                 self._gaps.append((self._tail, offset))

@@ -17,6 +17,9 @@ from streams.state.log import Snapshot
 class MemoryStateLog:
     """Stands in for `StateLog` where nothing outlives the process."""
 
+    written = 0
+    """Bytes appended: none."""
+
     def __init__(self) -> None:
         self._cold: dict[int, Frame] = {}
 

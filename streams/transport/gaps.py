@@ -50,6 +50,8 @@ class Gaps:
         self._policies: dict[str, str] = {}
         self.offsets: Counter[Meaning] = Counter()
         """Offsets in gaps, by meaning."""
+        self.by_partition: Counter[tuple[tuple[str, int], Meaning]] = Counter()
+        """The same by `(topic, partition)` and meaning."""
 
     def forget(self, tp: TopicPartition) -> None:
         """Drop what is remembered of a partition that left."""
@@ -65,6 +67,7 @@ class Gaps:
         """
         meaning = await self._meaning(tp, gap)
         self.offsets[meaning] += gap.end - gap.begin
+        self.by_partition[(tp.topic, tp.partition), meaning] += gap.end - gap.begin
         if meaning is Meaning.REREAD:
             self._reread[tp] = gap.begin
         else:

@@ -144,7 +144,7 @@ def _read(process: Worker) -> Reading | None:
             values[sample.labels["stage"]] += sample.value
         elif sample.name == "siphonwatch_checkpoint_seconds_sum":
             values["checkpoint"] += sample.value
-        elif not sample.labels.get("partition", "").startswith("sightings"):  # those were counted as requests before
+        elif sample.labels.get("stream") != "sightings":  # those were counted as requests before
             plain[sample.name.removeprefix("siphonwatch_")] = sample.value
     return Reading(
         time.monotonic(), int(plain.get("requests_total", 0)), values, cpu_seconds(process.pid),

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from streams.app import WorkerApp, create_app, serve
+from streams.gauges import Readings
 from streams.settings import Settings
 from streams.topics import connect, create
 from streams.transport import Batch, Limits
@@ -65,6 +66,9 @@ class Counting:
 
     async def committed(self) -> None:
         self.commits += 1
+
+    def readings(self) -> Readings:
+        return iter(())
 
     async def close(self) -> None:
         self.counts = Counter()

@@ -80,7 +80,7 @@ def test_metrics_count_decisions_by_pattern_and_name_nobody() -> None:
     assert fed.metric("analyst_precision", pattern="shift") == 0.75
     assert fed.metric("analyst_precision", pattern="extraction") == 0
     assert fed.metric("ranker_updates_total") == 6
-    assert fed.metric("verdicts_unreadable_total") == 2
+    assert fed.metric("unreadable_verdicts_total") == 2
     fed.feed.take([encode(verdict(0, "false-positive")), encode(verdict(1))])
     assert fed.metric("verdicts", pattern="shift", decision="true-positive") == 2
     assert fed.metric("analyst_precision", pattern="shift") == 0.5

@@ -1,0 +1,111 @@
+"""What is so at the moment of a scrape: asked of the partitions that are here, so that one that left is shown no more.
+
+It changes nothing but the note of when a partition had last caught up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Protocol
+
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from streams.metrics import PARTITION, STREAMS, Labels
+from streams.transport.gaps import Gaps, Meaning
+
+if TYPE_CHECKING:
+    from streams.agents.assignment import Assignment
+
+Readings = Iterator[tuple[str, str, float]]
+"""A worker's gauges: name, pattern or nothing, value."""
+
+TEXTS = {
+    "partition_ready": "1 when restored and read, 0 while restoring",
+    "lag_records": "Offsets between what is processed and the log's end",
+    "lag_seconds": "How old the oldest record that waits may be; 0 when caught up",
+    "stalled_seconds": "For how long records have waited, or been applied, without a commit",
+    "last_commit_timestamp_seconds": "When offsets were last committed",
+    "last_checkpoint_timestamp_seconds": "When a checkpoint was last acknowledged",
+    "watermark_timestamp_seconds": "Event time of the partition",
+    "hot_accounts": "Accounts in memory",
+    "cold_accounts": "Accounts in the state topic only",
+    "state_bytes": "Memory of account rows and their index",
+    "budget_spent_ratio": "Share of the false-discovery budget that the accounts so far have",
+}
+PATTERN_TEXTS = {
+    "open_cases": "Cases open now",
+    "unjudged_cases": "Open cases without a verdict",
+    "oldest_unjudged_case_seconds": "Event-time age of the oldest open case without a verdict; 0 where there is none",
+    "held_cases": "Accounts with evidence beyond 1/alpha that the budget holds back",
+    "release_threshold_e": "E-value that the newest account needs for a case to be told",
+    "reference_hours": "Weight of the benign account-hours learnt",
+    "drift_ratio": "Share of benign account-hours in a detector's tail, over what it promised",
+}
+GAPS = {
+    "lost_offsets": ("Offsets that the broker no longer had", (Meaning.RETENTION, Meaning.LOST)),
+    "reread_gaps": ("Offsets of gaps that were read again", (Meaning.REREAD,)),
+}
+
+
+class Watched(Protocol):
+    """A worker's partition that has something to say."""
+
+    def readings(self) -> Readings:
+        """Give its gauges, names of `TEXTS` and `PATTERN_TEXTS`."""
+
+
+class PartitionGauges(Collector):
+    """Collects from the partitions a worker has now.
+
+    Parameters
+    ----------
+    assignment
+        The partitions.
+    gaps
+        Returns the counts of offset gaps, None before there is a consumer.
+    """
+
+    def __init__(self, assignment: Assignment, gaps: Callable[[], Gaps | None] = lambda: None) -> None:
+        self._assignment = assignment
+        self._gaps = gaps
+
+    def describe(self) -> list[Metric]:
+        """Return the metrics without values."""
+        return list(_families().values())
+
+    def collect(self) -> Iterator[Metric]:
+        """Give every metric with the values of now."""
+        families = _families()
+        counts = dict.fromkeys(STREAMS, 0)
+        for partition in self._assignment.partitions:
+            counts[partition.meter.labels[0]] += 1
+            for name, pattern, value in partition.readings():
+                families[name].add_metric([*partition.meter.labels, *([pattern] if pattern else [])], value)
+        for stream, count in counts.items():
+            families["assigned_partitions"].add_metric([stream], count)
+        for labels, name, value in self._gap_counts():
+            families[name].add_metric(labels, value)
+        yield from families.values()
+
+    def _gap_counts(self) -> Iterator[tuple[Labels, str, float]]:
+        gaps = self._gaps()
+        if gaps is None:
+            return
+        for topic, number in sorted({tp for tp, _ in gaps.by_partition}):
+            labels = (self._assignment.stream_of(topic), topic, str(number))
+            for name, (_, meanings) in GAPS.items():
+                yield labels, name, sum(gaps.by_partition[(topic, number), meaning] for meaning in meanings)
+
+
+def _families() -> dict[str, GaugeMetricFamily | CounterMetricFamily]:
+    """Every metric, without values."""
+    texts: list[tuple[str, str, tuple[str, ...]]] = [(name, text, PARTITION) for name, text in TEXTS.items()]
+    texts += [(name, text, (*PARTITION, "pattern")) for name, text in PATTERN_TEXTS.items()]
+    texts += [("assigned_partitions", "Partitions assigned to this worker", ("stream",))]
+    families: dict[str, GaugeMetricFamily | CounterMetricFamily] = {
+        name: GaugeMetricFamily(f"siphonwatch_{name}", text, labels=labels) for name, text, labels in texts
+    }
+    for name, (text, _) in GAPS.items():
+        families[name] = CounterMetricFamily(f"siphonwatch_{name}", text, labels=PARTITION)
+    return families

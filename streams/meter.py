@@ -1,0 +1,87 @@
+"""Counts what happens to one partition, under its labels. Decides nothing; what it counted stays when one leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+
+from models.cases import Finding
+from models.vitals import STEPS
+from streams.metrics import Labels, Metrics
+
+OUTCOMES = {"open": "opened", "update": "updated", "close": "closed"}
+STAGES = ("decode", "thaw", "score", "emit")
+_EDGES = np.arange(STEPS + 1) / STEPS
+
+
+class Meter:
+    """The metrics of one partition.
+
+    Parameters
+    ----------
+    metrics
+        The worker's.
+    stream, topic, partition
+        Its labels, see `streams.metrics.PARTITION`.
+    """
+
+    def __init__(self, metrics: Metrics, stream: str, topic: str, partition: int) -> None:
+        self._metrics = metrics
+        self.labels: Labels = (stream, topic, str(partition))
+        self._late = self._ahead = 0
+
+    def restored(self, seconds: float, late: int, ahead: int) -> None:
+        """Count a restore; `late` and `ahead` requests were counted before it."""
+        self._metrics.restore.labels(self.labels[0]).observe(seconds)
+        self._late, self._ahead = late, ahead
+
+    def skipped(self, requests: int) -> None:
+        """Count requests that were applied before."""
+        self._metrics.skipped.labels(*self.labels).inc(requests)
+
+    def dead_letter(self, reason: str) -> None:
+        """Count a record that went to the dead-letter topic."""
+        self._metrics.dead_letters.labels(*self.labels, reason).inc()
+
+    def alert(self, finding: Finding) -> None:
+        """Count an alert that is sent."""
+        outcome = OUTCOMES[finding.kind]
+        self._metrics.alerts.labels(*self.labels, finding.pattern, finding.severity, outcome).inc()
+
+    def suppressed(self, finding: Finding, reason: str) -> None:
+        """Count an alert that is not sent."""
+        self._metrics.suppressed.labels(*self.labels, finding.pattern, reason).inc()
+
+    def batch(self, ages: npt.NDArray[np.float64]) -> None:
+        """Count the requests of a batch by their ages at its end, `(n,)` seconds since the broker had them."""
+        stream = self.labels[0]
+        self._metrics.requests.labels(*self.labels).inc(len(ages))
+        self._metrics.batch.labels(stream).observe(len(ages))
+        self._metrics.freshness.observe(stream, np.maximum(ages, 0.0))  # clocks differ
+
+    def scored(
+        self,
+        seconds: tuple[float, float, float, float],
+        late: int,
+        ahead: int,
+        scores: Mapping[str, tuple[npt.NDArray[np.int64], float]],
+    ) -> None:
+        """Count seconds by stage, late and far-ahead requests so far, and scores as `Tally.take` has them."""
+        for stage, spent in zip(STAGES, seconds, strict=True):
+            self._metrics.stages.labels(*self.labels, stage).inc(spent)
+        self._metrics.late.labels(*self.labels).inc(late - self._late)
+        self._metrics.ahead.labels(*self.labels).inc(ahead - self._ahead)
+        self._late, self._ahead = late, ahead
+        for pattern, (counts, total) in scores.items():
+            self._metrics.scores.add(pattern, _EDGES, counts, total)
+
+    def checkpoint(self, seconds: float, size: int) -> None:
+        """Count a checkpoint of `size` bytes."""
+        self._metrics.checkpoint.labels(self.labels[0]).observe(seconds)
+        self._metrics.checkpoint_bytes.labels(*self.labels).inc(size)
+
+    def commit(self, outcome: str) -> None:
+        """Count a commit: `committed`, `moved` where the group went on without us, or `timeout`."""
+        self._metrics.commits.labels(*self.labels, outcome).inc()
