@@ -19,6 +19,7 @@ COMMANDS = (
     "evaluate",
     "scenario",
     "redrive",
+    "provision",
     "doctor",
     "demo",
 )

@@ -65,7 +65,7 @@ class Connection:
 
     def __init__(self, api: GrafanaApi, settings: GrafanaSettings) -> None:
         self.api: Any = api
-        self._url = _shown(settings.url)
+        self._url = shown(settings.url)
         self._timeout = settings.timeout
 
     def close(self) -> None:
@@ -150,7 +150,7 @@ def connect(settings: GrafanaSettings) -> Connection:
         parts, port = urlsplit(""), None
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.username:
         raise SettingsError(
-            f"grafana.url is {_shown(settings.url)!r}: set it to Grafana's address, such as https://grafana.example:3000"
+            f"grafana.url is {shown(settings.url)!r}: set it to Grafana's address, such as https://grafana.example:3000"
         )
     if not settings.token and not (settings.username and settings.password):
         raise SettingsError("nothing to log in to Grafana with: set grafana.token, or grafana.username and _password")
@@ -172,7 +172,7 @@ def connect(settings: GrafanaSettings) -> Connection:
     return Connection(api, settings)
 
 
-def _shown(url: str) -> str:
+def shown(url: str) -> str:
     """An address without what may be secret in it."""
     head, at, tail = url.rpartition("@")
     scheme = head.partition("://")[0] + "://" if at else ""

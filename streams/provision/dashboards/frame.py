@@ -1,0 +1,207 @@
+"""What all dashboards share: variables, annotations, links between them, and how panels fill the grid."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from streams.provision.panels import SOURCE, WIDTH, Panel, Query, Step, render
+from streams.settings import Links
+
+SCHEMA_VERSION = 42
+"""The last one of Grafana's classic dashboard model (Grafana 12)."""
+MARK = "managed-by-siphonwatch"
+"""Tag of a dashboard that `provision` made and may change or remove."""
+PREFIX = "siphonwatch-"
+"""How the uid of each object of ours begins."""
+BUILT_IN = {"type": "grafana", "uid": "-- Grafana --"}
+
+WORKER = 'job=~"$job",namespace=~"$namespace"'
+"""Label matchers of a worker's metrics. Without a namespace label, All matches too."""
+TELEMETRY = f'stream="telemetry",{WORKER}'
+"""The same for what counts requests once: sightings and ingest would count them again."""
+DELIVERER = 'namespace=~"$namespace"'
+"""Label matchers of a deliverer's metrics, which is another job."""
+TP = "namespace, topic, partition"
+"""What tells partitions apart; `max by` these, as two workers may show one for a moment when it moves."""
+
+__all__ = ["DELIVERER", "TELEMETRY", "TP", "WORKER", "Dashboard", "Panel", "Query", "Row", "Step", "build"]
+
+
+class Row(msgspec.Struct, frozen=True):
+    """A heading and its panels, which fill the grid from left to right."""
+
+    title: str
+    panels: tuple[Panel, ...]
+
+
+class Dashboard(msgspec.Struct, frozen=True, kw_only=True):
+    """One dashboard."""
+
+    name: str
+    """Its uid is `siphonwatch-<name>`."""
+    title: str
+    description: str
+    rows: tuple[Row, ...]
+    patterns: bool = False
+    """Whether one can choose patterns."""
+    since: str = "now-6h"
+    """Beginning of what it shows at first."""
+
+
+def build(dashboard: Dashboard, links: Links) -> dict[str, Any]:
+    """Return a dashboard as the JSON that Grafana keeps, without id and version, which are Grafana's."""
+    return {
+        "uid": PREFIX + dashboard.name,
+        "title": f"siphonwatch / {dashboard.title}",
+        "description": dashboard.description,
+        "tags": [MARK, "siphonwatch"],
+        "schemaVersion": SCHEMA_VERSION,
+        "editable": True,
+        "graphTooltip": 1,
+        "refresh": "30s",
+        "time": {"from": dashboard.since, "to": "now"},
+        "timezone": "browser",
+        "links": [_others(), _book(links)],
+        "annotations": {"list": _annotations()},
+        "templating": {"list": _variables(dashboard.patterns)},
+        "panels": _place(dashboard.rows, links.runbook),
+    }
+
+
+def _place(rows: tuple[Row, ...], runbook: str) -> list[dict[str, Any]]:
+    made: list[dict[str, Any]] = []
+    y = 0
+    for row in rows:
+        made.append(
+            {
+                "id": len(made) + 1,
+                "type": "row",
+                "title": row.title,
+                "collapsed": False,
+                "panels": [],
+                "gridPos": {"h": 1, "w": WIDTH, "x": 0, "y": y},
+            }
+        )
+        y, x, height = y + 1, 0, 0
+        for panel in row.panels:
+            if x + panel.width > WIDTH:
+                y, x, height = y + height, 0, 0
+            made.append(render(panel, len(made) + 1, x, y, runbook))
+            x, height = x + panel.width, max(height, panel.height)
+        y += height
+    return made
+
+
+def _others() -> dict[str, Any]:
+    return {
+        "title": "siphonwatch",
+        "type": "dashboards",
+        "tags": ["siphonwatch"],
+        "asDropdown": False,
+        "includeVars": True,
+        "keepTime": True,
+        "targetBlank": False,
+        "icon": "dashboard",
+        "tooltip": "The other dashboards",
+        "url": "",
+    }
+
+
+def _book(links: Links) -> dict[str, Any]:
+    return {
+        "title": "Runbook",
+        "type": "link",
+        "url": f"{links.runbook}#dashboards",
+        "asDropdown": False,
+        "includeVars": False,
+        "keepTime": False,
+        "tags": [],
+        "targetBlank": True,
+        "icon": "doc",
+        "tooltip": "What to do",
+    }
+
+
+def _variables(patterns: bool) -> list[dict[str, Any]]:
+    source = {
+        "name": "datasource",
+        "label": "Prometheus",
+        "type": "datasource",
+        "query": "prometheus",
+        "regex": "",
+        "multi": False,
+        "includeAll": False,
+        "hide": 0,
+        "refresh": 1,
+    }
+    found = [
+        source,
+        _labels("namespace", "Namespace", "siphonwatch_model_info", ".*"),
+        _labels("job", "Job", 'siphonwatch_model_info{namespace=~"$namespace"}', None),
+    ]
+    if patterns:
+        found.append(_labels("pattern", "Pattern", f"siphonwatch_score_bucket{{{WORKER}}}", ".*"))
+    return found
+
+
+def _labels(name: str, label: str, metric: str, everything: str | None) -> dict[str, Any]:
+    """A variable over a label's values; All stands for `everything`, else for all values that were found."""
+    query = f"label_values({metric}, {name})"
+    made: dict[str, Any] = {
+        "name": name,
+        "label": label,
+        "type": "query",
+        "datasource": SOURCE,
+        "definition": query,
+        "query": {"query": query, "qryType": 1, "refId": "PrometheusVariableQueryEditor-VariableQuery"},
+        "regex": "",
+        "multi": True,
+        "includeAll": True,
+        "current": {"selected": True, "text": ["All"], "value": ["$__all"]},
+        "hide": 0,
+        "refresh": 2,
+        "sort": 1,
+    }
+    if everything is not None:
+        made["allValue"] = everything
+    return made
+
+
+def _annotations() -> list[dict[str, Any]]:
+    def tagged(name: str, tags: list[str], colour: str) -> dict[str, Any]:
+        target = {"type": "tags", "tags": tags, "matchAny": False, "limit": 100}
+        return {"name": name, "datasource": BUILT_IN, "enable": True, "hide": False, "iconColor": colour} | {
+            "target": target
+        }
+
+    grafanas = {
+        "name": "Annotations & Alerts",
+        "builtIn": 1,
+        "type": "dashboard",
+        "datasource": BUILT_IN,
+        "enable": True,
+        "hide": True,
+        "iconColor": "rgba(0, 211, 255, 1)",
+    }
+    running = f"count by (version) (siphonwatch_model_info{{{WORKER}}})"
+    before = f"count by (version) (siphonwatch_model_info{{{WORKER}}} offset 5m)"
+    versions = {
+        "name": "New versions",
+        "datasource": SOURCE,
+        "enable": True,
+        "hide": False,
+        "iconColor": "purple",
+        "expr": f"{running} unless {before}",
+        "step": "60s",
+        "titleFormat": "siphonwatch {{version}}",
+        "textFormat": "first workers of this version",
+        "tagKeys": "version",
+    }
+    return [
+        grafanas,
+        tagged("Alerts", ["siphonwatch", "alert"], "red"),
+        tagged("Model promotions", ["siphonwatch", "promotion"], "blue"),
+        versions,
+    ]
