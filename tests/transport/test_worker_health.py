@@ -11,7 +11,9 @@ from transport_fakes import Counting, Store, committed, numbered, prepare, produ
 
 from streams.agents.assignment import Assignment
 from streams.app import create_app
+from streams.gauges import PartitionGauges
 from streams.health import HealthServer
+from streams.metrics import Metrics
 from streams.settings import Settings, Web
 from streams.topics import connect
 from streams.transport import Batch
@@ -127,6 +129,39 @@ async def test_a_partition_that_stops_committing_while_records_wait_counts_as_st
         gate.set()
         await until(lambda: max(stalled()) < 1)
     assert store.total() == 200
+
+
+async def test_lag_is_told_in_records_and_seconds_until_it_is_caught_up(settings: Settings) -> None:
+    settings.state.checkpoint_interval = 0.2
+    prepare(settings)
+    store, gate = Store(), asyncio.Event()
+
+    class Gated(Counting):
+        async def process(self, batch: Batch) -> None:
+            await gate.wait()
+            await super().process(batch)
+
+    registry = CollectorRegistry()
+    metrics = Metrics(registry)
+    topic = settings.topic("telemetry")
+
+    def shown(name: str, **more: str) -> list[float | None]:
+        labels = [{"stream": "telemetry", "topic": topic, "partition": str(p)} | more for p in range(2)]
+        return [registry.get_sample_value(f"siphonwatch_{name}", each) for each in labels]
+
+    await produce(settings, numbered(100))
+    async with running(settings, lambda p: Gated(store, p), metrics=metrics) as worker:
+        registry.register(PartitionGauges(worker.app.assignment, lambda: worker.app.gaps))
+        await until(lambda: shown("lag_records") == [50, 50])
+        await until(lambda: min(shown("lag_seconds")) > 1.0)  # type: ignore[type-var]
+        assert shown("partition_ready") == [1, 1]
+        assert shown("last_commit_timestamp_seconds") == [None, None]
+        gate.set()
+        await until(lambda: shown("lag_records") == shown("lag_seconds") == [0, 0])
+        await until(lambda: shown("commits_total", outcome="committed") == [1, 1])
+        assert None not in shown("last_commit_timestamp_seconds")
+        assert registry.get_sample_value("siphonwatch_rebalances_total") == 1
+    assert shown("lag_records") == [None, None], "nothing is told of partitions that left"
 
 
 async def test_a_gateway_topic_is_committed_only_after_its_records_are_ingested(settings: Settings) -> None:
