@@ -8,6 +8,7 @@ from hashlib import blake2b
 from typing import Any
 
 from streams.provision.dashboards.frame import PREFIX
+from streams.provision.expand import duration, expand, milliseconds
 from streams.provision.rule_types import Alert, Recording
 from streams.settings import Links
 
@@ -19,8 +20,6 @@ SERVICE = "siphonwatch"
 LONGEST_UID = 40
 """Grafana's limit."""
 
-_RECORDED = re.compile(r"(?<![\w:])siphonwatch:[\w:]+")
-_UNITS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000, "y": 31_536_000_000}
 _VALUE = re.compile(r"\$value\b")
 
 
@@ -40,55 +39,7 @@ def uid(name: str) -> str:
     return made
 
 
-def expand(expr: str, recordings: Mapping[str, str]) -> str:
-    """Return a query with each recorded series replaced by what it is computed from.
-
-    Parameters
-    ----------
-    expr
-        PromQL.
-    recordings
-        Query of each recorded series; one may name others.
-
-    Raises
-    ------
-    ValueError
-        For a series that nothing records, or one that is selected from (`{...}`, `[...]`): that cannot be written out.
-    """
-
-    def replace(match: re.Match[str]) -> str:
-        name = match[0]
-        if name not in recordings:
-            raise ValueError(f"{name} is recorded by no rule")
-        following = match.string[match.end() :].lstrip()
-        if following[:1] in ("{", "["):
-            raise ValueError(f"{name} is selected from, which a query without recording rules cannot do: {expr}")
-        return f"(\n{expand(recordings[name], recordings)}\n)"  # a query may end with a comment
-
-    return _RECORDED.sub(replace, expr)
-
-
-def duration(text: str) -> str:
-    """Return a Prometheus duration the way Grafana writes it back.
-
-    Examples
-    --------
-    >>> duration("90m"), duration("0s"), duration("7d")
-    ('1h30m', '0s', '1w')
-    """
-    left = sum(int(number) * _UNITS[unit] for number, unit in re.findall(r"(\d+)(ms|[smhdwy])", text))
-    if left == 0:
-        return "0s"
-    made = ""
-    for unit, whole_only in (("y", True), ("w", True), ("d", False), ("h", False), ("m", False), ("s", False)):
-        if whole_only and left % _UNITS[unit]:
-            continue
-        count, left = divmod(left, _UNITS[unit])
-        made += f"{count}{unit}" if count else ""
-    return made + (f"{left}ms" if left else "")
-
-
-def rule(alert: Alert, recordings: Mapping[str, str], links: Links) -> dict[str, Any]:
+def rule(alert: Alert, recordings: Mapping[str, Recording], links: Links) -> dict[str, Any]:
     """Return one rule as the provisioning API takes it.
 
     It fires for each series that the query returns, whatever its value, as Prometheus' rules do: query A, B says
@@ -105,7 +56,7 @@ def rule(alert: Alert, recordings: Mapping[str, str], links: Links) -> dict[str,
         "data": [_query(expr), _expression("B", "math", "is_null($A) == 0"), _threshold()],
         "noDataState": "OK",  # no series is what a healthy system returns
         "execErrState": "Error",
-        "for": duration(alert.hold),
+        "for": duration(milliseconds(alert.hold)),
         "isPaused": False,
         "labels": {"managed_by": SERVICE, "service": SERVICE, "severity": alert.severity},
         "annotations": {
@@ -118,7 +69,7 @@ def rule(alert: Alert, recordings: Mapping[str, str], links: Links) -> dict[str,
 
 def rules(alerts: Iterable[Alert], recordings: Sequence[Recording], links: Links) -> list[dict[str, Any]]:
     """Return every alert as a rule, in order."""
-    known = {recording.record: recording.expr for recording in recordings}
+    known = {recording.record: recording for recording in recordings}
     return [rule(alert, known, links) for alert in alerts]
 
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from streams.provision.dashboards import detection, overview, pipeline, triage
+from streams.provision.dashboards.detection import DASHBOARD as DETECTION
 from streams.provision.dashboards.frame import build
+from streams.provision.dashboards.overview import DASHBOARD as OVERVIEW
+from streams.provision.dashboards.pipeline import DASHBOARD as PIPELINE
+from streams.provision.dashboards.triage import DASHBOARD as TRIAGE
 from streams.settings import Links
 
-DASHBOARDS = (overview.DASHBOARD, detection.DASHBOARD, pipeline.DASHBOARD, triage.DASHBOARD)
+DASHBOARDS = (OVERVIEW, DETECTION, PIPELINE, TRIAGE)
 
 
 def all_dashboards(links: Links) -> list[dict[str, Any]]:
