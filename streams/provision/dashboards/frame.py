@@ -9,8 +9,8 @@ import msgspec
 from streams.provision.panels import SOURCE, WIDTH, Panel, Query, Step, render
 from streams.settings import Links
 
-SCHEMA_VERSION = 42
-"""The last one of Grafana's classic dashboard model (Grafana 12)."""
+SCHEMA_VERSION = 41
+"""Of Grafana 12.0; later ones migrate a dashboard when they read it, older ones show it as well as they can."""
 MARK = "managed-by-siphonwatch"
 """Tag of a dashboard that `provision` made and may change or remove."""
 PREFIX = "siphonwatch-"
