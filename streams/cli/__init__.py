@@ -14,6 +14,7 @@ COMMANDS = (
     "produce",
     "topics",
     "alerts",
+    "deliver",
     "verdict",
     "replay",
     "evaluate",

@@ -1,0 +1,68 @@
+"""`siphonwatch deliver`: delivers alerts to the sinks that settings name, beside the workers and never inside one."""
+
+from __future__ import annotations
+
+import asyncio
+
+import click
+from aiokafka.errors import KafkaError
+
+from streams.cli import Failure
+from streams.logs import configure
+from streams.settings import Settings, load
+from streams.sinks.make import check
+from streams.sinks.service import deliver
+from streams.sinks.trial import trials
+from streams.topics import TopicsError, connect, missing
+
+
+@click.command("deliver")
+@click.argument("sinks", nargs=-1, metavar="[SINK]...")
+@click.option(
+    "--check", "trial", is_flag=True, help="Send each sink a marked test alert, print what became of it and end."
+)
+def command(sinks: tuple[str, ...], trial: bool) -> None:
+    """Deliver alerts to every sink of the settings, or to the named ones, until told to stop.
+
+    Exit code 0 after a graceful stop, or when every test alert arrived; 1 when something failed: start it again, it
+    goes on where each sink was; 2 when a setting is wrong or no sink is set.
+    """
+    settings = load().settings
+    configure(settings.log)
+    check(settings, sinks)
+    if trial:
+        if not asyncio.run(_try(settings, sinks)):
+            raise Failure("not every test alert arrived")
+        return
+    _need_topic(settings)
+    try:
+        code = asyncio.run(deliver(settings, sinks))
+    except KafkaError as error:
+        raise Failure(
+            f"no broker at {settings.kafka.bootstrap} ({type(error).__name__}); `siphonwatch doctor` tells more"
+        ) from None
+    except OSError as error:
+        where = f"{settings.deliver.host}:{settings.deliver.port}"
+        raise Failure(f"cannot listen on {where}: {error.strerror or error}") from None
+    if code:
+        raise Failure("stopped after a failure; see the log")
+
+
+def _need_topic(settings: Settings) -> None:
+    try:
+        with connect(settings.kafka) as admin:
+            problems = [line for line in missing(settings, admin) if line.startswith(settings.topic("alerts") + " ")]
+    except TopicsError as error:
+        raise Failure(f"{error}; `siphonwatch doctor` tells more") from None
+    if problems:
+        raise Failure("\n".join(problems))
+
+
+async def _try(settings: Settings, sinks: tuple[str, ...]) -> bool:
+    """Print each sink's outcome; whether all is well."""
+    passed = True
+    async for trial in trials(settings, sinks):
+        told = trial.opened if trial.closed is None or trial.closed.verdict == "delivered" else trial.closed
+        click.echo(f"{trial.sink} ({trial.kind}): {told.verdict} in {trial.seconds:.2f} s: {told.detail}")
+        passed = passed and trial.passed
+    return passed

@@ -1,0 +1,271 @@
+"""One partition of the alerts topic on its way to one sink: in order, each alert once, never past one that failed."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import structlog
+from aiokafka.errors import KafkaError
+from aiokafka.structs import TopicPartition
+
+from streams.sinks.alert import NotAnAlert, Told, id_of, read
+from streams.sinks.make import Channel
+from streams.sinks.metrics import SinkMetrics
+from streams.sinks.recent import REMEMBERED, Recent
+from streams.wanted import seconds
+
+POLL_MS = 1000
+MAX_RECORDS = 200
+COMMIT_SECONDS = 5.0
+"""How long the last commit may take."""
+
+_log = structlog.get_logger(__name__)
+
+
+class Lane:
+    """Delivers one partition.
+
+    An offset is committed once the alert before it was delivered, refused for good, filtered out or found delivered
+    already. Killed in between, the deliverer tries at most one alert a partition again, under the same id.
+
+    Parameters
+    ----------
+    consumer
+        A started `AIOKafkaConsumer` with a group, shared by the lanes of a sink.
+    tp
+        The partition.
+    channel
+        The sink.
+    metrics
+        The sink's.
+    clock
+        Seconds since 1970.
+    pause
+        Sleeps between attempts.
+    """
+
+    def __init__(
+        self,
+        consumer: Any,
+        tp: TopicPartition,
+        channel: Channel,
+        metrics: SinkMetrics,
+        clock: Callable[[], float] = time.time,
+        pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._consumer = consumer
+        self.tp = tp
+        self._channel = channel
+        self._metrics = metrics
+        self._clock = clock
+        self._pause = pause
+        self._recent = Recent()
+        self._committed: int | None = None
+        self._attempting = False
+        self._stopping = False
+        self._settled = False
+        self._log = _log.bind(sink=channel.name, partition=tp.partition)
+        self.next: int | None = None
+        """Offset of the first alert that is not handled yet; None until it is known."""
+        self.end = 0
+        """The log's end as last seen."""
+        self.ready = False
+        """Whether what was handled before is known, and alerts are being delivered."""
+        self.failing_since: float | None = None
+        """When the first failure in a row was, seconds since 1970."""
+
+    @property
+    def lag(self) -> int:
+        """Alerts waiting."""
+        return 0 if self.next is None else max(self.end - self.next, 0)
+
+    async def run(self) -> None:
+        """Deliver until stopped or cancelled.
+
+        Raises
+        ------
+        KafkaError
+            When the topic cannot be read.
+        """
+        await self._begin()
+        while not self._stopping:
+            polled = await self._consumer.getmany(self.tp, timeout_ms=POLL_MS, max_records=MAX_RECORDS)
+            if await self._anew():
+                continue
+            for record in polled.get(self.tp, ()):
+                self.end = max(self.end, self._consumer.highwater(self.tp) or 0, record.offset + 1)
+                if record.offset < self._next:
+                    self._recall(record)
+                elif not await self._take(record):
+                    return
+                if self._stopping:
+                    return
+            self.ready = self.ready or await self._consumer.position(self.tp) >= self._next
+            await self._commit()
+
+    async def finish(self, task: asyncio.Task[None], within: float) -> None:
+        """Stop the task that runs this: at once between attempts, else after the one under way; then commit.
+
+        Parameters
+        ----------
+        within
+            Seconds that an attempt may still take before it is given up; its alert is tried again by who comes next.
+        """
+        self._stopping = True
+        if not self._attempting:
+            task.cancel()
+        await asyncio.wait([task], timeout=within)
+        task.cancel()
+        await asyncio.wait([task])
+        try:
+            await asyncio.wait_for(self._commit(), COMMIT_SECONDS)
+        except TimeoutError:
+            self._log.warning("the last commit took too long: alerts since the one before will be repeated")
+        self._channel.receiver.leave(self.tp.partition)
+
+    @property
+    def _next(self) -> int:
+        assert self.next is not None, "known since `_begin`"  # noqa: S101 - a programming error, not input
+        return self.next
+
+    async def _begin(self) -> None:
+        """Find where to go on, and go back from there to learn what was handled before."""
+        consumer, tp = self._consumer, self.tp
+        committed = await consumer.committed(tp)
+        first = (await consumer.beginning_offsets([tp]))[tp]
+        if committed is None:
+            self.next = await self._fresh(first)
+            await self._commit()  # from now on nothing is passed over, whenever the first alert comes
+            self._log.info("a new sink begins", offset=self.next, since=self._channel.sink.since)
+        else:
+            self.next = self._committed = committed
+            self._expired(first)
+        back = max(first, self._next - REMEMBERED)
+        if self._channel.receiver.reach:
+            back = min(back, await self._offset_at(self._clock() - self._channel.receiver.reach))
+        self.ready = back >= self._next
+        consumer.seek(tp, back)
+
+    async def _fresh(self, first: int) -> int:
+        """Where a sink begins that has no position."""
+        since = seconds(self._channel.sink.since)
+        return first if since is None else await self._offset_at(self._clock() - since)
+
+    async def _anew(self) -> bool:
+        """Whether the topic turned out to be shorter than what was committed, and reading begins anew."""
+        end = None if self._settled else self._consumer.highwater(self.tp)
+        if end is None:  # known already, or not before the first answer
+            return False
+        self._settled = True
+        if end >= self._next:
+            return False
+        self._log.error(
+            "the topic ends before what was delivered, so it was made anew: beginning as a new sink would",
+            delivered=self._next, end=end, since=self._channel.sink.since,
+        )  # fmt: skip
+        first = (await self._consumer.beginning_offsets([self.tp]))[self.tp]
+        self.next, self._recent = await self._fresh(first), Recent()
+        self._consumer.seek(self.tp, self.next)
+        return True
+
+    def _expired(self, first: int) -> None:
+        if first > self._next:
+            self._log.error(
+                "alerts left the topic before they could be delivered: topics.alerts_retention_hours is too short",
+                lost=first - self._next,
+            )
+            self.next = first
+
+    async def _offset_at(self, moment: float) -> int:
+        """Offset of the first record stamped at a time or later, the end where there is none."""
+        # The end first: what comes between the two answers must not be passed over.
+        end: int = (await self._consumer.end_offsets([self.tp]))[self.tp]
+        found = (await self._consumer.offsets_for_times({self.tp: max(int(moment * 1000), 0)}))[self.tp]
+        return end if found is None else int(found.offset)
+
+    def _recall(self, record: Any) -> None:
+        """Learn from a record that was handled before."""
+        self._recent.add(id_of(record.value))
+        if self._channel.receiver.reach:
+            try:
+                told = read(record.value, record.timestamp / 1000)
+            except NotAnAlert:
+                return
+            if self._channel.wanted.takes(told.event):
+                self._channel.receiver.note(self.tp.partition, told, told.sent)
+
+    async def _take(self, record: Any) -> bool:
+        """Handle one record; False when stopped before it was."""
+        self._expired(record.offset)
+        try:
+            told = read(record.value, record.timestamp / 1000)
+        except NotAnAlert as error:
+            self._metrics.count("unreadable")
+            self._log.error("a record is no alert and was passed over", offset=record.offset, reason=str(error))
+            self.next = record.offset + 1
+            return True
+        sent = False
+        if not self._channel.wanted.takes(told.event):
+            self._metrics.count("filtered")
+        elif told.id in self._recent:
+            self._metrics.count("repeated")
+        elif await self._deliver(told):
+            sent = True
+            self._channel.receiver.note(self.tp.partition, told, self._clock())
+        else:
+            return False
+        self._recent.add(told.id)
+        self.next = record.offset + 1
+        if sent:
+            await self._commit()
+        return True
+
+    async def _deliver(self, told: Told) -> bool:
+        """Try until an alert is delivered or refused; False when stopped before."""
+        failures = 0
+        while not self._stopping:
+            began = self._clock()
+            self._attempting = True
+            try:
+                outcome = await self._channel.receiver.deliver(told)
+            finally:
+                self._attempting = False
+            now = self._clock()
+            self._metrics.attempt(max(now - began, 0.0))
+            if outcome.verdict == "delivered":
+                self.failing_since = None
+                self._metrics.delivered(now, told.sent)
+                self._log.info("delivered", alert=told.id, attempts=failures + 1)
+                return True
+            if outcome.verdict == "refused":
+                self.failing_since = None
+                self._metrics.count("refused")
+                self._log.error("refused: this alert is given up", alert=told.id, reason=outcome.detail)
+                return True
+            failures += 1
+            self.failing_since = began if self.failing_since is None else self.failing_since
+            wait = self._channel.backoff.wait(outcome, failures)
+            self._metrics.count("failed")
+            cure = ": mend its settings" if outcome.verdict == "misconfigured" else ""
+            self._log.warning(
+                f"not delivered{cure}; alerts wait",
+                alert=told.id, reason=outcome.detail, attempts=failures, again_in_seconds=round(wait, 1),
+            )  # fmt: skip
+            if not self._stopping:
+                await self._pause(wait)
+        return False
+
+    async def _commit(self) -> None:
+        """Commit what is handled; a failure costs nothing as long as a later commit succeeds."""
+        offset = self.next
+        if offset is None or offset == self._committed:
+            return
+        try:
+            await self._consumer.commit({self.tp: offset})
+        except KafkaError as error:
+            self._log.warning("cannot commit: alerts may be repeated", reason=f"{type(error).__name__}: {error}")
+        else:
+            self._committed = offset

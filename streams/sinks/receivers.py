@@ -1,0 +1,168 @@
+"""What alerts are delivered to: a receiver behind HTTP, or Grafana by its client. One attempt at a time, none again."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+import structlog
+
+from streams.provision.annotate import Annotator
+from streams.provision.grafana import Connection, GrafanaError
+from streams.sinks.alert import Told
+from streams.sinks.alertmanager import AGAIN_SECONDS, Alertmanager
+from streams.sinks.outcome import Outcome, Verdict, judge
+from streams.sinks.post import Message, Poster
+from streams.sinks.settings import UnusableSecret
+from streams.sinks.signature import BadSecret
+
+_log = structlog.get_logger(__name__)
+
+
+class Kind(Protocol):
+    """How one kind of receiver wants alerts."""
+
+    def message(self, told: Told, now: float) -> Message:
+        """Return the request for an alert."""
+        ...
+
+    def judge(self, status: int, said: bytes) -> Verdict:
+        """Return what an answer means."""
+        ...
+
+
+class Receiver:
+    """Something alerts are delivered to; this one has no state to keep up."""
+
+    reach: float = 0.0
+    """Seconds back from now whose alerts it wants to be shown again at the start, by `note`."""
+
+    async def deliver(self, told: Told) -> Outcome:
+        """Try once to deliver an alert; every failure is an outcome."""
+        raise NotImplementedError
+
+    def note(self, partition: int, told: Told, at: float) -> None:
+        """Take notice of an alert that was told at a time, seconds since 1970."""
+
+    def leave(self, partition: int) -> None:
+        """Forget what was noted of a partition."""
+
+    async def keep(self, ready: Callable[[], bool]) -> None:
+        """Keep the receiver's state up until cancelled; `ready` tells whether all that is known was noted."""
+
+    async def close(self) -> None:
+        """Close connections."""
+
+
+class HttpReceiver(Receiver):
+    """A receiver that takes one POST an alert.
+
+    Parameters
+    ----------
+    kind
+        Its format.
+    poster
+        Closed with this.
+    clock
+        Seconds since 1970.
+    """
+
+    def __init__(self, kind: Kind, poster: Poster, clock: Callable[[], float] = time.time) -> None:
+        self._kind = kind
+        self._poster = poster
+        self._clock = clock
+
+    async def deliver(self, told: Told) -> Outcome:
+        """Post an alert; a secret whose file cannot be read makes the sink misconfigured until it can."""
+        try:
+            message = self._kind.message(told, self._clock())
+        except (UnusableSecret, BadSecret) as error:
+            return Outcome("misconfigured", str(error))
+        return await self._poster.post(message, self._kind.judge)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._poster.close()
+
+
+class AlertmanagerReceiver(HttpReceiver):
+    """An Alertmanager, told again of what is open.
+
+    Parameters
+    ----------
+    name
+        Of the sink, for the log.
+    kind, poster, clock
+        As for any other.
+    every
+        Seconds between telling again.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        kind: Alertmanager,
+        poster: Poster,
+        clock: Callable[[], float] = time.time,
+        every: float = AGAIN_SECONDS,
+    ) -> None:
+        super().__init__(kind, poster, clock)
+        self._name = name
+        self._manager = kind
+        self._every = every
+        self.reach = kind.reach
+
+    def note(self, partition: int, told: Told, at: float) -> None:
+        """Remember open cases."""
+        self._manager.note(partition, told, at)
+
+    def leave(self, partition: int) -> None:
+        """Forget the cases of a partition."""
+        self._manager.leave(partition)
+
+    async def keep(self, ready: Callable[[], bool]) -> None:
+        """Tell of the open cases again and again; what fails is told the next time."""
+        while True:
+            await asyncio.sleep(self._every)
+            if not ready():  # a case that closed may still be known as open
+                continue
+            try:
+                messages = self._manager.again(self._clock())
+            except UnusableSecret as error:
+                _log.warning("open cases cannot be told again", sink=self._name, reason=str(error))
+                continue
+            for message in messages:
+                outcome = await self._poster.post(message)
+                if outcome.verdict != "delivered":
+                    _log.warning("open cases were not taken again", sink=self._name, reason=outcome.detail)
+                    break
+
+
+class GrafanaReceiver(Receiver):
+    """Annotations in Grafana, whose client blocks: it has a thread, one call at a time.
+
+    Parameters
+    ----------
+    connection
+        Of `streams.provision.annotate.connect(settings.grafana)`.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._annotator = Annotator(connection)
+        self._turn = asyncio.Lock()
+
+    async def deliver(self, told: Told) -> Outcome:
+        """Post an annotation, or make a region of one when its case closes."""
+        async with self._turn:
+            try:
+                new = await asyncio.to_thread(self._annotator.alert, told.event)
+            except GrafanaError as error:
+                return Outcome("failed" if error.passing else judge(error.status), str(error))
+        return Outcome("delivered", "annotated" if new else "was there already")
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await asyncio.to_thread(self._connection.close)

@@ -1,0 +1,69 @@
+"""The deliverer: every sink's group in one process, until it is told to stop. It scores nothing and makes no alert."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Iterable
+from typing import Any
+
+import structlog
+from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
+
+from streams.settings import Settings
+from streams.sinks.group import Group
+from streams.sinks.health import DelivererHealth
+from streams.sinks.make import check, make
+from streams.sinks.metrics import Metrics
+
+_log = structlog.get_logger(__name__)
+
+
+async def deliver(settings: Settings, names: Iterable[str] = (), stop: asyncio.Event | None = None) -> int:
+    """Deliver alerts to the sinks of these names, all without any; return the exit code.
+
+    Parameters
+    ----------
+    stop
+        Ends it when set; SIGTERM and SIGINT by default.
+
+    Raises
+    ------
+    SettingsError
+        When a sink cannot work as it is set.
+    KafkaError
+        When no broker can be reached at the start.
+    OSError
+        When the health port is taken.
+    """
+    sinks = check(settings, names)
+    if stop is None:
+        stop = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    registry = CollectorRegistry()
+    for collector in (ProcessCollector, PlatformCollector, GCCollector):
+        collector(registry=registry)
+    metrics = Metrics(registry)
+    failed = asyncio.Event()
+    groups = [Group(settings, make(settings, name), metrics.of(name), failed.set) for name in sinks]
+    health = DelivererHealth(settings.deliver, lambda: [group.name for group in groups if not group.ready], registry)
+    watched: list[asyncio.Future[Any]] = [asyncio.create_task(event.wait()) for event in (stop, failed)]
+    try:
+        await health.start()
+        _log.info("delivering alerts", sinks=list(sinks), port=health.port)
+        starting: asyncio.Future[Any] = asyncio.gather(*(group.start() for group in groups))
+        await asyncio.wait([starting, *watched], return_when=asyncio.FIRST_COMPLETED)
+        if starting.done():
+            await starting
+            await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
+        else:
+            starting.cancel()
+            await asyncio.gather(starting, return_exceptions=True)
+        _log.info("stopping", failed=failed.is_set())
+    finally:
+        for task in watched:
+            task.cancel()
+        await asyncio.gather(*(group.stop() for group in groups))
+        await health.stop()
+    return 1 if failed.is_set() else 0

@@ -1,0 +1,86 @@
+"""A test alert for every sink, clearly marked as one, and what became of it. It reads no topic and commits nothing."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Callable, Iterable
+
+import msgspec
+
+from models.cases import Finding
+from models.detectors.base import Signal
+from models.patterns import patterns
+from streams.alerts import encode, to_alert
+from streams.settings import Settings
+from streams.sinks.alert import Told, read
+from streams.sinks.make import check, make
+from streams.sinks.outcome import Outcome
+
+TITLE = "TEST of alert delivery"
+ACCOUNT = "test-account-nobody"
+
+
+class Trial(msgspec.Struct, frozen=True):
+    """What became of one sink's test alerts."""
+
+    sink: str
+    kind: str
+    opened: Outcome
+    closed: Outcome | None
+    """None where the opening did not arrive."""
+    seconds: float
+
+    @property
+    def passed(self) -> bool:
+        """Whether both arrived."""
+        return self.opened.verdict == "delivered" and self.closed is not None and self.closed.verdict == "delivered"
+
+
+def make_alerts(now: float) -> tuple[Told, Told]:
+    """Return the opening and the closing of a case that is none, of its own id each time.
+
+    Parameters
+    ----------
+    now
+        Seconds since 1970.
+    """
+    pattern = next(iter(patterns())).pattern
+    opening = Finding(
+        kind="open", case=f"test-{round(now * 1000):x}", sequence=0, pattern=pattern, accounts=[ACCOUNT], time=now,
+        opened=now, first_seen=now, log_e=7.0, alpha=1e-3, score=0.0, level=0.0, bar=0.0, budget=0.0,
+        requests_seen=0, severity="low",
+        signals=[Signal("test", 1.0, 0.0, "above", "", "nothing was detected", 0.0)],
+        counterfactual="This is a test that an operator asked for: nothing was detected.", samples=[],
+    )  # fmt: skip
+    closing = msgspec.structs.replace(opening, kind="close", sequence=1)
+    return _marked(opening, now), _marked(closing, now)
+
+
+def _marked(finding: Finding, now: float) -> Told:
+    alert = to_alert(finding)
+    alert["data"]["message"] = f"{TITLE}: nothing was detected, nobody needs to do anything"
+    alert["data"]["finding_info"]["title"] = TITLE
+    alert["data"]["unmapped"]["siphonwatch"]["test"] = True
+    return read(encode(alert), now)
+
+
+async def trials(
+    settings: Settings, names: Iterable[str] = (), clock: Callable[[], float] = time.time
+) -> AsyncIterator[Trial]:
+    """Send each sink the opening and the closing of a test case, once, whatever its filters; give what became of it.
+
+    Raises
+    ------
+    SettingsError
+        When a sink cannot work as it is set.
+    """
+    for name in check(settings, names):
+        receiver = make(settings, name, clock).receiver
+        try:
+            began = clock()
+            opening, closing = make_alerts(began)
+            opened = await receiver.deliver(opening)
+            closed = await receiver.deliver(closing) if opened.verdict == "delivered" else None
+            yield Trial(name, settings.sinks[name].kind, opened, closed, clock() - began)
+        finally:
+            await receiver.close()
