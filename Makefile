@@ -8,12 +8,15 @@ SHELL := /bin/bash
 VENV ?= .venv
 BENCH_VENV ?= .cache/venv-bench
 LOCK_VENV ?= .cache/venv-lock
+AUDIT_VENV ?= .cache/venv-audit
+SBOM ?= .cache/sbom.cdx.json
 FUZZ_SECONDS ?= 120
 PYTEST_ARGS ?=
 DEMO_ARGS ?=
 EVALUATE_ARGS ?=
 EVALUATE_DIR ?= .cache/evaluate
 EVALUATE_SEED ?= 7
+AUDIT_ARGS ?=
 UPGRADE ?=
 
 # The first interpreter that is new enough; `python3` may be older than a `python3.12` beside it.
@@ -22,18 +25,23 @@ PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13 python; do \
 
 PIP_QUIET = --quiet --disable-pip-version-check --no-input --root-user-action ignore
 
-# $(call install,venv,lock): the locked packages, each checked against its hash, then this project itself.
-define install
+# $(call locked,venv,lock): the locked packages, each checked against its hash.
+define locked
 	@if [ -z "$(PYTHON)" ]; then echo "siphonwatch needs Python 3.11 or newer: none found; set PYTHON=/path/to/python3" >&2; exit 1; fi
 	@echo "installing $(2) into $(1)"
 	@if ! [ -x $(1)/bin/python ]; then $(PYTHON) -m venv $(1) || { \
 		echo "cannot make a virtual environment: on Debian and Ubuntu, apt install python3-venv" >&2; exit 1; }; fi
 	@$(1)/bin/python -m pip install $(PIP_QUIET) --require-hashes -r $(2)
+endef
+
+# $(call install,venv,lock): those, then this project itself.
+define install
+	$(call locked,$(1),$(2))
 	@$(1)/bin/python -m pip install $(PIP_QUIET) --no-deps --no-build-isolation --editable .
 	@touch $@
 endef
 
-.PHONY: help demo evaluate test lint bench fuzz lock clean
+.PHONY: help demo evaluate test lint bench fuzz sbom audit lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -72,6 +80,13 @@ fuzz: $(VENV)/.fuzz ## Coverage-guided fuzzing of adapters and decoder, FUZZ_SEC
 			-artifact_prefix=.cache/fuzz/ -max_total_time=$(FUZZ_SECONDS) -timeout=20 -rss_limit_mb=2048 -print_final_stats=1; \
 	done
 
+sbom: $(VENV)/.demo $(AUDIT_VENV)/.audit ## CycloneDX bill of materials of what requirements.lock installs: .cache/sbom.cdx.json
+	@$(AUDIT_VENV)/bin/python deploy/supply/sbom.py --lock requirements.lock --python $(VENV)/bin/python --out $(SBOM)
+
+audit: $(AUDIT_VENV)/.audit ## Known vulnerabilities of requirements.lock (AUDIT_ARGS=--required: fail offline), lint of the Dockerfile
+	@$(AUDIT_VENV)/bin/hadolint --no-color --failure-threshold style deploy/Dockerfile
+	@$(AUDIT_VENV)/bin/python deploy/supply/audit.py requirements.lock $(AUDIT_ARGS)
+
 $(VENV)/.demo: requirements.lock pyproject.toml
 	$(call install,$(VENV),requirements.lock)
 
@@ -84,11 +99,15 @@ $(VENV)/.fuzz: requirements-fuzz.lock pyproject.toml
 $(BENCH_VENV)/.bench: requirements-bench.lock pyproject.toml
 	$(call install,$(BENCH_VENV),requirements-bench.lock)
 
+$(AUDIT_VENV)/.audit: requirements-audit.lock
+	$(call locked,$(AUDIT_VENV),requirements-audit.lock)
+	@touch $@
+
 # One resolution for every Python from 3.11 on and every platform; setuptools is in it because the project is built
 # without isolation, so that nothing unlocked is ever fetched.
-COMPILE = printf 'setuptools>=77\n' | $(LOCK_VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 \
-	--generate-hashes --no-emit-index-url --no-annotate --custom-compile-command 'make lock' \
-	$(if $(UPGRADE),--upgrade) pyproject.toml - --extra demo
+UV_COMPILE = $(LOCK_VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 \
+	--generate-hashes --no-emit-index-url --no-annotate --custom-compile-command 'make lock' $(if $(UPGRADE),--upgrade)
+COMPILE = printf 'setuptools>=77\n' | $(UV_COMPILE) pyproject.toml - --extra demo
 
 lock: ## Renew the hash locks from pyproject.toml (UPGRADE=1: newest versions)
 	@[ -x $(LOCK_VENV)/bin/uv ] || { $(PYTHON) -m venv $(LOCK_VENV); $(LOCK_VENV)/bin/python -m pip install $(PIP_QUIET) uv; }
@@ -96,6 +115,7 @@ lock: ## Renew the hash locks from pyproject.toml (UPGRADE=1: newest versions)
 	@$(COMPILE) --extra test -c requirements.lock -o requirements-test.lock
 	@$(COMPILE) --extra test --extra fuzz -c requirements-test.lock -o requirements-fuzz.lock
 	@$(COMPILE) --extra bench -c requirements.lock -o requirements-bench.lock
+	@$(UV_COMPILE) --group audit -o requirements-audit.lock
 
 clean: ## Remove what make and the tools left, the virtual environments too
 	rm -rf $(VENV) .cache build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

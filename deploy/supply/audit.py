@@ -1,5 +1,5 @@
-"""Ask the public vulnerability databases about the packages of a lock. It fails on what is found and not allowed, and says
-so plainly where nothing could be asked: silence is never taken for health.
+"""Ask the public vulnerability databases about the packages of a lock. It fails on what is found and not allowed, and
+says so plainly where nothing could be asked: silence is never taken for health.
 
     python deploy/supply/audit.py requirements.lock [--allow audit-allow.toml] [--required]
 """
@@ -73,7 +73,9 @@ def allowed(text: str, today: datetime.date) -> list[Allowed]:
     found = []
     for number, entry in enumerate(tomllib.loads(text).get("allow", ()), 1):
         if set(entry) != set(Allowed._fields) or not isinstance(entry["until"], datetime.date):
-            raise AuditError(f"entry {number}: wants id, package, until (a date such as 2027-01-31) and reason, only these")
+            raise AuditError(
+                f"entry {number}: wants id, package, until (a date such as 2027-01-31) and reason, only these"
+            )
         one = Allowed(**entry)
         if len(one.reason.split()) < 4:
             raise AuditError(f"entry {number} ({one.id}): say in the reason why it does not concern us")
@@ -96,7 +98,9 @@ def parsed(output: str) -> Answer:
         asked += 1
         for vuln in package["vulns"]:
             names = (vuln["id"], *sorted(set(vuln.get("aliases", ())) - {vuln["id"]}))
-            findings.append(Finding(package["name"], package["version"], names, ", ".join(vuln.get("fix_versions", ()))))
+            findings.append(
+                Finding(package["name"], package["version"], names, ", ".join(vuln.get("fix_versions", ())))
+            )
     return Answer(asked, tuple(unknown), tuple(findings))
 
 
@@ -126,7 +130,6 @@ def judge(answer: Answer, allow: Sequence[Allowed]) -> list[str]:
         used.update(excuses)
         if not excuses:
             wrong.append(str(finding))
-    known = {name for name in answer.unknown}
     wrong += [
         f"{a.id} of {a.package} is allowed and no longer found: take it out of {ALLOW.name}"
         for a in allow

@@ -1,7 +1,7 @@
-"""Write the CycloneDX bill of materials of an installed siphonwatch: exactly what the lock names, with versions, licences,
-hashes, purls and who needs whom. It refuses to write one that is incomplete or that the schema does not accept.
+"""Write the CycloneDX bill of materials of an installed siphonwatch: exactly what the lock names, with versions,
+licences, hashes, purls and who needs whom. It refuses to write one that is incomplete or that the schema refuses.
 
-    python deploy/supply/sbom.py --lock requirements.lock --python .venv/bin/python --out sbom.cdx.json [--without NAME]...
+    python deploy/supply/sbom.py --lock requirements.lock --python .venv/bin/python --out sbom.cdx.json
 """
 
 from __future__ import annotations
@@ -92,12 +92,9 @@ def problems(bom: dict[str, Any], pins: Mapping[str, Pin], without: Collection[s
     without
         Canonical names that the lock has and the installation was freed of.
     """
-    found = []
     installed = {canonicalize_name(c["name"]): c for c in bom["components"]}
-    for name in sorted(set(without) & set(installed)):
-        found.append(f"{name} is installed and was to be left out")
-    for name in sorted(set(without) - set(pins)):
-        found.append(f"{name} is to be left out and the lock has no such package")
+    found = [f"{name} is installed and was to be left out" for name in sorted(set(without) & set(installed))]
+    found += [f"{name} is to be left out and the lock has no such package" for name in sorted(set(without) - set(pins))]
     for name, pin in sorted(pins.items()):
         if name in without:
             continue
