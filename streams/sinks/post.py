@@ -5,6 +5,7 @@ bounded in time and in what it reads.
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import ssl
 import time
 from collections.abc import Callable, Mapping
@@ -51,8 +52,14 @@ def check_url(url: str) -> bool:
         raise BadUrl(str(error)) from None
     if parts.scheme not in ("http", "https") or not host or clean(url) != url or " " in url:
         raise BadUrl("write https://host/path")
-    loopback = host == "localhost" or host == "::1" or host.startswith("127.")
-    return parts.scheme == "http" and not loopback
+    return parts.scheme == "http" and not _loopback(host)
+
+
+def _loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:  # a name
+        return host == "localhost"
 
 
 def tls(cafile: str) -> ssl.SSLContext | bool:
