@@ -22,7 +22,7 @@ from streams.settings import Settings
 
 pytestmark = [pytest.mark.broker, pytest.mark.kafka, pytest.mark.timeout(300)]
 
-COPIES = 20
+COPIES = 12
 """Of each account, so that there is load for as long as a restart may take."""
 RATE = 1500
 """Requests a second."""
@@ -86,6 +86,8 @@ async def test_two_workers_restarted_one_after_the_other_lose_and_repeat_nothing
             fresh = prometheus.value(f"histogram_quantile(0.99, sum by (le) (increase({seen}[{whole}])))")
             counted = prometheus.value(f'sum(increase(siphonwatch_requests_total{{stream="telemetry"}}[{whole}]))')
             oldest = prometheus.value(f"max(max_over_time(siphonwatch_lag_seconds[{whole}]))")
+            await produce(settings, load[sent:])  # what raises alerts comes late in this traffic
+            await scored(settings, len(load))
             for worker in workers:
                 await asyncio.to_thread(worker.stop)
         finally:
