@@ -1,0 +1,31 @@
+{{/* Where pods may go: name servers and brokers. */}}
+{{- define "siphonwatch.egress" -}}
+{{- $policy := .Values.networkPolicy -}}
+- to: {{- toYaml $policy.dns.to | nindent 4 }}
+  ports:
+    {{- range $policy.dns.ports }}
+    - {protocol: UDP, port: {{ . }}}
+    - {protocol: TCP, port: {{ . }}}
+    {{- end }}
+{{ include "siphonwatch.rule" (dict "peers" $policy.kafka.to "ports" ($policy.kafka.ports | default (fromJsonArray (include "siphonwatch.kafkaPorts" .)))) }}
+{{- end -}}
+
+{{/* One rule of egress over TCP; takes a dict of peers, none for any address, and ports. */}}
+{{- define "siphonwatch.rule" -}}
+- ports:
+    {{- range .ports }}
+    - {protocol: TCP, port: {{ . }}}
+    {{- end }}
+  {{- with .peers }}
+  to: {{- toYaml . | nindent 4 }}
+  {{- end }}
+{{- end -}}
+
+{{/* Ports in settings.kafka.bootstrap, as a JSON list. */}}
+{{- define "siphonwatch.kafkaPorts" -}}
+{{- $ports := list -}}
+{{- range splitList "," .Values.settings.kafka.bootstrap -}}
+{{- $ports = append $ports (int (regexFind "[0-9]+\\s*$" . | trim)) -}}
+{{- end -}}
+{{- uniq $ports | toJson -}}
+{{- end -}}
