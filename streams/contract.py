@@ -135,6 +135,11 @@ class Telemetry(msgspec.Struct, omit_defaults=True, kw_only=True):
     """Page number or offset of a listing; 2147483647 where a cursor names the next one; -1 none."""
 
 
+REASONS = ("account", "encoding", "fields", "json", "schema", "size", "time")
+"""Why a record is no telemetry: who pays or when is not known, fields a gateway should have logged are missing, it is
+not UTF-8, not JSON, not what the schema says, or too large."""
+
+
 class Malformed(ValueError):
     """A record that is not what its format says; the message names the reason and never quotes the content."""
 

@@ -89,10 +89,12 @@ class PartitionGauges(Collector):
         yield from families.values()
 
     def _gap_counts(self) -> Iterator[tuple[Labels, str, float]]:
+        """Of the partitions that are here, 0 included, and of those that left with gaps: a counter never goes back."""
         gaps = self._gaps()
         if gaps is None:
             return
-        for topic, number in sorted({tp for tp, _ in gaps.by_partition}):
+        here = {(partition.tp.topic, partition.tp.partition) for partition in self._assignment.partitions}
+        for topic, number in sorted(here | {tp for tp, _ in gaps.by_partition}):
             labels = (self._assignment.stream_of(topic), topic, str(number))
             for name, (_, meanings) in GAPS.items():
                 yield labels, name, sum(gaps.by_partition[(topic, number), meaning] for meaning in meanings)

@@ -9,10 +9,9 @@ import numpy.typing as npt
 
 from models.cases import Finding
 from models.vitals import STEPS
-from streams.metrics import Labels, Metrics
+from streams.contract import REASONS
+from streams.metrics import ALLOWED, COMMITS, OUTCOMES, STAGES, Labels, Metrics
 
-OUTCOMES = {"open": "opened", "update": "updated", "close": "closed"}
-STAGES = ("decode", "thaw", "score", "emit")
 _EDGES = np.arange(STEPS + 1) / STEPS
 
 
@@ -31,6 +30,12 @@ class Meter:
         self._metrics = metrics
         self.labels: Labels = (stream, topic, str(partition))
         self._late = self._ahead = 0
+        plain = (metrics.requests, metrics.skipped, metrics.late, metrics.ahead, metrics.checkpoint_bytes)
+        for counter in plain:
+            counter.labels(*self.labels)
+        for counter, values in ((metrics.dead_letters, REASONS), (metrics.stages, STAGES), (metrics.commits, COMMITS)):
+            for value in values:
+                counter.labels(*self.labels, value)
 
     def restored(self, seconds: float, late: int, ahead: int) -> None:
         """Count a restore; `late` and `ahead` requests were counted before it."""
@@ -47,12 +52,11 @@ class Meter:
 
     def alert(self, finding: Finding) -> None:
         """Count an alert that is sent."""
-        outcome = OUTCOMES[finding.kind]
-        self._metrics.alerts.labels(*self.labels, finding.pattern, finding.severity, outcome).inc()
+        self._metrics.alerts.labels(finding.pattern, finding.severity, OUTCOMES[finding.kind]).inc()
 
-    def suppressed(self, finding: Finding, reason: str) -> None:
-        """Count an alert that is not sent."""
-        self._metrics.suppressed.labels(*self.labels, finding.pattern, reason).inc()
+    def suppressed(self, finding: Finding) -> None:
+        """Count an alert that is not sent: its accounts are on the allow-list."""
+        self._metrics.suppressed.labels(finding.pattern, ALLOWED).inc()
 
     def batch(self, ages: npt.NDArray[np.float64]) -> None:
         """Count the requests of a batch by their ages at its end, `(n,)` seconds since the broker had them."""
@@ -83,5 +87,5 @@ class Meter:
         self._metrics.checkpoint_bytes.labels(*self.labels).inc(size)
 
     def commit(self, outcome: str) -> None:
-        """Count a commit: `committed`, `moved` where the group went on without us, or `timeout`."""
+        """Count a commit; outcomes are `streams.metrics.COMMITS`."""
         self._metrics.commits.labels(*self.labels, outcome).inc()

@@ -22,11 +22,21 @@ from prometheus_client.metrics_core import HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
+from models.evidence import SEVERITIES
+from models.patterns import patterns
+
 PARTITION = ("stream", "topic", "partition")
 """Labels of what belongs to a partition; `stream` is what the topic is for, whatever its name: one of `STREAMS`."""
 TELEMETRY, SIGHTINGS, INGEST = STREAMS = ("telemetry", "sightings", "ingest")
 Labels = tuple[str, str, str]
 """Values of `PARTITION`."""
+OUTCOMES = {"open": "opened", "update": "updated", "close": "closed"}
+"""Of an alert, by what it tells of its case."""
+ALLOWED = "allowed"
+"""Why an alert is not sent: its accounts are on the allow-list."""
+COMMITTED, MOVED, TIMEOUT = COMMITS = ("committed", "moved", "timeout")
+"""Outcomes of a commit; `moved` where the group went on without us."""
+STAGES = ("decode", "thaw", "score", "emit")
 
 FRESHNESS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0)
 SCORES = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
@@ -62,6 +72,10 @@ class BulkHistogram(Collector):
         """Count what was counted before: `counts`, `(m,)`, of values up to each of `bounds`, `(m,)`."""
         places = np.searchsorted(self._bounds, bounds, side="left")
         self._add(label, np.bincount(places, counts, minlength=len(self._names)).astype(np.int64), total)
+
+    def begin(self, label: str) -> None:
+        """Show a label before anything was counted under it."""
+        self._add(label, np.zeros(len(self._names), np.int64), 0.0)
 
     def _add(self, label: str, counts: npt.NDArray[np.int64], total: float) -> None:
         known = self._counts.setdefault(label, np.zeros(len(self._names), np.int64))
@@ -100,8 +114,8 @@ class Metrics:
     """
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        def counter(name: str, text: str, *labels: str) -> Counter:
-            return Counter(f"siphonwatch_{name}", text, [*PARTITION, *labels], registry=registry)
+        def counter(name: str, text: str, *labels: str, of: Sequence[str] = PARTITION) -> Counter:
+            return Counter(f"siphonwatch_{name}", text, [*of, *labels], registry=registry)
 
         def histogram(name: str, text: str, *buckets: float) -> Histogram:
             return Histogram(f"siphonwatch_{name}", text, ["stream"], registry=registry, buckets=buckets)
@@ -110,8 +124,8 @@ class Metrics:
         self.skipped = counter("skipped_requests", "Requests applied before: redelivered or ingested again")
         self.late = counter("late_requests", "Requests later than the grace; counted all the same")
         self.ahead = counter("ahead_requests", "Requests further ahead of the clock than one may be")
-        self.alerts = counter("alerts", "Alerts sent", "pattern", "severity", "outcome")
-        self.suppressed = counter("suppressed_alerts", "Alerts not sent", "pattern", "reason")
+        self.alerts = counter("alerts", "Alerts sent", "pattern", "severity", "outcome", of=())
+        self.suppressed = counter("suppressed_alerts", "Alerts not sent", "pattern", "reason", of=())
         self.dead_letters = counter("dead_letters", "Records sent to the dead-letter topic", "reason")
         self.stages = counter("stage_seconds", "Time spent, by stage", "stage")
         self.checkpoint_bytes = counter("checkpoint_bytes", "Written to the state topic")
@@ -143,9 +157,21 @@ class Metrics:
             "siphonwatch_analyst_precision", "Share of the judged cases that analysts confirmed", ["pattern"],
             registry=registry,
         )  # fmt: skip
+        self._begin_at_zero()
         self.ranker_updates = Counter(
             "siphonwatch_ranker_updates", "Verdicts that changed the ranker since the start", registry=registry
         )
         self.verdicts_unreadable = Counter(
             "siphonwatch_unreadable_verdicts", "Records of the verdicts topic that are none", registry=registry
         )
+
+    def _begin_at_zero(self) -> None:
+        """Give every series a beginning: of one that first appears at 1, Prometheus sees no increase."""
+        for pattern in (p.pattern for p in patterns()):
+            self.suppressed.labels(pattern, ALLOWED)
+            self.scores.begin(pattern)
+            for severity in SEVERITIES:
+                for outcome in OUTCOMES.values():
+                    self.alerts.labels(pattern, severity, outcome)
+        for stream in STREAMS:
+            self.freshness.begin(stream)

@@ -16,6 +16,7 @@ from faust.types import TP
 
 from streams.gauges import Readings
 from streams.meter import Meter
+from streams.metrics import COMMITTED, MOVED, TIMEOUT
 from streams.transport import Batch, Consumer, Lease
 
 log = logging.getLogger(__name__)
@@ -211,9 +212,9 @@ class Partition:
             done = await asyncio.wait_for(self._consumer.commit_offsets({self.tp: offset}), COMMIT_SECONDS)
         except TimeoutError:
             log.warning("%s: commit of offset %d took longer than %.0f s", self._name, offset, COMMIT_SECONDS)
-            self.meter.commit("timeout")
+            self.meter.commit(TIMEOUT)
             return
-        self.meter.commit("committed" if done else "moved")
+        self.meter.commit(COMMITTED if done else MOVED)
         if done:
             self._committed_at = self._now()
             self._committed, self._progress_at, self._uncommitted = offset, self._clock(), False

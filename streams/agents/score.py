@@ -259,7 +259,7 @@ class TelemetryPartition:
 
     async def _tell(self, finding: Finding) -> None:
         if self._allowed.spares(finding.accounts):
-            self.meter.suppressed(finding, "allowed")
+            self.meter.suppressed(finding)
             return
         self.meter.alert(finding)
         await self._outlet.alert(finding.case.encode(), encode(to_alert(finding, self._book.rank_finding(finding))))

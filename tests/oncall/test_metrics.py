@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from faust.types import TP
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
 
@@ -15,6 +16,7 @@ from models.vitals import STEPS, Tally
 from streams.gauges import PATTERN_TEXTS, TEXTS, PartitionGauges
 from streams.meter import Meter
 from streams.metrics import FRESHNESS, SCORES, BulkHistogram, Metrics
+from streams.transport.gaps import Gaps, Meaning
 
 
 @given(st.lists(st.floats(0, 5000, allow_nan=False), min_size=1, max_size=50))
@@ -35,6 +37,7 @@ def test_a_bulk_histogram_counts_as_prometheus_own_does(values: list[float]) -> 
     assert total == pytest.approx(theirs.get_sample_value("age_seconds_sum", {"stream": "telemetry"}))
 
 
+@settings(deadline=None)  # the first one compiles
 @given(st.lists(st.floats(0, 1, width=32), min_size=1, max_size=60))
 def test_scores_fall_into_the_bucket_whose_bound_they_do_not_exceed(scores: list[float]) -> None:
     column = np.array(scores, np.float32)[:, None]
@@ -73,6 +76,7 @@ class Shown:
 
     def __init__(self, meter: Meter, readings: list[tuple[str, str, float]]) -> None:
         self.meter = meter
+        self.tp = TP(meter.labels[1], int(meter.labels[2]))
         self._readings = readings
 
     def readings(self) -> Any:
@@ -105,6 +109,25 @@ def test_a_partition_that_left_is_shown_no_more_and_its_counters_stay() -> None:
     assert registry.get_sample_value("siphonwatch_lag_records", labels) is None
     assert registry.get_sample_value("siphonwatch_assigned_partitions", {"stream": "telemetry"}) == 1
     assert registry.get_sample_value("siphonwatch_requests_total", labels) == 5
+
+
+def test_series_begin_at_zero_so_that_a_first_event_is_an_increase() -> None:
+    registry = CollectorRegistry()
+    metrics = Metrics(registry)
+    meter = Meter(metrics, "telemetry", "t", 0)
+    labels = {"stream": "telemetry", "topic": "t", "partition": "0"}
+    graver = {"pattern": "relay", "severity": "critical", "outcome": "opened"}
+    assert registry.get_sample_value("siphonwatch_alerts_total", graver) == 0
+    assert registry.get_sample_value("siphonwatch_dead_letters_total", labels | {"reason": "json"}) == 0
+    assert registry.get_sample_value("siphonwatch_commits_total", labels | {"outcome": "moved"}) == 0
+    gaps = Gaps(None)
+    registry.register(PartitionGauges(Here(Shown(meter, [])), lambda: gaps))  # type: ignore[arg-type]
+    assert registry.get_sample_value("siphonwatch_lost_offsets_total", labels) == 0
+    gaps.by_partition[("t", 0), Meaning.RETENTION] += 4
+    gaps.by_partition[("t", 7), Meaning.LOST] += 2
+    assert registry.get_sample_value("siphonwatch_lost_offsets_total", labels) == 4
+    left = registry.get_sample_value("siphonwatch_lost_offsets_total", labels | {"partition": "7"})
+    assert left == 2, "what was lost stays counted when the partition leaves"
 
 
 def test_every_gauge_of_a_partition_is_described_and_named_by_its_unit() -> None:
