@@ -71,7 +71,7 @@ ALERTS: tuple[Alert, ...] = (
         ),
         hold="5m",
         severity="page",
-        summary="{{ $value }} partitions of {{ $labels.stream }} take no checkpoints",
+        summary="Partitions of {{ $labels.stream }} take no checkpoints ({{ $value }})",
         description="They process requests, and their last checkpoint is over five minutes old: a restart would "
         "process all since then again.",
         runbook="siphonwatchcheckpointold",
@@ -85,7 +85,7 @@ ALERTS: tuple[Alert, ...] = (
         ),
         hold="5m",
         severity="page",
-        summary="{{ $value }} partitions of {{ $labels.stream }} are still being restored",
+        summary="Partitions of {{ $labels.stream }} are still being restored ({{ $value }})",
         description="For five minutes nothing of them was processed. A million accounts take some ten seconds.",
         runbook="siphonwatchrestoreslow",
     ),
