@@ -80,7 +80,7 @@ class Connection:
         doing
             What the call is for, as messages tell it: `read the folder siphonwatch`.
         form
-            `dict`, `list` or `object` (anything, also nothing): what the answer has to be.
+            `dict`, `list` or `object` (also nothing): what the answer has to be. A page of text never is.
 
         Raises
         ------
@@ -110,7 +110,7 @@ class Connection:
             raise GrafanaError(
                 f"{failed}no connection ({type(error).__name__}); is it running, and grafana.url right?"
             ) from None
-        if not isinstance(answer, form):
+        if not isinstance(answer, form) or (isinstance(answer, str) and answer.strip()):
             raise GrafanaError(failed + NO_JSON)
         return answer
 

@@ -24,9 +24,9 @@ DEFAULT_POLICIES = {"receiver": "grafana-default-email", "group_by": ["grafana_f
 class Refusal(Exception):
     """An answer that is an error."""
 
-    def __init__(self, status: int, message: str, **more: Any) -> None:
+    def __init__(self, code: int, message: str, /, **more: Any) -> None:
         super().__init__(message)
-        self.status = status
+        self.code = code
         self.body = {"message": message, **more}
 
 
@@ -156,7 +156,10 @@ class Double:
             released = request.headers.get("X-Disable-Provenance") is not None
             status, answer = route(self, request.command, unquote(path), query, body, released)
         except Refusal as refusal:
-            status, answer = refusal.status, refusal.body
+            status, answer = refusal.code, refusal.body
+        except Exception as error:
+            self.surprises.append(f"the double itself failed: {error!r}")
+            raise
         return status, b"" if status == 204 else json.dumps(answer).encode()
 
     def check(self, body: Any, schema: dict[str, Any]) -> None:

@@ -88,7 +88,7 @@ def _point(found: Found, url: str, connection: Connection) -> Change:
     def change() -> None:
         connection.call(
             f"change contact point {NAME}",
-            object,
+            dict,
             api.update_contactpoint,
             UID,
             want,
@@ -146,7 +146,7 @@ def _edit(
         body["routes"] = with_ours(tree.get("routes") or [], ours)
         connection.call(
             "set notification policies",
-            object,
+            dict,
             api.set_notification_policy_tree,
             body,
             disable_provenance=editable(tree),
