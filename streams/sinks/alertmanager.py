@@ -10,7 +10,6 @@ from typing import Any
 
 import msgspec
 
-from models.evidence import SEVERITIES
 from streams.alerts import rfc3339
 from streams.sinks.alert import Told
 from streams.sinks.outcome import Verdict, judge
@@ -36,6 +35,7 @@ SIGNALS = 5
 
 class _Open(msgspec.Struct, frozen=True):
     alert: dict[str, Any]
+    severity: str
     until: float
 
 
@@ -66,8 +66,8 @@ class Alertmanager:
     def message(self, told: Told, now: float) -> Message:
         """Return the request for an alert.
 
-        A case that became graver has another severity, which is another alert there: the ones of all other severities
-        are resolved with it. Resolving what never fired tells nobody.
+        A case that became graver has another severity, which is another alert there: the one before is resolved with
+        it. Only that one: what never fired would be told as resolved to whoever hears of the case.
 
         Raises
         ------
@@ -76,8 +76,12 @@ class Alertmanager:
         """
         ended = now - SKEW_SECONDS
         until = ended if told.kind == "closed" else now + self._lasts
-        others = [self._alert(told, severity, now, ended) for severity in SEVERITIES if severity != told.severity]
-        return self._request([self._alert(told, told.severity, now, until), *others])
+        alerts = [self._alert(told, told.severity, now, until)]
+        for cases in self._open.values():
+            before = cases[told.case].severity if told.case in cases else told.severity
+            if before != told.severity:
+                alerts.append(self._alert(told, before, now, ended))
+        return self._request(alerts)
 
     def judge(self, status: int, _: bytes) -> Verdict:
         """Return what an answer means."""
@@ -89,7 +93,7 @@ class Alertmanager:
         cases.pop(told.case, None)
         if told.kind != "closed":
             until = at + self._lasts
-            cases[told.case] = _Open(self._alert(told, told.severity, at, until), until)
+            cases[told.case] = _Open(self._alert(told, told.severity, at, until), told.severity, until)
             if len(cases) > MOST_OPEN:
                 del cases[next(iter(cases))]
 

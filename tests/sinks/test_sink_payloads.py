@@ -269,16 +269,26 @@ def test_a_wrong_routing_key_is_the_sink_s_fault_and_a_bad_event_the_alert_s() -
 
 def test_an_open_case_fires_in_alertmanager_beyond_its_closing_and_a_closed_one_ends_before_now() -> None:
     opened, _, closed = life("org-7")
-    firing, *others = body(alertmanager(), told(opened))
+    (firing,) = body(alertmanager(), told(opened))
     assert firing["labels"] == {
         "alertname": "SiphonwatchCase", "pattern": "extraction", "severity": "medium", "case": opened.case,
     }  # fmt: skip
     assert firing["startsAt"] == "2026-09-21T14:13:20.000000Z" and firing["endsAt"] == "2026-09-22T20:14:20.000000Z"
-    assert [one["labels"]["severity"] for one in others] == ["low", "high", "critical"]
-    assert all(one["endsAt"] < "2026-09-21T14:14:20" for one in others), "what it was before is resolved"
-    ended = body(alertmanager(), told(closed), NOW + 90_000)
-    assert all(one["endsAt"] == "2026-09-22T15:13:20.000000Z" for one in ended)
+    (ended,) = body(alertmanager(), told(closed), NOW + 90_000)
+    assert ended["endsAt"] == "2026-09-22T15:13:20.000000Z" and ended["labels"] == firing["labels"]
     assert alertmanager().message(told(opened), NOW).url == "https://am.example/prefix/api/v2/alerts"
+
+
+def test_a_case_that_became_graver_fires_anew_and_what_it_was_before_is_resolved() -> None:
+    manager = alertmanager()
+    opened, updated, closed = (told(finding) for finding in life("org-7"))
+    graver = msgspec.structs.replace(updated, severity="high")
+    manager.note(3, opened, START)
+    high, medium = body(manager, graver)
+    assert (high["labels"]["severity"], medium["labels"]["severity"]) == ("high", "medium")
+    assert high["endsAt"] > "2026-09-22" and medium["endsAt"] == "2026-09-21T14:13:20.000000Z"
+    manager.note(3, graver, NOW)
+    assert len(body(manager, msgspec.structs.replace(closed, severity="high"))) == 1
 
 
 def test_open_cases_are_told_again_until_they_close_end_or_their_partition_leaves() -> None:
