@@ -30,7 +30,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.relay.sighting import FIELDS
-from models.request import NAME_BYTES, REQUEST, Array, blank
+from models.request import NAME_BYTES, REQUEST, Array
 from streams.contract import Malformed
 
 MAGIC = b"SWSG"
@@ -87,6 +87,7 @@ def pack(
 
     Examples
     --------
+    >>> from models.request import blank
     >>> request = blank()
     >>> request["account"][:, 0] = 0x61
     >>> (value,) = pack("telemetry:0", request, np.array([17]))
@@ -143,9 +144,8 @@ def unpack(value: bytes) -> Packed:
 
 
 def join(parts: Sequence[Packed]) -> Array:
-    """Return the rows of several records, `(n,) REQUEST`, one after the other; other fields have the defaults."""
-    requests = np.empty(sum(len(part.indexes) for part in parts), REQUEST)
-    requests[:] = blank()
+    """Return the rows of several records, `(n,) REQUEST`, one after the other; fields that none holds are 0."""
+    requests = np.zeros(sum(len(part.indexes) for part in parts), REQUEST)
     start = 0
     for part in parts:
         end = start + len(part.indexes)

@@ -22,6 +22,7 @@ from models.request import Array
 from models.scorer import Scorer
 from streams.agents.score import Read, TelemetryPartition
 from streams.contract import Malformed
+from streams.metrics import SIGHTINGS
 from streams.outlet import NotSent
 from streams.settings import Settings
 from streams.sightings import MAX_ROWS, Packed, join, pack, unpack
@@ -125,9 +126,10 @@ class Sightings:
 class SightingsPartition(TelemetryPartition):
     """Runs one coordinator over one partition of sightings; it forgets fingerprints itself, so none become cold."""
 
+    stream = SIGHTINGS
+
     def __init__(self, number: int, *args: Any, **kwargs: Any) -> None:
         super().__init__(number, *args, hot_accounts=sys.maxsize, forget_after=math.inf, **kwargs)
-        self._label = f"{TOPIC} {number}"
 
     def _read(self, batch: Batch) -> Read:
         """Unpack a batch's records, without the sightings that were sent again after a crash."""
