@@ -1,0 +1,108 @@
+"""Every query of every dashboard and rule, evaluated by a real Prometheus that scraped a real worker.
+
+Each gives data, or is listed here with the event that would make it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from live_stack import Stack
+from prometheus_node import Prometheus
+
+from streams.provision.prometheus import render
+from streams.provision.rules import ALERTS, RECORDINGS
+
+pytestmark = [pytest.mark.broker, pytest.mark.kafka, pytest.mark.timeout(300)]
+
+DASHBOARDS = Path(__file__).parents[2] / "deploy" / "grafana" / "dashboards"
+VARIABLES = {"$__rate_interval": "2m", "$__interval": "15s", "$__range": "15m"}
+SELECTOR = re.compile(r"\b((?:siphonwatch|process)[a-z0-9_:]*|up|ALERTS)(\{[^}]*\})?")
+
+WAITING = {"siphonwatch_drift_ratio": "a detector has learnt 200 benign account-hours in a partition"}
+"""Metrics that have no value here, and the event that would give them one."""
+
+
+class Query(NamedTuple):
+    """A query and where it stands."""
+
+    where: str
+    expr: str
+
+
+def panels(parts: list[dict[str, object]]) -> Iterator[dict[str, object]]:
+    for panel in parts:
+        yield panel
+        yield from panels(panel.get("panels", []))  # type: ignore[arg-type]
+
+
+def dashboard_queries() -> Iterator[Query]:
+    for file in sorted(DASHBOARDS.glob("*.json")):
+        for panel in panels(json.loads(file.read_text())["panels"]):
+            for target in panel.get("targets", []):  # type: ignore[attr-defined]
+                expr = target["expr"]
+                for variable, value in VARIABLES.items():
+                    expr = expr.replace(variable, value)
+                yield Query(f"{file.stem}: {panel['title']}", re.sub(r"\$\w+", ".*", expr))
+
+
+def selectors(expr: str) -> set[str]:
+    """What a query reads."""
+    return {name + (labels or "") for name, labels in SELECTOR.findall(expr)}
+
+
+def waits(selector: str) -> bool:
+    return any(selector.startswith(name) for name in WAITING)
+
+
+@pytest.fixture(scope="module")
+def prometheus(kafka_node: object, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
+    """Scraped a worker that was fed and restarted, until its rules were evaluated."""
+    folder = tmp_path_factory.mktemp("live")
+    with Stack(kafka_node.bootstrap, "live-queries", folder) as stack:  # type: ignore[attr-defined]
+        fast = re.sub(r"interval: \w+", "interval: 2s", render())
+        with Prometheus(folder / "prometheus", stack.jobs, fast, scrape=0.5) as prometheus:
+            asyncio.run(stack.feed())
+            fed = 'siphonwatch_verdicts{decision="true-positive"} == 1 and on () siphonwatch_failing_seconds > 0'
+            prometheus.until(lambda: bool(prometheus.query(fed)), 60.0, "the verdict and the failing sink to be seen")
+            recorded = "count(siphonwatch:freshness_bad:ratio_rate3d) and on () siphonwatch_unjudged_cases"
+            prometheus.until(lambda: bool(prometheus.query(recorded)), 60.0, "the rules to be evaluated")
+            yield prometheus
+
+
+def test_every_query_of_every_panel_gives_data_or_is_listed(prometheus: Prometheus) -> None:
+    queries = list(dashboard_queries())
+    assert len(queries) > 60
+    silent = [
+        query for query in queries
+        if not prometheus.query(query.expr) and not any(waits(selector) for selector in selectors(query.expr))
+    ]  # fmt: skip
+    assert not silent, "\n".join(f"{query.where}: {query.expr}" for query in silent)
+
+
+def test_every_rule_is_evaluated_without_an_error(prometheus: Prometheus) -> None:
+    evaluated = {rule["name"]: rule for rule in prometheus.rules()}
+    assert {rule.record for rule in RECORDINGS} | {alert.name for alert in ALERTS} == set(evaluated)
+    assert {name: rule["lastError"] for name, rule in evaluated.items() if rule["health"] != "ok"} == {}
+
+
+def test_every_series_that_a_rule_reads_exists_or_is_listed(prometheus: Prometheus) -> None:
+    read = {s: rule.expr for rule in (*ALERTS, *RECORDINGS) for s in selectors(rule.expr)}
+    assert len(read) > 20
+    absent = [s for s in sorted(read) if not waits(s) and not prometheus.query(f"last_over_time({s}[5m])")]
+    assert not absent, "\n".join(absent)
+
+
+def test_what_is_listed_as_waiting_is_indeed_without_a_value(prometheus: Prometheus) -> None:
+    assert {name for name in WAITING if prometheus.query(name)} == set()
+
+
+def test_a_healthy_worker_fires_no_page(prometheus: Prometheus) -> None:
+    pages = {alert.name for alert in ALERTS if alert.severity == "page"}
+    assert not pages & prometheus.firing()
