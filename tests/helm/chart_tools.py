@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import helm_python as helm
@@ -33,7 +35,9 @@ MORE: dict[str, dict[str, Any]] = {
         "autoscaling": {"enabled": True},
     },
     "strimzi-tls": {
-        "settings": {"kafka": {"security_protocol": "SSL"}, "topics": {"prefix": "Team_A.siphonwatch", "replication": 1}},
+        "settings": {
+            "kafka": {"security_protocol": "SSL"}, "topics": {"prefix": "Team_A.siphonwatch", "replication": 1},
+        },
         "kafka": {"tls": {"client": {"existingSecret": "sw", "certKey": "user.crt", "keyKey": "user.key"}}},
         "topics": {"manage": "strimzi"},
         "strimzi": {
@@ -130,3 +134,12 @@ def toml(objects: list[Manifest], component: str) -> str:
     assert len(found) == 1
     text: str = found[0]["data"]["siphonwatch.toml"]
     return text
+
+
+def maintain() -> ModuleType:
+    """Return `helm/maintain.py`, which is a script."""
+    spec = importlib.util.spec_from_file_location("maintain", ROOT / "helm" / "maintain.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

@@ -111,13 +111,20 @@ def test_selectors_select_the_pods_they_are_for(case: str) -> None:
     for found in objects:
         if found["kind"] in ("Service", "PodDisruptionBudget"):
             selector = found["spec"]["selector"]
-            chosen = [name for name, have in labels.items() if selector.get("matchLabels", selector).items() <= have.items()]
+            chosen = [
+                name for name, have in labels.items() if selector.get("matchLabels", selector).items() <= have.items()
+            ]
             assert chosen == [found["metadata"]["name"]]
         if found["kind"] == "NetworkPolicy":
-            chosen = [n for n, have in labels.items() if found["spec"]["podSelector"]["matchLabels"].items() <= have.items()]
+            chosen = [
+                n for n, have in labels.items() if found["spec"]["podSelector"]["matchLabels"].items() <= have.items()
+            ]
             assert chosen, found["metadata"]["name"]
     if worker := [o for o in objects if o["kind"] == "StatefulSet"]:
-        assert worker[0]["spec"]["serviceName"] == one(objects, "Service", worker[0]["spec"]["serviceName"])["metadata"]["name"]
+        assert (
+            worker[0]["spec"]["serviceName"]
+            == one(objects, "Service", worker[0]["spec"]["serviceName"])["metadata"]["name"]
+        )
         for constraint in worker[0]["spec"]["template"]["spec"].get("topologySpreadConstraints", []):
             assert constraint["labelSelector"]["matchLabels"] == worker[0]["spec"]["selector"]["matchLabels"]
 
@@ -145,7 +152,9 @@ def test_ports_have_one_name_and_number_everywhere(case: str) -> None:
         for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
             assert container[probe]["httpGet"]["port"] == "http"
         assert container["readinessProbe"]["httpGet"]["path"] == "/readyz"
-        assert container["livenessProbe"]["httpGet"]["path"] == container["startupProbe"]["httpGet"]["path"] == "/healthz"
+        assert (
+            container["livenessProbe"]["httpGet"]["path"] == container["startupProbe"]["httpGet"]["path"] == "/healthz"
+        )
         (port,) = one(objects, "Service", found["metadata"]["name"])["spec"]["ports"]
         assert port == {"name": "http", "port": numbers[container["name"]], "targetPort": "http"}
     for found in objects:
