@@ -23,7 +23,7 @@ def files(links: Links) -> dict[str, str]:
         + "\n"
         for board in all_dashboards(links)
     }
-    return made | {"prometheus/rules.yml": prometheus.render()}
+    return made | {"prometheus/rules.yml": prometheus.render(links.runbook)}
 
 
 def write(directory: Path, links: Links) -> list[Path]:

@@ -1,0 +1,51 @@
+"""Every query of every dashboard, with its variables filled in, for tests that look at or evaluate them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from streams.provision.dashboards import all_dashboards
+from streams.settings import Links
+
+VARIABLES = {
+    "$__rate_interval": "1m",
+    "$namespace": ".*",
+    "$job": "siphonwatch",
+    "$pattern": ".*",
+}
+"""What Grafana would put in: everything selected, scraped every 15 s."""
+
+
+class PanelQuery(NamedTuple):
+    """One query."""
+
+    dashboard: str
+    """Uid."""
+    panel: str
+    """Title."""
+    expr: str
+    """PromQL without variables."""
+
+
+def panels(dashboard: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the panels that show something, without the headings of rows."""
+    return [panel for panel in dashboard["panels"] if panel["type"] != "row"]
+
+
+def fill(expr: str, variables: Mapping[str, str] = VARIABLES) -> str:
+    """Return a query with its variables filled in."""
+    for name, value in variables.items():
+        expr = expr.replace(name, value)
+    return expr
+
+
+def queries(variables: Mapping[str, str] = VARIABLES) -> Iterator[PanelQuery]:
+    """Yield every query of every panel, then those of annotations."""
+    for dashboard in all_dashboards(Links()):
+        for panel in panels(dashboard):
+            for target in panel["targets"]:
+                yield PanelQuery(dashboard["uid"], panel["title"], fill(target["expr"], variables))
+        for annotation in dashboard["annotations"]["list"]:
+            if "expr" in annotation:
+                yield PanelQuery(dashboard["uid"], annotation["name"], fill(annotation["expr"], variables))
