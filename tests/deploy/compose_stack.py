@@ -94,8 +94,9 @@ class Stack:
         port = {
             f"SIPHONWATCH_{which}_PORT": str(self.ports[n]) for which, n in (("WEB", "worker"), ("DELIVER", "deliver"))
         }
-        cache = os.environ.get("NUMBA_CACHE_DIR", "")
-        found["NUMBA_CACHE_DIR"] = cache or str(self.folder / "numba")
+        # Compiled code is this checkout's, as the image has its own: a worker that compiles answers nobody meanwhile.
+        found.pop("NUMBA_CACHE_DIR", None)
+        found |= {key: os.environ[key] for key in ("NUMBA_CACHE_DIR",) if key in os.environ}
         path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
         own = port if any(key.startswith("SIPHONWATCH_") for key in found) else {}
         return {**found, **own, **self._given.get(name, {}), "PATH": path, "HOME": str(self.folder)}
