@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import tomllib
+from pathlib import Path
 from typing import Any
 
 import helm_python as helm
@@ -42,6 +43,14 @@ def test_the_chart_is_of_the_version_that_it_installs() -> None:
     assert chart["appVersion"] == project["version"]
     image = one(manifests(values("minimal")), "StatefulSet")["spec"]["template"]["spec"]["containers"][0]["image"]
     assert image == f"registry.example/siphonwatch:{project['version']}"
+
+
+def test_the_packaged_chart_is_whole(tmp_path: Path) -> None:
+    archive = helm.package(CHART, destination=tmp_path)
+    with helm.Chart.load(archive) as chart:
+        assert chart.render(values("production"), name="siphonwatch", namespace="detection") == render(
+            values("production")
+        )
 
 
 def options(line: str) -> tuple[list[str], dict[str, Any]]:
