@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from datetime import UTC, datetime
-from importlib.metadata import version
 from typing import Any
 
 import msgspec
@@ -12,6 +11,7 @@ import msgspec
 from models.cases import Finding
 from models.patterns import patterns
 from models.verdict_book import Ranking, VerdictBook
+from streams.release import release
 
 OCSF_VERSION = "1.3.0"
 ACTIVITY = {"open": 1, "update": 2, "close": 3}
@@ -67,7 +67,7 @@ def to_alert(finding: Finding, ranking: Ranking | None = None) -> dict[str, Any]
             "metadata": {
                 "version": OCSF_VERSION,
                 "uid": finding.id,
-                "product": {"name": "siphonwatch", "vendor_name": "siphonwatch", "version": version("siphonwatch")},
+                "product": {"name": "siphonwatch", "vendor_name": "siphonwatch", "version": release()},
             },
             "finding_info": {
                 "uid": finding.case,

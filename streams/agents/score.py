@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable
-from importlib.metadata import version
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -26,6 +25,7 @@ from streams.dlq import DeadLetter
 from streams.gauges import Readings
 from streams.meter import Meter
 from streams.metrics import TELEMETRY, Metrics
+from streams.release import release
 from streams.state.log import Fenced, StateLog
 from streams.state.memory import MemoryStateLog
 from streams.state.pages import ColdPages, from_page, to_page
@@ -113,7 +113,7 @@ def dead_letter(batch: Batch, row: int, error: Malformed, index: int = 0) -> Dea
     return DeadLetter(
         key=batch.keys[row], value=batch.values[row], reason=error.reason, detail=str(error), topic=batch.topic,
         partition=batch.partition, offset=int(batch.offsets[row]), timestamp=int(batch.timestamps[row]), index=index,
-        version=version("siphonwatch"), headers=batch.headers[row],
+        version=release(), headers=batch.headers[row],
     )  # fmt: skip
 
 
