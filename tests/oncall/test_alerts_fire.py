@@ -1,0 +1,125 @@
+"""Alerts fire and resolve on a real Prometheus: the worker is stopped, the broker is blocked, and both come back.
+
+The rules are those that ship, with every span of time divided by `FACTOR`; what they count stays.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from prometheus_node import Prometheus
+
+sys.path += [str(Path(__file__).parents[1] / area) for area in ("worker", "rules")]
+from scaled_rules import scaled
+from worker_tools import Worker, assert_applied_once, prepare, produce, scored, traffic, until
+
+from streams.broker.apache import ApacheKafka
+from streams.broker.process import free_port
+from streams.contract import Telemetry
+from streams.provision.prometheus import render
+from streams.provision.rules import FRESH_SECONDS
+from streams.settings import Settings
+
+pytestmark = [pytest.mark.broker, pytest.mark.kafka, pytest.mark.timeout(300)]
+
+FACTOR, SECONDS = 60.0, 10.0
+"""Minutes become seconds; ages in seconds are divided by ten."""
+
+
+class Scene:
+    """One worker on Apache Kafka, and a Prometheus that watches it."""
+
+    def __init__(self, kafka: str, prefix: str, folder: Path) -> None:
+        self.settings = Settings()
+        self.settings.kafka.bootstrap = kafka
+        self.settings.kafka.group = self.settings.topics.prefix = prefix
+        prepare(self.settings, 2)
+        self.settings.web.port = free_port()
+        self.folder = folder
+        self.records = iter(traffic())
+        self.enough = asyncio.Event()
+        targets = {"siphonwatch": [f"127.0.0.1:{self.settings.web.port}"]}
+        rules = scaled(render(), FACTOR, seconds=SECONDS)
+        self.prometheus = Prometheus(folder / "prometheus", targets, rules, scrape=0.5)
+
+    def __enter__(self) -> Scene:
+        self.prometheus.__enter__()
+        self.worker = Worker(self.settings, self.folder)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.worker.__exit__()
+        self.prometheus.__exit__()
+
+    def some(self, count: int) -> list[Telemetry]:
+        """The next records of the traffic."""
+        return list(itertools.islice(self.records, count))
+
+    async def load(self) -> None:
+        """Produce, a hundred a second, until it is enough."""
+        while not self.enough.is_set() and (part := self.some(50)):
+            await produce(self.settings, part)
+            await asyncio.sleep(0.5)
+
+    async def fires(self, *names: str, seconds: float = 60.0) -> None:
+        """Wait until all of these alerts fire."""
+        firing = self.prometheus.firing
+        await until(lambda: set(names) <= firing(), seconds, lambda: f"{names}, and firing: {firing()}")
+
+    async def resolves(self, *names: str, seconds: float = 60.0) -> None:
+        """Wait until none of these alerts fires."""
+        firing = self.prometheus.firing
+        await until(lambda: not set(names) & firing(), seconds, lambda: f"{names}, and firing: {firing()}")
+
+
+@pytest.fixture
+def scene(kafka: str, prefix: str, tmp_path: Path) -> Iterator[Scene]:
+    with Scene(kafka, prefix, tmp_path) as scene:
+        yield scene
+
+
+async def test_a_stopped_worker_pages_and_so_do_the_requests_it_was_late_for(scene: Scene) -> None:
+    await scene.worker.works()
+    await produce(scene.settings, scene.some(500))
+    await scored(scene.settings)
+    await asyncio.to_thread(scene.worker.stop)
+    await produce(scene.settings, scene.some(500))
+    await scene.fires("SiphonwatchNoWorker")
+    await asyncio.sleep(FRESH_SECONDS + 1)  # a bucket's bound, which no rule's scale changes
+    scene.worker = Worker(scene.settings, scene.folder)
+    await scene.fires("SiphonwatchFreshnessBurnFast")
+    await scene.resolves("SiphonwatchNoWorker")
+    loading = asyncio.create_task(scene.load())
+    await scene.resolves("SiphonwatchFreshnessBurnFast")
+    scene.enough.set()
+    await loading
+
+
+async def test_a_blocked_broker_pages_for_commits_that_are_stuck_until_it_answers(
+    scene: Scene, kafka_node: ApacheKafka
+) -> None:
+    await scene.worker.works()
+    loading = asyncio.create_task(scene.load())
+    await until(lambda: bool(scene.prometheus.query("siphonwatch_last_commit_timestamp_seconds")), 30)
+    assert "SiphonwatchStuckCommits" not in scene.prometheus.firing()
+    pid = kafka_node.pid
+    assert pid is not None
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        await scene.fires("SiphonwatchStuckCommits")
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    await scene.resolves("SiphonwatchStuckCommits")
+    scene.enough.set()
+    await loading
+    await produce(scene.settings, list(scene.records))  # the attacks are in it
+    await scored(scene.settings)
+    await asyncio.to_thread(scene.worker.stop)
+    await assert_applied_once(scene.settings)
