@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 
 from streams import kafka
-from streams.settings import PREFIX, Loaded, Settings
+from streams.settings import PREFIX, Loaded, Settings, SettingsError
 from streams.sinks.settings import SECRET_FIELDS
 
 if TYPE_CHECKING:
@@ -78,6 +78,7 @@ def examine(settings: Settings, *, offline: bool = False, environ: Mapping[str, 
     """
     env = os.environ if environ is None else environ
     checks = [identity(settings), transport(), clock(time.time()), compiled(env)]
+    checks += [sinks(settings)] if settings.sinks else []
     if offline:
         return [*checks, Check("broker", "skipped", "offline"), Check("topics", "skipped", "offline")]
     return [*checks, *cluster(settings)]
@@ -132,6 +133,18 @@ def compiled(environ: Mapping[str, str]) -> Check:
             break
     remedy = "point NUMBA_CACHE_DIR at a writable directory (a volume or tmpfs where the root file system is read-only)"
     return Check("compiled code", "failed", f"cannot write to {folders[0]}", remedy)
+
+
+def sinks(settings: Settings) -> Check:
+    """Each alert sink has what its kind needs; whether alerts arrive is for `siphonwatch deliver --check` to try."""
+    from streams.sinks.make import check
+
+    remedy = "set it right, or leave the sink to the machine that runs `siphonwatch deliver`"
+    try:
+        names = ", ".join(check(settings))
+    except SettingsError as error:
+        return Check("sinks", "failed", str(error), remedy)
+    return Check("sinks", "ok", f"{names}; `siphonwatch deliver --check` sends each a test alert")
 
 
 def _writable(folder: Path) -> bool:

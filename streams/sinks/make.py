@@ -96,15 +96,16 @@ def _check(name: str, sink: Sink, settings: Settings) -> None:
         if sink.kind == "webhook":
             keys(secret(sink, "secret"))
         tls(sink.cafile)
-        for field, url in (("url", secret(sink, "url")), ("proxy", sink.proxy)):
-            if url and check_url(url) and field == "url":
-                _log.warning("alerts travel unencrypted: use https", sink=name)
     except BadSecret as error:
         raise SettingsError(f"{where}.secret: {error}") from None
-    except BadUrl as error:
-        raise SettingsError(f"{where}.{field} is no address to send to: {error}") from None
     except OSError as error:
         raise SettingsError(f"{where}.cafile {sink.cafile} cannot be loaded: {error}") from None
+    for field, address in {"url": secret(sink, "url"), "proxy": sink.proxy}.items():
+        try:
+            if address:
+                check_url(address)
+        except BadUrl as error:
+            raise SettingsError(f"{where}.{field} is no address to send to: {error}") from None
     if sink.kind == "grafana":
         connect(settings.grafana).close()
 
@@ -118,6 +119,9 @@ def make(settings: Settings, name: str, clock: Callable[[], float] = time.time) 
         Seconds since 1970.
     """
     sink, shared = settings.sinks[name], settings.deliver
+    url = secret(sink, "url")
+    if url and check_url(url):
+        _log.warning("alerts travel unencrypted over a network: use https", sink=name)
     backoff = Backoff(shared.backoff, shared.backoff_max, shared.backoff_misconfigured, random.SystemRandom().uniform)
     wanted = Filter(patterns=sink.patterns, severities=severities(sink.severity), kinds=sink.kinds)
     return Channel(name, sink, wanted, _receiver(settings, name, clock), backoff)

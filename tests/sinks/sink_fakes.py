@@ -6,8 +6,11 @@ import asyncio
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
+import pytest
+import structlog
 from aiokafka.structs import OffsetAndTimestamp, TopicPartition
 from prometheus_client import CollectorRegistry
+from structlog.testing import LogCapture
 
 from streams.sinks.alert import Told
 from streams.sinks.lane import Lane
@@ -165,3 +168,10 @@ class Bench:
 
     def count(self, outcome: str) -> float | None:
         return self.registry.get_sample_value("siphonwatch_deliveries_total", {"sink": "ops", "outcome": outcome})
+
+
+def capture(monkeypatch: pytest.MonkeyPatch, module: Any) -> LogCapture:
+    """What a module logs from now on, however other tests set logging up."""
+    captured = LogCapture()
+    monkeypatch.setattr(module, "_log", structlog.wrap_logger(None, processors=[captured]))
+    return captured

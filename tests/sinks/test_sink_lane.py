@@ -9,9 +9,10 @@ import pytest
 from aiokafka.errors import CommitFailedError
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sink_fakes import DELIVERED, NOW, Bench, Killed, Log, Scripted
+from sink_fakes import DELIVERED, NOW, Bench, Killed, Log, Scripted, capture
 from sink_samples import life, records, told
 
+from streams.sinks import lane
 from streams.sinks.alert import Told
 from streams.sinks.outcome import Outcome
 from streams.sinks.recent import REMEMBERED, Recent
@@ -63,8 +64,9 @@ async def test_a_misconfigured_sink_waits_long_and_loses_nothing() -> None:
 
 
 async def test_a_refused_alert_is_given_up_counted_and_logged_and_the_next_goes_out(
-    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    captured = capture(monkeypatch, lane)
     first = ids(2)[0]
     bench = Bench(
         Log(values(2)), Scripted(lambda a, _: Outcome("refused", "status 422: no") if a.id == first else DELIVERED)
@@ -72,7 +74,7 @@ async def test_a_refused_alert_is_given_up_counted_and_logged_and_the_next_goes_
     await bench.run()
     assert bench.receiver.delivered == ids(2)[1:]
     assert (bench.count("refused"), bench.log.committed) == (1, 2)
-    logged = capsys.readouterr().out
+    logged = str(captured.entries)
     assert "refused" in logged and first in logged and "status 422: no" in logged
 
 
@@ -130,23 +132,25 @@ async def test_a_new_sink_begins_with_what_was_sent_lately_and_commits_that_befo
     assert later.receiver.delivered == ids(6)[5:], "what came after its first start is never too old"
 
 
-async def test_alerts_that_left_the_topic_undelivered_are_told_as_lost(capsys: pytest.CaptureFixture[str]) -> None:
+async def test_alerts_that_left_the_topic_undelivered_are_told_as_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    captured = capture(monkeypatch, lane)
     log = Log(values(3), first=40)
     log.committed = 10
     bench = Bench(log, Scripted())
     await bench.run()
     assert bench.receiver.delivered == ids(3)
-    logged = capsys.readouterr().out
-    assert "alerts left the topic before they could be delivered" in logged and "lost=30" in logged
+    logged = str(captured.entries)
+    assert "alerts left the topic before they could be delivered" in logged and "'lost': 30" in logged
 
 
-async def test_a_topic_made_anew_is_begun_as_by_a_new_sink(capsys: pytest.CaptureFixture[str]) -> None:
+async def test_a_topic_made_anew_is_begun_as_by_a_new_sink(monkeypatch: pytest.MonkeyPatch) -> None:
+    captured = capture(monkeypatch, lane)
     log = Log(values(3))
     log.committed = 7000
     bench = Bench(log, Scripted(), Sink(kind="slack", since="1h"))
     await bench.run()
     assert bench.receiver.delivered == ids(3)
-    assert "made anew" in capsys.readouterr().out
+    assert "made anew" in str(captured.entries)
 
 
 async def test_a_commit_that_fails_is_made_up_for_by_the_next() -> None:
@@ -287,8 +291,9 @@ async def test_what_is_read_again_at_the_start_is_bounded() -> None:
     assert positions == [500]
 
 
-async def test_the_last_words_of_a_lane_name_what_it_told(capsys: pytest.CaptureFixture[str]) -> None:
+async def test_the_last_words_of_a_lane_name_what_it_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    captured = capture(monkeypatch, lane)
     alert = told(life("org-secret")[0])
     await Bench(Log([alert.value]), Scripted()).run()
-    logged = capsys.readouterr().out
+    logged = str(captured.entries)
     assert alert.id in logged and "org-secret" not in logged
