@@ -1,0 +1,145 @@
+"""Rules ask only for metrics, labels and label values that exist: an alert on another one would never fire."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from prometheus_client import CollectorRegistry
+from prometheus_client.metrics import MetricWrapperBase
+
+from models.patterns import patterns
+from streams.contract import REASONS
+from streams.gauges import PATTERN_TEXTS, TEXTS, PartitionGauges
+from streams.metrics import FRESHNESS, STREAMS, BulkHistogram, Metrics, process_registry
+from streams.provision.recordings import UNREADABLE
+from streams.provision.rule_types import DELIVERERS, FRESH_SECONDS, WORKERS
+from streams.provision.rules import ALERTS, RECORDINGS, Alert, Recording
+from streams.sinks import metrics as deliverer
+
+TARGET = {"job", "namespace", "instance"}
+"""Labels of what Prometheus scrapes."""
+VALUES = {
+    "job": {WORKERS, DELIVERERS},
+    "stream": set(STREAMS),
+    "reason": set(REASONS),
+    "outcome": set(deliverer.OUTCOMES),
+    "le": {str(float(bound)) for bound in FRESHNESS},
+    "pattern": {pattern.pattern for pattern in patterns()},
+}
+KEYWORDS = {
+    "absent_over_time", "and", "avg", "bool", "by", "changes", "clamp_min", "count", "group", "increase",
+    "last_over_time", "max", "max_over_time", "min", "min_over_time", "offset", "on", "or", "predict_linear", "sum",
+    "sum_over_time", "time", "unless",
+}  # fmt: skip
+_LABELS = re.compile(r"\b(?:by|on|ignoring|without|group_left|group_right)\s*\(([^)]*)\)")
+_MATCHER = re.compile(r'(\w+)\s*(=~|!~|!=|=)\s*"([^"]*)"')
+_SELECTOR = re.compile(r"([a-zA-Z_:][\w:]*)(?:\{([^}]*)\})?")
+
+
+class Nowhere:
+    """An assignment without partitions."""
+
+    partitions: tuple[()] = ()
+
+
+def exported() -> dict[str, set[str]]:
+    """Labels of every series that Prometheus has of workers and deliverers, by name."""
+    found: dict[str, set[str]] = {"up": set()}
+    registry = CollectorRegistry()
+    of_sinks = deliverer.Metrics(registry)
+    for metric in [*vars(Metrics(registry)).values(), *vars(of_sinks).values()]:
+        if isinstance(metric, BulkHistogram):
+            name, labels, kind = metric._name, {metric._label}, "histogram"
+        else:
+            assert isinstance(metric, MetricWrapperBase)
+            name, labels, kind = metric._name, set(metric._labelnames), metric._type
+        found |= _series(name, labels, kind)
+    for family in PartitionGauges(Nowhere()).describe():  # type: ignore[arg-type]
+        found |= _series(family.name, set(family._labelnames), family.type)  # type: ignore[attr-defined]
+    for family in process_registry().collect():
+        for sample in family.samples:
+            found.setdefault(sample.name, set()).update(sample.labels)
+    return found
+
+
+def _series(name: str, labels: set[str], kind: str) -> dict[str, set[str]]:
+    if kind == "counter":
+        return {f"{name}_total": labels}
+    if kind == "histogram":
+        return {f"{name}_bucket": labels | {"le"}, f"{name}_count": labels, f"{name}_sum": labels}
+    return {name: labels}
+
+
+def recorded() -> dict[str, set[str]]:
+    """Labels that recorded series can have, by name: those they are added up by."""
+    found = {}
+    for recording in RECORDINGS:
+        by = re.search(r"by \(([^)]*)\)", recording.expr)
+        found[recording.record] = {label.strip() for label in by[1].split(",")} if by else {"job", "namespace"}
+    return found
+
+
+KNOWN = exported() | recorded()
+each_rule = pytest.mark.parametrize("rule", [*ALERTS, *RECORDINGS], ids=lambda r: getattr(r, "name", "") or r.record)
+
+
+def selectors(expr: str) -> list[tuple[str, str]]:
+    """Metric names of a query with their matchers."""
+    bare = re.sub(r"#.*", "", expr)
+    bare = re.sub(r"\[[^\]]*\]|\boffset\s+\w+", " ", _LABELS.sub(" ", bare))
+    return [(name, inner) for name, inner in _SELECTOR.findall(bare) if name not in KEYWORDS]
+
+
+@each_rule
+def test_a_rule_asks_for_series_and_labels_that_exist(rule: Alert | Recording) -> None:
+    found = selectors(rule.expr)
+    assert found
+    for name, inner in found:
+        assert name in KNOWN, f"{name} is neither exported nor recorded"
+        for label, operator, value in _MATCHER.findall(inner):
+            assert label in KNOWN[name] | TARGET, f"{name} has no label {label}"
+            wanted = set(value.split("|")) if "~" in operator else {value}
+            assert wanted <= VALUES[label], f"{label} is never {wanted - VALUES[label]}"
+    labels = {label.strip() for group in _LABELS.findall(rule.expr) for label in group.split(",")}
+    known = TARGET.union(*(KNOWN[name] for name, _ in found))
+    assert labels <= known, f"no series here has {labels - known}"
+
+
+@each_rule
+def test_a_rule_speaks_of_streams_and_never_of_a_topic_s_name(rule: Alert | Recording) -> None:
+    assert not [label for _, inner in selectors(rule.expr) for label, *_ in _MATCHER.findall(inner) if label == "topic"]
+
+
+def test_a_query_is_taken_apart_whole() -> None:
+    expr = 'sum by (job) (rate_of{a="x{y"}) and on (job) up{job=~"a|b"}[5m] offset 1d > 3  # seconds'
+    assert [name for name, _ in selectors(expr)] == ["rate_of", "up"]
+
+
+def test_freshness_has_a_bucket_for_its_objective() -> None:
+    assert FRESH_SECONDS in FRESHNESS
+
+
+def test_a_recording_is_defined_before_the_recordings_that_use_it() -> None:
+    seen: set[str] = set()
+    for recording in RECORDINGS:
+        used = {name for name, _ in selectors(recording.expr) if ":" in name}
+        assert used <= seen, f"{recording.record} uses {used - seen} before it is there"
+        seen.add(recording.record)
+
+
+def test_every_recording_is_used_by_an_alert_or_another_recording() -> None:
+    used = {name for rule in (*ALERTS, *RECORDINGS) for name, _ in selectors(rule.expr)}
+    assert {recording.record for recording in RECORDINGS} <= used
+
+
+def test_reasons_of_dead_letters_are_ours_or_of_who_wrote_the_record() -> None:
+    theirs = {"encoding", "json", "size"}
+    assert set(UNREADABLE) | theirs == set(REASONS)
+    assert not set(UNREADABLE) & theirs
+
+
+def test_gauges_of_partitions_are_told_apart_from_those_by_pattern() -> None:
+    partition = {"stream", "topic", "partition"}
+    assert all(KNOWN[f"siphonwatch_{name}"] == partition for name in TEXTS)
+    assert all(KNOWN[f"siphonwatch_{name}"] == partition | {"pattern"} for name in PATTERN_TEXTS)
