@@ -47,6 +47,23 @@ MORE: dict[str, dict[str, Any]] = {
         },
         "autoscaling": {"enabled": True, "maxReplicas": 8},
     },
+    "names-that-look-like-numbers": {
+        "fullnameOverride": "true",
+        "identity": {"existingSecret": "123", "secretKey": "0"},
+        "kafka": {"sasl": {"existingSecret": "0x1f", "passwordKey": "1_0"}, "tls": {"ca": {"existingSecret": "7"}}},
+        "grafana": {"existingSecret": "8", "tokenKey": "9"},
+        "deliver": {"existingSecret": "4", "priorityClassName": "5"},
+        "worker": {"priorityClassName": "6", "nodeSelector": {"1": "2"}},
+        "serviceAccount": {"name": "2"},
+        "settings": {
+            "kafka": {"security_protocol": "SASL_SSL", "sasl_mechanism": "SCRAM-SHA-512", "sasl_username": "12"},
+            "sinks": {"1": {"kind": "grafana"}}, "grafana": {"url": "http://grafana"},
+        },
+        "topics": {"manage": "strimzi"},
+        "strimzi": {"cluster": "10", "namespace": "11", "user": {"create": True, "name": "12"}},
+        "autoscaling": {"enabled": True},
+        "env": {"on": "off"},
+    },
     "bare": {
         "topics": {"manage": "none"},
         "networkPolicy": {"enabled": False},

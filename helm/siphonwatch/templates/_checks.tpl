@@ -130,6 +130,9 @@
 {{- define "siphonwatch.checkParts" -}}
 {{- $problems := list -}}
 {{- $kafka := .Values.settings.kafka -}}
+{{- if not (regexMatch "^[a-z]([a-z0-9-]*[a-z0-9])?$" (include "siphonwatch.fullname" .)) -}}
+{{- $problems = append $problems (printf "%s is no name for a Service: set fullnameOverride to lower-case letters, digits and hyphens, a letter first" (include "siphonwatch.fullname" .)) -}}
+{{- end -}}
 {{- if eq .Values.image.tag "latest" -}}
 {{- $problems = append $problems "image.tag is latest: name a version, so that every pod runs the same one" -}}
 {{- end -}}

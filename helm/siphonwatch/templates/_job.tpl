@@ -7,7 +7,7 @@ template:
     labels: {{- include "siphonwatch.componentSelector" . | nindent 6 }}
   spec:
     {{- include "siphonwatch.podStart" .root | nindent 4 }}
-    serviceAccountName: {{ .serviceAccount }}
+    serviceAccountName: {{ .serviceAccount | quote }}
     restartPolicy: Never
     containers:
       - name: {{ .component }}

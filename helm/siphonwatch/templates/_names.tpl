@@ -18,8 +18,8 @@
 
 {{/* What selects all pods of the release. */}}
 {{- define "siphonwatch.selector" -}}
-app.kubernetes.io/name: {{ include "siphonwatch.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ include "siphonwatch.name" . | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end -}}
 
 {{/* What selects the pods of one component; takes a dict of root and component. */}}

@@ -38,7 +38,7 @@ securityContext: {{- include "siphonwatch.podSecurity" . | nindent 2 }}
 {{/* Where a component's pods may run; takes its values. */}}
 {{- define "siphonwatch.placement" -}}
 {{- with .priorityClassName }}
-priorityClassName: {{ . }}
+priorityClassName: {{ . | quote }}
 {{- end }}
 {{- with .nodeSelector }}
 nodeSelector: {{- toYaml . | nindent 2 }}
@@ -74,8 +74,8 @@ env:
   - name: SIPHONWATCH_IDENTITY_KEY
     valueFrom:
       secretKeyRef:
-        name: {{ include "siphonwatch.identitySecret" $root }}
-        key: {{ ternary "key" $values.identity.secretKey (empty $values.identity.existingSecret) }}
+        name: {{ include "siphonwatch.identitySecret" $root | quote }}
+        key: {{ ternary "key" $values.identity.secretKey (empty $values.identity.existingSecret) | quote }}
   {{- end }}
   {{- if ne .component "provision" }}
   {{- with $values.kafka.sasl }}
@@ -83,8 +83,8 @@ env:
   - name: SIPHONWATCH_KAFKA_SASL_PASSWORD
     valueFrom:
       secretKeyRef:
-        name: {{ include "siphonwatch.saslSecret" (dict "root" $root "hook" (eq $.component "topics")) }}
-        key: {{ ternary "password" .passwordKey (empty .existingSecret) }}
+        name: {{ include "siphonwatch.saslSecret" (dict "root" $root "hook" (eq $.component "topics")) | quote }}
+        key: {{ ternary "password" .passwordKey (empty .existingSecret) | quote }}
   {{- end }}
   {{- end }}
   {{- with $values.kafka.tls.client }}
@@ -92,8 +92,8 @@ env:
   - name: SIPHONWATCH_KAFKA_SSL_PASSWORD
     valueFrom:
       secretKeyRef:
-        name: {{ .existingSecret }}
-        key: {{ .passwordKey }}
+        name: {{ .existingSecret | quote }}
+        key: {{ .passwordKey | quote }}
   {{- end }}
   {{- end }}
   {{- end }}
@@ -103,13 +103,13 @@ env:
   - name: SIPHONWATCH_GRAFANA_{{ $setting }}
     valueFrom:
       secretKeyRef:
-        name: {{ $values.grafana.existingSecret }}
-        key: {{ $key }}
+        name: {{ $values.grafana.existingSecret | quote }}
+        key: {{ $key | quote }}
   {{- end }}
   {{- end }}
   {{- end }}
   {{- range $name, $value := $values.env }}
-  - name: {{ $name }}
+  - name: {{ $name | quote }}
     value: {{ $value | quote }}
   {{- end }}
 {{- end -}}
@@ -148,14 +148,14 @@ env:
       {{- with .root.Values.kafka.tls.ca }}
       {{- if .existingSecret }}
       - secret:
-          name: {{ .existingSecret }}
+          name: {{ .existingSecret | quote }}
           items: [{key: {{ .key | quote }}, path: ca.crt}]
       {{- end }}
       {{- end }}
       {{- with .root.Values.kafka.tls.client }}
       {{- if .existingSecret }}
       - secret:
-          name: {{ .existingSecret }}
+          name: {{ .existingSecret | quote }}
           items: [{key: {{ .certKey | quote }}, path: client.crt}, {key: {{ .keyKey | quote }}, path: client.key}]
       {{- end }}
       {{- end }}
