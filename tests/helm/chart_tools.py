@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import functools
 import importlib.util
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -122,8 +124,13 @@ def render(given: dict[str, Any], *, name: str = "siphonwatch", namespace: str =
 
 def manifests(given: dict[str, Any], *, name: str = "siphonwatch") -> list[Manifest]:
     """Return every object that the chart makes of these values."""
-    texts = {path: text for path, text in render(given, name=name).items() if path.endswith(".yaml")}
-    return [found for text in texts.values() for found in yaml.safe_load_all(text) if found]
+    return copy.deepcopy(_manifests(json.dumps(given), name))
+
+
+@functools.cache
+def _manifests(given: str, name: str) -> list[Manifest]:
+    texts = {path: text for path, text in render(json.loads(given), name=name).items() if path.endswith(".yaml")}
+    return [found for text in texts.values() for found in yaml.load_all(text, yaml.CSafeLoader) if found]
 
 
 def one(objects: list[Manifest], kind: str, name: str | None = None) -> Manifest:
