@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -67,6 +68,8 @@ class Lane:
         self._attempting = False
         self._stopping = False
         self._settled = False
+        self._oldest = -math.inf
+        """Stamp of the oldest alert wanted by a sink that begins: the embedded broker gives too low an offset for it."""
         self._log = _log.bind(sink=channel.name, partition=tp.partition)
         self.next: int | None = None
         """Offset of the first alert that is not handled yet; None until it is known."""
@@ -152,7 +155,10 @@ class Lane:
     async def _fresh(self, first: int) -> int:
         """Where a sink begins that has no position."""
         since = seconds(self._channel.sink.since)
-        return first if since is None else await self._offset_at(self._clock() - since)
+        if since is None:
+            return first
+        self._oldest = self._clock() - since
+        return await self._offset_at(self._oldest)
 
     async def _anew(self) -> bool:
         """Whether the topic turned out to be shorter than what was committed, and reading begins anew."""
@@ -200,6 +206,9 @@ class Lane:
     async def _take(self, record: Any) -> bool:
         """Handle one record; False when stopped before it was."""
         self._expired(record.offset)
+        if record.timestamp / 1000 < self._oldest:
+            self.next = record.offset + 1
+            return True
         try:
             told = read(record.value, record.timestamp / 1000)
         except NotAnAlert as error:

@@ -26,6 +26,15 @@ SECRET = "whsec_c2VjcmV0cyBvZiB0aGUgdGVzdHMgb2Ygc2lua3Mh"
 
 def life(account: str, steps: int = 3, *, pattern: str = "extraction", log_e: float = 7.0) -> list[Finding]:
     """A case from its opening to its closing, an hour between findings: `steps` of them."""
+    return _case(account, pattern, [log_e] * max(steps - 1, 1))[:steps]
+
+
+def grows_graver(account: str) -> list[Finding]:
+    """A case that opens at medium severity, becomes high and closes."""
+    return _case(account, "extraction", [7.0, 14.0])
+
+
+def _case(account: str, pattern: str, evidence: list[float]) -> list[Finding]:
     book = CaseBook(1e-3, 86_400.0)
     found = [
         book.record(
@@ -33,9 +42,9 @@ def life(account: str, steps: int = 3, *, pattern: str = "extraction", log_e: fl
             requests_seen=321, signals=SIGNALS, counterfactual="would not fire if sweep_1d were below 0.35",
             samples=["r-1", "r-2"], second_stage=math.nan,
         )
-        for i in range(max(steps - 1, 1))
+        for i, log_e in enumerate(evidence)
     ]  # fmt: skip
-    return (found + book.close_until(math.inf))[:steps]
+    return found + book.close_until(math.inf)
 
 
 def told(finding: Finding, sent: float = START, **own: Any) -> Told:

@@ -12,8 +12,8 @@ from pathlib import Path
 import msgspec
 import pytest
 from oncall_tools import require_tool
-from sink_process import get, until
-from sink_samples import life, told
+from sink_process import Deliverer, get, until
+from sink_samples import grows_graver, life, prepare, records, send, told
 
 from streams.broker.process import free_port
 from streams.settings import Settings
@@ -183,3 +183,20 @@ async def test_people_hear_of_a_case_and_its_end_once_and_of_no_severity_it_neve
         await receiver.close()
         server.close()
         await server.wait_closed()
+
+
+@pytest.mark.broker
+async def test_a_deliverer_that_was_restarted_still_knows_which_severity_it_told_of(
+    manager: Manager, tansu: str, prefix: str, tmp_path: Path
+) -> None:
+    settings = Settings()
+    settings.kafka.bootstrap, settings.topics.partitions = tansu, 2
+    settings.kafka.group = settings.topics.prefix = prefix
+    await asyncio.to_thread(prepare, settings)
+    medium, high, closed = grows_graver("org-7")
+    steps = [([medium], {medium.case: "medium"}), ([high], {medium.case: "high"}), ([closed], {})]
+    for findings, firing in steps:
+        await asyncio.to_thread(send, settings, records(findings))
+        with Deliverer(settings, tmp_path, oncall={"kind": "alertmanager", "url": manager.url}) as deliverer:
+            await until(lambda firing=firing: manager.firing() == firing, 60, deliverer.log.read_text)  # type: ignore[misc]
+            await deliverer.stop()

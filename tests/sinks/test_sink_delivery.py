@@ -175,3 +175,29 @@ async def test_what_is_no_alert_blocks_nothing_and_is_counted(embedded: Settings
             assert await deliverer.metric("deliveries_total", sink="ops", outcome="unreadable") == 2
             await deliverer.stop()
         assert "a record is no alert and was passed over" in deliverer.log.read_text()
+
+
+@pytest.mark.kafka
+async def test_a_new_sink_is_not_told_what_is_older_than_it_wants_and_keeps_its_place_from_the_start(
+    kafka: str, prefix: str, tmp_path: Path
+) -> None:
+    settings = Settings()
+    settings.kafka.bootstrap = kafka
+    settings.kafka.group = settings.topics.prefix = prefix
+    settings.topics.partitions = 2
+    await asyncio.to_thread(prepare, settings)
+    old, between, new = alerts(6, 1), alerts(2, 1, start=50), alerts(2, 1, start=90)
+    await asyncio.to_thread(send, settings, old)
+    await asyncio.sleep(1.1)
+    async with Receiver() as receiver:
+        with Deliverer(settings, tmp_path, ops=hook(receiver, since="1s")) as deliverer:
+            await deliverer.ready()
+            await deliverer.stop()
+        await asyncio.to_thread(send, settings, between)
+        await asyncio.sleep(1.1)
+        with Deliverer(settings, tmp_path, ops=hook(receiver, since="1s")) as deliverer:
+            await deliverer.ready()
+            await asyncio.to_thread(send, settings, new)
+            await until(lambda: len(receiver.ids) >= 4, describe=deliverer.log.read_text)
+            await deliverer.stop()
+        assert Counter(receiver.ids) == Counter(ids(between) | ids(new))

@@ -7,9 +7,10 @@ from collections import Counter
 
 import pytest
 from aiokafka.errors import CommitFailedError
+from aiokafka.structs import OffsetAndTimestamp
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sink_fakes import DELIVERED, NOW, Bench, Killed, Log, Scripted, capture
+from sink_fakes import DELIVERED, NOW, TP, Bench, Killed, Log, Scripted, capture
 from sink_samples import life, records, told
 
 from streams.sinks import lane
@@ -130,6 +131,19 @@ async def test_a_new_sink_begins_with_what_was_sent_lately_and_commits_that_befo
     later = Bench(quiet, Scripted(), Sink(kind="slack", since="0s"))
     await later.run()
     assert later.receiver.delivered == ids(6)[5:], "what came after its first start is never too old"
+
+
+async def test_a_new_sink_passes_old_alerts_over_also_where_the_broker_gives_too_low_an_offset() -> None:
+    log = Log(values(5), sent=NOW - 7200)
+    log.records += Log(values(7)[5:], sent=NOW - 60, first=5).records
+    bench = Bench(log, Scripted(), Sink(kind="slack", since="1h"))
+
+    async def too_low(_: object) -> dict[object, object]:
+        return {TP: OffsetAndTimestamp(1, 0)}
+
+    bench.consumer.offsets_for_times = too_low  # type: ignore[method-assign, assignment]
+    await bench.run()
+    assert bench.receiver.delivered == ids(7)[5:] and bench.log.committed == 7
 
 
 async def test_alerts_that_left_the_topic_undelivered_are_told_as_lost(monkeypatch: pytest.MonkeyPatch) -> None:
