@@ -69,7 +69,7 @@ class Lane:
         self._stopping = False
         self._settled = False
         self._oldest = -math.inf
-        """Stamp of the oldest alert wanted by a sink that begins: the embedded broker gives too low an offset for it."""
+        """Stamp of the oldest alert wanted by a sink that begins: the embedded broker gives too low an offset."""
         self._log = _log.bind(sink=channel.name, partition=tp.partition)
         self.next: int | None = None
         """Offset of the first alert that is not handled yet; None until it is known."""
