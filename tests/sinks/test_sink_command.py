@@ -295,3 +295,19 @@ def test_the_example_that_is_printed_is_a_sink(tmp_path: Path) -> None:
     path = tmp_path / "siphonwatch.toml"
     path.write_text(EXAMPLE)
     assert msgspec.structs.asdict(load({}, path).settings.sinks["on-call"])["severity"] == "high+"
+
+
+def test_the_runbook_s_table_has_every_metric_of_the_deliverer_and_no_other() -> None:
+    from prometheus_client import CollectorRegistry
+
+    from streams.sinks.metrics import OUTCOMES, Metrics
+
+    runbook = (Path(__file__).parents[2] / "deploy" / "runbook.md").read_text()
+    section = runbook.partition("\n## Sinks\n")[2].partition("\n## ")[0]
+    table = section.partition("| metric,")[2].partition("\n\n")[0].splitlines()[2:]
+    registry = CollectorRegistry()
+    Metrics(registry)
+    exported = {metric.name + "_total" * (metric.type == "counter") for metric in registry.collect()}
+    named = {name for line in table for name in re.findall(r"`(\w+)`", line.split(" | ")[0])}
+    assert {f"siphonwatch_{name}" for name in named} == exported
+    assert all(f"`{outcome}`" in section for outcome in OUTCOMES)
