@@ -85,6 +85,7 @@ sbom: $(VENV)/.demo $(AUDIT_VENV)/.audit ## CycloneDX bill of materials of what 
 
 audit: $(AUDIT_VENV)/.audit ## Known vulnerabilities of requirements.lock (AUDIT_ARGS=--required: fail offline), lint of the Dockerfile
 	@$(AUDIT_VENV)/bin/hadolint --no-color --failure-threshold style deploy/Dockerfile
+	@echo "deploy/Dockerfile: hadolint finds nothing"
 	@$(AUDIT_VENV)/bin/python deploy/supply/audit.py requirements.lock $(AUDIT_ARGS)
 
 $(VENV)/.demo: requirements.lock pyproject.toml

@@ -3,8 +3,10 @@ only addresses and folders are those of this test. Apache Kafka, Prometheus and 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -75,12 +77,12 @@ class Stack:
     def __exit__(self, *_: object) -> None:
         for process in reversed(self.processes.values()):
             process.terminate()
-        for process in self.processes.values():
-            try:
+        for name, process in self.processes.items():
+            with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(20)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            if self.left(name):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
 
     def here(self, text: str) -> str:
         """Return text with the addresses of this test."""
@@ -105,8 +107,22 @@ class Stack:
         """Start a service."""
         with self.log(name).open("wb") as log:
             self.processes[name] = subprocess.Popen(
-                command, env=self.variables(name), cwd=self.folder, stdout=log, stderr=log, stdin=subprocess.DEVNULL
+                command,
+                env=self.variables(name),
+                cwd=self.folder,
+                stdout=log,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
             )
+
+    def left(self, name: str) -> bool:
+        """Whether anything that a service started still runs."""
+        try:
+            os.killpg(self.processes[name].pid, 0)
+        except ProcessLookupError:
+            return False
+        return True
 
     def siphonwatch(self, name: str) -> list[str]:
         """Return the command line of a service of our image."""

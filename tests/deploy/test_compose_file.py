@@ -103,7 +103,8 @@ def test_the_gateway_runs_commands_that_exist() -> None:
     text = (DEPLOY / source).read_text().replace("\\\n", " ")
     assert shell == "/bin/sh"
     subprocess.run(["sh", "-n", DEPLOY / source], check=True)
-    found = re.findall(r"^\s+/opt/siphonwatch/entrypoint\.sh (.*)$", text, re.M)
+    found = re.findall(r"^\s+run (.*)$", text, re.M)
+    assert re.search(r"^run\(\) \{\n\s+/opt/siphonwatch/entrypoint\.sh \"\$@\" &$", text, re.M)
     assert [line.split()[0] for line in found] == ["scenario", "produce"]
     values = {"$GATEWAY_ACCOUNTS": environment("gateway")["GATEWAY_ACCOUNTS"], "$folder": "/f", "$start": "2d"}
     for line in found:
