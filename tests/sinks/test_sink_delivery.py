@@ -125,16 +125,17 @@ async def test_an_alert_that_stands_twice_is_told_once_also_after_a_restart(embe
         assert Counter(receiver.ids) == Counter(ids(sent) | ids(new))
 
 
-async def test_a_stop_is_soon_even_when_the_receiver_hangs_and_the_alert_is_told_after(
+async def test_partitions_are_told_at_once_and_a_stop_is_soon_even_when_the_receiver_hangs(
     embedded: Settings, tmp_path: Path
 ) -> None:
     await asyncio.to_thread(prepare, embedded)
-    sent = alerts(1, 1)
+    sent = alerts(8, 1)
     async with Receiver() as receiver:
         receiver.hang = True
         await asyncio.to_thread(send, embedded, sent)
         with Deliverer(embedded, tmp_path, ops=hook(receiver)) as deliverer:
-            await until(lambda: len(receiver.seen) == 1, describe=deliverer.log.read_text)
+            await until(lambda: len(receiver.seen) == 2, describe=deliverer.log.read_text)
+            assert await deliverer.metric("deliveries_total", sink="ops", outcome="delivered") == 0, "both at once"
             await deliverer.stop(15.0)
         receiver.hang = False
         with Deliverer(embedded, tmp_path, ops=hook(receiver)) as deliverer:

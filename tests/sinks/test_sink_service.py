@@ -1,0 +1,96 @@
+"""The deliverer as a service: exit codes, a broker that goes and comes back, and what ends it."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from pathlib import Path
+
+import pytest
+from sink_fakes import Scripted
+from sink_process import Deliverer, until
+from sink_receiver import Receiver
+from sink_samples import SECRET, life, prepare, records, send
+
+from streams.broker.apache import ApacheKafka
+from streams.settings import Settings
+from streams.sinks import service
+from streams.sinks.alert import Told
+from streams.sinks.make import Channel
+from streams.sinks.outcome import Backoff, Outcome
+from streams.sinks.service import deliver
+from streams.sinks.settings import Sink
+from streams.wanted import Filter
+
+
+def set_up(bootstrap: str, prefix: str) -> Settings:
+    settings = Settings()
+    settings.kafka.bootstrap, settings.topics.partitions = bootstrap, 2
+    settings.kafka.group = settings.topics.prefix = prefix
+    settings.sinks = {"ops": Sink(kind="slack", url="http://127.0.0.1:1/", since="all")}
+    prepare(settings)
+    return settings
+
+
+class Broken(Scripted):
+    async def deliver(self, told: Told) -> Outcome:
+        raise RuntimeError("a bug")
+
+
+@pytest.mark.broker
+async def test_a_bug_in_a_sink_ends_the_process_with_1_and_passes_no_alert_over(
+    tansu: str, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = await asyncio.to_thread(set_up, tansu, prefix)
+    alerts = records(life("org-1"))
+    await asyncio.to_thread(send, settings, alerts)
+    receiver: Scripted = Broken()
+
+    def make(settings: Settings, name: str) -> Channel:
+        backoff = Backoff(1.0, 60.0, 300.0, lambda _, high: high)
+        return Channel(name, settings.sinks[name], Filter(), receiver, backoff)
+
+    monkeypatch.setattr(service, "make", make)
+    async with asyncio.timeout(60):
+        assert await deliver(settings, stop=asyncio.Event()) == 1
+    receiver, stop = Scripted(), asyncio.Event()
+    running = asyncio.create_task(deliver(settings, stop=stop))
+    await until(lambda: len(receiver.delivered) == 3)
+    stop.set()
+    assert await running == 0
+
+
+@pytest.mark.broker
+async def test_a_taken_port_ends_it_before_anything_is_delivered(tansu: str, prefix: str) -> None:
+    settings = await asyncio.to_thread(set_up, tansu, prefix)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        settings.deliver.port = taken.getsockname()[1]
+        with pytest.raises(OSError, match="address already in use"):
+            await deliver(settings, stop=asyncio.Event())
+
+
+@pytest.mark.kafka
+@pytest.mark.broker
+async def test_a_broker_that_goes_away_and_comes_back_costs_no_alert(
+    kafka_node: ApacheKafka, prefix: str, tmp_path: Path
+) -> None:
+    settings = await asyncio.to_thread(set_up, kafka_node.bootstrap, prefix)
+    async with Receiver() as receiver:
+        sink = {"kind": "webhook", "url": receiver.url, "secret": SECRET, "since": "all"}
+        with Deliverer(settings, tmp_path, ops=sink) as deliverer:
+            await deliverer.ready()
+            await asyncio.to_thread(send, settings, records(life("org-1")))
+            await until(lambda: len(receiver.ids) == 3, describe=deliverer.log.read_text)
+            kafka_node.stop()
+            try:
+                await asyncio.sleep(5.0)
+                assert (await deliverer.get("/healthz"))[0] == 200
+                assert deliverer.process.poll() is None, deliverer.log.read_text()
+            finally:
+                kafka_node.start()
+            await asyncio.to_thread(send, settings, records(life("org-2")))
+            await until(lambda: len(receiver.ids) >= 6, 90, deliverer.log.read_text)
+            await deliverer.stop()
+        assert len(receiver.ids) == len(set(receiver.ids)) == 6
