@@ -38,7 +38,7 @@ class Sightings:
     """Sends what one scorer sighted.
 
     What is sighted while records are under way waits for their acknowledgement and goes next, beside the scoring; the
-    scorer waits for the broker only when `WAITING` bytes are behind. One request a partition is under way, and none
+    scorer waits for the broker only while `WAITING` bytes are behind. One request a partition is under way, and none
     follows one that failed: else what was lost in between would later be taken for applied.
 
     Parameters
@@ -55,8 +55,10 @@ class Sightings:
         self._producer = producer
         self._topic = settings.topic(TOPIC)
         self._scorer = scorer
-        self._waiting: defaultdict[int, deque[bytes]] = defaultdict(deque)
-        self._size = 0
+        self._values: defaultdict[int, deque[bytes]] = defaultdict(deque)
+        self.waiting = 0
+        """Bytes that no request holds yet."""
+        self._moved = asyncio.Event()
         self._sending: asyncio.Task[None] | None = None
 
     async def send(self, batch: Batch, requests: Array, offsets: npt.NDArray[np.int64]) -> None:
@@ -75,12 +77,13 @@ class Sightings:
         partitions = groups(requests, seen) % np.uint64(await self._count())
         for partition in np.unique(partitions).tolist():
             values = pack(f"{batch.topic}:{batch.partition}", requests, offsets, seen[partitions == partition])
-            self._waiting[partition].extend(values)
-            self._size += sum(map(len, values))
+            self._values[partition].extend(values)
+            self.waiting += sum(map(len, values))
         if self._sending is None or self._sending.done():
             self._sending = asyncio.create_task(self._drain(), name="sightings")
-        if self._size > WAITING:
-            await self.flush()
+        while self.waiting > WAITING and not self._sending.done():
+            self._moved.clear()
+            await self._moved.wait()
 
     async def flush(self) -> None:
         """Wait until all sightings sent are acknowledged.
@@ -103,19 +106,23 @@ class Sightings:
     async def _drain(self) -> None:
         """Hand over what waits, again and again until nothing does."""
         try:
-            while waiting := [(partition, values) for partition, values in self._waiting.items() if values]:
+            while waiting := [(partition, values) for partition, values in self._values.items() if values]:
                 under_way = [await self._hand_over(partition, values) for partition, values in waiting]
                 for result in await asyncio.gather(*under_way, return_exceptions=True):
                     if isinstance(result, BaseException):
                         raise result
+                self._moved.set()
         except (KafkaError, OSError) as error:
             raise self._failed(error) from error
+        finally:
+            self._moved.set()
 
     async def _hand_over(self, partition: int, values: deque[bytes]) -> asyncio.Future[Any]:
         """Hand over as many values as fit into one request."""
         builder = self._producer.create_batch()
         while values and builder.append(key=None, value=values[0], timestamp=None) is not None:
-            self._size -= len(values.popleft())
+            self.waiting -= len(values.popleft())
+        builder.close()  # one that is open lingers for more
         future: asyncio.Future[Any] = await self._producer.send_batch(builder, self._topic, partition=partition)
         return future
 

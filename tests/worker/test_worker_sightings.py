@@ -16,10 +16,11 @@ from test_worker_campaigns import traffic
 
 from models.relay.edges import groups
 from models.request import Array
+from streams.agents import coordinate
 from streams.agents.coordinate import Sightings, SightingsPartition
 from streams.contract import encode
 from streams.decode import Decoder
-from streams.dlq import DeadLetter
+from streams.dlq import MAX_VALUE, DeadLetter
 from streams.metrics import Metrics
 from streams.outlet import NotSent
 from streams.scoring import make_coordinator, make_scorer
@@ -224,21 +225,27 @@ class Builder:
         self.values.append(value)
         return value
 
+    def close(self) -> None:
+        """Nothing is added any more."""
 
-def send(broker: Broker, requests: Array, size: int) -> None:
-    """Score and send requests, `size` at a time."""
+
+def send(broker: Broker, requests: Array, size: int) -> list[int]:
+    """Score and send requests, `size` at a time; return how many bytes were waiting after each time."""
     scorer = make_scorer(Settings())
     sightings = Sightings(broker, Settings(), scorer)
+    waiting: list[int] = []
 
     async def go() -> None:
         for start in range(0, len(requests), size):
             part, offsets = requests[start : start + size], np.arange(start, min(start + size, len(requests)))
             scorer.score(part, offsets)
             await sightings.send(batch([b""] * len(part), start), part, offsets)
+            waiting.append(sightings.waiting)
             await asyncio.sleep(0)
         await sightings.flush()
 
     asyncio.run(go())
+    return waiting
 
 
 def test_every_sighting_is_sent_once_in_order_to_the_partition_of_its_group() -> None:
@@ -252,6 +259,16 @@ def test_every_sighting_is_sent_once_in_order_to_the_partition_of_its_group() ->
         assert offsets == scorer.sighted[groups(requests, scorer.sighted) % 3 == partition].tolist()
 
 
+def test_the_scorer_waits_for_the_broker_while_too_much_is_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    most = 40_000
+    assert max(send(Broker(2), campaign(1500), 70)) > most
+    monkeypatch.setattr(coordinate, "WAITING", most)
+    broker = Broker(2)
+    assert 0 < max(send(broker, campaign(1500), 70)) <= most
+    with pytest.raises(NotSent):
+        send(Broker(2, fails=3), campaign(1500), 70)
+
+
 def test_nothing_follows_sightings_that_the_broker_did_not_take() -> None:
     broker = Broker(1, fails=2)
     with pytest.raises(NotSent, match="sightings"):
@@ -263,4 +280,4 @@ def test_a_record_is_no_larger_than_brokers_take() -> None:
     requests = np.repeat(campaign(1), 3 * MAX_ROWS - 1)
     values = pack("t" * 249 + ":2147483647", requests, np.arange(len(requests)))
     assert [len(unpack(value).indexes) for value in values] == [MAX_ROWS, MAX_ROWS, MAX_ROWS - 1]
-    assert max(map(len, values)) < 700_000
+    assert max(map(len, values)) <= MAX_VALUE
