@@ -178,11 +178,12 @@ class Lane:
         return True
 
     def _expired(self, first: int) -> None:
-        if first > self._next:
+        if (lost := first - self._next) > 0:
             self._log.error(
                 "alerts left the topic before they could be delivered: topics.alerts_retention_hours is too short",
-                lost=first - self._next,
+                lost=lost,
             )
+            self._metrics.count("expired", lost)
             self.next = first
 
     async def _offset_at(self, moment: float) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-OUTCOMES = ("delivered", "failed", "refused", "filtered", "repeated", "unreadable")
+OUTCOMES = ("delivered", "failed", "refused", "filtered", "repeated", "unreadable", "expired")
 ATTEMPT = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 DELAY = (0.1, 0.5, 1, 2, 5, 10, 30, 60, 300, 900, 3600)
 
@@ -58,9 +58,9 @@ class SinkMetrics:
         self._seconds = metrics._seconds.labels(sink)  # noqa: SLF001 - two halves of one thing
         self._delay = metrics._delay.labels(sink)  # noqa: SLF001
 
-    def count(self, outcome: str) -> None:
-        """Count one of `OUTCOMES`."""
-        self._metrics._deliveries.labels(self._sink, outcome).inc()  # noqa: SLF001
+    def count(self, outcome: str, alerts: int = 1) -> None:
+        """Count alerts with one of `OUTCOMES`."""
+        self._metrics._deliveries.labels(self._sink, outcome).inc(alerts)  # noqa: SLF001
 
     def attempt(self, seconds: float) -> None:
         """Note how long an attempt took."""

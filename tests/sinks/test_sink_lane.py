@@ -155,6 +155,7 @@ async def test_alerts_that_left_the_topic_undelivered_are_told_as_lost(monkeypat
     assert bench.receiver.delivered == ids(3)
     logged = str(captured.entries)
     assert "alerts left the topic before they could be delivered" in logged and "'lost': 30" in logged
+    assert bench.count("expired") == 30
 
 
 async def test_a_topic_made_anew_is_begun_as_by_a_new_sink(monkeypatch: pytest.MonkeyPatch) -> None:
