@@ -90,7 +90,7 @@ BUDGET = (
         description="Accounts whose evidence exceeds 1/alpha and which the budget holds back. They are told as their"
         " evidence grows, or as others are told.",
         unit="short",
-        runbook="the-budget",
+        runbook="siphonwatchbudgetexhausted",
         queries=(Query(_each("siphonwatch_held_cases", "sum"), "{{pattern}}"),),
         stack=True,
     ),
@@ -113,11 +113,12 @@ LEARNT = (
     Panel(
         kind="timeseries",
         title="Drift of the reference",
-        description="Share of recent benign account-hours at or above the level that 5 % should reach, over 5 %:"
-        " 1 is as promised. Above 2 benign traffic changed, and false alarms may grow. Unknown before 200 hours.",
+        description="Share of recent benign account-hours at or above the level that 5 % should reach, over 5 %, on"
+        " average over partitions: 1 is as promised. Above 2 benign traffic changed, and"
+        " false alarms may grow. Unknown before 200 hours.",
         unit="none",
-        runbook="panels-drift",
-        queries=(Query(f"max by (pattern) (siphonwatch_drift_ratio{{{CHOSEN}}})", "{{pattern}}"),),
+        runbook="siphonwatchdrift",
+        queries=(Query(f"avg by (pattern) (siphonwatch_drift_ratio{{{CHOSEN}}})", "{{pattern}}"),),
         steps=(Step(2, "red"),),
     ),
     Panel(
@@ -126,7 +127,7 @@ LEARNT = (
         description="Benign account-hours that the reference has learnt, in the partition that has least. Below 200"
         " evidence is weak, and little is told.",
         unit="short",
-        runbook="panels-drift",
+        runbook="siphonwatchdrift",
         queries=(Query(f"min by (pattern) (siphonwatch_reference_hours{{{CHOSEN}}})", "{{pattern}}"),),
         base="orange",
         steps=(Step(200, "green"),),
@@ -137,7 +138,7 @@ LEARNT = (
         description="What each worker runs. More than one row outside a rolling upgrade means that some were left"
         " behind; state of another format is refused.",
         unit="short",
-        runbook="upgrading",
+        runbook="siphonwatchmixedversions",
         queries=(
             Query(
                 f"count by (version, state_format, reference, second_stage) (siphonwatch_model_info{{{WORKER}}})",

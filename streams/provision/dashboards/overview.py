@@ -15,7 +15,7 @@ HEALTH = (
         title="Workers up",
         description="Workers that Prometheus can scrape. Red: none; nothing is scored, and telemetry waits in Kafka.",
         unit="short",
-        runbook="panels-health",
+        runbook="siphonwatchnoworker",
         queries=(Query(f"sum(up{{{WORKER}}}) or vector(0)", "up", "now"),),
         base="red",
         steps=(Step(1, "green"),),
@@ -27,7 +27,7 @@ HEALTH = (
         title="Workers down",
         description="Workers that Prometheus knows and cannot scrape. The others take over their partitions.",
         unit="short",
-        runbook="panels-health",
+        runbook="siphonwatchworkerdown",
         queries=(Query(f"count(up{{{WORKER}}} == 0) or vector(0)", "down", "now"),),
         steps=(Step(1, "red"),),
         width=3,
@@ -39,7 +39,7 @@ HEALTH = (
         description=f"99 % of the requests of the last five minutes were processed within this time of their broker"
         f" timestamp. The objective is {FRESH_SECONDS} s.",
         unit="s",
-        runbook="panels-freshness",
+        runbook="siphonwatchfreshnessburnfast",
         queries=(
             Query(
                 "histogram_quantile(0.99, sum by (le)"
@@ -58,7 +58,7 @@ HEALTH = (
         title="Lag",
         description="Age, at most, of the oldest request that waits. 0 when all was read.",
         unit="s",
-        runbook="panels-lag",
+        runbook="siphonwatchlagold",
         queries=(Query(f"max(siphonwatch_lag_seconds{{{WORKER}}})", "oldest waiting", "now"),),
         steps=(Step(FRESH_SECONDS, "orange"), Step(120, "red")),
         empty="unknown",
@@ -71,7 +71,7 @@ HEALTH = (
         description="The longest that any partition has had records waiting or applied without a commit. Beyond 120 s"
         " (web.stall_seconds) its worker says it is not live.",
         unit="s",
-        runbook="panels-stalled",
+        runbook="siphonwatchstuckcommits",
         queries=(Query(f"max(siphonwatch_stalled_seconds{{{WORKER}}})", "stalled", "now"),),
         steps=(Step(60, "orange"), Step(120, "red")),
         empty="unknown",
@@ -84,7 +84,7 @@ HEALTH = (
         description="Records that could not be read and went to the dead-letter topic. `siphonwatch redrive` sends"
         " them again once the cause is mended.",
         unit="short",
-        runbook="panels-dead-letters",
+        runbook="siphonwatchdeadletters",
         queries=(
             Query(f"sum(increase(siphonwatch_dead_letters_total{{{WORKER}}}[1h])) or vector(0)", "letters", "now"),
         ),
@@ -98,7 +98,7 @@ HEALTH = (
         description="Age of the oldest last checkpoint among partitions that have something to keep; 0 where nothing"
         " is to be kept. It is what a crash would make a worker read again.",
         unit="s",
-        runbook="panels-checkpoints",
+        runbook="siphonwatchcheckpointold",
         queries=(
             Query(
                 f"max(time() - siphonwatch_last_checkpoint_timestamp_seconds{{{WORKER}}}"
@@ -117,7 +117,7 @@ HEALTH = (
         description="Operational alerts that Prometheus has firing. Those that Grafana evaluates itself are in the"
         " list below.",
         unit="short",
-        runbook="panels-health",
+        runbook="alerts",
         queries=(Query(f"count({FIRING}) or vector(0)", "firing", "now"),),
         steps=(Step(1, "red"),),
         width=3,
@@ -131,7 +131,7 @@ NOW = (
         title="Requests per second",
         description="Requests scored. None at all while gateways are busy means that they do not reach Kafka.",
         unit="reqps",
-        runbook="panels-requests",
+        runbook="siphonwatchnotelemetry",
         queries=(Query(f"sum(rate(siphonwatch_requests_total{{{TELEMETRY}}}[$__rate_interval]))", "scored"),),
     ),
     Panel(
@@ -140,7 +140,7 @@ NOW = (
         description=f"From a request's broker timestamp to the end of its batch. The line is the objective of"
         f" {FRESH_SECONDS} s for 99 %.",
         unit="s",
-        runbook="panels-freshness",
+        runbook="siphonwatchfreshnessburnfast",
         queries=tuple(
             Query(
                 f"histogram_quantile({quantile}, sum by (le)"
@@ -156,7 +156,7 @@ NOW = (
         title="Alerts firing and pending",
         description="Operational alerts of Prometheus and of Grafana itself, by the label service=siphonwatch.",
         unit="short",
-        runbook="panels-health",
+        runbook="alerts",
     ),
 )
 
@@ -198,7 +198,7 @@ FINDING = (
         description="Share of the judged cases that analysts confirmed, best pattern first. Few verdicts make it"
         " jump: see how many there are on the T&S dashboard.",
         unit="percentunit",
-        runbook="giving-verdicts",
+        runbook="siphonwatchprecisionlow",
         queries=(
             Query(
                 f"sort_desc(max by (pattern) (siphonwatch_analyst_precision{{{WORKER}}}))",

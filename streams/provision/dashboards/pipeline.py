@@ -39,7 +39,7 @@ FLOW = (
         title="Lag, in records",
         description="Offsets between what is processed and the end of the log.",
         unit="short",
-        runbook="panels-lag",
+        runbook="siphonwatchlagold",
         queries=(
             Query(f"sum by (stream) (max by (stream, {TP}) (siphonwatch_lag_records{{{WORKER}}}))", "{{stream}}"),
         ),
@@ -49,7 +49,7 @@ FLOW = (
         title="Lag, in seconds",
         description="Age, at most, of the oldest record that waits in the partition that is furthest behind.",
         unit="s",
-        runbook="panels-lag",
+        runbook="siphonwatchlagold",
         queries=(Query(f"max by (stream) (siphonwatch_lag_seconds{{{WORKER}}})", "{{stream}}"),),
         steps=(Step(FRESH_SECONDS, "orange"), Step(120, "red")),
     ),
@@ -59,7 +59,7 @@ FLOW = (
         description="From a request's broker timestamp to the end of the batch it was processed in: how many requests"
         " took how long.",
         unit="s",
-        runbook="panels-freshness",
+        runbook="siphonwatchfreshnessburnfast",
         queries=(
             Query(
                 f"sum by (le) (increase(siphonwatch_freshness_seconds_bucket{{{TELEMETRY}}}{RATE}))",
@@ -72,7 +72,7 @@ FLOW = (
         title="Freshness, quantiles",
         description=f"The same as quantiles, by stream. The line is the objective of {FRESH_SECONDS} s for 99 %.",
         unit="s",
-        runbook="panels-freshness",
+        runbook="siphonwatchfreshnessburnfast",
         queries=_quantiles("siphonwatch_freshness_seconds", "stream", "{{stream}}", 0.5, 0.99),
         steps=(Step(FRESH_SECONDS, "red"),),
     ),
@@ -82,7 +82,7 @@ FLOW = (
         description="Wall clock less watermark, in the partition that is furthest behind. It follows event time: it"
         " grows where gateways send old records, or none.",
         unit="s",
-        runbook="panels-lag",
+        runbook="siphonwatchlagold",
         queries=(
             Query(
                 f"max by (stream) (time() - siphonwatch_watermark_timestamp_seconds{{{WORKER}}})",
@@ -109,7 +109,7 @@ WORK = (
         description="Share of its time that the busiest worker spends on all stages. At 1 it cannot follow: add"
         " workers, up to the number of partitions.",
         unit="percentunit",
-        runbook="panels-requests",
+        runbook="siphonwatchlaggrowing",
         queries=(Query(f"max({_rate('siphonwatch_stage_seconds_total', 'instance')})", "busiest"),),
         steps=(Step(0.7, "orange"), Step(0.9, "red")),
     ),
@@ -140,7 +140,7 @@ WORK = (
         title="Dead letters, by reason",
         description="Records sent to the dead-letter topic in each interval.",
         unit="short",
-        runbook="panels-dead-letters",
+        runbook="siphonwatchdeadletters",
         queries=(
             Query(
                 f"sum by (stream, reason) (increase(siphonwatch_dead_letters_total{{{WORKER}}}{RATE})) > 0",
@@ -155,7 +155,7 @@ WORK = (
         description="lost: records that the broker no longer had when they were to be read, which is loss; gaps:"
         " holes that were read again to make sure.",
         unit="short",
-        runbook="panels-lost-offsets",
+        runbook="siphonwatchrecordslost",
         queries=(
             Query(f"sum by (stream) (increase(siphonwatch_lost_offsets_total{{{WORKER}}}{RATE}))", "lost, {{stream}}"),
             Query(f"sum by (stream) (increase(siphonwatch_reread_gaps_total{{{WORKER}}}{RATE}))", "gaps, {{stream}}"),
@@ -170,7 +170,7 @@ KEEPING = (
         title="Checkpoints, duration",
         description="Time a checkpoint takes, until the broker has acknowledged it.",
         unit="s",
-        runbook="panels-checkpoints",
+        runbook="siphonwatchcheckpointold",
         queries=_quantiles("siphonwatch_checkpoint_seconds", "stream", "{{stream}}", 0.5, 0.99),
         steps=(Step(10, "red"),),
     ),
@@ -179,7 +179,7 @@ KEEPING = (
         title="Checkpoints, bytes",
         description="Bytes per second written to the state topic.",
         unit="Bps",
-        runbook="panels-checkpoints",
+        runbook="siphonwatchcheckpointold",
         queries=(Query(_rate("siphonwatch_checkpoint_bytes_total", "stream"), "{{stream}}"),),
         stack=True,
     ),
@@ -189,7 +189,7 @@ KEEPING = (
         description="The oldest of all partitions. Both grow where nothing arrives; together with stalled seconds"
         " they mean that state is not kept.",
         unit="s",
-        runbook="panels-checkpoints",
+        runbook="siphonwatchcheckpointold",
         queries=(
             Query(
                 f"max(time() - max by ({TP}) (siphonwatch_last_checkpoint_timestamp_seconds{{{WORKER}}}))",
@@ -204,7 +204,7 @@ KEEPING = (
         title="Commits, by outcome",
         description="committed; moved: the partition had gone to another worker; timeout: the broker did not answer.",
         unit="ops",
-        runbook="panels-stalled",
+        runbook="siphonwatchstuckcommits",
         queries=(Query(_rate("siphonwatch_commits_total", "outcome"), "{{outcome}}"),),
     ),
     Panel(
@@ -212,7 +212,7 @@ KEEPING = (
         title="Restores",
         description="Time that partitions took to be restored from the state topic when they were assigned.",
         unit="s",
-        runbook="panels-restores",
+        runbook="siphonwatchrestoreslow",
         queries=_quantiles("siphonwatch_restore_seconds", "stream", "{{stream}}", 0.5, 0.99),
         steps=(Step(60, "red"),),
     ),
@@ -222,7 +222,7 @@ KEEPING = (
         description="Assigned: over all workers; ready: restored and read; rebalances: times that the group gave a"
         " worker its partitions, in each interval.",
         unit="short",
-        runbook="panels-restores",
+        runbook="siphonwatchpartitionsunassigned",
         queries=(
             Query(f"sum(siphonwatch_assigned_partitions{{{WORKER}}})", "assigned"),
             Query(f"sum(max by (stream, {TP}) (siphonwatch_partition_ready{{{WORKER}}}))", "ready"),

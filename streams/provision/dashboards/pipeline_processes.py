@@ -82,7 +82,7 @@ PROCESSES = (
         title="Uptime of each worker",
         description="Time since the process started: a saw-tooth is a crash loop.",
         unit="s",
-        runbook="panels-health",
+        runbook="siphonwatchcrashlooping",
         queries=(Query(f"time() - process_start_time_seconds{{{WORKER}}}", "{{instance}}"),),
         width=8,
     ),

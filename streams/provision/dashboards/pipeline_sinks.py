@@ -11,9 +11,10 @@ SINKS = (
         kind="timeseries",
         title="Deliveries, by sink and outcome",
         description="delivered; failed: will be repeated; refused: given up, the receiver said never; filtered: the"
-        " sink does not want it; repeated: delivered before.",
+        " sink does not want it; repeated: delivered before;"
+        " unreadable: no alert.",
         unit="short",
-        runbook="panels-sinks",
+        runbook="siphonwatchsinkfailing",
         queries=(
             Query(
                 f"sum by (sink, outcome) (increase(siphonwatch_deliveries_total{{{DELIVERER}}}{RATE})) > 0",
@@ -28,16 +29,16 @@ SINKS = (
         description="How long every attempt of a sink has failed; 0 when fine. Nothing is lost meanwhile: alerts wait"
         " on their topic for 90 days.",
         unit="s",
-        runbook="panels-sinks",
+        runbook="siphonwatchsinkfailing",
         queries=(Query(f"max by (sink) (siphonwatch_failing_seconds{{{DELIVERER}}})", "{{sink}}"),),
-        steps=(Step(300, "red"),),
+        steps=(Step(900, "red"),),
     ),
     Panel(
         kind="timeseries",
         title="Alerts that wait, by sink",
         description="Alert records that a sink has not been given yet.",
         unit="short",
-        runbook="panels-sinks",
+        runbook="siphonwatchsinkfailing",
         queries=(Query(f"max by (sink) (siphonwatch_delivery_lag_records{{{DELIVERER}}})", "{{sink}}"),),
     ),
     Panel(
@@ -45,7 +46,7 @@ SINKS = (
         title="Attempts, duration",
         description="Time of one attempt, 99 % of them.",
         unit="s",
-        runbook="panels-sinks",
+        runbook="siphonwatchsinkfailing",
         queries=(
             Query(
                 "histogram_quantile(0.99, sum by (le, sink)"
@@ -59,7 +60,7 @@ SINKS = (
         title="From alert to delivery",
         description="From an alert's broker timestamp until the receiver took it, 99 %. The line is a minute.",
         unit="s",
-        runbook="panels-sinks",
+        runbook="siphonwatchsinkfailing",
         queries=(
             Query(
                 "histogram_quantile(0.99, sum by (le, sink)"
@@ -74,7 +75,7 @@ SINKS = (
         title="Last delivery",
         description="Time since a sink delivered something. Long is fine where there was nothing to tell.",
         unit="s",
-        runbook="panels-sinks",
+        runbook="siphonwatchsinkfailing",
         queries=(
             Query(
                 f"time() - max by (sink) (siphonwatch_last_delivery_timestamp_seconds{{{DELIVERER}}} > 0)", "{{sink}}"

@@ -32,7 +32,7 @@ WAITING = (
         description="Open cases that nobody judged yet. `siphonwatch alerts --by-rank` lists them in the order to look"
         " at them.",
         unit="short",
-        runbook="giving-verdicts",
+        runbook="siphonwatchcasesunjudged",
         queries=(Query(_sum("siphonwatch_unjudged_cases"), "unjudged", "now"),),
         steps=(Step(20, "orange"), Step(100, "red")),
         empty="unknown",
@@ -44,9 +44,9 @@ WAITING = (
         title="Oldest without a verdict",
         description="How long, in event time, the oldest open case without a verdict has been open.",
         unit="s",
-        runbook="giving-verdicts",
+        runbook="siphonwatchcasesunjudged",
         queries=(Query(f"max(siphonwatch_oldest_unjudged_case_seconds{{{CHOSEN}}})", "oldest", "now"),),
-        steps=(Step(8 * HOUR, "orange"), Step(24 * HOUR, "red")),
+        steps=(Step(24 * HOUR, "orange"), Step(72 * HOUR, "red")),
         empty="unknown",
         width=6,
         height=4,
@@ -57,7 +57,7 @@ WAITING = (
         description="Accounts with enough evidence for an alert of their own, which the false-discovery budget holds"
         " back. Raise scoring.budget to see more of them sooner, and more of them false.",
         unit="short",
-        runbook="the-budget",
+        runbook="siphonwatchbudgetexhausted",
         queries=(Query(_sum("siphonwatch_held_cases"), "held", "now"),),
         steps=(Step(1, "orange"),),
         empty="unknown",
@@ -87,18 +87,18 @@ CASES = (
         title="Open without a verdict",
         description="The queue of work, by pattern.",
         unit="short",
-        runbook="giving-verdicts",
+        runbook="siphonwatchcasesunjudged",
         queries=(Query(_sum("siphonwatch_unjudged_cases", "pattern"), "{{pattern}}"),),
         stack=True,
     ),
     Panel(
         kind="timeseries",
         title="Age of the oldest without a verdict",
-        description="In event time, by pattern. The line is a day, after which a quiet case closes by itself.",
+        description="In event time, by pattern. The line is three days.",
         unit="s",
-        runbook="giving-verdicts",
+        runbook="siphonwatchcasesunjudged",
         queries=(Query(f"max by (pattern) (siphonwatch_oldest_unjudged_case_seconds{{{CHOSEN}}})", "{{pattern}}"),),
-        steps=(Step(24 * HOUR, "red"),),
+        steps=(Step(72 * HOUR, "red"),),
     ),
 )
 
@@ -119,7 +119,7 @@ VERDICTS = (
         title="Precision, as analysts see it",
         description="Share of the judged cases that analysts confirmed, by pattern. The line is one half.",
         unit="percentunit",
-        runbook="giving-verdicts",
+        runbook="siphonwatchprecisionlow",
         queries=(Query(f"max by (pattern) (siphonwatch_analyst_precision{{{CHOSEN}}})", "{{pattern}}"),),
         base="red",
         steps=(Step(0.5, "green"),),
@@ -175,7 +175,7 @@ VERDICTS = (
         title="From alert to delivery",
         description="Time from an alert's broker timestamp until a sink's receiver took it. The line is a minute.",
         unit="s",
-        runbook="panels-sinks",
+        runbook="siphonwatchsinkfailing",
         queries=tuple(
             Query(
                 f"histogram_quantile({quantile}, sum by (le, sink)"
