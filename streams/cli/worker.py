@@ -7,6 +7,7 @@ import contextlib
 from importlib.metadata import version
 
 import click
+import structlog
 from aiokafka.errors import KafkaError
 
 from models.verdict_book import VerdictBook
@@ -25,6 +26,9 @@ from streams.settings import Settings, load
 from streams.state.kafka import open_state
 from streams.topics import TopicsError, connect, missing
 from streams.transport import Limits
+from streams.warm import warm
+
+log = structlog.get_logger(__name__)
 
 
 @click.command()
@@ -43,6 +47,7 @@ def command() -> None:
         raise Failure(f"{error}; `siphonwatch doctor` tells more") from None
     if problems:
         raise Failure("\n".join(problems))
+    log.info("compiled", seconds=round(warm(), 1))
     try:
         code = asyncio.run(work(settings))
     except KafkaError as error:

@@ -1,0 +1,100 @@
+"""Compiles, or loads from the cache, what a worker's first batches would wait for. Leaves nothing but compiled code.
+
+Compiling takes a minute on a machine where no cache fits, in which a worker would neither read, commit nor answer:
+so it is done before it joins its group.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import math
+import time
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
+from prometheus_client import CollectorRegistry
+
+from models.coordinator import Coordinator
+from models.evidence import severity
+from models.scorer import Scorer, ScorerConfig
+from streams.agents.coordinate import SightingsPartition
+from streams.agents.score import TelemetryPartition
+from streams.contract import Telemetry, encode
+from streams.decode import Decoder
+from streams.dlq import DeadLetter
+from streams.metrics import Metrics
+from streams.sightings import pack
+from streams.state.memory import MemoryStateLog
+from streams.transport import Batch
+from streams.transport.batch import Lease
+
+ACCOUNTS, ROUNDS = 48, 30
+HOT = 16
+"""Accounts kept in memory, so that some leave it and come back."""
+PROJECTION = base64.b64encode(bytes(range(32))).decode()
+STEP = 600.0
+"""Event-time seconds between two rounds."""
+
+
+class _Nowhere:
+    """An outlet that drops what it is given."""
+
+    async def alert(self, key: bytes, value: bytes) -> None:
+        """Drop an alert."""
+
+    async def dead_letters(self, letters: Iterable[DeadLetter]) -> None:
+        """Drop dead letters."""
+
+    async def flush(self) -> None:
+        """Nothing is under way."""
+
+
+def warm(clock: Callable[[], float] = time.monotonic) -> float:
+    """Score invented requests and sightings in memory; return the seconds it took."""
+    began = clock()
+    asyncio.run(_play())
+    return clock() - began
+
+
+async def _play() -> None:
+    metrics, outlet = Metrics(CollectorRegistry()), _Nowhere()
+    scorer, decoder = Scorer(ScorerConfig()), Decoder()
+    telemetry = TelemetryPartition(
+        0, scorer, MemoryStateLog(), outlet, metrics, hot_accounts=HOT, forget_after=math.inf
+    )
+    sightings = SightingsPartition(0, Coordinator(ScorerConfig()), MemoryStateLog(), outlet, metrics)
+    for number in range(ROUNDS):
+        batch = _batch([encode(_request(account, number)) for account in range(ACCOUNTS)], number * ACCOUNTS)
+        await telemetry.process(batch)
+        await telemetry.checkpoint()
+        requests = decoder.decode([value or b"" for value in batch.values]).requests
+        await sightings.process(_batch(pack("telemetry:0", requests, batch.offsets), number))
+        await sightings.checkpoint()
+    severity(0.0)  # the case book's, which these requests open no case in
+    for dumped, fresh in ((scorer, Scorer(ScorerConfig())), (sightings.scorer, Coordinator(ScorerConfig()))):
+        fresh.load(dumped.dump())
+
+
+def _request(account: int, number: int) -> Telemetry:
+    """A request that looks a little like everything: half are prompts, half resources read in order."""
+    moment = 1.8e9 + number * STEP + account
+    if account % 2:
+        return Telemetry(
+            id=f"{account}-{number}", time=moment, account=f"warm-{account}", kind="rest",
+            route="0123456789abcdef", resource=f"{number * 77 + 1:016x}", item=number, page=number,
+        )  # fmt: skip
+    text = f"{number * 7919 + account + 1:016x}"
+    return Telemetry(
+        id=f"{account}-{number}", time=moment, account=f"warm-{account}", template="0123456789abcdef", content=text,
+        projection=PROJECTION, chars=400, turns=1, tokens_in=100, tokens_out=300, masks=[1], finish="stop",
+    )  # fmt: skip
+
+
+def _batch(values: Sequence[bytes], first: int) -> Batch:
+    n = len(values)
+    return Batch(
+        Lease("telemetry", 0, 1, lambda _: None), keys=[None] * n, values=list(values), headers=[()] * n,
+        offsets=np.arange(first, first + n), timestamps=np.zeros(n, np.int64), next_offset=first + n,
+        size=sum(map(len, values)), missing=0,
+    )  # fmt: skip

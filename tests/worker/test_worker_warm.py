@@ -1,0 +1,44 @@
+"""What a worker compiles before it joins its group is all that its first batches need."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+SCRIPT = """
+import gc, sys
+sys.path.append(sys.argv[1])
+from numba.core.dispatcher import Dispatcher
+from streams.warm import warm
+
+def compiled():
+    return {(d.py_func.__module__, d.py_func.__qualname__, s) for d in gc.get_objects() if isinstance(d, Dispatcher)
+            for s in d.signatures}
+
+warm()
+before = compiled()
+from streams.contract import encode
+from streams.decode import Decoder
+from streams.scoring import make_together
+from streams.settings import Settings
+from worker_tools import traffic
+import numpy as np
+
+known = compiled() - before  # the sketcher's own, which made the traffic
+records = [encode(record) for record in traffic()]
+sketcher = {entry for entry in compiled() if entry[0].startswith("streams.s")}
+requests = Decoder().decode(records).requests
+make_together(Settings()).score(requests, np.arange(len(requests)))
+print(len(before), sorted(compiled() - before - known - sketcher))
+"""
+
+
+def test_a_warm_worker_compiles_nothing_for_its_first_requests() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, str(Path(__file__).parent)], capture_output=True, text=True, check=True,
+        timeout=170,
+    )  # fmt: skip
+    count, _, left = done.stdout.strip().partition(" ")
+    assert int(count) > 20
+    assert left == "[]"
