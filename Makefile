@@ -41,10 +41,10 @@ define install
 	@touch $@
 endef
 
-.PHONY: help demo evaluate test lint bench fuzz sbom audit lock clean
+.PHONY: help demo evaluate test lint bench fuzz provision-files sbom audit lock clean
 
 help: ## Show this list
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 17
 
 demo: $(VENV)/.demo ## Install, start a broker and a worker, play a scenario, print its alerts (3 minutes at most)
 	@$(VENV)/bin/siphonwatch demo $(DEMO_ARGS)
@@ -87,6 +87,14 @@ audit: $(AUDIT_VENV)/.audit ## Known vulnerabilities of requirements.lock (AUDIT
 	@$(AUDIT_VENV)/bin/hadolint --no-color --failure-threshold style deploy/Dockerfile
 	@echo "deploy/Dockerfile: hadolint finds nothing"
 	@$(AUDIT_VENV)/bin/python deploy/supply/audit.py requirements.lock $(AUDIT_ARGS)
+
+provision-files: $(VENV)/.test ## Write rules and dashboards into deploy/ and the chart, and the chart's schema and table
+	@$(VENV)/bin/siphonwatch provision --write deploy
+	@rm -rf helm/siphonwatch/files
+	@mkdir -p helm/siphonwatch/files/dashboards
+	@cp deploy/prometheus/rules.yml helm/siphonwatch/files/
+	@cp deploy/grafana/dashboards/*.json helm/siphonwatch/files/dashboards/
+	@$(VENV)/bin/python helm/maintain.py
 
 $(VENV)/.demo: requirements.lock pyproject.toml
 	$(call install,$(VENV),requirements.lock)
