@@ -21,8 +21,7 @@ TOLD = (
         runbook="panels-cases",
         queries=(
             Query(
-                "sum by (pattern)"
-                f' (increase(siphonwatch_alerts_total{{outcome="opened",{CHOSEN}}}[$__rate_interval])) > 0',
+                f'sum by (pattern) (increase(siphonwatch_alerts_total{{outcome="opened",{CHOSEN}}}[$__rate_interval]))',
                 "{{pattern}}",
             ),
         ),
@@ -36,7 +35,7 @@ TOLD = (
         runbook="panels-cases",
         queries=(
             Query(
-                f"sum by (outcome) (increase(siphonwatch_alerts_total{{{CHOSEN}}}[$__rate_interval])) > 0",
+                f"sum by (outcome) (increase(siphonwatch_alerts_total{{{CHOSEN}}}[$__rate_interval]))",
                 "{{outcome}}",
             ),
         ),
@@ -51,7 +50,7 @@ TOLD = (
         queries=(
             Query(
                 "sum by (pattern, reason)"
-                f" (increase(siphonwatch_suppressed_alerts_total{{{CHOSEN}}}[$__rate_interval])) > 0",
+                f" (increase(siphonwatch_suppressed_alerts_total{{{CHOSEN}}}[$__rate_interval]))",
                 "{{pattern}}, {{reason}}",
             ),
         ),

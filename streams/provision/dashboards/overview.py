@@ -171,7 +171,9 @@ FINDING = (
         queries=(
             Query(
                 "sum by (pattern, severity)"
-                f' (increase(siphonwatch_alerts_total{{outcome="opened",{WORKER}}}[$__rate_interval])) > 0',
+                f' (increase(siphonwatch_alerts_total{{outcome="opened",{WORKER}}}[$__rate_interval]))'
+                " and on (pattern, severity) sum by (pattern, severity)"
+                f' (siphonwatch_alerts_total{{outcome="opened",{WORKER}}}) > 0',
                 "{{pattern}}, {{severity}}",
             ),
         ),

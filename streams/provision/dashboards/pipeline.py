@@ -143,7 +143,7 @@ WORK = (
         runbook="siphonwatchdeadletters",
         queries=(
             Query(
-                f"sum by (stream, reason) (increase(siphonwatch_dead_letters_total{{{WORKER}}}{RATE})) > 0",
+                f"sum by (stream, reason) (increase(siphonwatch_dead_letters_total{{{WORKER}}}{RATE}))",
                 "{{reason}}, {{stream}}",
             ),
         ),

@@ -17,7 +17,7 @@ SINKS = (
         runbook="siphonwatchsinkfailing",
         queries=(
             Query(
-                f"sum by (sink, outcome) (increase(siphonwatch_deliveries_total{{{DELIVERER}}}{RATE})) > 0",
+                f"sum by (sink, outcome) (increase(siphonwatch_deliveries_total{{{DELIVERER}}}{RATE}))",
                 "{{sink}}, {{outcome}}",
             ),
         ),

@@ -76,7 +76,9 @@ CASES = (
         queries=(
             Query(
                 "sum by (pattern, severity)"
-                f' (increase(siphonwatch_alerts_total{{outcome="opened",{CHOSEN}}}[$__rate_interval])) > 0',
+                f' (increase(siphonwatch_alerts_total{{outcome="opened",{CHOSEN}}}[$__rate_interval]))'
+                " and on (pattern, severity) sum by (pattern, severity)"
+                f' (siphonwatch_alerts_total{{outcome="opened",{CHOSEN}}}) > 0',
                 "{{pattern}}, {{severity}}",
             ),
         ),
@@ -164,7 +166,7 @@ VERDICTS = (
         queries=(
             Query(
                 "sum by (pattern)"
-                f' (increase(siphonwatch_suppressed_alerts_total{{reason="allowed",{CHOSEN}}}[$__rate_interval])) > 0',
+                f' (increase(siphonwatch_suppressed_alerts_total{{reason="allowed",{CHOSEN}}}[$__rate_interval]))',
                 "{{pattern}}",
             ),
         ),
