@@ -42,7 +42,6 @@ class Message(NamedTuple):
     key: bytes | None
     value: bytes | None
     headers: list[tuple[str, bytes]]
-    timestamp_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +59,7 @@ class DeadLetter:
     topic, partition, offset
         Where the record stands.
     timestamp
-        The record's own, milliseconds since 1970; the letter keeps it.
+        The record's own, milliseconds since 1970. Letters are stamped when they are sent, as brokers delete by that.
     index
         Number of the record inside its message, for formats with many in one.
     version
@@ -109,10 +108,10 @@ class DeadLetter:
             *((_ORIGINAL + name, value) for name, value in self.headers),
         ]
         if self.value is None or len(self.value) <= limit:
-            return [Message(self.key, self.value, headers, self.timestamp)]
+            return [Message(self.key, self.value, headers)]
         parts = [self.value[i : i + limit] for i in range(0, len(self.value), limit)]
         return [
-            Message(self.key, part, [*headers, ("part", b"%d" % i), ("parts", b"%d" % len(parts))], self.timestamp)
+            Message(self.key, part, [*headers, ("part", b"%d" % i), ("parts", b"%d" % len(parts))])
             for i, part in enumerate(parts)
         ]
 
@@ -216,11 +215,8 @@ class DeadLetters:
                 if len(messages) > 1:  # one partition holds all parts, also of a letter without a key
                     partitions = partitions or len(await self._producer.partitions_for(self._topic))
                     partition = zlib.crc32(letter.source.encode()) % partitions
-                for key, value, headers, timestamp_ms in messages:
-                    future = await self._producer.send(
-                        self._topic, value, key, partition, timestamp_ms=timestamp_ms, headers=headers
-                    )
-                    futures.append(future)
+                for key, value, headers in messages:
+                    futures.append(await self._producer.send(self._topic, value, key, partition, headers=headers))
             failure: BaseException | None = None
         except (KafkaError, OSError) as error:
             failure = error

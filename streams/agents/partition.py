@@ -129,7 +129,12 @@ class Partition:
         return None if self._position is None else self._consumer.lag(self.tp, self._position)
 
     def stalled(self) -> float:
-        """Return for how many seconds records have been waiting without a commit; to be asked every second or so."""
+        """Return for how many seconds records have been waiting without a commit; to be asked every second or so.
+
+        0 while restoring: to be ended then would not make it shorter.
+        """
+        if not self.ready:
+            self._progress_at = self._clock()
         if self.ready and not self._held and self._consumer.unread(self._lease) == 0:
             self._fresh_at = self._now()
             if not self._uncommitted:

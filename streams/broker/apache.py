@@ -5,6 +5,7 @@ It works from a source checkout only, and never as a production broker.
 
 from __future__ import annotations
 
+import fcntl
 import re
 import shutil
 import subprocess
@@ -67,14 +68,20 @@ def jars(cache: Path = CACHE) -> Path:
     if reason := missing():
         raise BrokerError(f"Apache Kafka cannot run: {reason}")
     folder = cache / f"kafka-{version()}"
-    if not (folder / f"kafka_2.13-{version()}.jar").is_file():
-        fresh = folder.with_suffix(".part")
-        shutil.rmtree(fresh, ignore_errors=True)
-        command = ["mvn", "-q", "-B", "-f", str(POM), "dependency:copy-dependencies"]
-        command += ["-DincludeScope=runtime", f"-DoutputDirectory={fresh}"]
-        _run(command, "Maven could not fetch Apache Kafka")
-        shutil.rmtree(folder, ignore_errors=True)
-        fresh.rename(folder)
+    jar = folder / f"kafka_2.13-{version()}.jar"
+    if jar.is_file():
+        return folder
+    cache.mkdir(parents=True, exist_ok=True)
+    with folder.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # several processes of one test run want them at once
+        if not jar.is_file():
+            fresh = folder.with_suffix(".part")
+            shutil.rmtree(fresh, ignore_errors=True)
+            command = ["mvn", "-q", "-B", "-f", str(POM), "dependency:copy-dependencies"]
+            command += ["-DincludeScope=runtime", f"-DoutputDirectory={fresh}"]
+            _run(command, "Maven could not fetch Apache Kafka")
+            shutil.rmtree(folder, ignore_errors=True)
+            fresh.rename(folder)
     return folder
 
 

@@ -176,7 +176,6 @@ class Redrive:
                         value=letter.value,
                         key=letter.key,
                         headers=headers,
-                        timestamp_ms=letter.timestamp,
                     )
                 except KafkaError as error:
                     self._fail(count, error)
