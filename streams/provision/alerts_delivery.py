@@ -35,11 +35,13 @@ ALERTS: tuple[Alert, ...] = (
     ),
     Alert(
         name="SiphonwatchSinkRefused",
-        expr=(increased('siphonwatch_deliveries_total{outcome="refused"}', "1h", f"{DEPLOYMENT}, sink") + " > 0"),
+        expr=(
+            increased('siphonwatch_deliveries_total{outcome=~"refused|expired"}', "1h", f"{DEPLOYMENT}, sink") + " > 0"
+        ),
         severity="ticket",
-        summary="Sink {{ $labels.sink }} refuses alerts",
-        description="{{ $value | humanize }} within an hour were given up: the receiver said that it will never "
-        "take them.",
+        summary="Alerts never reach sink {{ $labels.sink }}",
+        description="{{ $value | humanize }} within an hour: the receiver said that it will never take them, or the "
+        "topic's retention ended before it did.",
         runbook="siphonwatchsinkrefused",
     ),
 )

@@ -75,12 +75,12 @@ class Annotator:
         return True
 
     def promotion(self, model: str, version: str, at: float) -> bool:
-        """Post that a version of a model became the champion.
+        """Post that from here on another version of a model scores.
 
         Parameters
         ----------
         at
-            Wall clock, seconds since 1970.
+            Seconds since 1970.
 
         Returns
         -------
@@ -96,7 +96,7 @@ class Annotator:
         if self._find(mark):
             return False
         tags = ["siphonwatch", "promotion", f"model:{model}", mark]
-        text = f"{model} {version} is the champion"
+        text = f"{model} {version} scores from here on"
         self._post(f"post promotion of {model} {version}", round(at * 1000), None, tags, text)
         return True
 

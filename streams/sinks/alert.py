@@ -93,6 +93,14 @@ class Told(msgspec.Struct, frozen=True):
         """Id of the case."""
         return self.own.case
 
+    @property
+    def version(self) -> str:
+        """Of the models that found it; empty where it does not say."""
+        try:
+            return str(self.event["data"]["metadata"]["product"]["version"])
+        except (KeyError, TypeError):
+            return ""
+
 
 _decoder = msgspec.json.Decoder(dict[str, Any])
 

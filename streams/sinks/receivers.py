@@ -141,7 +141,9 @@ class AlertmanagerReceiver(HttpReceiver):
 
 
 class GrafanaReceiver(Receiver):
-    """Annotations in Grafana, whose client blocks: it has a thread, one call at a time.
+    """Annotations in Grafana: each alert, and each version of the models at the first alert it tells.
+
+    Grafana's client blocks: it has a thread, one call at a time.
 
     Parameters
     ----------
@@ -153,15 +155,23 @@ class GrafanaReceiver(Receiver):
         self._connection = connection
         self._annotator = Annotator(connection)
         self._turn = asyncio.Lock()
+        self._versions: set[str] = set()
 
     async def deliver(self, told: Told) -> Outcome:
         """Post an annotation, or make a region of one when its case closes."""
         async with self._turn:
             try:
-                new = await asyncio.to_thread(self._annotator.alert, told.event)
+                new = await asyncio.to_thread(self._annotate, told)
             except GrafanaError as error:
                 return Outcome("failed" if error.passing else judge(error.status), str(error))
         return Outcome("delivered", "annotated" if new else "was there already")
+
+    def _annotate(self, told: Told) -> bool:
+        """Whether the alert was not there already."""
+        if told.version not in self._versions:
+            self._annotator.promotion("siphonwatch", told.version, told.sent)
+            self._versions.add(told.version)
+        return self._annotator.alert(told.event)
 
     async def close(self) -> None:
         """Close the connections."""

@@ -263,7 +263,9 @@ async def test_a_grafana_sink_annotates_each_alert_once_and_tells_passing_failur
         assert await receiver.deliver(opened) == Outcome("delivered", "was there already")
         at_once = await asyncio.gather(*(receiver.deliver(alert) for alert in (updated, closed)))
         assert [outcome.verdict for outcome in at_once] == ["delivered"] * 2
-        assert len(grafana.annotations) == 2, "the closing ends the opening's region"
+        promotions = [each["text"] for each in grafana.annotations if "promotion" in each["tags"]]
+        assert promotions == [f"siphonwatch {opened.version} scores from here on"], "once for each version"
+        assert len(grafana.annotations) == 3, "the closing ends the opening's region"
         for fault, verdict in ((503, "failed"), ("drop", "failed"), ("hang", "failed"), (403, "misconfigured")):
             grafana.forget()
             grafana.fail = {1: fault}

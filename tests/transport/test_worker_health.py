@@ -131,6 +131,25 @@ async def test_a_partition_that_stops_committing_while_records_wait_counts_as_st
     assert store.total() == 200
 
 
+async def test_a_partition_that_is_still_restored_is_not_ready_and_no_stall(settings: Settings) -> None:
+    prepare(settings)
+    now, gate, store = [1000.0], asyncio.Event(), Store()
+
+    class Slow(Counting):
+        async def restore(self) -> int:
+            await gate.wait()
+            return await super().restore()
+
+    async with running(settings, lambda p: Slow(store, p), clock=lambda: now[0]) as worker:
+        assignment: Assignment = worker.app.assignment
+        await until(lambda: len(assignment.partitions) == 2)
+        now[0] += 500  # ending the worker would have it begin again
+        assert [partition.stalled() for partition in assignment.partitions] == [0, 0]
+        assert not assignment.ready
+        gate.set()
+        await until(lambda: assignment.ready)
+
+
 async def test_lag_is_told_in_records_and_seconds_until_it_is_caught_up(settings: Settings) -> None:
     settings.state.checkpoint_interval = 0.2
     prepare(settings)

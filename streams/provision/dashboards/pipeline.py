@@ -210,10 +210,17 @@ KEEPING = (
     Panel(
         kind="timeseries",
         title="Restores",
-        description="Time that partitions took to be restored from the state topic when they were assigned.",
+        description="Time that partitions took to be restored from the state topic when they were assigned; of all"
+        " restores since each worker's start, as most come before its first scrape.",
         unit="s",
         runbook="siphonwatchrestoreslow",
-        queries=_quantiles("siphonwatch_restore_seconds", "stream", "{{stream}}", 0.5, 0.99),
+        queries=tuple(
+            Query(
+                f"histogram_quantile({q}, sum by (le, stream) (siphonwatch_restore_seconds_bucket{{{WORKER}}}))",
+                f"{{{{stream}}}}, p{100 * q:.0f}",
+            )
+            for q in (0.5, 0.99)
+        ),
         steps=(Step(60, "red"),),
     ),
     Panel(
