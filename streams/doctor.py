@@ -72,7 +72,7 @@ def examine(settings: Settings, *, offline: bool = False, environ: Mapping[str, 
     Parameters
     ----------
     offline
-        Leave out what needs a broker.
+        Leave out what needs a broker or Grafana.
     environ
         Environment variables; those of the process by default.
     """
@@ -81,7 +81,7 @@ def examine(settings: Settings, *, offline: bool = False, environ: Mapping[str, 
     checks += [sinks(settings)] if settings.sinks else []
     if offline:
         return [*checks, Check("broker", "skipped", "offline"), Check("topics", "skipped", "offline")]
-    return [*checks, *cluster(settings)]
+    return [*checks, *([grafana(settings)] if settings.grafana.url else []), *cluster(settings)]
 
 
 def identity(settings: Settings) -> Check:
@@ -145,6 +145,25 @@ def sinks(settings: Settings) -> Check:
     except SettingsError as error:
         return Check("sinks", "failed", str(error), remedy)
     return Check("sinks", "ok", f"{names}; `siphonwatch deliver --check` sends each a test alert")
+
+
+def grafana(settings: Settings) -> Check:
+    """Grafana answers and knows us; `siphonwatch provision --plan` says what it lacks."""
+    from streams.provision.alert_rules import FOLDER_UID
+    from streams.provision.grafana import GrafanaError, connect, shown
+
+    try:
+        connection = connect(settings.grafana)
+    except SettingsError as error:
+        return Check("grafana", "failed", str(error), "set the grafana.* settings right")
+    try:
+        found = connection.find("read the folder", dict, connection.api.folder.get_folder, FOLDER_UID)
+    except GrafanaError as error:
+        return Check("grafana", "failed", str(error), "`siphonwatch provision --plan` needs it as well")
+    finally:
+        connection.close()
+    made = "" if found else "; nothing was made there yet: `siphonwatch provision --plan`"
+    return Check("grafana", "ok", f"{shown(settings.grafana.url)} answers{made}")
 
 
 def _writable(folder: Path) -> bool:
