@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
+from msgspec import Meta
 
 KIND_OF = {
     "siphonwatch.case.opened.v1": "opened",
     "siphonwatch.case.updated.v1": "updated",
     "siphonwatch.case.closed.v1": "closed",
 }
+
+
+_Id = Annotated[str, Meta(pattern=r"^[!-~]+\Z", max_length=200)]
+"""A header carries it: what no header can would be tried for ever."""
+_Milliseconds = Annotated[int, Meta(ge=0, le=253_402_300_799_000)]
+"""Since 1970, up to the year 9999."""
 
 
 class NotAnAlert(ValueError):
@@ -48,19 +55,19 @@ class _Unmapped(msgspec.Struct, frozen=True):
 
 class _Info(msgspec.Struct, frozen=True):
     title: str
-    created_time: int
+    created_time: _Milliseconds
 
 
 class _Data(msgspec.Struct, frozen=True):
     severity: Literal["Low", "Medium", "High", "Critical"]
     message: str
-    time: int
+    time: _Milliseconds
     finding_info: _Info
     unmapped: _Unmapped
 
 
 class _Event(msgspec.Struct, frozen=True):
-    id: str
+    id: _Id
     type: Literal["siphonwatch.case.opened.v1", "siphonwatch.case.updated.v1", "siphonwatch.case.closed.v1"]
     time: datetime
     data: _Data
@@ -103,6 +110,7 @@ class Told(msgspec.Struct, frozen=True):
 
 
 _decoder = msgspec.json.Decoder(dict[str, Any])
+_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 def read(value: bytes | None, sent: float) -> Told:
@@ -123,10 +131,10 @@ def read(value: bytes | None, sent: float) -> Told:
     try:
         event = _decoder.decode(value or b"")
         checked = msgspec.convert(event, _Event)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except _UNREADABLE as error:
         raise NotAnAlert(str(error)) from None
-    if not checked.id or not checked.data.unmapped.siphonwatch.case:
-        raise NotAnAlert("its id or case is empty")
+    if not checked.data.unmapped.siphonwatch.case:
+        raise NotAnAlert("its case is empty")
     data = checked.data
     return Told(
         value=value or b"",
@@ -154,5 +162,5 @@ def id_of(value: bytes | None) -> str:
     """Return an alert's id without reading the rest; empty where there is none."""
     try:
         return _names.decode(value or b"").id
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except _UNREADABLE:
         return ""

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sink_samples import START, life, told
 
-from streams.sinks.alert import NotAnAlert, Told, read
+from streams.sinks.alert import NotAnAlert, Told, id_of, read
 from streams.sinks.alertmanager import MOST_OPEN, Alertmanager
 from streams.sinks.pagerduty import URL, PagerDuty
 from streams.sinks.settings import Sink
@@ -343,6 +343,8 @@ def test_bytes_that_are_no_alert_are_told_so(value: bytes | None) -> None:
         lambda a: a.pop("id"), lambda a: a.update(id=""), lambda a: a.update(type="siphonwatch.case.reopened.v1"),
         lambda a: a["data"].update(severity="worst"), lambda a: a["data"]["unmapped"]["siphonwatch"].pop("accounts"),
         lambda a: a["data"]["unmapped"]["siphonwatch"].update(case=""), lambda a: a["data"].pop("finding_info"),
+        lambda a: a.update(id="a\r\nX-Evil: b"), lambda a: a.update(id="x" * 201),
+        lambda a: a["data"].update(time=10**17), lambda a: a["data"]["finding_info"].update(created_time=-(10**15)),
     ],
 )  # fmt: skip
 def test_an_event_that_lacks_what_sinks_tell_is_no_alert(spoil: Any) -> None:
@@ -350,6 +352,13 @@ def test_an_event_that_lacks_what_sinks_tell_is_no_alert(spoil: Any) -> None:
     spoil(alert)
     with pytest.raises(NotAnAlert):
         read(msgspec.json.encode(alert), START)
+
+
+def test_what_nests_without_end_is_no_alert() -> None:
+    value = b'{"id": "a", "data": ' + b"[" * 50_000 + b"]" * 50_000 + b"}"
+    with pytest.raises(NotAnAlert):
+        read(value, START)
+    assert id_of(value) == ""
 
 
 def test_every_golden_alert_is_readable() -> None:
