@@ -5,10 +5,11 @@ bounded in time and in what it reads.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ipaddress
 import ssl
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -95,7 +96,7 @@ class Poster:
             timeout=aiohttp.ClientTimeout(total=timeout),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
-            headers={"User-Agent": AGENT},
+            headers={"User-Agent": AGENT, "Accept-Encoding": "identity"},  # answers are judged and logged as they come
             connector=aiohttp.TCPConnector(ssl=verify),
         )
         self._timeout = timeout
@@ -112,31 +113,43 @@ class Poster:
             async with self._session.post(
                 message.url, data=message.body, headers=message.headers, allow_redirects=False, proxy=self._proxy
             ) as answer:
-                said = await answer.content.read(ANSWER_BYTES)
+                # Taken is taken, whatever becomes of the rest of the answer.
+                said = await _beginning(answer.content) if answer.status >= 300 else b""
                 verdict = judged(answer.status, said)
-                detail = _told(answer.status, said, answer.headers, message.url)
+                detail = _told(answer.status, said, message)
                 wait = retry_after(answer.headers.get("Retry-After"), self._clock())
                 return Outcome(verdict, detail, None if verdict == "delivered" else wait)
         except TimeoutError:
             return Outcome("failed", f"no answer within {self._timeout:g} s")
         except aiohttp.ClientConnectorCertificateError as error:
-            return Outcome("failed", _without(message.url, f"its certificate is not trusted: {error}"))
+            return Outcome("failed", _without(message, f"its certificate is not trusted: {error}"))
         except (aiohttp.ClientError, OSError, asyncio.IncompleteReadError, ValueError) as error:
-            return Outcome("failed", _without(message.url, f"{type(error).__name__}: {error}"))
+            return Outcome("failed", _without(message, f"{type(error).__name__}: {error}"))
 
 
-def _told(status: int, said: bytes, headers: Mapping[str, str], url: str) -> str:
+async def _beginning(content: aiohttp.StreamReader) -> bytes:
+    """An answer's first bytes, in however many parts they come."""
+    said = b""
+    with contextlib.suppress(aiohttp.ClientPayloadError):  # cut off: what came has to do
+        while len(said) < ANSWER_BYTES and (part := await content.read(ANSWER_BYTES - len(said))):
+            said += part
+    return said
+
+
+def _told(status: int, said: bytes, message: Message) -> str:
     text = f"status {status}"
     if 300 <= status < 400:
         return f"{text}, a redirect, which is not followed: set the URL it leads to"
-    answer = clip(clean(said.decode(errors="replace")).strip(), SHOWN)
-    return _without(url, f"{text}: {answer}" if answer and status >= 300 else text)
+    answer = clip(_without(message, said.decode(errors="replace")).strip(), SHOWN)
+    return f"{text}: {answer}" if answer else text
 
 
-def _without(url: str, text: str) -> str:
-    """Text without the URL or its path, which are secrets of some receivers."""
-    parts = urlsplit(url)
-    for secret in (url, parts.path + (f"?{parts.query}" if parts.query else ""), parts.path, parts.query):
+def _without(message: Message, text: str) -> str:
+    """Text without the URL or its path, which are secrets of some receivers, and without the token."""
+    parts = urlsplit(message.url)
+    path = parts.path + (f"?{parts.query}" if parts.query else "")
+    token = message.headers.get("Authorization", "").removeprefix("Bearer ")
+    for secret in (message.url, path, parts.path, parts.query, token):
         if len(secret) > 1:
             text = text.replace(secret, "<hidden>")
     return clip(clean(text), SHOWN * 2)

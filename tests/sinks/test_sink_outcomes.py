@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ssl
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -96,10 +97,12 @@ def test_what_is_no_address_is_refused_and_not_shown(url: str) -> None:
     assert "etc" not in str(caught.value)
 
 
-async def attempt(url: str, within: float = 5.0, verify: ssl.SSLContext | bool = True) -> Outcome:
+async def attempt(
+    url: str, within: float = 5.0, verify: ssl.SSLContext | bool = True, headers: dict[str, str] | None = None
+) -> Outcome:
     poster = Poster(within, verify)
     try:
-        return await poster.post(Message(url, b'{"id": "x"}', {}))
+        return await poster.post(Message(url, b'{"id": "x"}', headers or {}))
     finally:
         await poster.close()
 
@@ -125,6 +128,37 @@ async def test_an_answer_that_quotes_the_secret_path_is_told_without_it() -> Non
         receiver.answer = lambda request, _: web.Response(status=404, text=f"no {request.path} here")
         outcome = await attempt(receiver.url)
     assert outcome.detail == "status 404: no <hidden> here"
+
+
+async def test_an_answer_that_quotes_the_token_or_cuts_a_secret_is_told_without_any_of_it() -> None:
+    async with Receiver(secret=None) as receiver:
+        receiver.answer = lambda request, _: web.Response(status=422, text=request.headers["Authorization"])
+        outcome = await attempt(receiver.url, headers={"Authorization": "Bearer t0ken-of-the-sink"})
+        assert outcome.detail == "status 422: Bearer <hidden>"
+        receiver.answer = lambda request, _: web.Response(status=422, text="x" * (SHOWN - 8) + request.path)
+        assert "s3c" not in (await attempt(receiver.url)).detail
+
+
+async def test_an_answer_in_parts_or_cut_off_is_judged_by_what_came_and_never_compressed() -> None:
+    status, ended = "400 Bad Request", asyncio.Event()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked = await reader.readuntil(b"\r\n\r\n")
+        writer.write(f"HTTP/1.1 {status}\r\nContent-Length: 99\r\n\r\nbad ".encode())
+        await asyncio.sleep(0.1)
+        writer.write(b"routing_key!" if b"accept-encoding: identity" in asked.lower() else b"\x1f\x8b" * 6)
+        writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
+        ended.set()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+        assert (await attempt(url)).detail == "status 400: bad routing_key!"
+        status = "202 Accepted"
+        ended.clear()
+        assert await attempt(url) == Outcome("delivered", "status 202")
+        await ended.wait()
 
 
 async def test_a_receiver_that_hangs_closes_or_is_away_makes_the_attempt_fail_in_time() -> None:
