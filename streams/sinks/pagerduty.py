@@ -5,6 +5,7 @@ It never acknowledges, and never sends more than the API takes.
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import msgspec
@@ -25,6 +26,8 @@ SIGNALS = 5
 SAMPLES = 10
 SEVERITY = {"low": "info", "medium": "warning", "high": "error", "critical": "critical"}
 SOURCE = "siphonwatch"
+_BAD_KEY = re.compile(rb"routing[_ ]key", re.IGNORECASE)
+"""In an answer: a key of another form is told as `routing_key`, one that no service has as `Invalid routing key`."""
 
 
 class PagerDuty:
@@ -67,7 +70,7 @@ class PagerDuty:
 
     def judge(self, status: int, said: bytes) -> Verdict:
         """Return what an answer means; a bad routing key is answered with 400, like a bad event."""
-        return "misconfigured" if status == 400 and b"routing_key" in said else judge(status)
+        return "misconfigured" if status == 400 and _BAD_KEY.search(said) else judge(status)
 
     def _payload(self, told: Told) -> dict[str, Any]:
         own = told.own

@@ -1,6 +1,6 @@
 """Slack messages by an incoming webhook: a few blocks that fit a phone, and a line for notifications. Mentions nobody.
 
-Mattermost and other receivers that take Slack's incoming webhooks show the same.
+Receivers that take Slack's incoming webhooks and know no blocks, such as Mattermost, show that line alone.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _ESCAPES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 def escape(text: str, limit: int) -> str:
     """Return text that Slack shows as it is, at most `limit` characters once escaped, never cut within an escape.
 
-    Without a raw `<` nothing in it can be a link, a mention or a call of the whole channel.
+    Without a raw `<`, in a text that is `verbatim`, nothing can be a link, a mention or a call of the whole channel.
     """
     parts = [_ESCAPES.get(character, character) for character in clean(text)]
     if sum(map(len, parts)) <= limit:
@@ -113,6 +113,6 @@ class Slack:
         return f"{place} · case {case} · `siphonwatch verdict {case.replace('`', '')} DECISION`"
 
 
-def _text(text: str, limit: int) -> dict[str, str]:
+def _text(text: str, limit: int) -> dict[str, str | bool]:
     assert len(text) <= limit, "every part was cut to fit"  # noqa: S101 - a programming error, not input
-    return {"type": "mrkdwn", "text": text}
+    return {"type": "mrkdwn", "text": text, "verbatim": True}

@@ -91,7 +91,12 @@ PLAIN = TEXT | {
 
 def mrkdwn(most: int) -> dict[str, Any]:
     return TEXT | {
-        "properties": {"type": {"const": "mrkdwn"}, "text": {"type": "string", "minLength": 1, "maxLength": most}}
+        "properties": {
+            "type": {"const": "mrkdwn"},
+            "text": {"type": "string", "minLength": 1, "maxLength": most},
+            "verbatim": {"const": True},  # else names of channels, addresses and some mentions become links
+        },
+        "required": ["type", "text", "verbatim"],
     }
 
 
@@ -263,6 +268,7 @@ def test_a_wrong_routing_key_is_the_sink_s_fault_and_a_bad_event_the_alert_s() -
         b'{"status": "invalid event", "errors": ["Length of \'routing_key\' is incorrect (should be 32 characters)"]}'
     )
     assert pagerduty().judge(400, said) == "misconfigured"
+    assert pagerduty().judge(400, b"Invalid routing key") == "misconfigured"
     assert pagerduty().judge(400, b'{"errors": ["\'payload.summary\' is missing"]}') == "refused"
     assert pagerduty().judge(202, b"") == "delivered" and pagerduty().judge(429, b"") == "failed"
 
