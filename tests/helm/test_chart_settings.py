@@ -212,6 +212,14 @@ def test_the_most_workers_are_the_partitions_where_nothing_is_said() -> None:
     assert all("authenticationRef" not in trigger for trigger in scaled["triggers"])
 
 
+def test_keda_needs_no_authentication_where_tls_needs_no_secret() -> None:
+    given = {"settings": {"kafka": {"security_protocol": "SSL"}}, "autoscaling": {"enabled": True}}
+    objects = manifests(merged(MINIMAL, given))
+    assert not [o for o in objects if o["kind"] == "TriggerAuthentication"], "it lists no secret: KEDA refuses it"
+    for trigger in one(objects, "ScaledObject")["spec"]["triggers"]:
+        assert trigger["metadata"]["tls"] == "enable" and "authenticationRef" not in trigger
+
+
 def annotations(case: dict[str, Any]) -> dict[str, Any]:
     return {
         o["metadata"]["name"]: t["metadata"].get("annotations") for o, t in pods(manifests(case)) if o["kind"] != "Job"
