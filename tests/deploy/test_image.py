@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import threading
 import tomllib
 from collections.abc import Iterator
@@ -61,6 +62,17 @@ def test_health_is_asked_at_the_port_of_the_command_s_settings(
     answer["status"] = 503
     assert health.main(ran, environ) == 1
     assert f"127.0.0.1:{port}/healthz: 503 records wait" in capsys.readouterr().out
+
+
+def test_a_proxy_is_not_asked_for_the_container_itself(tmp_path: Path, server: tuple[int, dict[str, int]]) -> None:
+    ran = process(tmp_path, "python", "siphonwatch", "worker")
+    check = "import sys, pathlib, health; sys.exit(health.main(pathlib.Path(sys.argv[1])))"
+    environ = {"SIPHONWATCH_WEB_PORT": str(server[0]), "http_proxy": "http://127.0.0.1:9"}
+    done = subprocess.run(
+        [sys.executable, "-c", check, ran], env={**os.environ, **environ, "PYTHONPATH": str(ROOT / "deploy")},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
 
 
 def test_a_server_that_is_away_is_unhealthy(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

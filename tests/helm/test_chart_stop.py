@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
@@ -54,8 +55,11 @@ def worker_that_restores(answers: int) -> Iterator[HTTPServer]:
 
 
 def test_the_stop_waits_until_the_worker_has_restored() -> None:
+    environ = {**os.environ, "http_proxy": "http://127.0.0.1:9"}  # which would not find this very pod
     with worker_that_restores(2) as server:
-        done = subprocess.run(pre_stop(server.server_port), capture_output=True, text=True, timeout=30, check=False)
+        done = subprocess.run(
+            pre_stop(server.server_port), env=environ, capture_output=True, text=True, timeout=30, check=False
+        )
         assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
         assert server.asked == ["/readyz"] * 3  # type: ignore[attr-defined]
 
