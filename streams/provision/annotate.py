@@ -52,7 +52,7 @@ class Annotator:
         if self._find(mark):
             return False
         tags = ["siphonwatch", "alert", own["pattern"], data["severity"].lower(), kind, case, mark]
-        text = f"{data['message']}\ncase {own['case']}, runbook: {own['runbook']}"
+        text = f"{data['message']}\ncase {own['case']}, runbook: {own.get('runbook', '')}"
         if kind != "close":
             self._post(f"post alert {alert['id']}", data["time"], None, tags, text)
             return True

@@ -47,6 +47,8 @@ class Own(msgspec.Struct, frozen=True):
     signals: list[Signal] = []
     counterfactual: str = ""
     sample_requests: list[str] = []
+    test: bool = False
+    """Of `deliver --check`: nothing was detected."""
 
 
 class _Unmapped(msgspec.Struct, frozen=True):

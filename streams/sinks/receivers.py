@@ -88,7 +88,7 @@ class HttpReceiver(Receiver):
 
 
 class AlertmanagerReceiver(HttpReceiver):
-    """An Alertmanager, told again of what is open.
+    """An Alertmanager, told again of what is open; one request at a time, so that nothing closed is told as open.
 
     Parameters
     ----------
@@ -112,7 +112,13 @@ class AlertmanagerReceiver(HttpReceiver):
         self._name = name
         self._manager = kind
         self._every = every
+        self._turn = asyncio.Lock()
         self.reach = kind.reach
+
+    async def deliver(self, told: Told) -> Outcome:
+        """Post an alert; whoever calls takes notice of it at once."""
+        async with self._turn:
+            return await super().deliver(told)
 
     def note(self, partition: int, told: Told, at: float) -> None:
         """Remember open cases."""
@@ -128,16 +134,20 @@ class AlertmanagerReceiver(HttpReceiver):
             await asyncio.sleep(self._every)
             if not ready():  # a case that closed may still be known as open
                 continue
-            try:
-                messages = self._manager.again(self._clock())
-            except UnusableSecret as error:
-                _log.warning("open cases cannot be told again", sink=self._name, reason=str(error))
-                continue
-            for message in messages:
-                outcome = await self._poster.post(message)
-                if outcome.verdict != "delivered":
-                    _log.warning("open cases were not taken again", sink=self._name, reason=outcome.detail)
-                    break
+            async with self._turn:
+                await self._tell_again()
+
+    async def _tell_again(self) -> None:
+        try:
+            messages = self._manager.again(self._clock())
+        except UnusableSecret as error:
+            _log.warning("open cases cannot be told again", sink=self._name, reason=str(error))
+            return
+        for message in messages:
+            outcome = await self._poster.post(message)
+            if outcome.verdict != "delivered":
+                _log.warning("open cases were not taken again", sink=self._name, reason=outcome.detail)
+                return
 
 
 class GrafanaReceiver(Receiver):
@@ -168,7 +178,7 @@ class GrafanaReceiver(Receiver):
 
     def _annotate(self, told: Told) -> bool:
         """Whether the alert was not there already."""
-        if told.version not in self._versions:
+        if told.version and not told.own.test and told.version not in self._versions:
             self._annotator.promotion("siphonwatch", told.version, told.sent)
             self._versions.add(told.version)
         return self._annotator.alert(told.event)

@@ -15,12 +15,14 @@ from oncall_tools import require_tool
 from sink_process import Deliverer, get, until
 from sink_samples import grows_graver, life, prepare, records, send, told
 
+from streams.alerts import rfc3339
 from streams.broker.process import free_port
 from streams.settings import Settings
 from streams.sinks.alert import Told
+from streams.sinks.alertmanager import Alertmanager
 from streams.sinks.make import make
-from streams.sinks.outcome import Outcome
-from streams.sinks.post import Poster
+from streams.sinks.outcome import Outcome, judge
+from streams.sinks.post import Judge, Message, Poster
 from streams.sinks.receivers import AlertmanagerReceiver
 from streams.sinks.settings import Sink
 
@@ -147,6 +149,33 @@ async def test_an_alertmanager_that_forgot_is_told_of_open_cases_again(manager: 
         await asyncio.gather(keeping, return_exceptions=True)
         await receiver.close()
         await formatter.close()
+
+
+async def test_a_case_that_closes_while_open_ones_are_told_again_is_not_told_as_open_after_its_end() -> None:
+    said: list[tuple[str, bool]] = []
+
+    class Slow(Poster):
+        async def post(self, message: Message, judged: Judge = lambda status, _: judge(status)) -> Outcome:
+            await asyncio.sleep(0.05)
+            now = rfc3339(time.time())
+            said.extend((one["labels"]["case"], one["endsAt"] > now) for one in json.loads(message.body))
+            return Outcome("delivered", "")
+
+    kind = Alertmanager(Sink(kind="alertmanager", url="http://127.0.0.1"), "runbook.md", 86_400.0)
+    receiver = AlertmanagerReceiver("oncall", kind, Slow(5.0, True), every=0.01)
+    opened, _, closed = (told(finding) for finding in life("org-7"))
+    receiver.note(0, opened, time.time())
+    keeping = asyncio.create_task(receiver.keep(lambda: True))
+    try:
+        await asyncio.sleep(0.03)  # telling again is under way
+        await receiver.deliver(closed)
+        receiver.note(0, closed, time.time())
+        await asyncio.sleep(0.15)
+    finally:
+        keeping.cancel()
+        await asyncio.gather(keeping, return_exceptions=True)
+        await receiver.close()
+    assert said == [(opened.case, True), (opened.case, False)]
 
 
 async def test_people_hear_of_a_case_and_its_end_once_and_of_no_severity_it_never_had(manager: Manager) -> None:

@@ -28,10 +28,11 @@ from streams.broker.process import free_port
 from streams.cli import cli
 from streams.settings import Settings, SettingsError
 from streams.sinks import make as maker
+from streams.sinks.alert import read
 from streams.sinks.make import check, make
 from streams.sinks.outcome import Outcome
 from streams.sinks.settings import Sink
-from streams.sinks.trial import ACCOUNT, TITLE
+from streams.sinks.trial import ACCOUNT, TITLE, trials
 
 QUIET: dict[str, str | None] = {name: None for name in os.environ if name.startswith("SIPHONWATCH_")}
 HOOK = "https://hooks.example/x"
@@ -272,6 +273,23 @@ async def test_a_grafana_sink_annotates_each_alert_once_and_tells_passing_failur
             assert (await receiver.deliver(opened)).verdict == verdict, fault
     finally:
         await receiver.close()
+
+
+async def test_a_test_alert_says_of_no_version_that_it_scores_and_an_alert_without_a_runbook_is_annotated(
+    grafana: Double,
+) -> None:
+    settings = sinks(kind="grafana")
+    settings.grafana.url, settings.grafana.token = grafana.url, TOKEN
+    assert [trial.passed async for trial in trials(settings)] == [True]
+    assert not [each for each in grafana.annotations if "promotion" in each["tags"]]
+    event = msgspec.json.decode(told(life("org-1")[0]).value)
+    del event["data"]["unmapped"]["siphonwatch"]["runbook"], event["data"]["metadata"]["product"]
+    receiver = make(settings, "ops").receiver
+    try:
+        assert await receiver.deliver(read(msgspec.json.encode(event), 0.0)) == Outcome("delivered", "annotated")
+    finally:
+        await receiver.close()
+    assert len(grafana.annotations) == 2
 
 
 def test_every_sink_s_metrics_stand_at_zero_before_the_first_alert() -> None:
