@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from chart_tools import CASES, containers, manifests, merged, one, pods, values
+from chart_tools import CASES, MINIMAL, containers, manifests, merged, one, pods, values
 
 each_case = pytest.mark.parametrize("case", CASES)
 SECRET_VARIABLES = {
@@ -149,6 +149,23 @@ def test_traffic_that_is_not_listed_is_denied() -> None:
     sinks = one(objects, "NetworkPolicy", "siphonwatch-sinks")["spec"]
     assert sinks["podSelector"]["matchLabels"]["app.kubernetes.io/component"] == "deliver"
     assert sinks["egress"] == [{"ports": [{"protocol": "TCP", "port": 443}]}]
+
+
+def test_ports_that_urls_name_are_open() -> None:
+    sinks = {
+        "a": {"kind": "alertmanager", "url": "http://alertmanager.monitoring.svc:9093/path"},
+        "b": {"kind": "webhook", "url": "http://[2001:db8::1]/hook", "secret_file": "/run/secret"},
+        "c": {"kind": "webhook", "url": "https://cases7/hook", "secret_file": "/run/secret"},
+        "d": {"kind": "grafana"},
+    }
+    settings = {"sinks": sinks, "grafana": {"url": "http://grafana.monitoring.svc:8080"}}
+    objects = manifests(merged(MINIMAL, {"settings": settings, "grafana": {"existingSecret": "grafana"}}))
+
+    def ports(name: str) -> list[int]:
+        (rule,) = one(objects, "NetworkPolicy", name)["spec"]["egress"]
+        return [port["port"] for port in rule["ports"]]
+
+    assert (ports("siphonwatch-sinks"), ports("siphonwatch-grafana")) == ([443, 9093, 80], [443, 3000, 8080])
 
 
 def test_kafka_ports_are_those_of_the_bootstrap_unless_named() -> None:

@@ -21,6 +21,17 @@
   {{- end }}
 {{- end -}}
 
+{{/* Ports as a JSON list: those given and those that URLs name. Takes a dict of ports and urls. */}}
+{{- define "siphonwatch.portsOf" -}}
+{{- $ports := list -}}
+{{- range .ports }}{{ $ports = append $ports (int .) }}{{ end -}}
+{{- range compact .urls -}}
+{{- $url := urlParse . -}}
+{{- $ports = append $ports (int (regexFind ":[0-9]+$" $url.host | trimPrefix ":" | default (ternary "80" "443" (eq $url.scheme "http")))) -}}
+{{- end -}}
+{{- uniq $ports | toJson -}}
+{{- end -}}
+
 {{/* Ports in settings.kafka.bootstrap, as a JSON list. */}}
 {{- define "siphonwatch.kafkaPorts" -}}
 {{- $ports := list -}}
