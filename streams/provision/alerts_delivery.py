@@ -36,12 +36,15 @@ ALERTS: tuple[Alert, ...] = (
     Alert(
         name="SiphonwatchSinkRefused",
         expr=(
-            increased('siphonwatch_deliveries_total{outcome=~"refused|expired"}', "1h", f"{DEPLOYMENT}, sink") + " > 0"
+            increased(
+                'siphonwatch_deliveries_total{outcome=~"refused|expired|unreadable"}', "1h", f"{DEPLOYMENT}, sink"
+            )
+            + " > 0"
         ),
         severity="ticket",
         summary="Alerts never reach sink {{ $labels.sink }}",
-        description="{{ $value | humanize }} within an hour: the receiver said that it will never take them, or the "
-        "topic's retention ended before it did.",
+        description="{{ $value | humanize }} within an hour: the receiver said that it will never take them, the "
+        "topic's retention ended before it did, or the deliverer cannot read them.",
         runbook="siphonwatchsinkrefused",
     ),
 )
