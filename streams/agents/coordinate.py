@@ -22,6 +22,7 @@ from models.request import Array
 from models.scorer import Scorer
 from streams.agents.score import Read, TelemetryPartition
 from streams.contract import Malformed
+from streams.dlq import REDRIVEN
 from streams.metrics import SIGHTINGS
 from streams.outlet import NotSent
 from streams.settings import Settings
@@ -151,10 +152,11 @@ class SightingsPartition(TelemetryPartition):
                 rejected.append((row, error))
                 continue
             last = self._sources.setdefault(packed.source, [-1, 0])
-            new = packed.after(last[0])
+            redriven = any(name == REDRIVEN for name, _ in batch.headers[row])  # so never applied, however old
+            new = packed if redriven else packed.after(last[0])
             skipped += len(packed.indexes) - len(new.indexes)
             if len(new.indexes):
-                last[0] = int(new.offsets[-1])
+                last[0] = max(last[0], int(new.offsets[-1]))
                 parts.append(new)
                 offsets.append(offset * MAX_ROWS + new.indexes)
                 rows.append(np.full(len(new.indexes), row))

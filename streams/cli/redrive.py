@@ -176,6 +176,7 @@ class Redrive:
                         value=letter.value,
                         key=letter.key,
                         headers=headers,
+                        partition=self._partition(letter),
                     )
                 except KafkaError as error:
                     self._fail(count, error)
@@ -190,6 +191,10 @@ class Redrive:
                 self._fail(count, error)
             else:
                 count["sent"] += 1
+
+    def _partition(self, letter: dlq.DeadLetter) -> int | None:
+        """The one it stood in: accounts and campaigns belong to theirs. By its key where the topic has fewer now."""
+        return letter.partition if letter.partition in (self._producer.partitions_for(letter.topic) or ()) else None
 
     def _exists(self, topic: str) -> bool:
         """Ask more than once: a topic without a leader for a moment is not listed."""

@@ -112,6 +112,16 @@ def test_letters_go_back_as_they_came_and_a_second_run_sends_only_new_ones(topic
     assert len(arrived(topics, telemetry)) == 6
 
 
+def test_a_letter_goes_back_to_its_partition_as_long_as_there_is_one(topics: Settings, redrive: Redrive) -> None:
+    bury(topics, [letter(topics, n, key=None, partition=n % 2) for n in range(8)])
+    bury(topics, [letter(topics, 8, partition=7)])
+    result = redrive()
+    assert result.exit_code == 0, result.output
+    records = arrived(topics, topics.topic("telemetry"))
+    assert [(r.value, r.partition) for r in records[:8]] == [(b"value%d" % n, n % 2) for n in range(8)]
+    assert records[8].value == b"value8"
+
+
 def test_a_dry_run_sends_nothing_and_keeps_no_position(topics: Settings, redrive: Redrive) -> None:
     bury(topics, [letter(topics, n) for n in range(5)])
     result = redrive("--dry-run")

@@ -20,7 +20,7 @@ from streams.agents import coordinate
 from streams.agents.coordinate import Sightings, SightingsPartition
 from streams.contract import encode
 from streams.decode import Decoder
-from streams.dlq import MAX_VALUE, DeadLetter
+from streams.dlq import MAX_VALUE, REDRIVEN, DeadLetter
 from streams.metrics import Metrics
 from streams.outlet import NotSent
 from streams.scoring import make_coordinator, make_scorer
@@ -141,6 +141,18 @@ def test_sightings_sent_again_after_a_crash_are_passed_over_row_by_row() -> None
     assert told(outlet) == found(requests)
     once, _ = run([batch(packed(requests, r))])
     assert partition.scorer.dump() == once.scorer.dump()
+
+
+def test_redriven_sightings_are_applied_though_others_came_after_them() -> None:
+    requests = campaign(300)
+    offsets = np.arange(len(requests))
+    (early,) = pack(SOURCE, requests[:100], offsets[:100])
+    (late,) = pack(SOURCE, requests[100:], offsets[100:])
+    redriven = batch([early], 1)
+    redriven.headers = [((REDRIVEN, b"1"),)]
+    partition, outlet = run([batch([late]), redriven, batch([early, late], 2)])
+    assert partition.scorer.kept.requests == 300, "each once: what is sent again after a crash is no redrive"
+    assert outlet.letters == []
 
 
 def test_each_source_is_told_by_offsets_of_its_own() -> None:
