@@ -161,20 +161,21 @@ def test_strimzis_user_may_do_what_is_needed_and_nothing_else() -> None:
             (a["resource"]["type"], a["resource"]["name"]): set(a["operations"]) for a in spec["authorization"]["acls"]
         }
 
-    reads, writes = {"Describe", "Read"}, {"Describe", "Write"}
+    group, ingested = {"Describe", "Read"}, {"Describe", "Read"}
+    reads, writes = {"Describe", "DescribeConfigs", "Read"}, {"Describe", "DescribeConfigs", "Write"}
     assert acls(values("strimzi-tls")) == {
         ("topic", "Team_A.siphonwatch.telemetry.v1"): reads,
         ("topic", "Team_A.siphonwatch.verdicts.v1"): reads,
         ("topic", "Team_A.siphonwatch.sightings.v1"): reads | writes,
         ("topic", "Team_A.siphonwatch.state.v1"): reads | writes,
         ("topic", "Team_A.siphonwatch.campaigns.v1"): reads | writes,
-        ("topic", "Team_A.siphonwatch.alerts.v1"): writes,
+        ("topic", "Team_A.siphonwatch.alerts.v1"): reads | writes,  # `siphonwatch alerts`
         ("topic", "Team_A.siphonwatch.dlq.v1"): writes,
-        ("group", "siphonwatch"): reads,
+        ("group", "siphonwatch"): group,
     }
     production = acls(values("production"))
     assert production["topic", "siphonwatch.telemetry.v1"] == reads | writes, "the worker adapts gateways' own topics"
-    assert production["topic", "litellm-logs"] == reads
+    assert production["topic", "litellm-logs"] == ingested
     assert production["topic", "siphonwatch.alerts.v1"] == reads | writes, "the deliverer reads them"
     groups = {name for kind, name in production if kind == "group"}
     assert groups == {
