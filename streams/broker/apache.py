@@ -17,7 +17,7 @@ from streams.broker.process import Broker, BrokerError, free_port
 ROOT = Path(__file__).resolve().parents[2]
 POM = ROOT / "deploy" / "kafka" / "pom.xml"
 CACHE = ROOT / ".cache"
-REMEDY = "apt-get install openjdk-17-jre-headless maven"
+REMEDY = "apt-get install default-jre-headless maven"
 CLUSTER = "c2lwaG9ud2F0Y2gtdGVzdA"
 """Any 16 bytes in unpadded base64: the id of a cluster of one."""
 
