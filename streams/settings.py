@@ -141,7 +141,7 @@ class Web(msgspec.Struct, forbid_unknown_fields=True):
     host: str = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535)] = 6066
     stall_seconds: Seconds = 120.0
-    """Not live when nothing was committed for this long while records wait."""
+    """Not live when records wait and nothing was committed for this long: twice `state.checkpoint_interval` at least."""
 
 
 class Grafana(msgspec.Struct, forbid_unknown_fields=True):
@@ -328,4 +328,10 @@ def _check(settings: Settings) -> None:
     if kafka.sasl_mechanism == "OAUTHBEARER" and ":" not in kafka.oauth_token_provider:
         raise SettingsError(
             "kafka.sasl_mechanism is OAUTHBEARER: set kafka.oauth_token_provider to package.module:function"
+        )
+    if 2 * settings.state.checkpoint_interval > settings.web.stall_seconds:
+        raise SettingsError(
+            f"web.stall_seconds is {settings.web.stall_seconds:g} and state.checkpoint_interval "
+            f"{settings.state.checkpoint_interval:g}: a busy worker would count as stuck before its checkpoint is due; "
+            "set the first to twice the second at least"
         )

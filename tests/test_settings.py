@@ -78,6 +78,7 @@ def test_a_variable_is_read_as_its_setting_s_type(variable: str, text: str, valu
         ({"SIPHONWATCH_KAFKA_SECURITY_PROTOCOL": "SASL_SSL"}, "set kafka.sasl_mechanism too"),
         ({"SIPHONWATCH_KAFKA_SASL_MECHANISM": "PLAIN"}, "set kafka.sasl_username"),
         ({"SIPHONWATCH_KAFKA_SASL_MECHANISM": "OAUTHBEARER"}, "set kafka.oauth_token_provider to "),
+        ({"SIPHONWATCH_STATE_CHECKPOINT_INTERVAL": "90"}, "set the first to twice the second at least"),
     ],
 )  # fmt: skip
 def test_a_wrong_variable_is_refused_by_name(environ: dict[str, str], message: str) -> None:

@@ -191,8 +191,8 @@ class Pump:
         if gap.end < gap.begin:
             raise TransportError(
                 f"{lane.tp.topic}[{lane.tp.partition}] has no offset {gap.begin}, which is due next, and reading fell "
-                f"back to {gap.end}: the topic was recreated or lost its tail. Restore it, or clear the state topic "
-                "and the group's offsets to start anew"
+                f"back to {gap.end}: the topic was recreated or lost its tail. Restore it, or clear the topics state "
+                "and campaigns, which know its offsets, and the group's offsets to start anew"
             )
         meaning = await self.gaps.judge(lane.tp, gap)
         if not lane.lease.alive:
