@@ -141,7 +141,7 @@ class Web(msgspec.Struct, forbid_unknown_fields=True):
     host: str = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535)] = 6066
     stall_seconds: Seconds = 120.0
-    """Not live when records wait and nothing was committed for this long: twice `state.checkpoint_interval` at least."""
+    """Not live when records wait and nothing was committed for so long: twice `state.checkpoint_interval` at least."""
 
 
 class Grafana(msgspec.Struct, forbid_unknown_fields=True):
