@@ -175,3 +175,5 @@ class Metrics:
                     self.alerts.labels(pattern, severity, outcome)
         for stream in STREAMS:
             self.freshness.begin(stream)
+            for histogram in (self.batch, self.checkpoint, self.restore):
+                histogram.labels(stream)

@@ -162,23 +162,13 @@ class Worker(Process):
     def counts(self) -> Counts | None:
         """Return what it has done; None where it does not answer now, busy as it may be.
 
-        Sightings are requests that were counted before: their partitions add cases and nothing else.
-
         Raises
         ------
         ProcessError
             When it ended.
         """
-        if (samples := self.metrics()) is None:
-            return None
-        totals = dict.fromkeys(("requests", "skipped", "dead_letters", "findings"), 0.0)
-        for sample in samples:
-            name = sample.name.removeprefix("siphonwatch_").removesuffix("_total")
-            again = name != "findings" and sample.labels.get("partition", "").startswith("sightings")
-            if name in totals and sample.labels.get("kind", "open") == "open" and not again:
-                totals[name] += sample.value
-        rejected = totals["skipped"] + totals["dead_letters"]
-        return Counts(int(totals["requests"]), int(rejected), int(totals["findings"]))
+        samples = self.metrics()
+        return None if samples is None else counted(samples)
 
     def metrics(self) -> list[Sample] | None:
         """Return every sample of its metrics; None and errors as `counts`."""

@@ -108,10 +108,14 @@ def test_an_account_is_found_by_its_name_where_ids_are_hashed(settings: Settings
     assert shown(settings, "--account", "other") == []
 
 
+INTERRUPTIBLE = "import signal; signal.signal(2, signal.default_int_handler); from streams.cli import main; main()"
+"""A test run in the background hands on that interrupts are to be ignored."""
+
+
 def test_follow_goes_on_with_what_comes_and_ends_when_interrupted(settings: Settings) -> None:
     fill(settings, findings(2))
     process = subprocess.Popen(
-        [sys.executable, "-c", "from streams.cli import main; main()", "alerts", "--follow", "--json"],
+        [sys.executable, "-c", INTERRUPTIBLE, "alerts", "--follow", "--json"],
         env={**QUIET, **environment(settings)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -66,9 +66,11 @@ def test_a_heavy_account_takes_linear_time(baseline: Baseline) -> None:
     seconds = []
     for size in (5_000, 15_000):
         requests, owners, n = stream([heavy[:size], texts(200, 5)])
-        baseline.score(requests, owners, n)
-        started = time.process_time()
-        baseline.score(requests, owners, n)
-        seconds.append(time.process_time() - started)
+        times = []
+        for _ in range(3):
+            started = time.process_time()
+            baseline.score(requests, owners, n)
+            times.append(time.process_time() - started)
+        seconds.append(min(times))
     # Quadratic work would take 9 times as long.
     assert seconds[1] < 6 * seconds[0] + 0.2

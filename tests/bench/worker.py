@@ -44,7 +44,7 @@ class Throughput(NamedTuple):
     """One run."""
 
     rate: float
-    """Requests a second, from the first batch done to the last."""
+    """Requests a second, from the first look at a worker that is ready to the last batch done."""
     stages: dict[str, float]
     """Share of the wall time, by stage; `transport` is what is left: fetching, unpacking, Faust, the event loop."""
     busy: float
@@ -74,7 +74,7 @@ def throughput(settings: Settings, traffic: Traffic, machine: Machine, folder: P
     create_topics(settings)
     preload(settings, traffic)
     with worker(settings, machine, folder) as process:
-        first = _wait(process, 1)
+        first = _wait(process, 0)
         last = _wait(process, len(traffic.values))
         process.stop(STOP_SECONDS)
     delete_topics(settings)

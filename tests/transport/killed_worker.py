@@ -8,9 +8,12 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+from prometheus_client import CollectorRegistry
 from transport_fakes import FAST
 
 from streams.app import run
+from streams.gauges import Readings
+from streams.metrics import Metrics
 from streams.settings import Settings
 from streams.transport import Batch
 
@@ -52,6 +55,9 @@ class FileCounting:
     async def committed(self) -> None:
         print("committed", self.file.stem, self.saved, flush=True)
 
+    def readings(self) -> Readings:
+        return iter(())
+
     async def close(self) -> None:
         print("closed", self.file.stem, flush=True)
 
@@ -66,7 +72,8 @@ def main() -> None:
     settings.state.checkpoint_interval = 0.2
     settings.web.port = 0
     make = lambda partition: FileCounting(Path(folder), partition)  # noqa: E731
-    sys.exit(asyncio.run(run(settings, make_partition=make, limits=FAST)))
+    registry = CollectorRegistry()
+    sys.exit(asyncio.run(run(settings, make_partition=make, limits=FAST, registry=registry, metrics=Metrics(registry))))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,26 @@
+"""The demo waits for what its worker says it has done: each request once, and the cases it opened."""
+
+from __future__ import annotations
+
+import numpy as np
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.parser import text_string_to_metric_families
+
+from streams.demo.processes import Counts, counted
+from streams.meter import Meter
+from streams.metrics import Metrics
+
+
+def test_counts_are_requests_once_what_was_not_scored_and_cases_opened() -> None:
+    registry = CollectorRegistry()
+    metrics = Metrics(registry)
+    for stream, requests in (("telemetry", 70), ("sightings", 40)):
+        meter = Meter(metrics, stream, stream, 0)
+        meter.batch(np.zeros(requests))
+        meter.skipped(3)
+        meter.dead_letter("json")
+    metrics.alerts.labels("relay", "high", "opened").inc(2)
+    metrics.alerts.labels("relay", "high", "updated").inc(9)
+    text = generate_latest(registry).decode()
+    samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
+    assert counted(samples) == Counts(requests=70, rejected=4, alerts=2)
