@@ -11,7 +11,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, Self
 
@@ -129,6 +129,19 @@ class Counts(NamedTuple):
     def done(self) -> int:
         """Records that nothing more will come of."""
         return self.requests + self.rejected
+
+
+def counted(samples: Iterable[Sample]) -> Counts:
+    """Return what a worker's metrics say it has done; sightings are requests that were counted before."""
+    totals = dict.fromkeys(("requests", "skipped_requests", "dead_letters", "alerts"), 0.0)
+    for sample in samples:
+        name = sample.name.removeprefix("siphonwatch_").removesuffix("_total")
+        wanted = sample.labels.get("stream", TELEMETRY) != SIGHTINGS
+        if name in totals and wanted and sample.labels.get("outcome", "opened") == "opened":
+            totals[name] += sample.value
+    return Counts(
+        int(totals["requests"]), int(totals["skipped_requests"] + totals["dead_letters"]), int(totals["alerts"])
+    )
 
 
 class Worker(Process):
