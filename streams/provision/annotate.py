@@ -5,9 +5,7 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import quote
 
-from streams.provision.grafana import Connection, connect
-
-__all__ = ["Annotator", "connect"]
+from streams.provision.grafana import Connection
 
 KINDS = {"opened": "open", "updated": "update", "closed": "close"}
 """Last word but one of an alert's `type`, and the tag it becomes."""
@@ -21,7 +19,7 @@ class Annotator:
     Parameters
     ----------
     connection
-        From `connect(settings.grafana)`. Calls block: keep them out of an event loop.
+        From `streams.provision.grafana.connect`. Calls block: keep them out of an event loop.
     """
 
     def __init__(self, connection: Connection) -> None:

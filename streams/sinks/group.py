@@ -29,6 +29,8 @@ POLL_INTERVAL_MS = 2**31 - 1
 DRAIN_SECONDS = 5.0
 """How long attempts under way may take when partitions leave or the process stops."""
 MEASURE_SECONDS = 10.0
+JOIN_SECONDS = 60.0
+"""Waiting longer for partitions, or for what was delivered before, is a failure: the group may not be ours to join."""
 
 _log = structlog.get_logger(__name__)
 
@@ -66,6 +68,7 @@ class Group(ConsumerRebalanceListener):
         self._lanes: dict[Lane, asyncio.Task[None]] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._assigned = False
+        self._waiting_since = clock()
         self._stopped = False
         self._consumer: Any = AIOKafkaConsumer(
             **aiokafka_config(settings.kafka, "siphonwatch-deliver"),
@@ -91,8 +94,11 @@ class Group(ConsumerRebalanceListener):
 
     def failing(self) -> float:
         """Seconds since the first failure in a row of the partition that fails longest; 0 when all is fine."""
+        now = self._clock()
         since = [lane.failing_since for lane in self._lanes if lane.failing_since is not None]
-        return max(self._clock() - min(since), 0.0) if since else 0.0
+        if not self.ready and now - self._waiting_since > JOIN_SECONDS:
+            since.append(self._waiting_since)
+        return max(now - min(since), 0.0) if since else 0.0
 
     async def start(self) -> None:
         """Join the group.
@@ -119,7 +125,7 @@ class Group(ConsumerRebalanceListener):
 
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
         """Leave all partitions: what stays with this process is assigned anew."""
-        self._assigned = False
+        self._assigned, self._waiting_since = False, self._clock()
         await self._leave()
 
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:

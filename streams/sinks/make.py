@@ -10,7 +10,7 @@ import msgspec
 import structlog
 
 from models.patterns import patterns
-from streams.provision.annotate import connect
+from streams.provision.grafana import connect
 from streams.settings import Settings, SettingsError
 from streams.sinks.alertmanager import Alertmanager
 from streams.sinks.outcome import Backoff

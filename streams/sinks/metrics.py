@@ -36,8 +36,9 @@ class Metrics:
         )  # fmt: skip
         self._lag = Gauge("siphonwatch_delivery_lag_records", "Alerts waiting", sink, registry=registry)
         self._failing = Gauge(
-            "siphonwatch_failing_seconds", "Since the first failure in a row; 0 when fine", sink, registry=registry
-        )
+            "siphonwatch_failing_seconds", "Since the first failure in a row, or waiting for partitions; 0 when fine",
+            sink, registry=registry,
+        )  # fmt: skip
         self._last = Gauge(
             "siphonwatch_last_delivery_timestamp_seconds", "When an alert was last delivered", sink, registry=registry
         )

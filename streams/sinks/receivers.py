@@ -158,7 +158,7 @@ class GrafanaReceiver(Receiver):
     Parameters
     ----------
     connection
-        Of `streams.provision.annotate.connect(settings.grafana)`.
+        Of `streams.provision.grafana.connect(settings.grafana)`.
     """
 
     def __init__(self, connection: Connection) -> None:

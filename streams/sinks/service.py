@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from typing import Any
 
 import structlog
-from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 
+from streams.metrics import process_registry
 from streams.settings import Settings
 from streams.sinks.group import Group
 from streams.sinks.health import DelivererHealth
@@ -41,9 +41,7 @@ async def deliver(settings: Settings, names: Iterable[str] = (), stop: asyncio.E
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    registry = CollectorRegistry()
-    for collector in (ProcessCollector, PlatformCollector, GCCollector):
-        collector(registry=registry)
+    registry = process_registry()
     metrics = Metrics(registry)
     failed = asyncio.Event()
     groups = [Group(settings, make(settings, name), metrics.of(name), failed.set) for name in sinks]

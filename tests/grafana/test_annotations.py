@@ -12,9 +12,9 @@ from provision_tools import grafana
 
 from models.cases import CaseBook, Finding
 from streams.alerts import to_alert
-from streams.provision.annotate import Annotator, connect
+from streams.provision.annotate import Annotator
 from streams.provision.dashboards import all_dashboards
-from streams.provision.grafana import GrafanaError
+from streams.provision.grafana import GrafanaError, connect
 from streams.settings import Grafana, Links
 
 __all__ = ["grafana"]

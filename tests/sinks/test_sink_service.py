@@ -7,6 +7,7 @@ import socket
 from pathlib import Path
 
 import pytest
+from prometheus_client import CollectorRegistry
 from sink_fakes import Scripted
 from sink_process import Deliverer, until
 from sink_receiver import Receiver
@@ -16,7 +17,9 @@ from streams.broker.apache import ApacheKafka
 from streams.settings import Settings
 from streams.sinks import service
 from streams.sinks.alert import Told
+from streams.sinks.group import Group
 from streams.sinks.make import Channel
+from streams.sinks.metrics import Metrics
 from streams.sinks.outcome import Backoff, Outcome
 from streams.sinks.service import deliver
 from streams.sinks.settings import Sink
@@ -58,6 +61,25 @@ async def test_a_bug_in_a_sink_ends_the_process_with_1_and_passes_no_alert_over(
     await until(lambda: len(receiver.delivered) == 3)
     stop.set()
     assert await running == 0
+
+
+async def test_a_sink_that_is_given_no_partitions_counts_as_failing_after_a_minute() -> None:
+    now = [1000.0]
+    settings = Settings()
+    channel = Channel("ops", Sink(kind="slack"), Filter(), Scripted(), Backoff(1.0, 1.0, 1.0, max))
+    group = Group(settings, channel, Metrics(CollectorRegistry()).of("ops"), lambda: None, lambda: now[0])
+    try:
+        now[0] += 59
+        assert group.failing() == 0, "joining takes its time"
+        now[0] += 2
+        assert group.failing() == 61
+        await group.on_partitions_assigned([])
+        assert group.failing() == 0, "others have all partitions"
+        await group.on_partitions_revoked([])
+        now[0] += 70
+        assert group.failing() == 70
+    finally:
+        await group.stop()
 
 
 @pytest.mark.broker
