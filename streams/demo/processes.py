@@ -19,6 +19,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
 from streams.broker.process import PR_SET_PDEATHSIG
+from streams.metrics import SIGHTINGS, TELEMETRY
 
 TAIL_LINES = 15
 HTTP_SECONDS = 5.0

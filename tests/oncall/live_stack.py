@@ -102,6 +102,7 @@ class Stack:
         await asyncio.to_thread(self.worker.stop)
         self.worker = Worker(self.settings, self.folder)
         await self.worker.works()
+        await asyncio.sleep(2)  # the new process is scraped before it has anything to count
 
     async def feed(self) -> None:
         """Send attacks; records that are broken, late, ahead and repeated; a gateway's own; a verdict."""

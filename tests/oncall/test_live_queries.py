@@ -71,8 +71,9 @@ def prometheus(kafka_node: object, tmp_path_factory: pytest.TempPathFactory) -> 
             asyncio.run(stack.feed())
             fed = 'siphonwatch_verdicts{decision="true-positive"} == 1 and on () siphonwatch_failing_seconds > 0'
             prometheus.until(lambda: bool(prometheus.query(fed)), 60.0, "the verdict and the failing sink to be seen")
-            recorded = "count(siphonwatch:freshness_bad:ratio_rate3d) and on () siphonwatch_unjudged_cases"
-            prometheus.until(lambda: bool(prometheus.query(recorded)), 60.0, "the rules to be evaluated")
+            records = {rule.record for rule in RECORDINGS}
+            absent = lambda: [name for name in records if not prometheus.query(name)]  # noqa: E731
+            prometheus.until(lambda: not absent(), 60.0, "every recorded series")
             yield prometheus
 
 
