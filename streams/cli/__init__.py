@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import os
+import signal
 import sys
 
 import click
@@ -54,8 +56,16 @@ class Failure(click.ClickException):
 
 def main() -> None:
     """Run the command line; exit 0 done, 1 failed, 2 bad usage or settings."""
+    if (
+        os.getpid() == 1
+    ):  # of a container: the kernel drops signals without a handler, such as a worker's while it warms
+        signal.signal(signal.SIGTERM, _end)
     try:
         cli(prog_name="siphonwatch")
     except SettingsError as error:
         click.echo(f"siphonwatch: {error}", err=True)
         sys.exit(2)
+
+
+def _end(number: int, _: object) -> None:
+    sys.exit(128 + number)
