@@ -56,9 +56,8 @@ class Failure(click.ClickException):
 
 def main() -> None:
     """Run the command line; exit 0 done, 1 failed, 2 bad usage or settings."""
-    if (
-        os.getpid() == 1
-    ):  # of a container: the kernel drops signals without a handler, such as a worker's while it warms
+    # Of a container: the kernel drops signals that process 1 has no handler for, such as a worker's while it warms.
+    if os.getpid() == 1:
         signal.signal(signal.SIGTERM, _end)
     try:
         cli(prog_name="siphonwatch")
