@@ -51,8 +51,19 @@ def fields(have: Any, want: Any, *, exact: tuple[str, ...] = (), path: str = "")
 def show(value: Any) -> str:
     """Return a value as short text."""
     text = value if isinstance(value, str) else "" if value is None else json.dumps(value, sort_keys=True)
-    text = " ".join(text.split())
+    text = plain(text)
     return text if len(text) <= LONGEST else text[: LONGEST - 3] + "..."
+
+
+def plain(text: str) -> str:
+    """Return text on one line and without control characters: what people wrote in Grafana is no order to a terminal.
+
+    Examples
+    --------
+    >>> plain("a\\n b\\x1b[2J")
+    'a b?[2J'
+    """
+    return "".join(character if character.isprintable() else "?" for character in " ".join(text.split()))
 
 
 def _same(have: Any, want: Any) -> bool:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
+from streams.provision.diff import plain
 from streams.settings import Grafana as GrafanaSettings
 from streams.settings import SettingsError
 
@@ -181,7 +182,7 @@ def shown(url: str) -> str:
 
 def _explain(status: int, answer: Any) -> str:
     reason = answer.get("message", "") if isinstance(answer, dict) else ""
-    reason = " ".join(str(reason).split())[:LONGEST_REASON]
+    reason = plain(str(reason))[:LONGEST_REASON]
     if status >= 500:
         remedy = "it failed on its side: see its log, then run it again"
     else:

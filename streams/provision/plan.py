@@ -9,6 +9,7 @@ import click
 from streams.provision import alert_rules
 from streams.provision.change import Action, Change
 from streams.provision.dashboards import all_dashboards
+from streams.provision.diff import plain
 from streams.provision.found import read
 from streams.provision.grafana import Connection, GrafanaError
 from streams.provision.objects import contact, dashboard, folder, rule, source
@@ -63,11 +64,10 @@ def lines(plan: list[Change]) -> Iterator[str]:
     for change in plan:
         if change.action == "unchanged":
             continue
-        yield click.style(f"{SIGNS[change.action]} {change.kind} {change.name}", fg=_COLOURS[change.action]) + (
-            f": {change.why}" if change.why else ""
-        )
+        head = f"{SIGNS[change.action]} {change.kind} {plain(change.name)}"
+        yield click.style(head, fg=_COLOURS[change.action]) + (f": {plain(change.why)}" if change.why else "")
         for field in change.fields:
-            yield f"    {field.path}: {field.old or '(nothing)'} -> {field.new or '(nothing)'}"
+            yield f"    {plain(field.path)}: {field.old or '(nothing)'} -> {field.new or '(nothing)'}"
     same = sum(change.action == "unchanged" for change in plan)
     counts = [(len([c for c in plan if c.action == action]), action) for action in ("make", "change", "remove")]
     yield ", ".join([f"{count} to {action}" for count, action in counts] + [f"{same} unchanged"])
@@ -93,4 +93,4 @@ def apply(plan: list[Change], say: Callable[[str], object]) -> None:
             change.apply()
         except GrafanaError as error:
             raise Stopped(f"{error}. {number} of {len(todo)} were done; a rerun goes on from there") from None
-        say(f"{DONE[change.action]} {change.kind} {change.name}")
+        say(f"{DONE[change.action]} {change.kind} {plain(change.name)}")

@@ -69,6 +69,12 @@ def test_things_of_others_stay_byte_for_byte(grafana: Double, few_alerts: None) 
     assert _foreign(grafana) == before
 
 
+def test_a_title_is_no_order_to_the_terminal_that_shows_the_plan(grafana: Double, few_alerts: None) -> None:
+    applied(grafana)
+    grafana.boards["payments"] = {"dashboard": BOARD | {"title": "x\x1b[2J\r\ny"}, "meta": {"folderUid": "siphonwatch"}}
+    assert ". leave alone dashboard x?[2J y: it is not ours" in provision(grafana, "--plan").text
+
+
 def _folder(grafana: Double) -> None:
     grafana.folders["siphonwatch"] = {"id": 1, "uid": "siphonwatch", "title": "Whales", "version": 1}
 

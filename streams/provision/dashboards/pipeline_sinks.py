@@ -39,7 +39,7 @@ SINKS = (
         description="Alert records that a sink has not been given yet.",
         unit="short",
         runbook="siphonwatchsinkfailing",
-        queries=(Query(f"max by (sink) (siphonwatch_delivery_lag_records{{{DELIVERER}}})", "{{sink}}"),),
+        queries=(Query(f"sum by (sink) (siphonwatch_delivery_lag_records{{{DELIVERER}}})", "{{sink}}"),),
     ),
     Panel(
         kind="timeseries",
