@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from importlib.metadata import version
 
 import click
 import structlog
@@ -21,6 +20,7 @@ from streams.cli import Failure
 from streams.logs import configure
 from streams.metrics import Metrics, process_registry
 from streams.outlet import KafkaOutlet, make_producer
+from streams.release import release
 from streams.scoring import make_coordinator, make_scorer
 from streams.settings import Settings, load
 from streams.state.kafka import open_state
@@ -64,7 +64,7 @@ async def work(settings: Settings, limits: Limits | None = None) -> int:
     """Run one worker; return its exit code."""
     registry = process_registry()
     metrics = Metrics(registry)
-    metrics.model.labels(version("siphonwatch"), *make_scorer(settings).identity, settings.scoring.second_stage).set(1)
+    metrics.model.labels(release(), *make_scorer(settings).identity, settings.scoring.second_stage).set(1)
     book, allowed = VerdictBook(), Allowed.from_settings(settings)
     async with make_producer(settings) as producer:
 
