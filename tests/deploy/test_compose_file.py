@@ -222,6 +222,7 @@ def test_a_health_check_asks_the_port_that_is_served(name: str) -> None:
         assert address and urlsplit(address).port in listens(name)
     elif urls := [word for word in test if word.startswith("http")]:
         assert {urlsplit(url).port for url in urls} == listens(name)
+        assert test[1:4] == ["wget", "-Y", "off"], "Docker may set proxies, which do not know this container"
         for word in command:
             if "web.listen-address" in word:
                 assert int(word.rpartition(":")[2]) in listens(name)
