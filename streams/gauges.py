@@ -94,7 +94,8 @@ class PartitionGauges(Collector):
         if gaps is None:
             return
         here = {(partition.tp.topic, partition.tp.partition) for partition in self._assignment.partitions}
-        for topic, number in sorted(here | {tp for tp, _ in gaps.by_partition}):
+        left = {tp for tp, _ in list(gaps.by_partition)}  # copied at once: the consumer's thread adds to it
+        for topic, number in sorted(here | left):
             labels = (self._assignment.stream_of(topic), topic, str(number))
             for name, (_, meanings) in GAPS.items():
                 yield labels, name, sum(gaps.by_partition[(topic, number), meaning] for meaning in meanings)
