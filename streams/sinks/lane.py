@@ -20,6 +20,8 @@ from streams.wanted import seconds
 
 POLL_MS = 1000
 MAX_RECORDS = 200
+BACK_SECONDS = 3600.0
+"""Where the log went back, alerts stamped so long before the newest one known may be new: workers' clocks differ."""
 COMMIT_SECONDS = 5.0
 """How long the last commit may take."""
 
@@ -70,6 +72,8 @@ class Lane:
         self._settled = False
         self._oldest = -math.inf
         """Stamp of the oldest alert wanted by a sink that begins: the embedded broker gives too low an offset."""
+        self._newest = -math.inf
+        """Stamp of the newest alert known."""
         self._log = _log.bind(sink=channel.name, partition=tp.partition)
         self.next: int | None = None
         """Offset of the first alert that is not handled yet; None until it is known."""
@@ -96,9 +100,11 @@ class Lane:
         await self._begin()
         while not self._stopping:
             polled = await self._consumer.getmany(self.tp, timeout_ms=POLL_MS, max_records=MAX_RECORDS)
-            if await self._anew():
+            records = polled.get(self.tp, ())
+            if await self._anew() or (self.ready and records and await self._back(records[0].offset)):
                 continue
-            for record in polled.get(self.tp, ()):
+            for record in records:
+                self._newest = max(self._newest, record.timestamp / 1000)
                 self.end = max(self.end, self._consumer.highwater(self.tp) or 0, record.offset + 1)
                 if record.offset < self._next:
                     self._recall(record)
@@ -177,6 +183,20 @@ class Lane:
         self._consumer.seek(self.tp, self.next)
         return True
 
+    async def _back(self, offset: int) -> bool:
+        """Whether a log that was read to its end goes on before it, as it was made anew or lost its end meanwhile."""
+        if offset >= self._next:
+            return False
+        self._log.error(
+            "the topic went back, so it was made anew or lost alerts: delivering what is new by its stamp and id",
+            expected=self._next, found=offset,
+        )  # fmt: skip
+        self._oldest = self._newest - BACK_SECONDS
+        self.end = 0
+        self.next = await self._offset_at(self._oldest)
+        self._consumer.seek(self.tp, self.next)
+        return True
+
     def _expired(self, first: int) -> None:
         if (lost := first - self._next) > 0:
             self._log.error(
@@ -190,7 +210,7 @@ class Lane:
         """Offset of the first record stamped at a time or later, the end where there is none."""
         # The end first: what comes between the two answers must not be passed over.
         end: int = (await self._consumer.end_offsets([self.tp]))[self.tp]
-        found = (await self._consumer.offsets_for_times({self.tp: max(int(moment * 1000), 0)}))[self.tp]
+        found = (await self._consumer.offsets_for_times({self.tp: int(max(moment, 0.0) * 1000)}))[self.tp]
         return end if found is None else int(found.offset)
 
     def _recall(self, record: Any) -> None:

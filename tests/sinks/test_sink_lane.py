@@ -168,6 +168,25 @@ async def test_a_topic_made_anew_is_begun_as_by_a_new_sink(monkeypatch: pytest.M
     assert "made anew" in str(captured.entries)
 
 
+@pytest.mark.parametrize("told", [0, 4])
+async def test_a_topic_made_anew_while_it_is_read_costs_and_repeats_no_alert(
+    monkeypatch: pytest.MonkeyPatch, told: int
+) -> None:
+    captured = capture(monkeypatch, lane)
+    log = Log(values(told), sent=NOW - 60, first=0 if told else 4)
+    bench = Bench(log, Scripted())
+
+    def done() -> bool:
+        if bench.lane._settled and log.committed == 4:  # made anew, with one alert that was told before and one new
+            log.records, log.first = Log(values(5)[3:], sent=NOW).records, 0
+        return log.committed == 2
+
+    await bench.run(done)
+    assert bench.receiver.delivered == (ids(5) if told else ids(5)[3:])
+    assert bench.count("repeated") == (1 if told else 0) and bench.lane.lag == 0
+    assert "the topic went back" in str(captured.entries)
+
+
 async def test_a_commit_that_fails_is_made_up_for_by_the_next() -> None:
     bench = Bench(Log(values(4)), Scripted())
 
