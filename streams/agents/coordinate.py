@@ -34,6 +34,15 @@ TOPIC, STATE = "sightings", "campaigns"
 WAITING = 8 * 1024 * 1024
 """Bytes of sightings, some 28,000, that may wait for the broker before the scorer does."""
 
+Turns = defaultdict[int, asyncio.Lock]
+"""By partition. Of several that wait for a partition aiokafka serves whom it likes, and takes all their waiting so far
+off the time-out each time another is served: one of eight was given up within 0.4 s."""
+
+
+def make_turns() -> Turns:
+    """Return turns for those who share a producer."""
+    return defaultdict(asyncio.Lock)
+
 
 class Sightings:
     """Sends what one scorer sighted.
@@ -50,12 +59,17 @@ class Sightings:
         Names the topic.
     scorer
         Whose sightings they are.
+    turns
+        Shared like the producer: who may hand the next request to a partition, in the order of asking.
     """
 
-    def __init__(self, producer: AIOKafkaProducer, settings: Settings, scorer: Scorer) -> None:
+    def __init__(
+        self, producer: AIOKafkaProducer, settings: Settings, scorer: Scorer, turns: Turns | None = None
+    ) -> None:
         self._producer = producer
         self._topic = settings.topic(TOPIC)
         self._scorer = scorer
+        self._turns = make_turns() if turns is None else turns
         self._values: defaultdict[int, deque[bytes]] = defaultdict(deque)
         self.waiting = 0
         """Bytes that no request holds yet."""
@@ -124,7 +138,8 @@ class Sightings:
         while values and builder.append(key=None, value=values[0], timestamp=None) is not None:
             self.waiting -= len(values.popleft())
         builder.close()  # one that is open lingers for more
-        future: asyncio.Future[Any] = await self._producer.send_batch(builder, self._topic, partition=partition)
+        async with self._turns[partition]:
+            future: asyncio.Future[Any] = await self._producer.send_batch(builder, self._topic, partition=partition)
         return future
 
     def _failed(self, error: BaseException) -> NotSent:

@@ -11,7 +11,7 @@ from aiokafka.errors import KafkaError
 
 from models.verdict_book import VerdictBook
 from streams.agents.adapt import GatewayIngest
-from streams.agents.coordinate import STATE, Sightings, SightingsPartition
+from streams.agents.coordinate import STATE, Sightings, SightingsPartition, make_turns
 from streams.agents.score import TelemetryPartition
 from streams.agents.verdicts import VerdictFeed
 from streams.allow import Allowed
@@ -65,7 +65,7 @@ async def work(settings: Settings, limits: Limits | None = None) -> int:
     registry = process_registry()
     metrics = Metrics(registry)
     metrics.model.labels(release(), *make_scorer(settings).identity, settings.scoring.second_stage).set(1)
-    book, allowed = VerdictBook(), Allowed.from_settings(settings)
+    book, allowed, turns = VerdictBook(), Allowed.from_settings(settings), make_turns()
     async with make_producer(settings) as producer:
 
         def make_partition(number: int) -> TelemetryPartition:
@@ -78,7 +78,7 @@ async def work(settings: Settings, limits: Limits | None = None) -> int:
                 metrics,
                 topic=settings.topic("telemetry"),
                 book=book,
-                onward=Sightings(producer, settings, scorer),
+                onward=Sightings(producer, settings, scorer, turns),
                 allowed=allowed,
                 hot_accounts=settings.state.hot_accounts,
                 forget_after=settings.state.forget_after,

@@ -17,7 +17,7 @@ from test_worker_campaigns import traffic
 from models.relay.edges import groups
 from models.request import Array
 from streams.agents import coordinate
-from streams.agents.coordinate import Sightings, SightingsPartition
+from streams.agents.coordinate import Sightings, SightingsPartition, make_turns
 from streams.contract import encode
 from streams.decode import Decoder
 from streams.dlq import MAX_VALUE, REDRIVEN, DeadLetter
@@ -269,6 +269,36 @@ def test_every_sighting_is_sent_once_in_order_to_the_partition_of_its_group() ->
         values = [value for where, values in broker.requests if where == partition for value in values]
         offsets = [offset for value in values for offset in unpack(value).offsets.tolist()]
         assert offsets == scorer.sighted[groups(requests, scorer.sighted) % 3 == partition].tolist()
+
+
+def test_senders_who_share_a_producer_wait_for_a_partition_in_turn() -> None:
+    """As aiokafka gives up on one of several that wait for the same partition, when others overtake it often enough."""
+
+    class Slow(Broker):
+        waiting = 0
+
+        async def send_batch(self, builder: Builder, topic: str, partition: int) -> asyncio.Future[None]:
+            self.waiting += 1
+            assert self.waiting == 1, "two wait for the partition"
+            await asyncio.sleep(0.001)
+            self.waiting -= 1
+            self.open.clear()
+            return await super().send_batch(builder, topic, partition)
+
+    requests, broker, turns = campaign(300), Slow(1), make_turns()
+
+    async def one(number: int) -> None:
+        scorer = make_scorer(Settings())
+        sightings = Sightings(broker, Settings(), scorer, turns)  # type: ignore[arg-type]
+        scorer.score(requests, np.arange(len(requests)))
+        await sightings.send(batch([b""] * len(requests)), requests, np.arange(len(requests)))
+        await sightings.flush()
+
+    async def all_at_once() -> None:
+        await asyncio.gather(*(one(number) for number in range(5)))
+
+    asyncio.run(all_at_once())
+    assert len(broker.requests) >= 5
 
 
 def test_the_scorer_waits_for_the_broker_while_too_much_is_behind(monkeypatch: pytest.MonkeyPatch) -> None:
