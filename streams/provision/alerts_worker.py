@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from streams.provision.rule_types import DEPLOYMENT, WORKERS, Alert
+from streams.provision.rule_types import DELIVERERS, DEPLOYMENT, WORKERS, Alert
 
 
 def gone(job: str) -> str:
@@ -38,9 +38,11 @@ ALERTS: tuple[Alert, ...] = (
     ),
     Alert(
         name="SiphonwatchCrashLooping",
-        expr=(f'max by ({DEPLOYMENT}, instance) (changes(process_start_time_seconds{{job="{WORKERS}"}}[30m])) >= 3'),
+        expr=(
+            f'max by ({DEPLOYMENT}, instance) (changes(process_start_time_seconds{{job=~"{WORKERS}|{DELIVERERS}"}}[30m])) >= 3'
+        ),
         severity="page",
-        summary="Worker {{ $labels.instance }} keeps crashing",
+        summary="{{ $labels.job }} {{ $labels.instance }} keeps crashing",
         description="It started {{ $value }} times within half an hour. Its log names the offsets, or the setting.",
         runbook="siphonwatchcrashlooping",
     ),

@@ -24,6 +24,8 @@ BACK_SECONDS = 3600.0
 """Where the log went back, alerts stamped so long before the newest one known may be new: workers' clocks differ."""
 COMMIT_SECONDS = 5.0
 """How long the last commit may take."""
+ELECTION_SECONDS = 2.0
+"""How long a partition's new leader may take to know its end."""
 
 _log = structlog.get_logger(__name__)
 
@@ -172,6 +174,9 @@ class Lane:
         if end is None:  # known already, or not before the first answer
             return False
         self._settled = True
+        if end < self._next:  # a leader that was just elected may not know its end yet
+            await asyncio.sleep(ELECTION_SECONDS)
+            end = max(end, (await self._consumer.end_offsets([self.tp]))[self.tp])
         if end >= self._next:
             return False
         self._log.error(

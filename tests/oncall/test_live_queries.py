@@ -6,50 +6,28 @@ Each gives data, or is listed here with the event that would make it.
 from __future__ import annotations
 
 import asyncio
-import json
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 from live_stack import Stack
 from prometheus_node import Prometheus
+
+sys.path.append(str(Path(__file__).parents[1] / "grafana"))
+from dashboard_queries import queries
 
 from streams.provision.prometheus import render
 from streams.provision.rules import ALERTS, RECORDINGS
 
 pytestmark = [pytest.mark.broker, pytest.mark.kafka, pytest.mark.timeout(300)]
 
-DASHBOARDS = Path(__file__).parents[2] / "deploy" / "grafana" / "dashboards"
-VARIABLES = {"$__rate_interval": "2m", "$__interval": "15s", "$__range": "15m"}
+VARIABLES = {"$__rate_interval": "2m", "$namespace": ".*", "$job": "siphonwatch", "$pattern": ".*"}
 SELECTOR = re.compile(r"\b((?:siphonwatch|process)[a-z0-9_:]*|up|ALERTS)(\{[^}]*\})?")
 
 WAITING = {"siphonwatch_drift_ratio": "a detector has learnt 200 benign account-hours in a partition"}
 """Metrics that have no value here, and the event that would give them one."""
-
-
-class Query(NamedTuple):
-    """A query and where it stands."""
-
-    where: str
-    expr: str
-
-
-def panels(parts: list[dict[str, object]]) -> Iterator[dict[str, object]]:
-    for panel in parts:
-        yield panel
-        yield from panels(panel.get("panels", []))  # type: ignore[arg-type]
-
-
-def dashboard_queries() -> Iterator[Query]:
-    for file in sorted(DASHBOARDS.glob("*.json")):
-        for panel in panels(json.loads(file.read_text())["panels"]):
-            for target in panel.get("targets", []):  # type: ignore[attr-defined]
-                expr = target["expr"]
-                for variable, value in VARIABLES.items():
-                    expr = expr.replace(variable, value)
-                yield Query(f"{file.stem}: {panel['title']}", re.sub(r"\$\w+", ".*", expr))
 
 
 def selectors(expr: str) -> set[str]:
@@ -78,13 +56,13 @@ def prometheus(kafka_node: object, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 def test_every_query_of_every_panel_gives_data_or_is_listed(prometheus: Prometheus) -> None:
-    queries = list(dashboard_queries())
-    assert len(queries) > 60
+    asked = list(queries(VARIABLES))
+    assert len(asked) > 60
     silent = [
-        query for query in queries
+        query for query in asked
         if not prometheus.query(query.expr) and not any(waits(selector) for selector in selectors(query.expr))
     ]  # fmt: skip
-    assert not silent, "\n".join(f"{query.where}: {query.expr}" for query in silent)
+    assert not silent, "\n".join(f"{query.dashboard}, {query.panel}: {query.expr}" for query in silent)
 
 
 def test_every_rule_is_evaluated_without_an_error(prometheus: Prometheus) -> None:
