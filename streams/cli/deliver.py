@@ -6,7 +6,6 @@ import asyncio
 
 import click
 from aiokafka.errors import KafkaError
-from prometheus_client import disable_created_metrics
 
 from streams.cli import Failure
 from streams.logs import configure
@@ -36,7 +35,6 @@ def command(sinks: tuple[str, ...], trial: bool) -> None:
             raise Failure("not every test alert arrived")
         return
     _need_topic(settings)
-    disable_created_metrics()
     try:
         code = asyncio.run(deliver(settings, sinks))
     except KafkaError as error:

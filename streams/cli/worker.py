@@ -8,7 +8,6 @@ import contextlib
 import click
 import structlog
 from aiokafka.errors import KafkaError
-from prometheus_client import disable_created_metrics
 
 from models.verdict_book import VerdictBook
 from streams.agents.adapt import GatewayIngest
@@ -49,7 +48,6 @@ def command() -> None:
     if problems:
         raise Failure("\n".join(problems))
     log.info("compiled", seconds=round(warm(), 1))
-    disable_created_metrics()  # a fifth of a scrape, and nobody reads them
     try:
         code = asyncio.run(work(settings))
     except KafkaError as error:

@@ -39,7 +39,9 @@ ALERTS: tuple[Alert, ...] = (
     Alert(
         name="SiphonwatchCrashLooping",
         expr=(
-            f'max by ({DEPLOYMENT}, instance) (changes(process_start_time_seconds{{job=~"{WORKERS}|{DELIVERERS}"}}[30m])) >= 3'
+            f"max by ({DEPLOYMENT}, instance) (\n"
+            f'  changes(process_start_time_seconds{{job=~"{WORKERS}|{DELIVERERS}"}}[30m])\n'
+            ") >= 3"
         ),
         severity="page",
         summary="{{ $labels.job }} {{ $labels.instance }} keeps crashing",
