@@ -95,7 +95,7 @@ class Bench:
             runs.append(worker.throughput(settings, self._traffic, self._machine, self._folder))
             say(f"worker, run {number + 1}: {runs[-1].rate:,.0f} requests/s")
         rates = [run.rate for run in runs]
-        note = f"first batch done to the last, a checkpoint every {worker.CHECKPOINT_SECONDS:g} s"
+        note = f"from ready to the last batch done, a checkpoint every {worker.CHECKPOINT_SECONDS:g} s"
         self._add("worker, Kafka to alerts, one core", "requests/s", rates, note, "100,000")
         self._rate = self.figures[-1].median or 0.0
         self._add("  processor in use", "cores", [run.busy for run in runs])
