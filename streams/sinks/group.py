@@ -28,6 +28,8 @@ POLL_INTERVAL_MS = 2**31 - 1
 """A lane whose sink is away asks for no records; that must not cost the partition."""
 DRAIN_SECONDS = 5.0
 """How long attempts under way may take when partitions leave or the process stops."""
+STOP_SECONDS = 10.0
+"""How long leaving the group may take; its session ends by itself."""
 MEASURE_SECONDS = 10.0
 JOIN_SECONDS = 60.0
 """Waiting longer for partitions, or for what was delivered before, is a failure: the group may not be ours to join."""
@@ -120,7 +122,10 @@ class Group(ConsumerRebalanceListener):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._leave()
-        await self._consumer.stop()
+        try:
+            await asyncio.wait_for(self._consumer.stop(), STOP_SECONDS)
+        except TimeoutError:
+            _log.warning("the broker does not answer: left the group without a word", sink=self.name)
         await self._channel.receiver.close()
 
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:

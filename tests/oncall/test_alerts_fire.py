@@ -97,9 +97,24 @@ async def test_a_stopped_worker_pages_and_so_do_the_requests_it_was_late_for(sce
     await scene.fires("SiphonwatchFreshnessBurnFast")
     await scene.resolves("SiphonwatchNoWorker")
     loading = asyncio.create_task(scene.load())
-    await scene.resolves("SiphonwatchFreshnessBurnFast")
-    scene.enough.set()
-    await loading
+    try:
+        await scene.resolves("SiphonwatchFreshnessBurnFast")
+    finally:
+        scene.enough.set()
+        await loading
+
+
+async def block(scene: Scene, pid: int) -> None:
+    """Stop the broker at a moment when the worker has something to commit; at others nothing would be stuck."""
+    stalled = "max(siphonwatch_stalled_seconds)"
+    for _ in range(10):
+        os.kill(pid, signal.SIGSTOP)
+        await asyncio.sleep(3)
+        if scene.prometheus.value(stalled) > 1.5:
+            return
+        os.kill(pid, signal.SIGCONT)
+        await asyncio.sleep(1.7)
+    pytest.fail("ten times the worker had nothing to commit")
 
 
 async def test_a_blocked_broker_pages_for_commits_that_are_stuck_until_it_answers(
@@ -107,18 +122,19 @@ async def test_a_blocked_broker_pages_for_commits_that_are_stuck_until_it_answer
 ) -> None:
     await scene.worker.works()
     loading = asyncio.create_task(scene.load())
-    await until(lambda: bool(scene.prometheus.query("siphonwatch_last_commit_timestamp_seconds")), 30)
-    assert "SiphonwatchStuckCommits" not in scene.prometheus.firing()
     pid = kafka_node.pid
     assert pid is not None
-    os.kill(pid, signal.SIGSTOP)
     try:
+        await until(lambda: bool(scene.prometheus.query("siphonwatch_last_commit_timestamp_seconds")), 30)
+        assert "SiphonwatchStuckCommits" not in scene.prometheus.firing()
+        await block(scene, pid)
         await scene.fires("SiphonwatchStuckCommits")
+        os.kill(pid, signal.SIGCONT)
+        await scene.resolves("SiphonwatchStuckCommits")
     finally:
         os.kill(pid, signal.SIGCONT)
-    await scene.resolves("SiphonwatchStuckCommits")
-    scene.enough.set()
-    await loading
+        scene.enough.set()
+        await loading
     await produce(scene.settings, list(scene.records))  # the attacks are in it
     await scored(scene.settings)
     await asyncio.to_thread(scene.worker.stop)
