@@ -19,7 +19,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
 from streams.broker.process import PR_SET_PDEATHSIG
-from streams.metrics import SIGHTINGS, TELEMETRY
+from streams.metrics import INGEST, TELEMETRY
 
 TAIL_LINES = 15
 HTTP_SECONDS = 5.0
@@ -133,11 +133,15 @@ class Counts(NamedTuple):
 
 
 def counted(samples: Iterable[Sample]) -> Counts:
-    """Return what a worker's metrics say it has done; sightings are requests that were counted before."""
+    """Return what a worker's metrics say it has done.
+
+    A request is counted once, where it is scored: what is ingested comes there yet, and a sighting was there before.
+    """
     totals = dict.fromkeys(("requests", "skipped_requests", "dead_letters", "alerts"), 0.0)
     for sample in samples:
         name = sample.name.removeprefix("siphonwatch_").removesuffix("_total")
-        wanted = sample.labels.get("stream", TELEMETRY) != SIGHTINGS
+        stream = sample.labels.get("stream", TELEMETRY)
+        wanted = stream == TELEMETRY or (stream == INGEST and name == "dead_letters")
         if name in totals and wanted and sample.labels.get("outcome", "opened") == "opened":
             totals[name] += sample.value
     return Counts(

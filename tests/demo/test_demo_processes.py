@@ -14,7 +14,7 @@ from streams.metrics import Metrics
 def test_counts_are_requests_once_what_was_not_scored_and_cases_opened() -> None:
     registry = CollectorRegistry()
     metrics = Metrics(registry)
-    for stream, requests in (("telemetry", 70), ("sightings", 40)):
+    for stream, requests in (("telemetry", 70), ("sightings", 40), ("ingest", 75)):
         meter = Meter(metrics, stream, stream, 0)
         meter.batch(np.zeros(requests))
         meter.skipped(3)
@@ -23,4 +23,4 @@ def test_counts_are_requests_once_what_was_not_scored_and_cases_opened() -> None
     metrics.alerts.labels("relay", "high", "updated").inc(9)
     text = generate_latest(registry).decode()
     samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
-    assert counted(samples) == Counts(requests=70, rejected=4, alerts=2)
+    assert counted(samples) == Counts(requests=70, rejected=3 + 1 + 1, alerts=2)
