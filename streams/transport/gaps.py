@@ -48,10 +48,16 @@ class Gaps:
         self._consumer = consumer
         self._reread: dict[TopicPartition, int] = {}
         self._policies: dict[str, str] = {}
-        self.offsets: Counter[Meaning] = Counter()
-        """Offsets in gaps, by meaning."""
         self.by_partition: Counter[tuple[tuple[str, int], Meaning]] = Counter()
-        """The same by `(topic, partition)` and meaning."""
+        """Offsets in gaps, by `(topic, partition)` and meaning."""
+
+    @property
+    def offsets(self) -> Counter[Meaning]:
+        """Offsets in gaps, by meaning."""
+        found: Counter[Meaning] = Counter()
+        for (_, meaning), offsets in self.by_partition.items():
+            found[meaning] += offsets
+        return found
 
     def forget(self, tp: TopicPartition) -> None:
         """Drop what is remembered of a partition that left."""
@@ -66,7 +72,6 @@ class Gaps:
             When the broker does not answer.
         """
         meaning = await self._meaning(tp, gap)
-        self.offsets[meaning] += gap.end - gap.begin
         self.by_partition[(tp.topic, tp.partition), meaning] += gap.end - gap.begin
         if meaning is Meaning.REREAD:
             self._reread[tp] = gap.begin
