@@ -22,31 +22,31 @@ class Metrics:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         sink = ["sink"]
-        self._deliveries = Counter(
+        self.deliveries = Counter(
             "siphonwatch_deliveries",
             "Alerts by what became of them; failed ones are attempts that are repeated",
             ["sink", "outcome"], registry=registry,
         )  # fmt: skip
-        self._seconds = Histogram(
+        self.seconds = Histogram(
             "siphonwatch_delivery_seconds", "Time an attempt takes", sink, registry=registry, buckets=ATTEMPT
         )
-        self._delay = Histogram(
+        self.delay = Histogram(
             "siphonwatch_delivery_delay_seconds", "From an alert's record to its delivery", sink,
             registry=registry, buckets=DELAY,
         )  # fmt: skip
-        self._lag = Gauge("siphonwatch_delivery_lag_records", "Alerts waiting", sink, registry=registry)
-        self._failing = Gauge(
+        self.lag = Gauge("siphonwatch_delivery_lag_records", "Alerts waiting", sink, registry=registry)
+        self.failing = Gauge(
             "siphonwatch_failing_seconds", "Since the first failure in a row, or waiting for partitions; 0 when fine",
             sink, registry=registry,
         )  # fmt: skip
-        self._last = Gauge(
+        self.last = Gauge(
             "siphonwatch_last_delivery_timestamp_seconds", "When an alert was last delivered", sink, registry=registry
         )
 
     def of(self, sink: str) -> SinkMetrics:
         """Return the metrics of one sink, all of its outcomes at 0."""
         for outcome in OUTCOMES:
-            self._deliveries.labels(sink, outcome)
+            self.deliveries.labels(sink, outcome)
         return SinkMetrics(self, sink)
 
 
@@ -56,12 +56,12 @@ class SinkMetrics:
     def __init__(self, metrics: Metrics, sink: str) -> None:
         self._metrics = metrics
         self._sink = sink
-        self._seconds = metrics._seconds.labels(sink)  # noqa: SLF001 - two halves of one thing
-        self._delay = metrics._delay.labels(sink)  # noqa: SLF001
+        self._seconds = metrics.seconds.labels(sink)
+        self._delay = metrics.delay.labels(sink)
 
     def count(self, outcome: str, alerts: int = 1) -> None:
         """Count alerts with one of `OUTCOMES`."""
-        self._metrics._deliveries.labels(self._sink, outcome).inc(alerts)  # noqa: SLF001
+        self._metrics.deliveries.labels(self._sink, outcome).inc(alerts)
 
     def attempt(self, seconds: float) -> None:
         """Note how long an attempt took."""
@@ -71,9 +71,9 @@ class SinkMetrics:
         """Count a delivery at `now` of an alert that the worker sent at `sent`, seconds since 1970."""
         self.count("delivered")
         self._delay.observe(max(now - sent, 0.0))
-        self._metrics._last.labels(self._sink).set(now)  # noqa: SLF001
+        self._metrics.last.labels(self._sink).set(now)
 
     def watch(self, lag: Callable[[], float], failing: Callable[[], float]) -> None:
         """Ask these when metrics are read."""
-        self._metrics._lag.labels(self._sink).set_function(lag)  # noqa: SLF001
-        self._metrics._failing.labels(self._sink).set_function(failing)  # noqa: SLF001
+        self._metrics.lag.labels(self._sink).set_function(lag)
+        self._metrics.failing.labels(self._sink).set_function(failing)
