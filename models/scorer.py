@@ -163,7 +163,7 @@ class Scorer:
             self.table.rows, slots, requests, offsets, self.clock, self.config.grace, self.config.max_ahead,
             self._plan, values, now, self._seen, self._since, self._fresh, self._work,
         )  # fmt: skip
-        self._picked = self.spotter.pick(requests, slots)
+        self._picked = self.spotter.pick(requests, slots, now)
         self.rarity.rank(self.table.rows, slots, values, block, self._fresh)
         features = Features(values)
         scores = np.empty((n, len(self.detectors)), np.float32)
@@ -252,7 +252,7 @@ class Scorer:
             "clock": self.clock,
             "budget": self.budget.counts,
             "cases": self.cases.dump(),
-            "sightings": self.spotter.to_array(),
+            "sightings": self.spotter.to_array(self.now),
             "second_stage": self.second_stage.to_bytes() if self.second_stage else b"",
             "second_stage_name": self.config.second_stage.encode(),
         }

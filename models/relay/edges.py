@@ -73,6 +73,7 @@ def worth(q: Record) -> bool:
 def _pick(
     requests: Array,
     slots: npt.NDArray[np.int64],
+    now: npt.NDArray[np.float64],
     hours: npt.NDArray[np.int32],
     counts: npt.NDArray[np.int32],
     out: npt.NDArray[np.int64],
@@ -83,7 +84,7 @@ def _pick(
         if slots[i] < 0 or not worth(q):
             continue
         cell = q.account_hash & np.uint64(CELLS - 1)
-        hour = np.int32(q.time / HOUR)
+        hour = np.int32(now[i] / HOUR)
         if hours[cell] != hour:
             hours[cell] = hour
             counts[cell] = 0
@@ -132,7 +133,7 @@ class Spotter:
     >>> from models.request import blank
     >>> request = np.repeat(blank(), 40)
     >>> request["template"], request["turns"], request["max_tokens"] = 7, 1, 256
-    >>> len(Spotter().pick(request, np.zeros(40, np.int64)))
+    >>> len(Spotter().pick(request, np.zeros(40, np.int64), np.zeros(40)))
     16
     """
 
@@ -140,14 +141,20 @@ class Spotter:
         self._hours = np.zeros(CELLS, np.int32)
         self._counts = np.zeros(CELLS, np.int32)
 
-    def pick(self, requests: Array, slots: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """Return the places of the requests to be sighted, ascending; a slot of -1 marks what was applied before."""
-        out = np.empty(len(requests), np.int64)
-        return out[: _pick(requests, slots, self._hours, self._counts, out)]
+    def pick(
+        self, requests: Array, slots: npt.NDArray[np.int64], now: npt.NDArray[np.float64]
+    ) -> npt.NDArray[np.int64]:
+        """Return the places of the requests to be sighted, ascending; a slot of -1 marks what was applied before.
 
-    def to_array(self) -> npt.NDArray[np.int64]:
-        """Return the counters in use, `(m, 3) int64`: cell, hour, count."""
-        used = np.flatnonzero(self._counts)
+        `now`, `(n,)`, is the event time at each request, seconds: the hour of a request is that of the clock, so that
+        hours only go on, and the counters of those before are needed no more.
+        """
+        out = np.empty(len(requests), np.int64)
+        return out[: _pick(requests, slots, now, self._hours, self._counts, out)]
+
+    def to_array(self, now: float) -> npt.NDArray[np.int64]:
+        """Return the counters of the hour of event time `now`, `(m, 3) int64`: cell, hour, count."""
+        used = np.flatnonzero((self._counts > 0) & (self._hours == np.int32(now / HOUR)))
         return np.stack([used, self._hours[used], self._counts[used]], axis=1).astype(np.int64)
 
     def from_array(self, kept: npt.NDArray[np.int64]) -> None:

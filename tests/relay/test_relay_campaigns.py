@@ -22,7 +22,7 @@ SDK = {"headers": 7, "agent": 8, "model": 5}
 
 
 def sighted(requests: Array) -> tuple[Array, np.ndarray[tuple[int], np.dtype[np.int64]]]:
-    places = Spotter().pick(requests, np.zeros(len(requests), np.int64))
+    places = Spotter().pick(requests, np.zeros(len(requests), np.int64), requests["time"])
     return requests[places], places
 
 

@@ -97,11 +97,22 @@ def test_state_of_another_version_is_refused(part: str) -> None:
 def test_a_spotter_goes_on_from_its_counters() -> None:
     q = requests()[:3000]
     taken = np.zeros(len(q), np.int64)
+    now = np.maximum.accumulate(q["time"])
     one, other = Spotter(), Spotter()
-    before = one.pick(q[:1500], taken[:1500])
-    other.from_array(one.to_array())
-    after = other.pick(q[1500:], taken[1500:]) + 1500
-    assert [*before, *after] == Spotter().pick(q, taken).tolist()
+    before = one.pick(q[:1500], taken[:1500], now[:1500])
+    other.from_array(one.to_array(now[1499]))
+    after = other.pick(q[1500:], taken[1500:], now[1500:]) + 1500
+    assert [*before, *after] == Spotter().pick(q, taken, now).tolist()
+
+
+def test_counters_of_past_hours_are_not_kept() -> None:
+    q = requests()[:3000]
+    now = np.maximum.accumulate(q["time"])
+    spotter = Spotter()
+    spotter.pick(q, np.zeros(len(q), np.int64), now)
+    kept = spotter.to_array(now[-1])
+    assert 0 < len(kept) < 100 and set(kept[:, 1]) == {int(now[-1] // 3600)}
+    assert len(spotter.to_array(now[-1] + 3600)) == 0
 
 
 def test_counters_of_another_shape_are_refused() -> None:
