@@ -43,7 +43,10 @@ PATTERN_TEXTS = {
     "drift_ratio": "Share of benign account-hours in a detector's tail, over what it promised",
 }
 GAPS = {
-    "lost_offsets": ("Offsets that the broker no longer had", (Meaning.RETENTION, Meaning.LOST)),
+    "lost_offsets": (
+        "Offsets that the broker no longer had, or that no client can read",
+        (Meaning.RETENTION, Meaning.LOST, Meaning.UNREADABLE),
+    ),
     "reread_gaps": ("Offsets of gaps that were read again", (Meaning.REREAD,)),
 }
 

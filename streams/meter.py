@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sized
 
 import numpy as np
 import numpy.typing as npt
@@ -30,7 +30,10 @@ class Meter:
         self._metrics = metrics
         self.labels: Labels = (stream, topic, str(partition))
         self._late = self._ahead = 0
-        plain = (metrics.requests, metrics.skipped, metrics.late, metrics.ahead, metrics.checkpoint_bytes)
+        plain = (
+            metrics.requests, metrics.skipped, metrics.late, metrics.ahead, metrics.checkpoint_bytes,
+            metrics.lost_letters,
+        )  # fmt: skip
         for counter in plain:
             counter.labels(*self.labels)
         for counter, values in ((metrics.dead_letters, REASONS), (metrics.stages, STAGES), (metrics.commits, COMMITS)):
@@ -49,6 +52,10 @@ class Meter:
     def dead_letter(self, reason: str) -> None:
         """Count a record that went to the dead-letter topic."""
         self._metrics.dead_letters.labels(*self.labels, reason).inc()
+
+    def lost_letters(self, letters: Sized) -> None:
+        """Count records that cannot be kept even as dead letters."""
+        self._metrics.lost_letters.labels(*self.labels).inc(len(letters))
 
     def alert(self, finding: Finding) -> None:
         """Count an alert that is sent."""

@@ -72,9 +72,9 @@ class KafkaOutlet:
             raise NotSent(f"cannot send to {topic}: {type(error).__name__}: {error}") from error
         self._waiting.append(future)
 
-    async def dead_letters(self, letters: Iterable[DeadLetter]) -> None:
-        """Send bad records with their reasons and wait until the broker has them."""
-        await self._dead_letters.send(letters)
+    async def dead_letters(self, letters: Iterable[DeadLetter]) -> list[DeadLetter]:
+        """Send bad records with their reasons and wait until the broker has them; return those it takes in no size."""
+        return await self._dead_letters.send(letters)
 
     async def flush(self) -> None:
         """Wait until all that was sent is acknowledged.

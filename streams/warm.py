@@ -43,8 +43,9 @@ class _Nowhere:
     async def alert(self, key: bytes, value: bytes) -> None:
         """Drop an alert."""
 
-    async def dead_letters(self, letters: Iterable[DeadLetter]) -> None:
+    async def dead_letters(self, letters: Iterable[DeadLetter]) -> list[DeadLetter]:
         """Drop dead letters."""
+        return []
 
     async def flush(self) -> None:
         """Nothing is under way."""

@@ -43,8 +43,8 @@ class Outlet(Protocol):
     async def alert(self, key: bytes, value: bytes) -> None:
         """Send one alert; may wait for room."""
 
-    async def dead_letters(self, letters: Iterable[DeadLetter]) -> None:
-        """Send bad records with their reasons; returns when they are acknowledged."""
+    async def dead_letters(self, letters: Iterable[DeadLetter]) -> list[DeadLetter]:
+        """Send bad records with their reasons; returns, once they are acknowledged, those that cannot be kept."""
 
     async def flush(self) -> None:
         """Wait until every alert is acknowledged; raises where one was not."""
@@ -227,7 +227,8 @@ class TelemetryPartition:
         if read.rejected:
             for _, error in read.rejected:
                 self.meter.dead_letter(error.reason)
-            await self._outlet.dead_letters(dead_letter(batch, row, error) for row, error in read.rejected)
+            letters = (dead_letter(batch, row, error) for row, error in read.rejected)
+            self.meter.lost_letters(await self._outlet.dead_letters(letters))
         decoded_at = self._clock()
         if wanted := self._cold.wanted(read.requests):
             self._cold.thaw(self.scorer.table, read.requests, await self._log.fetch(wanted))

@@ -80,6 +80,15 @@ ALERTS: tuple[Alert, ...] = (
         runbook="siphonwatchrecordslost",
     ),
     Alert(
+        name="SiphonwatchDeadLettersLost",
+        expr=f"{increased('siphonwatch_lost_dead_letters_total', '1h', 'job, namespace, stream')} > 0",
+        severity="ticket",
+        summary="Unreadable records of {{ $labels.stream }} could not even be kept as dead letters",
+        description="{{ $value | humanize }} within an hour. The worker's log names each, with topic, partition, "
+        "offset and reason.",
+        runbook="siphonwatchdeadletterslost",
+    ),
+    Alert(
         name="SiphonwatchDeadLetters",
         expr=(
             f"siphonwatch:dead_letters:increase1h >= {FEWEST}\n"

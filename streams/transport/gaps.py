@@ -1,8 +1,9 @@
 """What an offset gap in a partition means: nothing, a loss, or a reason to read again.
 
 A gap is explained by retention (the log begins behind it) or by compaction (the topic is compacted); markers and holes
-inside a record batch never get here. Any other gap is read again once from the offset that was due; if the broker
-passes over it again the records are gone, which is counted and logged as an error. Reading then goes on.
+inside a record batch never get here. Any other gap, and a record batch that cannot be read, is read again once from the
+offset that was due; if that changes nothing the records are lost, which is counted and logged as an error. Reading then
+goes on.
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ class Meaning(StrEnum):
     """Not explained: read again from the offset that was due."""
     LOST = "lost"
     """Not explained, and the same when read again."""
+    UNREADABLE = "unreadable"
+    """The broker has a record batch that no client can read, and it is the same when read again."""
 
 
 class Gaps:
@@ -79,10 +82,13 @@ class Gaps:
             self._reread.pop(tp, None)
         if meaning is not Meaning.COMPACTED:
             level = logging.WARNING if meaning is Meaning.REREAD else logging.ERROR
-            log.log(level, "offset gap in %s: %d was due, %d came: %s", tp, gap.begin, gap.end, _SAID[meaning])
+            said = f"{gap.unreadable}: {_SAID[meaning]}" if gap.unreadable else _SAID[meaning]
+            log.log(level, "offset gap in %s: %d was due, %d came: %s", tp, gap.begin, gap.end, said)
         return meaning
 
     async def _meaning(self, tp: TopicPartition, gap: Gap) -> Meaning:
+        if gap.unreadable:
+            return Meaning.UNREADABLE if self._reread.get(tp) == gap.begin else Meaning.REREAD
         begin = (await self._consumer.beginning_offsets([tp]))[tp]
         if begin >= gap.end:
             return Meaning.RETENTION
@@ -112,4 +118,5 @@ _SAID = {
     Meaning.RETENTION: "retention removed the records before this worker read them; raise the topic's retention.ms",
     Meaning.REREAD: "not explained; reading again from the offset that was due",
     Meaning.LOST: "the broker passes over them again: the records are gone",
+    Meaning.UNREADABLE: "the rest of this record batch cannot be read, as its producer wrote it: passed over and lost",
 }

@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from aiokafka.consumer.fetcher import READ_COMMITTED, PartitionRecords
-from aiokafka.errors import CorruptRecordException
 
 from streams.transport.batch import Batch, Headers, Lease
 from streams.transport.limits import Limits
@@ -25,13 +24,16 @@ class Gap(NamedTuple):
 
     begin: int
     end: int
+    unreadable: str = ""
+    """Why the record batch with these offsets cannot be read, where the broker has them."""
 
 
 class Unpacker:
     """Reads one fetched response of one partition in order, in batches.
 
     Transaction markers, aborted transactions (read committed) and records that compaction took out of a record batch
-    are passed over: the record batch's own header vouches for them. A gap between record batches is reported.
+    are passed over: the record batch's own header vouches for them. A gap between record batches is reported, and so is
+    what is left of a record batch that cannot be read, whoever wrote it: a header's name that is no UTF-8 will do.
 
     Parameters
     ----------
@@ -47,6 +49,7 @@ class Unpacker:
         self._iterator: Iterator[Any] | None = None
         self._end = 0
         self._pending: Any = None
+        self._broken = ""  # why the open record batch cannot be read further
         self._skipped = 0
         start: int = fetched.next_fetch_offset
         self.position = start if expected is None else expected
@@ -67,13 +70,7 @@ class Unpacker:
             self.gap = None
 
     def take(self, lease: Lease, limits: Limits) -> Batch | None:
-        """Return the next batch, or None at the end of the response or in front of a gap.
-
-        Raises
-        ------
-        CorruptRecordException
-            When a record batch fails its checksum.
-        """
+        """Return the next batch, or None at the end of the response or in front of a gap."""
         keys: list[bytes | None] = []
         values: list[bytes | None] = []
         headers: list[Headers] = []
@@ -82,13 +79,15 @@ class Unpacker:
         size = 0
         while len(values) < limits.max_records and size < limits.max_bytes and self._open():
             wanted = min(CHUNK, limits.max_records - len(values))
-            chunk = list(islice(self._iterator or (), wanted))
+            chunk = self._records_of(wanted)
             finished = len(chunk) < wanted
             if chunk and chunk[0].offset < self.position:  # a fetch may begin inside a record batch
                 chunk = [record for record in chunk if record.offset >= self.position]
             if chunk:
                 self.position = chunk[-1].offset + 1
-            if finished:
+            if self._broken and self.position < self._end:
+                self._unreadable(self._end, self._broken)
+            elif finished:
                 self._iterator = None
                 self.position = max(self.position, self._end)
             new_keys = [record.key for record in chunk]
@@ -114,6 +113,20 @@ class Unpacker:
             missing=missing,
         )
 
+    def _records_of(self, wanted: int) -> list[Any]:
+        """The next records of the open record batch, fewer where it ends or cannot be read further."""
+        chunk: list[Any] = []
+        try:
+            chunk.extend(islice(self._iterator or (), wanted))
+        except Exception as error:  # noqa: BLE001 - codecs and decoders raise what they like on what a client wrote
+            self._broken = type(error).__name__
+        return chunk
+
+    def _unreadable(self, end: int, why: str) -> None:
+        """Report what is left of a record batch, up to `end`, as a gap."""
+        self._iterator, self._broken = None, ""
+        self.gap = Gap(self.position, max(end, self.position + 1), why)
+
     def _open(self) -> bool:
         """Whether there is a record batch to read from, the next one opened where needed."""
         if self.gap is not None:
@@ -123,8 +136,8 @@ class Unpacker:
             if batch is None:
                 return False
             if self._pending is None and not batch.validate_crc():
-                where = f"{self._fetched._tp} from offset {self.position}"  # noqa: SLF001
-                raise CorruptRecordException(f"checksum of a record batch is wrong: {where}")
+                self._unreadable(batch.next_offset, "wrong checksum")
+                return False
             self._pending = None
             # Message formats before Kafka 0.11 do not say where a batch begins; they know no gaps either.
             base = getattr(batch, "base_offset", self.position)
@@ -135,7 +148,7 @@ class Unpacker:
                 self.position = max(self.position, batch.next_offset)
                 continue
             # aiokafka's record batch starts over when it is iterated again; `chain` iterates it once.
-            self._iterator, self._end = chain(batch), batch.next_offset
+            self._iterator, self._end, self._broken = chain(batch), batch.next_offset, ""
         return True
 
     def _passed_over(self, batch: Any) -> bool:

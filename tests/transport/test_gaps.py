@@ -10,6 +10,7 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.consumer.fetcher import PartitionRecords
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.memory_records import MemoryRecords
+from aiokafka.record.util import calc_crc32c
 from hypothesis import given
 from hypothesis import strategies as st
 from kafka.admin import KafkaAdminClient
@@ -85,6 +86,42 @@ def test_a_missing_record_batch_is_a_gap_and_what_precedes_it_is_handed_over() -
 
 def test_a_response_that_begins_elsewhere_than_due_is_a_gap() -> None:
     assert Unpacker(fetched(record_batch(9, [b"a"]), 9), 4).gap == Gap(4, 9)
+
+
+def spoil(raw: bytes, name: bytes) -> bytes:
+    """A record batch, not compressed, with the first header of that name no UTF-8, and its checksum right."""
+    spoilt = bytearray(raw.replace(name, b"\xff" * len(name), 1))
+    spoilt[17:21] = calc_crc32c(bytes(spoilt[21:])).to_bytes(4, "big")
+    return bytes(spoilt)
+
+
+@given(before=st.integers(0, 30), after=st.integers(0, 30), max_records=st.integers(1, 50))
+def test_what_is_left_of_an_unreadable_record_batch_is_a_gap_and_nothing_else(
+    before: int, after: int, max_records: int
+) -> None:
+    builder = DefaultRecordBatchBuilder(2, 0, 0, -1, -1, -1, 1 << 20)
+    total = before + 1 + after
+    for i in range(total):
+        builder.append(i, 1000, None, b"%d" % i, [("poison" if i == before else "h", b"")])
+    raw = spoil(bytes(builder.build()), b"poison") + record_batch(total, [b"next"])
+    unpacker = Unpacker(fetched(raw, 0), 0)
+    values: list[bytes | None] = []
+    while unpacker.gap is None and (batch := unpacker.take(lease(), Limits(max_records=max_records))) is not None:
+        values += batch.values
+    assert values == numbered(before)
+    assert unpacker.gap == Gap(before, total, "UnicodeDecodeError")
+    unpacker.skip()
+    last = unpacker.take(lease(), Limits())
+    assert last is not None
+    assert (last.values, last.missing, last.first_offset) == ([b"next"], 1 + after, total)
+
+
+def test_a_record_batch_of_a_wrong_checksum_is_a_gap() -> None:
+    raw = bytearray(record_batch(0, [b"a", b"b"]))
+    raw[-1] ^= 1
+    unpacker = Unpacker(fetched(bytes(raw) + record_batch(2, [b"c"]), 0), 0)
+    assert unpacker.take(lease(), Limits()) is None
+    assert unpacker.gap == Gap(0, 2, "wrong checksum")
 
 
 async def test_records_lost_on_the_way_are_read_again(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

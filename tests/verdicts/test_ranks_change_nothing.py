@@ -41,8 +41,9 @@ class Kept:
         assert json.loads(value)["subject"].encode() == key
         self.alerts.append(value)
 
-    async def dead_letters(self, letters: Any) -> None:
+    async def dead_letters(self, letters: Any) -> list[DeadLetter]:
         assert not list[DeadLetter](letters)
+        return []
 
     async def flush(self) -> None:
         """All is kept at once."""

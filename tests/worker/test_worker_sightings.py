@@ -43,8 +43,9 @@ class Kept:
     async def alert(self, key: bytes, value: bytes) -> None:
         self.alerts.append(value)
 
-    async def dead_letters(self, letters: Iterable[DeadLetter]) -> None:
+    async def dead_letters(self, letters: Iterable[DeadLetter]) -> list[DeadLetter]:
         self.letters += letters
+        return []
 
     async def flush(self) -> None:
         """All is kept at once."""
