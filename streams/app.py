@@ -78,7 +78,7 @@ def create_app(
     *,
     make_partition: Callable[[int], PartitionWorker],
     make_sightings: Callable[[int], PartitionWorker] | None = None,
-    ingest: Ingest | None = None,
+    make_ingest: Callable[[str, int], Ingest] | None = None,
     limits: Limits | None = None,
     metrics: Metrics | None = None,
     clock: Callable[[], float] = time.monotonic,
@@ -93,8 +93,9 @@ def create_app(
         Builds the worker of a telemetry partition, given its number.
     make_sightings
         Builds the worker of a partition of sightings; None leaves that topic to others.
-    ingest
-        What turns the records of `settings.ingest.topics` into telemetry; needed where there are such topics.
+    make_ingest
+        Builds what turns one partition of a topic in `settings.ingest.topics` into telemetry, given the topic and the
+        partition's number; needed where there are such topics.
     limits
         Bounds of the transport.
     metrics
@@ -107,10 +108,10 @@ def create_app(
     SettingsError
         When connection settings cannot be used.
     ValueError
-        When there are ingest topics and no `ingest`.
+        When there are ingest topics and no `make_ingest`.
     """
-    if settings.ingest.topics and ingest is None:
-        raise ValueError(f"ingest.topics names {sorted(settings.ingest.topics)} but no ingest was given")
+    if settings.ingest.topics and make_ingest is None:
+        raise ValueError(f"ingest.topics names {sorted(settings.ingest.topics)} but no make_ingest was given")
     limits = limits or Limits()
     metrics = metrics or Metrics(CollectorRegistry())
     app = WorkerApp(
@@ -148,8 +149,8 @@ def create_app(
         elif make_sightings is not None and stream == SIGHTINGS:
             worker = make_sightings(lease.partition)
         else:
-            assert ingest is not None  # noqa: S101 - for the type checker: checked above
-            worker = IngestPartition(ingest)
+            assert make_ingest is not None  # noqa: S101 - for the type checker: checked above
+            worker = IngestPartition(make_ingest(lease.topic, lease.partition))
         return Partition(
             consumer,
             lease,
@@ -235,7 +236,7 @@ async def run(
     *,
     make_partition: Callable[[int], PartitionWorker],
     make_sightings: Callable[[int], PartitionWorker] | None = None,
-    ingest: Ingest | None = None,
+    make_ingest: Callable[[str, int], Ingest] | None = None,
     limits: Limits | None = None,
     registry: CollectorRegistry,
     metrics: Metrics,
@@ -252,8 +253,8 @@ async def run(
         When the health port is taken.
     """
     app = create_app(
-        settings, make_partition=make_partition, make_sightings=make_sightings, ingest=ingest, limits=limits,
-        metrics=metrics,
+        settings, make_partition=make_partition, make_sightings=make_sightings, make_ingest=make_ingest,
+        limits=limits, metrics=metrics,
     )  # fmt: skip
     registry.register(PartitionGauges(app.assignment, lambda: app.gaps))
     stop = asyncio.Event()

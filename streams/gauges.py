@@ -25,6 +25,7 @@ TEXTS = {
     "lag_records": "Offsets between what is processed and the log's end",
     "lag_seconds": "How old the oldest record that waits may be; 0 when caught up",
     "stalled_seconds": "For how long records have waited, or been applied, without a commit",
+    "blocked_seconds": "For how long the broker has not taken what a partition sends; 0 while it does",
     "last_commit_timestamp_seconds": "When offsets were last committed",
     "last_checkpoint_timestamp_seconds": "When a checkpoint was last acknowledged",
     "watermark_timestamp_seconds": "Event time of the partition",

@@ -57,6 +57,10 @@ class Meter:
         """Count records that cannot be kept even as dead letters."""
         self._metrics.lost_letters.labels(*self.labels).inc(len(letters))
 
+    def send_failure(self, topic: str) -> None:
+        """Count an attempt to send to a topic that failed."""
+        self._metrics.send_failures.labels(*self.labels, topic).inc()
+
     def alert(self, finding: Finding) -> None:
         """Count an alert that is sent."""
         self._metrics.alerts.labels(finding.pattern, finding.severity, OUTCOMES[finding.kind]).inc()

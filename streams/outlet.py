@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
-from streams.dlq import DeadLetter, DeadLetters
+from streams.dlq import DeadLetter, DeadLetters, Undelivered
 from streams.kafka import aiokafka_config
+from streams.retries import Retries
 from streams.settings import Settings
 
 LINGER_MS = 5
@@ -18,10 +19,6 @@ LINGER_MS = 5
 BATCH_BYTES = 512 * 1024
 """Of one request to a partition, before compression: aiokafka has one under way, and 16 KiB, its default, held a
 partition to some 15,000 records/s. Half of what brokers accept by default."""
-
-
-class NotSent(RuntimeError):
-    """The broker did not take everything: nothing that led to it may be committed."""
 
 
 def make_producer(settings: Settings) -> AIOKafkaProducer:
@@ -40,8 +37,16 @@ def make_producer(settings: Settings) -> AIOKafkaProducer:
     )
 
 
+class Keyed(NamedTuple):
+    """A record that was handed to the producer, and what becomes of it."""
+
+    key: bytes
+    value: bytes
+    future: asyncio.Future[Any]
+
+
 class KafkaOutlet:
-    """Sends through one producer.
+    """Sends one partition's alerts and dead letters, until the broker has them; each partition has its own.
 
     Parameters
     ----------
@@ -49,42 +54,58 @@ class KafkaOutlet:
         Started; shared by the partitions of a worker.
     settings
         Names of the topics.
+    retries
+        The partition's.
     """
 
-    def __init__(self, producer: AIOKafkaProducer, settings: Settings) -> None:
+    def __init__(self, producer: AIOKafkaProducer, settings: Settings, retries: Retries) -> None:
         self._producer = producer
         self._alerts = settings.topic("alerts")
-        self._dead_letters = DeadLetters(producer, settings.topic("dlq"))
-        self._waiting: list[asyncio.Future[Any]] = []
+        self._dlq = settings.topic("dlq")
+        self._dead_letters = DeadLetters(producer, self._dlq)
+        self._retries = retries
+        self._waiting: list[Keyed] = []
 
     async def alert(self, key: bytes, value: bytes) -> None:
-        """Send an alert keyed by its case; waits only for room in the buffer."""
-        await self.send(self._alerts, key, value)
-
-    async def send(self, topic: str, key: bytes, value: bytes, headers: Iterable[tuple[str, bytes]] = ()) -> None:
-        """Send one record; what became of it is known at `flush`.
+        """Send an alert keyed by its case; what became of it is known at `flush`. Waits only for room in the buffer.
 
         Records are stamped with the time of sending: brokers keep a log by that stamp, and event time may be long ago.
         """
-        try:
-            future = await self._producer.send(topic, value=value, key=key, headers=list(headers))
-        except (KafkaError, OSError) as error:
-            raise NotSent(f"cannot send to {topic}: {type(error).__name__}: {error}") from error
-        self._waiting.append(future)
+        while True:
+            try:
+                future = await self._producer.send(self._alerts, value=value, key=key)
+            except (KafkaError, OSError) as error:
+                await self._retries.failed(self._alerts, error)
+            else:
+                self._waiting.append(Keyed(key, value, future))
+                return
 
     async def dead_letters(self, letters: Iterable[DeadLetter]) -> list[DeadLetter]:
         """Send bad records with their reasons and wait until the broker has them; return those it takes in no size."""
-        return await self._dead_letters.send(letters)
+        kept = list(letters)
+        while True:
+            try:
+                lost = await self._dead_letters.send(kept)
+            except Undelivered as error:
+                await self._retries.failed(self._dlq, error)
+            else:
+                self._retries.passed(self._dlq)
+                return lost
 
     async def flush(self) -> None:
-        """Wait until all that was sent is acknowledged.
+        """Wait until all alerts are acknowledged; sends again those that the broker refused or did not answer."""
+        while self._waiting:
+            waiting = list(self._waiting)
+            results = await asyncio.gather(*(one.future for one in waiting), return_exceptions=True)
+            failed = [i for i, result in enumerate(results) if isinstance(result, BaseException)]
+            self._waiting = []
+            for i in failed[:1]:
+                await self._retries.failed(self._alerts, results[i])
+            for i in failed:
+                await self.alert(waiting[i].key, waiting[i].value)
+            if not failed:
+                self._retries.passed(self._alerts)
 
-        Raises
-        ------
-        NotSent
-            When the broker refused something or did not answer in time.
-        """
-        waiting, self._waiting = self._waiting, []
-        for result in await asyncio.gather(*waiting, return_exceptions=True):
-            if isinstance(result, BaseException):
-                raise NotSent(f"not acknowledged: {type(result).__name__}: {result}") from result
+    def blocked(self) -> float:
+        """Return for how many seconds a broker has not taken what the partition sends; 0 where nothing is refused."""
+        return self._retries.blocked()

@@ -50,6 +50,10 @@ class _Nowhere:
     async def flush(self) -> None:
         """Nothing is under way."""
 
+    def blocked(self) -> float:
+        """Nothing is ever refused."""
+        return 0.0
+
 
 def warm(clock: Callable[[], float] = time.monotonic) -> float:
     """Score invented requests and sightings in memory; return the seconds it took."""

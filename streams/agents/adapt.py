@@ -18,9 +18,10 @@ from streams.agents.sources import SOURCE
 from streams.contract import Malformed, Telemetry, encode
 from streams.dlq import DeadLetter
 from streams.identity import Identity
+from streams.inorder import InOrder, Outgoing
 from streams.meter import Meter
-from streams.metrics import INGEST, Metrics
 from streams.outlet import KafkaOutlet
+from streams.retries import Retries
 from streams.settings import Settings
 from streams.sketch import Sketcher
 from streams.transport import Batch
@@ -32,52 +33,81 @@ SLICE = 256
 """Messages adapted at a time beside the event loop, a tenth of a second of work."""
 
 
-class GatewayIngest:
-    """Turns records of the topics in `[ingest]` into telemetry.
+def make_adapters(settings: Settings) -> dict[str, Adapter]:
+    """Return the adapter of each topic in `[ingest]`; the partitions of a worker share them.
 
     Raises
     ------
     SettingsError
-        At construction, where identity.key is missing.
+        Where identity.key is missing.
+    """
+    identity = Identity.from_settings(settings)
+    sketcher = Sketcher(identity)
+    return {
+        topic: make_adapter(format_, settings, sketcher, identity) for topic, format_ in settings.ingest.topics.items()
+    }
+
+
+class GatewayIngest:
+    """Turns records of one partition of a topic in `[ingest]` into telemetry.
+
+    Parameters
+    ----------
+    adapter
+        Of the topic.
+    sender
+        To the telemetry topic.
+    outlet
+        Takes dead letters.
+    retries
+        Of both.
+    meter
+        What is counted.
+    now
+        Seconds since 1970, for metrics only.
     """
 
     def __init__(
-        self, settings: Settings, outlet: KafkaOutlet, metrics: Metrics, now: Callable[[], float] = time.time
+        self,
+        adapter: Adapter,
+        sender: InOrder,
+        outlet: KafkaOutlet,
+        retries: Retries,
+        meter: Meter,
+        now: Callable[[], float] = time.time,
     ) -> None:
-        identity = Identity.from_settings(settings)
-        sketcher = Sketcher(identity)
-        self._adapters: dict[str, Adapter] = {
-            topic: make_adapter(format_, settings, sketcher, identity)
-            for topic, format_ in settings.ingest.topics.items()
-        }
-        self._telemetry = settings.topic("telemetry")
+        self._adapter = adapter
+        self._sender = sender
         self._outlet = outlet
-        self._metrics = metrics
+        self._retries = retries
+        self._meter = meter
         self._now = now
 
     async def process(self, batch: Batch) -> None:
-        """Ingest a batch; returns when the broker has acknowledged all that came of it.
-
-        Raises
-        ------
-        NotSent, Undelivered
-            When it has not.
-        """
-        adapter = self._adapters[batch.topic]
-        meter = Meter(self._metrics, INGEST, batch.topic, batch.partition)
+        """Ingest a batch; returns when the broker has acknowledged all that came of it."""
         letters: list[DeadLetter] = []
+        partitions = await self._sender.partitions()
         for start in range(0, len(batch), SLICE):
             rows = range(start, min(start + SLICE, len(batch)))
-            for row, elements in await asyncio.to_thread(_adapt, adapter, batch, rows):
-                if (letter := await self._send(batch, row, elements, meter)) is not None:
+            for row, elements in await asyncio.to_thread(_adapt, self._adapter, batch, rows):
+                if (letter := self._queue(batch, row, elements, partitions)) is not None:
                     letters.append(letter)
+            await self._sender.room()
         if letters:
-            await self._outlet.dead_letters(letters)
-        await self._outlet.flush()
-        meter.batch(self._now() - batch.timestamps / 1000.0)
+            self._meter.lost_letters(await self._outlet.dead_letters(letters))
+        await self._sender.flush()
+        self._meter.batch(self._now() - batch.timestamps / 1000.0)
 
-    async def _send(self, batch: Batch, row: int, elements: list[Element], meter: Meter) -> DeadLetter | None:
-        """Send what is good of one message; return a dead letter where something is bad.
+    def blocked(self) -> float:
+        """Return for how many seconds what it sends has been refused or unanswered; 0 where it is not."""
+        return self._retries.blocked()
+
+    async def close(self) -> None:
+        """Stop sending."""
+        await self._sender.close()
+
+    def _queue(self, batch: Batch, row: int, elements: list[Element], partitions: list[int]) -> DeadLetter | None:
+        """Queue what is good of one message; return a dead letter where something is bad.
 
         The letter names the bad elements' places, so that a redrive takes up those alone.
         """
@@ -88,11 +118,12 @@ class GatewayIngest:
             if wanted is not None and place not in wanted:
                 continue
             if isinstance(element, Malformed):
-                meter.dead_letter(element.reason)
+                self._meter.dead_letter(element.reason)
                 bad.append((place, element))
                 continue
             source = f"{batch.topic}:{batch.partition}:{batch.offsets[row]}:{place}".encode()
-            await self._outlet.send(self._telemetry, element.account.encode(), encode(element), [(SOURCE, source)])
+            record = Outgoing(element.account.encode(), encode(element), [(SOURCE, source)])
+            self._sender.put_keyed(partitions, record)
         if not bad:
             return None
         letter = dead_letter(batch, row, bad[0][1], bad[0][0])

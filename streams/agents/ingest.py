@@ -17,9 +17,21 @@ class Ingest(Protocol):
     async def process(self, batch: Batch) -> None:
         """Adapt, sketch and produce a batch; return when the broker has acknowledged all of it."""
 
+    def blocked(self) -> float:
+        """Return for how many seconds what it sends has been refused or unanswered; 0 where it is not."""
+
+    async def close(self) -> None:
+        """Stop sending."""
+
 
 class IngestPartition:
-    """Commits a batch's offsets after `Ingest.process` returned: at least once, never lost."""
+    """Commits a batch's offsets after `Ingest.process` returned: at least once, never lost.
+
+    Parameters
+    ----------
+    ingest
+        Of this partition alone: what it waits for is its own.
+    """
 
     def __init__(self, ingest: Ingest) -> None:
         self._ingest = ingest
@@ -40,9 +52,14 @@ class IngestPartition:
     async def committed(self) -> None:
         """Nothing is to be cleaned up."""
 
+    def blocked(self) -> float:
+        """Return for how many seconds what it sends has been refused or unanswered; 0 where it is not."""
+        return self._ingest.blocked()
+
     def readings(self) -> Readings:
         """Nothing is kept."""
         return iter(())
 
     async def close(self) -> None:
-        """Nothing is held."""
+        """Stop sending."""
+        await self._ingest.close()

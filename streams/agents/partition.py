@@ -40,6 +40,9 @@ class PartitionWorker(Protocol):
     async def committed(self) -> None:
         """Be told that the group holds the offset of the last checkpoint."""
 
+    def blocked(self) -> float:
+        """Return for how many seconds a broker has not taken what it sends; 0 where nothing is refused."""
+
     def readings(self) -> Readings:
         """Give the gauges it has, see `streams.gauges`."""
 
@@ -113,9 +116,12 @@ class Partition:
         self._queue.put_nowait(batch)
 
     async def stop(self, seconds: float) -> None:
-        """Finish the batch being processed, checkpoint and commit, within `seconds`; give up on the rest after that."""
-        if not self.ready:
-            self._task.cancel()  # nothing was read under this lease: restoring can stop at once
+        """Finish the batch being processed, checkpoint and commit, within `seconds`; give up on the rest after that.
+
+        A partition that is restoring, or whose sending is blocked, is left at once: its position holds.
+        """
+        if not self.ready or self._worker.blocked():
+            self._task.cancel()
         self._queue.put_nowait(None)
         _, late = await asyncio.wait([self._task], timeout=seconds)
         if late:
@@ -131,9 +137,10 @@ class Partition:
     def stalled(self) -> float:
         """Return for how many seconds records have been waiting without a commit; to be asked every second or so.
 
-        0 while restoring: to be ended then would not make it shorter.
+        0 while restoring, and while what it sends is refused: to be ended then would not make it shorter, and would
+        stop the partitions beside it.
         """
-        if not self.ready:
+        if not self.ready or self._worker.blocked():
             self._progress_at = self._clock()
         if self.ready and not self._held and self._consumer.unread(self._lease) == 0:
             self._fresh_at = self._now()
@@ -148,6 +155,7 @@ class Partition:
             yield "lag_records", "", lag
             yield "lag_seconds", "", max(self._now() - self._fresh_at, 0.0) if lag else 0.0
         yield "stalled_seconds", "", self.stalled()
+        yield "blocked_seconds", "", self._worker.blocked()
         if self._committed_at is not None:
             yield "last_commit_timestamp_seconds", "", self._committed_at
         yield from self._worker.readings()

@@ -47,7 +47,10 @@ class Outlet(Protocol):
         """Send bad records with their reasons; returns, once they are acknowledged, those that cannot be kept."""
 
     async def flush(self) -> None:
-        """Wait until every alert is acknowledged; raises where one was not."""
+        """Wait until every alert is acknowledged."""
+
+    def blocked(self) -> float:
+        """Return for how many seconds a broker has not taken what is sent; 0 where nothing is refused."""
 
 
 class BatchScorer(Protocol):
@@ -90,7 +93,10 @@ class Onward(Protocol):
         """Send what was sighted of a batch's requests, which were just scored."""
 
     async def flush(self) -> None:
-        """Wait until every one is acknowledged; raises where one was not."""
+        """Wait until every one is acknowledged."""
+
+    async def close(self) -> None:
+        """Stop sending."""
 
 
 class Read(NamedTuple):
@@ -338,6 +344,12 @@ class TelemetryPartition:
             yield "unjudged_cases", pattern, len(waiting)
             yield "oldest_unjudged_case_seconds", pattern, max(now - min(waiting, default=now), 0.0)
 
+    def blocked(self) -> float:
+        """Return for how many seconds a broker has not taken what is sent; 0 where nothing is refused."""
+        return self._outlet.blocked()
+
     async def close(self) -> None:
         """Let go of the partition."""
+        if self._onward is not None:
+            await self._onward.close()
         await self._log.stop()

@@ -10,17 +10,20 @@ import structlog
 from aiokafka.errors import KafkaError
 
 from models.verdict_book import VerdictBook
-from streams.agents.adapt import GatewayIngest
-from streams.agents.coordinate import STATE, Sightings, SightingsPartition, make_turns
+from streams.agents.adapt import GatewayIngest, make_adapters
+from streams.agents.coordinate import STATE, Sightings, SightingsPartition
 from streams.agents.score import TelemetryPartition
 from streams.agents.verdicts import VerdictFeed
 from streams.allow import Allowed
 from streams.app import run
 from streams.cli import Failure
+from streams.inorder import InOrder, make_turns
 from streams.logs import configure
-from streams.metrics import Metrics, process_registry
+from streams.meter import Meter
+from streams.metrics import INGEST, SIGHTINGS, TELEMETRY, Metrics, process_registry
 from streams.outlet import KafkaOutlet, make_producer
 from streams.release import release
+from streams.retries import Retries
 from streams.scoring import make_coordinator, make_scorer
 from streams.settings import Settings, load
 from streams.state.kafka import open_state
@@ -66,19 +69,22 @@ async def work(settings: Settings, limits: Limits | None = None) -> int:
     metrics = Metrics(registry)
     metrics.model.labels(release(), *make_scorer(settings).identity, settings.scoring.second_stage).set(1)
     book, allowed, turns = VerdictBook(), Allowed.from_settings(settings), make_turns()
+    telemetry, sightings = settings.topic("telemetry"), settings.topic("sightings")
+    adapters = make_adapters(settings) if settings.ingest.topics else {}
     async with make_producer(settings) as producer:
 
         def make_partition(number: int) -> TelemetryPartition:
             scorer = make_scorer(settings)
+            retries = Retries(Meter(metrics, TELEMETRY, telemetry, number))
             return TelemetryPartition(
                 number,
                 scorer,
                 open_state(settings, number),
-                KafkaOutlet(producer, settings),
+                KafkaOutlet(producer, settings, retries),
                 metrics,
-                topic=settings.topic("telemetry"),
+                topic=telemetry,
                 book=book,
-                onward=Sightings(producer, settings, scorer, turns),
+                onward=Sightings(InOrder(producer, sightings, turns, retries), scorer),
                 allowed=allowed,
                 hot_accounts=settings.state.hot_accounts,
                 forget_after=settings.state.forget_after,
@@ -86,17 +92,23 @@ async def work(settings: Settings, limits: Limits | None = None) -> int:
 
         def make_sightings(number: int) -> SightingsPartition:
             state = open_state(settings, number, topic=STATE)
-            outlet = KafkaOutlet(producer, settings)
+            outlet = KafkaOutlet(producer, settings, Retries(Meter(metrics, SIGHTINGS, sightings, number)))
             return SightingsPartition(
-                number, make_coordinator(settings), state, outlet, metrics, topic=settings.topic("sightings"),
-                book=book, allowed=allowed,
+                number, make_coordinator(settings), state, outlet, metrics, topic=sightings, book=book, allowed=allowed,
             )  # fmt: skip
 
-        ingest = GatewayIngest(settings, KafkaOutlet(producer, settings), metrics) if settings.ingest.topics else None
+        def make_ingest(topic: str, number: int) -> GatewayIngest:
+            meter = Meter(metrics, INGEST, topic, number)
+            retries = Retries(meter)
+            outlet = KafkaOutlet(producer, settings, retries)
+            return GatewayIngest(
+                adapters[topic], InOrder(producer, telemetry, turns, retries), outlet, retries, meter
+            )  # fmt: skip
+
         following = asyncio.create_task(VerdictFeed(settings, book, metrics).run(), name="verdicts")
         try:
             return await run(
-                settings, make_partition=make_partition, make_sightings=make_sightings, ingest=ingest,
+                settings, make_partition=make_partition, make_sightings=make_sightings, make_ingest=make_ingest,
                 registry=registry, metrics=metrics, limits=limits,
             )  # fmt: skip
         finally:

@@ -60,6 +60,15 @@ ALERTS: tuple[Alert, ...] = (
         runbook="siphonwatchstuckcommits",
     ),
     Alert(
+        name="SiphonwatchSendingBlocked",
+        expr=f"max by ({DEPLOYMENT}, stream) (siphonwatch_blocked_seconds) > 120  # seconds",
+        severity="ticket",
+        summary="What comes of {{ $labels.stream }} cannot be sent",
+        description="For {{ $value | humanizeDuration }} the broker has not taken what some partition sends. That "
+        "partition waits, and loses nothing.",
+        runbook="siphonwatchsendingblocked",
+    ),
+    Alert(
         name="SiphonwatchCheckpointOld",
         expr=(
             f"count by ({DEPLOYMENT}, stream) (\n"

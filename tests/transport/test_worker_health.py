@@ -203,9 +203,15 @@ async def test_a_gateway_topic_is_committed_only_after_its_records_are_ingested(
             await self.gate.wait()
             self.values += batch.values
 
+        def blocked(self) -> float:
+            return 0.0
+
+        async def close(self) -> None:
+            """Nothing is held."""
+
     await produce(settings, numbered(1000), topic=gateway)
     store, ingest = Store(), Forward()
-    async with running(settings, lambda p: Counting(store, p), ingest=ingest) as worker:
+    async with running(settings, lambda p: Counting(store, p), make_ingest=lambda *_: ingest) as worker:
         await until(lambda: worker.app.assignment.ready)
         assert len(worker.app.assignment.partitions) == 4
         await asyncio.sleep(1)
@@ -216,7 +222,7 @@ async def test_a_gateway_topic_is_committed_only_after_its_records_are_ingested(
     again = Forward()
     again.gate.set()
     await produce(settings, numbered(10, 1000), topic=gateway)
-    async with running(settings, lambda p: Counting(store, p), ingest=again):
+    async with running(settings, lambda p: Counting(store, p), make_ingest=lambda *_: again):
         await until(lambda: len(again.values) >= 10)
     assert sorted(again.values) == sorted(numbered(10, 1000))
 

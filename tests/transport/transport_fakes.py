@@ -67,6 +67,9 @@ class Counting:
     async def committed(self) -> None:
         self.commits += 1
 
+    def blocked(self) -> float:
+        return 0.0
+
     def readings(self) -> Readings:
         return iter(())
 

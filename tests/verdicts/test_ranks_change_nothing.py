@@ -48,6 +48,9 @@ class Kept:
     async def flush(self) -> None:
         """All is kept at once."""
 
+    def blocked(self) -> float:
+        return 0.0
+
 
 def batches(log: list[bytes], size: int) -> list[Batch]:
     lease = Lease("telemetry", 0, 1, lambda _: None)
