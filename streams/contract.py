@@ -2,7 +2,8 @@
 
 One flat JSON object a record. It never holds prompt or response text, nor an account, key, user, session or
 address in the clear: those are keyed hashes (`streams.identity`) and keyed sketches (`streams.sketch`). Empty
-fields are left out. Fields may be added to version 1, none renamed or retyped.
+fields are left out. Fields may be added to version 1, none renamed or retyped. A record's key is its account, and its
+partition what Kafka's murmur2 makes of it.
 """
 
 from __future__ import annotations
@@ -32,6 +33,10 @@ Count = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 
 class Telemetry(msgspec.Struct, omit_defaults=True, kw_only=True):
     """One request, as siphonwatch sees it.
+
+    The key of its Kafka record is the account in UTF-8, and the partition murmur2 of that: the default of Java clients,
+    `partitioner=murmur2_random` for librdkafka, whose own default is another. An account in several partitions is
+    several accounts to siphonwatch.
 
     Times are seconds, lengths characters, shares per mille. A `Hash64` is a keyed 64-bit hash in 16 lower-case
     hexadecimal digits, or empty where the source does not say.

@@ -32,7 +32,7 @@ class Meter:
         self._late = self._ahead = 0
         plain = (
             metrics.requests, metrics.skipped, metrics.late, metrics.ahead, metrics.checkpoint_bytes,
-            metrics.lost_letters,
+            metrics.lost_letters, metrics.misplaced,
         )  # fmt: skip
         for counter in plain:
             counter.labels(*self.labels)
@@ -48,6 +48,10 @@ class Meter:
     def skipped(self, requests: int) -> None:
         """Count requests that were applied before."""
         self._metrics.skipped.labels(*self.labels).inc(requests)
+
+    def misplaced(self, requests: int) -> None:
+        """Count requests that belong to another partition."""
+        self._metrics.misplaced.labels(*self.labels).inc(requests)
 
     def dead_letter(self, reason: str) -> None:
         """Count a record that went to the dead-letter topic."""

@@ -19,6 +19,7 @@ from models.coordinator import Coordinator
 from models.evidence import severity
 from models.scorer import Scorer, ScorerConfig
 from streams.agents.coordinate import SightingsPartition
+from streams.agents.placement import Placement
 from streams.agents.score import TelemetryPartition
 from streams.contract import Telemetry, encode
 from streams.decode import Decoder
@@ -62,12 +63,18 @@ def warm(clock: Callable[[], float] = time.monotonic) -> float:
     return clock() - began
 
 
+async def _one_partition() -> set[int]:
+    """What the topic has."""
+    return {0}
+
+
 async def _play() -> None:
     metrics, outlet = Metrics(CollectorRegistry()), _Nowhere()
     scorer, decoder = Scorer(ScorerConfig()), Decoder()
     telemetry = TelemetryPartition(
-        0, scorer, MemoryStateLog(), outlet, metrics, hot_accounts=HOT, forget_after=math.inf
-    )
+        0, scorer, MemoryStateLog(), outlet, metrics, hot_accounts=HOT, forget_after=math.inf,
+        placement=Placement(0, _one_partition),
+    )  # fmt: skip
     sightings = SightingsPartition(0, Coordinator(ScorerConfig()), MemoryStateLog(), outlet, metrics)
     for number in range(ROUNDS):
         batch = _batch([encode(_request(account, number)) for account in range(ACCOUNTS)], number * ACCOUNTS)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,7 @@ from models.request import Array
 from models.table import AccountTable
 from models.verdict_book import VerdictBook
 from models.vitals import Tally, Vitals
+from streams.agents.placement import Placement
 from streams.agents.sources import Sources, fresh
 from streams.alerts import encode, to_alert
 from streams.allow import Allowed
@@ -153,6 +154,8 @@ class TelemetryPartition:
         The accounts that raise no alert; nobody by default.
     hot_accounts, forget_after
         See `[state]` of the settings.
+    placement
+        Says which requests belong to another partition; None where nobody asks.
     clock
         Monotonic seconds, for metrics only.
     now
@@ -175,6 +178,7 @@ class TelemetryPartition:
         allowed: Allowed | None = None,
         hot_accounts: int,
         forget_after: float,
+        placement: Placement | None = None,
         clock: Callable[[], float] = time.perf_counter,
         now: Callable[[], float] = time.time,
     ) -> None:
@@ -188,6 +192,7 @@ class TelemetryPartition:
         self._allowed = Allowed(()) if allowed is None else allowed
         self._hot_accounts = hot_accounts
         self._forget_after = forget_after
+        self._placement = placement
         self._clock = clock
         self._now = now
         self._cold = ColdPages()
@@ -212,6 +217,8 @@ class TelemetryPartition:
         self.scorer.load(snapshot.models)
         self._cold.load(snapshot.cold, self.scorer.table)
         self._sources = snapshot.meta.get("sources", {})
+        if self._placement is not None and "partitions" in snapshot.meta:
+            self._placement.restore(snapshot.meta["partitions"])
         self.meter.restored(self._clock() - started, self.scorer.late, self.scorer.ahead)
         self._look()
         self._durable = snapshot.next_offset
@@ -235,6 +242,8 @@ class TelemetryPartition:
                 self.meter.dead_letter(error.reason)
             letters = (dead_letter(batch, row, error) for row, error in read.rejected)
             self.meter.lost_letters(await self._outlet.dead_letters(letters))
+        if self._placement is not None:
+            self.meter.misplaced(await self._placement.misplaced(read.requests, batch.timestamps[read.rows]))
         decoded_at = self._clock()
         if wanted := self._cold.wanted(read.requests):
             self._cold.thaw(self.scorer.table, read.requests, await self._log.fetch(wanted))
@@ -292,7 +301,7 @@ class TelemetryPartition:
         pages |= {number: None if rows is None else to_page(rows) for number, rows in changed.items()}
         pages |= dict.fromkeys(self._cold.take_dropped())
         try:
-            offset = await self._log.checkpoint(pages, self.scorer.dump(), self._next, {"sources": self._sources})
+            offset = await self._log.checkpoint(pages, self.scorer.dump(), self._next, self._meta())
         except Fenced as error:
             self._fenced = True
             _log.warning("fenced", stream=self.stream, partition=self._number, error=str(error))
@@ -303,6 +312,13 @@ class TelemetryPartition:
         if self._clock() - self._vitals_at >= VITALS_SECONDS:
             self._look()
         return offset
+
+    def _meta(self) -> dict[str, Any]:
+        """What a checkpoint keeps beside the scorer's state."""
+        meta: dict[str, Any] = {"sources": self._sources}
+        if self._placement is not None:
+            meta["partitions"] = self._placement.snapshot()
+        return meta
 
     async def committed(self) -> None:
         """Let the log clean up, now that the group holds the checkpoint's offset."""

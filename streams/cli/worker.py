@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from functools import partial
 
 import click
 import structlog
@@ -12,6 +13,7 @@ from aiokafka.errors import KafkaError
 from models.verdict_book import VerdictBook
 from streams.agents.adapt import GatewayIngest, make_adapters
 from streams.agents.coordinate import STATE, Sightings, SightingsPartition
+from streams.agents.placement import Placement
 from streams.agents.score import TelemetryPartition
 from streams.agents.verdicts import VerdictFeed
 from streams.allow import Allowed
@@ -88,6 +90,7 @@ async def work(settings: Settings, limits: Limits | None = None) -> int:
                 allowed=allowed,
                 hot_accounts=settings.state.hot_accounts,
                 forget_after=settings.state.forget_after,
+                placement=Placement(number, partial(producer.partitions_for, telemetry)),
             )
 
         def make_sightings(number: int) -> SightingsPartition:

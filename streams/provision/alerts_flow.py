@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from streams.provision.rule_types import FRESH_SECONDS, Alert, increased
+from streams.provision.rule_types import DEPLOYMENT, FRESH_SECONDS, Alert, increased
 
 FRESHNESS_BUDGET, LOSS_BUDGET = 0.01, 0.0001
 """Objectives: 99 % of the requests fresh, 99.99 % of the records neither lost nor unreadable to us."""
@@ -12,6 +12,9 @@ TICKET = ((3, "1d", "2h"), (1, "3d", "6h"))
 chapter 5, "Multiwindow, Multi-Burn-Rate Alerts")."""
 FEWEST = 10
 """Bad records in the long window before a burn rate counts: at night one late request of three is no outage."""
+MISPLACED = 0.01
+"""Share of requests in the wrong partition that is no accident: workers notice a topic that grew within minutes, and
+count what is written in between."""
 BUSY = 1000
 """Requests in half an hour below which silence may be chance."""
 
@@ -101,6 +104,21 @@ ALERTS: tuple[Alert, ...] = (
         summary="Records cannot be read ({{ $labels.reason }})",
         description="{{ $value | humanize }} of them within an hour are on the dead-letter topic, and were not scored.",
         runbook="siphonwatchdeadletters",
+    ),
+    Alert(
+        name="SiphonwatchRequestsMisplaced",
+        expr=(
+            f"{increased('siphonwatch_misplaced_requests_total', '30m')}\n"
+            "/\n"
+            f'(sum by ({DEPLOYMENT}) (increase(siphonwatch_requests_total{{stream="telemetry"}}[30m])) > {FEWEST}\n'
+            f") > {MISPLACED}"
+        ),
+        hold="15m",
+        severity="ticket",
+        summary="Requests of one account stand in several partitions: what it does is seen in pieces",
+        description="{{ $value | humanizePercentage }} of half an hour's requests are in another partition than their "
+        "account has by murmur2: a gateway that writes telemetry itself uses another key or partitioner.",
+        runbook="siphonwatchrequestsmisplaced",
     ),
     Alert(
         name="SiphonwatchLagOld",

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from aiokafka.errors import KafkaTimeoutError, MessageSizeTooLargeError
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streams.dlq import MAX_WHOLE, DeadLetter, DeadLetters, Joiner, Undelivered, Unreadable, read
@@ -62,6 +62,7 @@ class Producer:
         return future
 
 
+@settings(deadline=None)
 @given(letters, st.integers(1, 70), st.randoms())
 def test_a_letter_comes_back_byte_for_byte_whatever_its_parts(letter: DeadLetter, limit: int, random: Any) -> None:
     messages = letter.to_messages(limit)
@@ -147,6 +148,7 @@ def size(message: Any) -> int:
     return len(message.key or b"") + len(message.value or b"") + named
 
 
+@settings(deadline=None)
 @given(
     st.builds(
         DeadLetter,

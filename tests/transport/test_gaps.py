@@ -12,6 +12,7 @@ from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.memory_records import MemoryRecords
 from aiokafka.record.util import calc_crc32c
 from hypothesis import given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from kafka.admin import KafkaAdminClient
 from transport_fakes import FAST, Counting, Store, numbered, prepare, produce, running, start, until
@@ -95,6 +96,7 @@ def spoil(raw: bytes, name: bytes) -> bytes:
     return bytes(spoilt)
 
 
+@hypothesis_settings(deadline=None)
 @given(before=st.integers(0, 30), after=st.integers(0, 30), max_records=st.integers(1, 50))
 def test_what_is_left_of_an_unreadable_record_batch_is_a_gap_and_nothing_else(
     before: int, after: int, max_records: int
