@@ -21,6 +21,7 @@ from prometheus_client import CollectorRegistry
 from streams.agents.assignment import Assignment
 from streams.agents.ingest import Ingest, IngestPartition
 from streams.agents.partition import Partition, PartitionWorker
+from streams.answers import AnswerGauge, Answers
 from streams.gauges import PartitionGauges
 from streams.health import HealthServer
 from streams.kafka import CLIENT_ID, broker_credentials, broker_urls
@@ -68,6 +69,12 @@ class WorkerApp(faust.App):
         """Set when the process is to stop with exit code 1."""
         self.gaps: Gaps | None = None
         """Counts of offset gaps, once there were partitions."""
+        self.answers: Answers | None = None
+        """When brokers last answered, once the consumer is connected."""
+
+    def broker_ages(self) -> dict[str, float]:
+        """Return for how many seconds each broker has not answered."""
+        return {} if self.answers is None else self.answers.ages()
 
     def _create_directories(self) -> None:
         """Faust's data folder is for tables, and there are none."""
@@ -257,8 +264,9 @@ async def run(
         limits=limits, metrics=metrics,
     )  # fmt: skip
     registry.register(PartitionGauges(app.assignment, lambda: app.gaps))
+    registry.register(AnswerGauge(app.broker_ages))
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    return await serve(app, stop, HealthServer(settings.web, app.assignment, registry))
+    return await serve(app, stop, HealthServer(settings.web, app.assignment, registry, app.broker_ages))

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry
 
+from streams.answers import silent
 from streams.settings import Web
 from streams.status import Status, StatusServer
 
@@ -28,12 +30,21 @@ class HealthServer(StatusServer):
         The partitions that are asked.
     registry
         Metrics.
+    ages
+        Returns for how many seconds each broker has not answered.
     """
 
-    def __init__(self, settings: Web, assignment: Assignment, registry: CollectorRegistry) -> None:
+    def __init__(
+        self,
+        settings: Web,
+        assignment: Assignment,
+        registry: CollectorRegistry,
+        ages: Callable[[], Mapping[str, float]] = dict,
+    ) -> None:
         super().__init__(settings.host, settings.port, registry)
         self._limit = settings.stall_seconds
         self._assignment = assignment
+        self._ages = ages
         self._watch: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -56,18 +67,25 @@ class HealthServer(StatusServer):
         await super().stop()
 
     def live(self) -> Status:
-        """Return whether no partition is stalled for longer than it may be."""
+        """Return whether no partition is stalled for longer than it may be.
+
+        One that waits for a broker is no reason for a restart: it would mend nothing, and could not begin.
+        """
+        if waiting := silent(self._ages()):
+            return Status(True, f"ok, but {waiting}")
         if stalled := self._stalled():
             return Status(False, f"records wait and nothing is committed: {', '.join(stalled)}")
         return Status(True, "ok")
 
     def ready(self) -> Status:
-        """Return whether partitions, be it none, are assigned and all of them restored."""
+        """Return whether brokers answer and partitions, be it none, are assigned and all of them restored."""
+        if waiting := silent(self._ages()):
+            return Status(False, waiting)
         if not self._assignment.assigned:
             return Status(False, "no partitions assigned yet")
-        waiting = [p.tp for p in self._assignment.partitions if not p.ready]
-        if waiting:
-            return Status(False, f"restoring {', '.join(f'{tp.topic}[{tp.partition}]' for tp in waiting)}")
+        restoring = [p.tp for p in self._assignment.partitions if not p.ready]
+        if restoring:
+            return Status(False, f"restoring {', '.join(f'{tp.topic}[{tp.partition}]' for tp in restoring)}")
         return Status(True, f"ok, {len(self._assignment.partitions)} partitions")
 
     async def _keep_watching(self) -> None:

@@ -142,9 +142,12 @@ class Partition:
         """
         if not self.ready or self._worker.blocked():
             self._progress_at = self._clock()
-        if self.ready and not self._held and self._consumer.unread(self._lease) == 0:
-            self._fresh_at = self._now()
-            if not self._uncommitted:
+        if self.ready and not self._held:
+            caught_up = self._consumer.unread(self._lease) == 0
+            if caught_up:
+                self._fresh_at = self._now()
+            # A broker that does not answer gives no records to commit: `streams.answers` tells of it.
+            if not self._uncommitted and (caught_up or not self._consumer.heard(self._lease)):
                 self._progress_at = self._clock()
         return self._clock() - self._progress_at
 

@@ -48,6 +48,21 @@ ALERTS: tuple[Alert, ...] = (
         description="It started {{ $value }} times within half an hour. Its log names the offsets, or the setting.",
         runbook="siphonwatchcrashlooping",
     ),
+    # Of each broker that partitions need, the worker that it answered last: one that is cut off alone loses its
+    # partitions to the others.
+    Alert(
+        name="SiphonwatchBrokerSilent",
+        expr=(
+            f"time() - max by ({DEPLOYMENT}, broker) (\n"
+            f'  siphonwatch_last_broker_answer_timestamp_seconds{{job="{WORKERS}"}}\n'
+            ") > 120  # seconds"
+        ),
+        severity="page",
+        summary="Kafka broker {{ $labels.broker }} answers no worker",
+        description="For {{ $value | humanizeDuration }}. What it leads is not read, so no request there is scored, "
+        "and nobody knows how many wait.",
+        runbook="siphonwatchbrokersilent",
+    ),
     # Half of web.stall_seconds: where /healthz has the worker restarted then, the gauge never gets much beyond. One
     # such restart heals most; three minutes out of ten are more than one.
     Alert(

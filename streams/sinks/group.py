@@ -14,6 +14,7 @@ from aiokafka.abc import ConsumerRebalanceListener
 from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 
+from streams.answers import SILENT_SECONDS, Answers, silent
 from streams.kafka import aiokafka_config
 from streams.settings import Settings
 from streams.sinks.lane import Lane
@@ -72,6 +73,7 @@ class Group(ConsumerRebalanceListener):
         self._assigned = False
         self._waiting_since = clock()
         self._stopped = False
+        self._answers: Answers | None = None
         self._consumer: Any = AIOKafkaConsumer(
             **aiokafka_config(settings.kafka, "siphonwatch-deliver"),
             group_id=f"{settings.kafka.group}-sink-{channel.name}",
@@ -82,7 +84,7 @@ class Group(ConsumerRebalanceListener):
             rebalance_timeout_ms=REBALANCE_MS,
             max_poll_interval_ms=POLL_INTERVAL_MS,
         )
-        metrics.watch(lambda: sum(lane.lag for lane in self._lanes), self.failing)
+        metrics.watch(self.lag, self.failing)
 
     @property
     def name(self) -> str:
@@ -98,9 +100,18 @@ class Group(ConsumerRebalanceListener):
         """Seconds since the first failure in a row of the partition that fails longest; 0 when all is fine."""
         now = self._clock()
         since = [lane.failing_since for lane in self._lanes if lane.failing_since is not None]
+        since += [now - age for age in self.broker_ages().values() if age > SILENT_SECONDS]
         if not self.ready and now - self._waiting_since > JOIN_SECONDS:
             since.append(self._waiting_since)
         return max(now - min(since), 0.0) if since else 0.0
+
+    def lag(self) -> int | None:
+        """Return how many alerts wait; None while a broker does not say where its log ends."""
+        return None if silent(self.broker_ages()) else sum(lane.lag for lane in self._lanes)
+
+    def broker_ages(self) -> dict[str, float]:
+        """Return for how many seconds each broker has not answered."""
+        return {} if self._answers is None else self._answers.ages()
 
     async def start(self) -> None:
         """Join the group.
@@ -112,7 +123,8 @@ class Group(ConsumerRebalanceListener):
         """
         await self._consumer.start()
         self._consumer.subscribe([self._settings.topic("alerts")], listener=self)
-        for work in (self._channel.receiver.keep(lambda: self.ready), self._measure()):
+        self._answers = Answers(self._consumer._client)  # noqa: SLF001 - the consumer does not tell when it was answered
+        for work in (self._channel.receiver.keep(lambda: self.ready), self._measure(), self._answers.run()):
             self._tasks.append(self._start(work))
 
     async def stop(self) -> None:

@@ -2,13 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 OUTCOMES = ("delivered", "failed", "refused", "filtered", "repeated", "unreadable", "expired")
 ATTEMPT = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 DELAY = (0.1, 0.5, 1, 2, 5, 10, 30, 60, 300, 900, 3600)
+
+
+class Lag(Collector):
+    """How many alerts wait, by sink; of a sink that does not know nothing is said."""
+
+    _labelnames = ("sink",)
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.of: dict[str, Callable[[], int | None]] = {}
+        registry.register(self)
+
+    def describe(self) -> list[Metric]:
+        """Return the metric without values."""
+        return [self._family()]
+
+    def collect(self) -> Iterator[Metric]:
+        """Give the metric with the values of now."""
+        family = self._family()
+        for sink, ask in sorted(self.of.items()):
+            if (lag := ask()) is not None:
+                family.add_metric([sink], lag)
+        yield family
+
+    def _family(self) -> GaugeMetricFamily:
+        return GaugeMetricFamily("siphonwatch_delivery_lag_records", "Alerts waiting", labels=self._labelnames)
 
 
 class Metrics:
@@ -34,7 +61,7 @@ class Metrics:
             "siphonwatch_delivery_delay_seconds", "From an alert's record to its delivery", sink,
             registry=registry, buckets=DELAY,
         )  # fmt: skip
-        self.lag = Gauge("siphonwatch_delivery_lag_records", "Alerts waiting", sink, registry=registry)
+        self.lag = Lag(registry)
         self.failing = Gauge(
             "siphonwatch_failing_seconds", "Since the first failure in a row, or waiting for partitions; 0 when fine",
             sink, registry=registry,
@@ -73,7 +100,7 @@ class SinkMetrics:
         self._delay.observe(max(now - sent, 0.0))
         self._metrics.last.labels(self._sink).set(now)
 
-    def watch(self, lag: Callable[[], float], failing: Callable[[], float]) -> None:
-        """Ask these when metrics are read."""
-        self._metrics.lag.labels(self._sink).set_function(lag)
+    def watch(self, lag: Callable[[], int | None], failing: Callable[[], float]) -> None:
+        """Ask these when metrics are read; a lag of None is not known."""
+        self._metrics.lag.of[self._sink] = lag
         self._metrics.failing.labels(self._sink).set_function(failing)

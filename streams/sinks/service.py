@@ -9,6 +9,7 @@ from typing import Any
 
 import structlog
 
+from streams.answers import AnswerGauge
 from streams.metrics import process_registry
 from streams.settings import Settings
 from streams.sinks.group import Group
@@ -45,7 +46,15 @@ async def deliver(settings: Settings, names: Iterable[str] = (), stop: asyncio.E
     metrics = Metrics(registry)
     failed = asyncio.Event()
     groups = [Group(settings, make(settings, name), metrics.of(name), failed.set) for name in sinks]
-    health = DelivererHealth(settings.deliver, lambda: [group.name for group in groups if not group.ready], registry)
+
+    def ages() -> dict[str, float]:
+        asked = [(broker, age) for group in groups for broker, age in group.broker_ages().items()]
+        return dict(sorted(asked, key=lambda pair: pair[1]))  # the longest of each broker stays
+
+    registry.register(AnswerGauge(ages))
+    health = DelivererHealth(
+        settings.deliver, lambda: [group.name for group in groups if not group.ready], registry, ages
+    )
     watched: list[asyncio.Future[Any]] = [asyncio.create_task(event.wait()) for event in (stop, failed)]
     try:
         await health.start()

@@ -19,6 +19,7 @@ from aiokafka.structs import OffsetAndMetadata, TopicPartition
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 
+from streams.answers import Answers
 from streams.transport.batch import Batch, Lease
 from streams.transport.gaps import Gaps
 from streams.transport.limits import Limits
@@ -66,7 +67,16 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
 
     async def on_start(self) -> None:
         await super().on_start()
-        self.pump = Pump(self._ensure_consumer(), limits_of(self.app), cast("Consumer", self.consumer).deliver)
+        consumer = self._ensure_consumer()
+        self.pump = Pump(consumer, limits_of(self.app), cast("Consumer", self.consumer).deliver)
+        self.answers = Answers(consumer._client)  # noqa: SLF001 - the consumer does not tell when a broker answered
+        self._asking = self.thread_loop.create_task(self.answers.run())
+        self.app.answers = self.answers
+
+    async def on_thread_stop(self) -> None:
+        self._asking.cancel()
+        await asyncio.gather(self._asking, return_exceptions=True)
+        await super().on_thread_stop()
 
     def run_here(self, coroutine: Coroutine[Any, Any, T]) -> Awaitable[T]:
         """Run a coroutine in this thread's event loop; awaited in the main one."""
@@ -115,12 +125,17 @@ class Consumer(driver.Consumer):
 
     def lag(self, tp: TP, position: int) -> int | None:
         """Return how many offsets lie between `position` and the log's end as of the last fetch, None if unknown."""
-        highwater = self.highwater(tp) if tp in self._leases else None
+        lease = self._leases.get(tp)
+        highwater = self.highwater(tp) if lease is not None and self.heard(lease) else None
         return None if highwater is None else max(highwater - position, 0)
 
     def unread(self, lease: Lease) -> int | None:
         """Return how many offsets of a leased partition are not read yet, as of the last fetch, None if unknown."""
         return self._thread.pump.unread(lease)
+
+    def heard(self, lease: Lease) -> bool:
+        """Return whether what is known of a leased partition's end is of now."""
+        return self._thread.pump.heard(lease)
 
     async def open_partition(self, lease: Lease, offset: int | None) -> None:
         """Begin to read a leased partition at `offset`, or at its committed offset when None.

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.consumer.fetcher import Fetcher, FetchResult
 from aiokafka.errors import ConsumerStoppedError
 
+from streams.answers import SILENT_SECONDS
 from streams.transport.batch import Batch, Lease
 from streams.transport.gaps import Gaps, Meaning
 from streams.transport.limits import Limits
@@ -97,17 +100,34 @@ class Pump:
             self._wake.set()
 
     def unread(self, lease: Lease) -> int | None:
-        """Return how many offsets lie behind what was read, as of the last fetch; None before one.
+        """Return how many offsets lie behind what was read, as of the last fetch; None before one, or where it is old.
 
         What is read includes transaction markers, which no batch shows. Safe to call from any thread.
         """
+        state = self._state(lease)
+        if state is None or not self.heard(lease):
+            return None
+        end = state.highwater if state.lso is None else state.lso
+        return max(end - state.position, 0) if end is not None and state.has_valid_position else None
+
+    def heard(self, lease: Lease) -> bool:
+        """Return whether a partition's last fetch is of now: the broker answered it, or nothing is asked of it.
+
+        Nothing is asked while what was fetched waits for room. Safe to call from any thread.
+        """
+        state = self._state(lease)
+        waits = TopicPartition(lease.topic, lease.partition) in self._fetcher._records  # noqa: SLF001 - as in `_take`
+        if state is None or state.timestamp is None or waits:
+            return True
+        return bool(time.time() - state.timestamp / 1000 < SILENT_SECONDS)
+
+    def _state(self, lease: Lease) -> Any:
+        """What aiokafka knows of a leased partition; None where it is not open or moved on."""
         lane = self._lanes.get(TopicPartition(lease.topic, lease.partition))
         assignment = self._consumer._subscription.subscription.assignment  # noqa: SLF001 - `position` would ask the broker
         if lane is None or lane.lease is not lease or assignment is None or lane.tp not in assignment.tps:
             return None
-        state = assignment.state_value(lane.tp)
-        end = state.highwater if state.lso is None else state.lso
-        return max(end - state.position, 0) if end is not None and state.has_valid_position else None
+        return assignment.state_value(lane.tp)
 
     async def run(self) -> None:
         """Pump until cancelled.

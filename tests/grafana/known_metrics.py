@@ -6,7 +6,7 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry
 
-from streams import gauges, metrics
+from streams import answers, gauges, metrics
 from streams.sinks import metrics as sink_metrics
 
 TARGET = frozenset({"job", "instance", "namespace"})
@@ -28,7 +28,7 @@ def known() -> dict[str, frozenset[str]]:
         for metric in vars(holder).values():
             if hasattr(metric, "describe"):
                 _add(found, metric.describe()[0], _labels(metric))
-    for family in gauges._families().values():
+    for family in (*gauges._families().values(), answers._family()):
         _add(found, family, tuple(family._labelnames))
     return found
 

@@ -10,10 +10,13 @@ import itertools
 import os
 import signal
 import sys
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 from prometheus_node import Prometheus
 
 sys.path += [str(Path(__file__).parents[1] / area) for area in ("worker", "rules")]
@@ -137,5 +140,48 @@ async def test_a_blocked_broker_pages_for_commits_that_are_stuck_until_it_answer
         await loading
     await produce(scene.settings, list(scene.records))  # the attacks are in it
     await scored(scene.settings)
+    await asyncio.to_thread(scene.worker.stop)
+    await assert_applied_once(scene.settings)
+
+
+def gauges(scene: Scene, name: str) -> list[float]:
+    """The values of a worker's metric as they are served, whatever their labels."""
+    url = f"http://127.0.0.1:{scene.settings.web.port}/metrics"
+    with urllib.request.urlopen(url) as answer:
+        families = text_string_to_metric_families(answer.read().decode())
+    return [sample.value for each in families for sample in each.samples if sample.name == f"siphonwatch_{name}"]
+
+
+def readiness(scene: Scene, path: str = "readyz") -> tuple[int, str]:
+    """Answer of a probe."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{scene.settings.web.port}/{path}") as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+
+
+async def test_a_broker_that_stops_while_nothing_waits_is_told(scene: Scene, kafka_node: ApacheKafka) -> None:
+    await scene.worker.works()
+    await produce(scene.settings, scene.some(500))
+    await scored(scene.settings)
+    await until(lambda: gauges(scene, "lag_records") == [0] * 4 and readiness(scene)[0] == 200, 30)
+    await until(lambda: not any(gauges(scene, "stalled_seconds")) or max(gauges(scene, "stalled_seconds")) < 1, 30)
+    pid = kafka_node.pid
+    assert pid is not None
+    try:
+        os.kill(pid, signal.SIGSTOP)
+        await until(lambda: readiness(scene)[0] == 503, 90)
+        assert f"{kafka_node.bootstrap} has not answered for 3" in readiness(scene)[1]
+        await until(lambda: gauges(scene, "lag_records") == gauges(scene, "lag_seconds") == [], 30)
+        await scene.fires("SiphonwatchBrokerSilent")
+        assert readiness(scene, "healthz")[0] == 200, "a restart would not mend it"
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    await scene.resolves("SiphonwatchBrokerSilent")
+    await until(lambda: readiness(scene)[0] == 200, 60)
+    await produce(scene.settings, list(scene.records))
+    await scored(scene.settings)
+    await until(lambda: gauges(scene, "lag_records") == [0] * 4, 60)
     await asyncio.to_thread(scene.worker.stop)
     await assert_applied_once(scene.settings)

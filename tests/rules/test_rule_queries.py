@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.metrics import MetricWrapperBase
 
 from models.patterns import patterns
+from streams.answers import AnswerGauge
 from streams.contract import REASONS
 from streams.gauges import PATTERN_TEXTS, TEXTS, PartitionGauges
 from streams.metrics import FRESHNESS, STREAMS, BulkHistogram, Metrics, process_registry
@@ -48,14 +49,17 @@ def exported() -> dict[str, set[str]]:
     found: dict[str, set[str]] = {"up": set()}
     registry = CollectorRegistry()
     of_sinks = deliverer.Metrics(registry)
+    read_out = [PartitionGauges(Nowhere()), AnswerGauge(dict), of_sinks.lag]  # type: ignore[arg-type]
     for metric in [*vars(Metrics(registry)).values(), *vars(of_sinks).values()]:
+        if metric in read_out:
+            continue
         if isinstance(metric, BulkHistogram):
             name, labels, kind = metric._name, {metric._label}, "histogram"
         else:
             assert isinstance(metric, MetricWrapperBase)
             name, labels, kind = metric._name, set(metric._labelnames), metric._type
         found |= _series(name, labels, kind)
-    for family in PartitionGauges(Nowhere()).describe():  # type: ignore[arg-type]
+    for family in (family for collector in read_out for family in collector.describe()):
         found |= _series(family.name, set(family._labelnames), family.type)  # type: ignore[attr-defined]
     for family in process_registry().collect():
         for sample in family.samples:

@@ -54,6 +54,20 @@ FLOW = (
         steps=(Step(FRESH_SECONDS, "orange"), Step(120, "red")),
     ),
     Panel(
+        kind="timeseries",
+        title="Last answer of each broker",
+        description="How long ago a broker that leads partitions answered the worker that hears least of it. Workers"
+        " ask every 5 s; where the answer is old, lag is not known.",
+        unit="s",
+        runbook="siphonwatchbrokersilent",
+        queries=(
+            Query(
+                f"max by (broker) (time() - siphonwatch_last_broker_answer_timestamp_seconds{{{WORKER}}})", "{{broker}}"
+            ),
+        ),
+        steps=(Step(30, "orange"), Step(120, "red")),
+    ),
+    Panel(
         kind="heatmap",
         title="Freshness",
         description="From a request's broker timestamp to the end of the batch it was processed in: how many requests"
