@@ -9,11 +9,12 @@ from typing import Any
 import msgspec
 
 from models.cases import Finding
+from models.detectors.base import ATLAS
 from models.patterns import patterns
 from models.verdict_book import Ranking, VerdictBook
 from streams.release import release
 
-OCSF_VERSION = "1.3.0"
+OCSF_VERSION = "1.5.0"
 ACTIVITY = {"open": 1, "update": 2, "close": 3}
 STATUS = {"open": 1, "update": 2, "close": 4}
 SEVERITY = {"low": 2, "medium": 3, "high": 4, "critical": 5}
@@ -62,7 +63,7 @@ def to_alert(finding: Finding, ranking: Ranking | None = None) -> dict[str, Any]
             "severity_id": SEVERITY[finding.severity],
             "severity": finding.severity.capitalize(),
             "status_id": STATUS[finding.kind],
-            "is_alert": True,
+            "is_alert": finding.kind != "close",
             "message": _message(finding, pattern.title),
             "metadata": {
                 "version": OCSF_VERSION,
@@ -76,8 +77,13 @@ def to_alert(finding: Finding, ranking: Ranking | None = None) -> dict[str, Any]
                 "first_seen_time": round(finding.first_seen * 1000),
                 "created_time": round(finding.opened * 1000),
                 "modified_time": round(finding.time * 1000),
-                "analytic": {"name": finding.pattern, "type_id": 4, "type": "Learning (ML/DL)"},
-                "attacks": [{"technique": {"uid": uid}} for uid in pattern.atlas],
+                "analytic": {
+                    "uid": finding.pattern,
+                    "name": finding.pattern,
+                    "type_id": 4,
+                    "type": "Learning (ML/DL)",
+                },
+                "attacks": [{"technique": {"uid": uid, "name": ATLAS[uid]}} for uid in pattern.atlas],
             },
             "unmapped": {"siphonwatch": _own(finding, pattern.atlas, pattern.owasp) | _rank(ranking)},
         },

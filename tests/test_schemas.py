@@ -10,12 +10,14 @@ import jsonschema
 import msgspec
 import numpy as np
 import pytest
+from py_ocsf_models.events.findings.detection_finding import DetectionFinding
 
 from models.scorer import Scorer, ScorerConfig
 from streams.alerts import encode, to_alert
 from streams.contract import encode as encode_telemetry
 from streams.contract import json_schema
 from streams.decode import Decoder
+from streams.sinks.trial import make_alerts
 from streams.verdicts import encode as encode_verdict
 from streams.verdicts import json_schema as verdict_schema
 from streams.verdicts import judge
@@ -54,6 +56,17 @@ def test_a_verdict_on_every_alert_is_valid_and_one_without_its_facts_is_not() ->
     del verdicts[0]["facts"]
     with pytest.raises(jsonschema.ValidationError, match="facts"):
         validator.validate(verdicts[0])
+
+
+def test_the_alerts_that_try_a_sink_are_valid() -> None:
+    validator = jsonschema.Draft202012Validator(json.loads((SCHEMAS / "alert.v1.json").read_text()))
+    opening, closing = (msgspec.json.decode(told.value) for told in make_alerts(1.8e9))
+    for alert in (opening, closing):
+        validator.validate(alert)
+        DetectionFinding(**alert["data"])
+        assert alert["data"]["unmapped"]["siphonwatch"]["test"] is True
+    assert (opening["data"]["is_alert"], closing["data"]["is_alert"]) == (True, False)
+    assert opening["subject"] == closing["subject"] != msgspec.json.decode(make_alerts(1.9e9)[0].value)["subject"]
 
 
 def test_alerts_are_valid_and_one_without_its_evidence_is_not() -> None:

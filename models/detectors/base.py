@@ -14,6 +14,13 @@ from models.kernel import kernel
 STEPS = 65
 """Places between a ramp's ends at which an explanation tries its feature."""
 
+ATLAS = {
+    "AML.T0008.005": "AI Service Proxies",
+    "AML.T0024": "Exfiltration via AI Inference API",
+    "AML.T0024.002": "Extract AI Model",
+}
+"""Names of the MITRE ATLAS techniques (release 5.5, 2026-03) that patterns may name."""
+
 Scores = npt.NDArray[np.float32]
 
 
@@ -131,7 +138,7 @@ class Detector:
     pattern: ClassVar[str]
     title: ClassVar[str]
     atlas: ClassVar[tuple[str, ...]] = ()
-    """MITRE ATLAS techniques."""
+    """MITRE ATLAS techniques, of `ATLAS`."""
     owasp: ClassVar[tuple[str, ...]] = ()
     trust: ClassVar[float] = 1.0
     """How much its evidence counts in the ranking of accounts: more where honest accounts hardly ever look like it."""

@@ -10,7 +10,7 @@ import pickle
 import numpy as np
 import numpy.typing as npt
 
-from models.detectors.base import Detector, Ramp
+from models.detectors.base import ATLAS, Detector, Ramp
 from models.features import INDEX, NAMES, WIDTH, Features
 
 _COUNTERFACTUAL = "would be no evidence with "
@@ -68,19 +68,11 @@ def _check_names(detector: Detector) -> None:
     _require(bool(detector.title.strip()), "has no title", detector)
     _require(bool(detector.atlas), "names no MITRE ATLAS technique", detector)
     for uid in detector.atlas:
-        _require(_is_technique(uid), f"{uid!r} is no ATLAS technique", detector)
+        _require(uid in ATLAS, f"{uid!r} is no ATLAS technique that has a name here", detector)
     _require(0.0 < detector.null < 1.0, f"least level {detector.null} is not in (0, 1)", detector)
     unknown = sorted(set(detector.needs) - set(NAMES))
     _require(not unknown, f"needs unknown features {unknown}", detector)
     _require(bool(detector.needs), "needs no feature", detector)
-
-
-def _is_technique(uid: str) -> bool:
-    """Whether this is a MITRE ATLAS id: AML.T0024, or AML.T0024.002."""
-    first, _, rest = uid.partition(".")
-    technique, _, sub = rest.partition(".")
-    digits = technique[:1] == "T" and len(technique) == 5 and technique[1:].isdigit()
-    return first == "AML" and digits and (not sub or (len(sub) == 3 and sub.isdigit()))
 
 
 def _plausible(detector: Detector, rng: np.random.Generator, n: int) -> npt.NDArray[np.float32]:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 import msgspec
 import numpy as np
 import numpy.typing as npt
+from scipy.stats import beta
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
@@ -27,7 +28,7 @@ LEVEL = 0.95
 
 
 class Estimate(msgspec.Struct, frozen=True):
-    """A figure with its interval; NaN where there is nothing to measure it on."""
+    """A figure with its interval; NaN where there is nothing to measure it on, or where no replicate differs."""
 
     value: float
     low: float
@@ -45,7 +46,7 @@ class Bootstrap:
     strata
         `(n,)` integers: accounts of one stratum stand for each other.
     replicates
-        How many; 0 leaves the intervals undefined.
+        How many; 0 leaves the intervals undefined, but for shares, which have Clopper and Pearson's.
     seed
         Every figure of one evaluation sees the same replicates.
 
@@ -119,17 +120,22 @@ def _interval(column: Floats) -> tuple[float, float]:
     tail = (1 - LEVEL) / 2
     # No interpolation: replicates of a censored median may be infinite.
     low, high = np.quantile(column, [tail, 1 - tail], method="nearest")
-    return float(low), float(high)
+    # Replicates that all agree cannot say how far the figure would move.
+    return (float(low), float(high)) if low < high else (np.nan, np.nan)
 
 
 def counted(e: Estimate, hits: int, of: int) -> Estimate:
     """Return an estimate of a share with the counts behind it.
 
-    Where none or all were hit, the accounts drawn again cannot vary; the interval's far end then reaches at least as
-    far as that of Clopper and Pearson (1934), which has a closed form there.
+    Where the accounts drawn again do not vary (none or all of a stratum were hit), the interval is that of Clopper and
+    Pearson (1934) on the counts, which assumes no strata and is never too narrow.
     """
     low, high = e.low, e.high
-    if of and hits in (0, of) and not np.isnan(low):
-        reach = ((1 - LEVEL) / 2) ** (1 / of)
-        low, high = (low, max(high, 1 - reach)) if hits == 0 else (min(low, reach), high)
+    if of and not np.isnan(e.value) and (np.isnan(low) or hits in (0, of)):
+        tail = (1 - LEVEL) / 2
+        exact = (
+            beta.ppf(tail, hits, of - hits + 1) if hits else 0.0,
+            beta.isf(tail, hits + 1, of - hits) if hits < of else 1.0,
+        )
+        low, high = float(np.fmin(low, exact[0])), float(np.fmax(high, exact[1]))
     return Estimate(e.value, low, high, hits, of)

@@ -37,9 +37,11 @@ svg .axis{fill:var(--ink)}
 .limit,.line.ideal{stroke:var(--ink);stroke-width:1.4;stroke-dasharray:5 4}
 .s0{--c:var(--s0)}.s1{--c:var(--s1)}.s2{--c:var(--s2)}.s3{--c:var(--s3)}
 .s4{--c:var(--s4)}.s5{--c:var(--s5)}.s6{--c:var(--s6)}.s7{--c:var(--s7)}.ideal{--c:var(--ink)}
+.line.d1{stroke-dasharray:8 4}.line.d2{stroke-dasharray:2 4}.line.d3{stroke-dasharray:8 4 2 4}
 .legend{display:flex;flex-wrap:wrap;gap:2px 16px;margin:4px 0 0;font-size:13px;color:var(--soft)}
-.key::before{content:"";display:inline-block;width:14px;height:3px;border-radius:2px;margin-right:6px;
-vertical-align:middle;background:var(--c)}
+.key::before{content:"";display:inline-block;width:18px;margin-right:6px;vertical-align:middle;
+border-top:3px solid var(--c)}
+.key.d1::before{border-top-style:dashed}.key.d2::before{border-top-style:dotted}.key.d3::before{border-top-style:double}
 details{margin:12px 0;background:var(--card);border:1px solid var(--rule);border-radius:12px}
 summary{cursor:pointer;padding:10px 16px;font-weight:600}
 .wide{overflow-x:auto;padding:0 16px 12px}

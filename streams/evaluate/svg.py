@@ -15,7 +15,9 @@ LEFT, RIGHT, TOP, BOTTOM = 58, 16, 14, 46
 BAR = 22
 """Pixels of one horizontal bar with its gap."""
 SERIES = 8
-"""Colours of the style sheet, `s0` to `s7`; more lines begin anew."""
+"""Colours of the style sheet, `s0` to `s7`; lines beyond them take the colours again with another dash."""
+DASHES = 4
+"""Dashes of the style sheet, `d0` (none) to `d3`: with the colours 32 lines that differ."""
 
 
 class Scale(NamedTuple):
@@ -76,6 +78,7 @@ class Plot:
         self.y = Scale(y[1], y[2], HEIGHT - BOTTOM, TOP, y[3])
         self._parts: list[str] = []
         self._legend: list[tuple[str, str]] = []
+        self._coloured = 0
         self._axes(x[0], y[0], percent if "x" in shares else number, percent if "y" in shares else number)
 
     def _axes(self, x: str, y: str, show_x: Callable[[float], str], show_y: Callable[[float], str]) -> None:
@@ -100,7 +103,10 @@ class Plot:
 
     def line(self, name: str, xs: Sequence[float], ys: Sequence[float], *, step: bool = False, css: str = "") -> None:
         """Draw a line through the points, by steps where the value holds until the next x; `css` "" takes a colour."""
-        css = css or f"s{len(self._legend) % SERIES}"
+        if not css:
+            rounds, colour = divmod(self._coloured, SERIES)
+            css = f"s{colour} d{rounds % DASHES}" if rounds else f"s{colour}"
+            self._coloured += 1
         points: list[tuple[float, float]] = []
         for x, y in ((self.x(x), self.y(y)) for x, y in zip(xs, ys, strict=True)):
             if step and points:

@@ -47,8 +47,13 @@ def _whole(value: float) -> str:
 
 
 def _interval(e: Estimate, factor: float, digits: int = 1) -> str:
+    """Return both ends, rounded outward, so that no interval is printed narrower than it is."""
     if math.isnan(e.low):
         return ""
     if not factor:
         return f" [{_whole(e.low)}, {_whole(e.high)}]"
-    return f" [{e.low * factor:.{digits}f}, {e.high * factor:.{digits}f}]"
+    step = 10.0**digits
+    # An end that is round but for its last bit stays where it is.
+    low = math.floor(e.low * factor * step + 1e-6) / step
+    high = math.ceil(e.high * factor * step - 1e-6) / step
+    return f" [{low:.{digits}f}, {high:.{digits}f}]"

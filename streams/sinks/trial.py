@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
 
@@ -46,14 +47,19 @@ def make_alerts(now: float) -> tuple[Told, Told]:
     """
     pattern = next(iter(patterns())).pattern
     opening = Finding(
-        kind="open", case=f"test-{round(now * 1000):x}", sequence=0, pattern=pattern, accounts=[ACCOUNT], time=now,
-        opened=now, first_seen=now, log_e=7.0, alpha=1e-3, score=0.0, level=0.0, bar=0.0, budget=0.0,
-        requests_seen=0, severity="low",
+        kind="open", case=_case(now), sequence=0, pattern=pattern, accounts=[ACCOUNT], time=now,
+        opened=now, first_seen=now, log_e=7.0, alpha=1e-3, score=0.0, level=0.0, bar=0.0, budget=1.0,
+        requests_seen=1, severity="low",
         signals=[Signal("test", 1.0, 0.0, "above", "", "nothing was detected", 0.0)],
         counterfactual="This is a test that an operator asked for: nothing was detected.", samples=[],
     )  # fmt: skip
     closing = msgspec.structs.replace(opening, kind="close", sequence=1)
     return _marked(opening, now), _marked(closing, now)
+
+
+def _case(now: float) -> str:
+    """Return a case id of the form that real ones have, another one each time."""
+    return hashlib.blake2b(f"test {now!r}".encode(), digest_size=8).hexdigest()
 
 
 def _marked(finding: Finding, now: float) -> Told:

@@ -73,6 +73,19 @@ def test_a_share_tells_its_counts_and_where_none_was_hit_how_many_could_have_bee
     assert (some.hits, some.of) == (5, 25) and some.low < 0.2 < some.high
 
 
+def test_a_share_of_strata_that_cannot_vary_has_the_exact_interval_of_its_counts() -> None:
+    strata = np.array([0, 0, 0, 0, 1, 1, 1, 1])
+    [e] = Bootstrap(strata, 200, 1).shares(strata == 1, [np.ones(8, bool)])
+    assert (e.value, e.hits, e.of) == (0.5, 4, 8)
+    # Clopper and Pearson's table for 4 of 8.
+    assert (e.low, e.high) == (pytest.approx(0.157, abs=0.001), pytest.approx(0.843, abs=0.001))
+
+
+def test_a_figure_that_no_replicate_changes_has_no_interval() -> None:
+    [e] = Bootstrap(np.zeros(9, np.int64), 50, 1).estimates(lambda w: np.full((len(w), 1), 0.7))
+    assert e.value == 0.7 and math.isnan(e.low) and math.isnan(e.high)
+
+
 def test_an_undefined_share_stays_undefined() -> None:
     e = counted(Estimate(math.nan, math.nan, math.nan), 0, 0)
     assert math.isnan(e.value) and math.isnan(e.high)

@@ -22,6 +22,7 @@ from models.evaluate.report import Report
 from streams.evaluate import text
 from streams.evaluate.page import page
 from streams.evaluate.sheets import sheets
+from streams.evaluate.style import STYLE
 from streams.evaluate.svg import Bar, Plot, Scale, bars
 from streams.evaluate.table import show
 
@@ -136,6 +137,17 @@ def test_steps_hold_their_value_until_the_next() -> None:
     assert "a&lt;b" in plot.svg()
 
 
+def test_lines_of_one_plot_never_look_alike() -> None:
+    plot = Plot("p", ("x", 0.0, 1.0, False), ("y", 0.0, 1.0, False))
+    plot.line("promise", [0.0, 1.0], [0.0, 1.0], css="ideal")
+    for name in range(20):
+        plot.line(str(name), [0.0, 1.0], [0.0, 1.0])
+    styles = re.findall(r'class="key ([^"]*)"', plot.svg())
+    assert len(styles) == len(set(styles)) == 21
+    for name in {word for style in styles for word in style.split()} - {"ideal"}:
+        assert f".{name}" in STYLE, name
+
+
 def test_bars_are_as_long_as_their_shares() -> None:
     drawn = bars("b", [Bar("half", 0.5, 0.4, 0.6, "5/10"), Bar("all", 1.0, math.nan, math.nan)], high=1.0, limit=0.1)
     widths = [float(width) for width in re.findall(r'<rect[^>]* width="([\d.]+)"', drawn)]
@@ -147,5 +159,6 @@ def test_figures_read_as_people_write_them() -> None:
     assert text.share(Estimate(0.615, 0.42, 0.81, 16, 26)) == "61.5% [42.0, 81.0] 16/26"
     assert text.share(Estimate(0.5, math.nan, math.nan)) == "50.0%"
     assert text.area(Estimate(0.968, 0.945, 0.987)) == "0.968 [0.945, 0.987]"
+    assert text.area(Estimate(0.9996, 0.9994, 0.9997)) == "1.000 [0.999, 1.000]", "rounded outward"
     assert text.count(Estimate(1234.4, 7.0, math.inf)) == "1,234 [7, ∞]"
     assert {text.share(e) for e in [Estimate(math.nan, 0, 0)]} == {text.NONE}

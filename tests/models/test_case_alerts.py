@@ -15,6 +15,7 @@ import pytest
 from core_fakes import START, run, traffic
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from py_ocsf_models.events.findings.detection_finding import DetectionFinding
 
 from models.cases import CaseBook, Finding
 from models.detectors import Signal, detectors
@@ -148,7 +149,7 @@ def cloud_event(alert: dict[str, Any]) -> None:
 
 
 def detection_finding(data: dict[str, Any]) -> None:
-    """OCSF 1.3.0, class 2004: required attributes, and how the enumerated ones hang together."""
+    """OCSF 1.5.0, class 2004: required attributes, and how the enumerated ones hang together."""
     assert (data["class_uid"], data["category_uid"]) == (2004, 2)
     assert data["activity_id"] in (1, 2, 3) and data["type_uid"] == 200400 + data["activity_id"]
     assert data["severity_id"] in (2, 3, 4, 5) and data["status_id"] in (1, 2, 4)
@@ -156,6 +157,8 @@ def detection_finding(data: dict[str, Any]) -> None:
     assert data["metadata"]["version"] and data["metadata"]["product"]["vendor_name"]
     assert data["finding_info"]["uid"] and data["finding_info"]["title"]
     assert all(attack["technique"]["uid"].startswith("AML.") for attack in data["finding_info"]["attacks"])
+    assert data["is_alert"] == (data["activity_id"] != 3), "a case that closed asks for nobody"
+    DetectionFinding(**data)
 
 
 def contract(own: dict[str, Any]) -> None:
