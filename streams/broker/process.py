@@ -81,10 +81,15 @@ class Broker:
         Raises
         ------
         BrokerError
-            When it runs already, ends early, or does not answer within `ready_seconds`; it is stopped then.
+            When it runs already, something else listens on its port, it ends early, or it does not answer within
+            `ready_seconds`; it is stopped then.
         """
         if self.pid is not None:
             raise BrokerError(f"{self.name} runs already as process {self.pid}: stop it first")
+        if self._listening():
+            # Its answers would be taken for those of the process that is started here.
+            what = "another broker answers" if self._answers() else "something else listens"
+            raise BrokerError(f"{what} on {self.bootstrap}: stop it, or choose another port")
         command = list(self.command())
         guarded = sys.platform == "linux" and threading.current_thread() is threading.main_thread()
         self.log.parent.mkdir(parents=True, exist_ok=True)
@@ -130,12 +135,15 @@ class Broker:
     ) -> None:
         self.stop()
 
-    def _answers(self) -> bool:
-        """Whether the broker serves a metadata request that names a node to talk to."""
+    def _listening(self) -> bool:
         with socket.socket() as probe:
             probe.settimeout(1)
-            if probe.connect_ex(("127.0.0.1", self.port)):
-                return False
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+
+    def _answers(self) -> bool:
+        """Whether the broker serves a metadata request that names a node to talk to."""
+        if not self._listening():
+            return False
         from kafka.admin import KafkaAdminClient
         from kafka.errors import KafkaError
 

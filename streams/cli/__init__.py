@@ -24,6 +24,7 @@ COMMANDS = (
     "redrive",
     "provision",
     "doctor",
+    "broker",
     "demo",
 )
 

@@ -68,7 +68,7 @@ def parse_severity(_context: click.Context, _option: click.Parameter, text: str)
         raise click.BadParameter(str(error)) from None
 
 
-@click.command("alerts")
+@click.command("alerts", short_help="Show alerts, or the open cases by rank.")
 @click.option("--follow", "-f", is_flag=True, help="Go on with alerts as they come, until interrupted.")
 @click.option(
     "--since", callback=parse_since, metavar="2h|TIME", help="By event time: so long ago, or a date and time (UTC)."

@@ -16,7 +16,7 @@ from streams.sinks.trial import trials
 from streams.topics import TopicsError, connect, missing
 
 
-@click.command("deliver")
+@click.command("deliver", short_help="Deliver alerts to sinks, until told to stop.")
 @click.argument("sinks", nargs=-1, metavar="[SINK]...")
 @click.option(
     "--check", "trial", is_flag=True, help="Send each sink a marked test alert, print what became of it and end."

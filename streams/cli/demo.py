@@ -72,8 +72,11 @@ class Bar:
         self._bar.update(self._task, description=text, total=self._total, completed=counts.done)
 
 
-@click.command("demo")
-@click.option("--accounts", type=click.IntRange(min=20, max=20_000), default=2500, show_default=True)
+@click.command("demo", short_help="Play a scenario through a broker and a worker.")
+@click.option(
+    "--accounts", type=click.IntRange(min=20, max=20_000), default=2500, show_default=True,
+    help="How many, the attackers' included.",
+)  # fmt: skip
 @click.option("--days", type=click.FloatRange(min=0.5, max=14), default=3.0, show_default=True, help="Of event time.")
 @click.option("--seed", type=int, default=42, show_default=True, help="Another one gives another scenario.")
 @click.option(

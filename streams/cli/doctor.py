@@ -17,7 +17,7 @@ from streams.settings import load
 _COLOURS = {"ok": "green", "failed": "bold red", "skipped": "yellow"}
 
 
-@click.command()
+@click.command("doctor", short_help="Show what is set, from where, and what is wrong.")
 @click.option("--offline", is_flag=True, help="Leave out what needs a broker.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of tables.")
 def command(offline: bool, as_json: bool) -> None:

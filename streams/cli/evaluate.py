@@ -28,16 +28,19 @@ PIPE_WIDTH = 200
 """Columns of output that is no terminal."""
 
 
-@click.command()
+@click.command("evaluate", short_help="Measure detection on labelled logs.")
 @click.argument("requests", nargs=-1, required=True, metavar="REQUESTS...")
 @click.option("--labels", multiple=True, required=True, type=FILE, help="CSV: account,extracting and more; repeatable.")
 @click.option("--attack-requests", multiple=True, type=FILE, help="CSV: id,campaign of every attack request.")
-@click.option("--format", "format_", type=click.Choice(["auto", *FORMATS]), default="auto", show_default=True)
+@click.option(
+    "--format", "format_", type=click.Choice(["auto", *FORMATS]), default="auto", show_default=True,
+    help="Of the files; auto looks at their first lines.",
+)  # fmt: skip
 @click.option("--baselines", is_flag=True, help="Rank the accounts by published methods too.")
 @click.option("--left-out", multiple=True, metavar="FAMILY", help="Family or campaign prefix that no fit has seen.")
 @click.option("--partial", is_flag=True, help="Leave accounts out that only the labels or only the log have.")
 @click.option("--replicates", type=click.IntRange(0), default=1000, show_default=True, help="Of the bootstrap.")
-@click.option("--seed", type=click.IntRange(0), default=1, show_default=True)
+@click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="Of the bootstrap.")
 @click.option("--json", "json_", type=FILE, help="Write every figure.")
 @click.option("--html", type=FILE, help="Write a page with plots.")
 @click.option("--quiet", is_flag=True, help="Print no tables.")

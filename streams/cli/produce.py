@@ -143,7 +143,7 @@ def unchanged(raw: bytes, adapter: Adapter, bad: Counter[str], _: Pace | Live) -
     yield Item(raw, None, moments[0] if moments else None)
 
 
-@click.command()
+@click.command("produce", short_help="Read gateway logs and produce them as telemetry.")
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @click.option(
     "--format", "format_", type=click.Choice(["auto", *FORMATS]), default="auto", show_default=True,

@@ -10,7 +10,7 @@ from streams.cli import Failure
 from streams.settings import Settings, load
 
 
-@click.command("provision")
+@click.command("provision", short_help="Keep dashboards and alert rules in Grafana or files.")
 @click.option("--plan", "mode", flag_value="plan", help="Show what would be done; changes nothing.")
 @click.option("--apply", "mode", flag_value="apply", help="Show it, then do it.")
 @click.option(

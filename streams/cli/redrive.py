@@ -212,7 +212,7 @@ class Redrive:
         self.errors[type(error).__name__] += 1
 
 
-@click.command("redrive")
+@click.command("redrive", short_help="Send dead letters back to the topics they came from.")
 @click.option("--reason", help="Only letters with this reason, such as json or schema.")
 @click.option("--topic", help="Only letters that came from this topic.")
 @click.option(

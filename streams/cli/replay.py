@@ -28,9 +28,12 @@ OFFLINE_KEY = "siphonwatch offline"
 """Hashes identifiers where no key is set: good for looking, not for anything that leaves the machine."""
 
 
-@click.command()
+@click.command("replay", short_help="Score log files without a broker.")
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
-@click.option("--format", "format_", type=click.Choice(["auto", *FORMATS]), default="auto", show_default=True)
+@click.option(
+    "--format", "format_", type=click.Choice(["auto", *FORMATS]), default="auto", show_default=True,
+    help="Of the files; auto looks at their first lines.",
+)  # fmt: skip
 @click.option("--alerts", type=click.Path(dir_okay=False, path_type=Path), help="Write alerts, one JSON object a line.")
 @click.option(
     "--scores", type=click.Path(dir_okay=False, path_type=Path), help="Write account,score for every account."

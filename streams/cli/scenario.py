@@ -12,10 +12,10 @@ from streams.scenario import Scenario, write
 from streams.scenario.world import Kind
 
 
-@click.command()
+@click.command("scenario", short_help="Write invented gateway logs with labelled attacks.")
 @click.argument("out", type=click.Path(file_okay=False, path_type=Path))
 @click.option("--seed", type=int, default=42, show_default=True, help="The same seed writes the same bytes.")
-@click.option("--accounts", type=int, default=2500, show_default=True)
+@click.option("--accounts", type=int, default=2500, show_default=True, help="How many, the attackers' included.")
 @click.option("--days", type=float, default=3.0, show_default=True, help="Event time spanned.")
 @click.option(
     "--kind", type=click.Choice(["llm", "rest", "all"]), default="all", show_default=True,

@@ -21,7 +21,7 @@ PIPE_WIDTH = 200
 SHOWN = ("cleanup.policy", "retention.ms", "max.message.bytes")
 
 
-@click.command(name="topics")
+@click.command("topics", short_help="Create, check or list the topics.")
 @click.option("--create", "action", flag_value="create", help="Create what is missing, then check.")
 @click.option("--check", "action", flag_value="check", help="Compare with the settings; exit 1 on a difference.")
 @click.option("--list", "action", flag_value="list", help="Show the topics as they are.")

@@ -37,7 +37,7 @@ class Given(NamedTuple):
     by: str
 
 
-@click.command("verdict")
+@click.command("verdict", short_help="Say what a case was; verdicts order those that follow.")
 @click.argument("case", required=False)
 @click.argument("decision", required=False, type=click.Choice(DECISIONS))
 @click.option("--note", default="", help="Why, in your words; kept on the verdicts topic only.")

@@ -36,7 +36,7 @@ from streams.warm import warm
 log = structlog.get_logger(__name__)
 
 
-@click.command()
+@click.command("worker", short_help="Score telemetry and send alerts, until told to stop.")
 def command() -> None:
     """Score telemetry from Kafka and send alerts, until told to stop.
 

@@ -17,7 +17,7 @@ from kafka_broker import REQUIRE
 
 from streams.broker import apache
 from streams.broker.embedded import EmbeddedBroker
-from streams.broker.process import Broker, BrokerError
+from streams.broker.process import Broker, BrokerError, free_port
 
 
 class Sleeper(Broker):
@@ -75,6 +75,32 @@ def test_the_embedded_broker_dies_with_a_parent_that_was_killed(tmp_path: Path) 
     while alive(pid) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not alive(pid)
+
+
+def test_a_port_that_something_else_has_is_refused_and_left_alone(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        broker = Sleeper(tmp_path / "log", other.getsockname()[1])
+        with pytest.raises(BrokerError, match=f"something else listens on 127.0.0.1:{broker.port}"):
+            broker.start()
+        assert broker.pid is None
+
+
+@pytest.mark.broker
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_broker_command_serves_until_told_to_stop_and_refuses_another_brokers_port(number: int) -> None:
+    port = str(free_port())
+    command = [sys.executable, "-c", "from streams.cli import main; main()", "broker", "--port", port]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as first:
+        assert first.stdout is not None
+        assert f"127.0.0.1:{port}" in first.stdout.readline()
+        second = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+        assert second.returncode == 1
+        assert f"another broker answers on 127.0.0.1:{port}" in second.stderr
+        first.send_signal(number)
+        assert "stopped" in first.stdout.read()
+    assert first.returncode == 0
+    with socket.socket() as probe:
+        assert probe.connect_ex(("127.0.0.1", int(port)))
 
 
 def test_a_broker_that_never_answers_is_stopped_and_named(tmp_path: Path) -> None:

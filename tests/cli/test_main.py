@@ -6,7 +6,11 @@ import signal
 import subprocess
 import sys
 
+import click
 import pytest
+from click.testing import CliRunner
+
+from streams.cli import COMMANDS, cli
 
 CODE = """
 import os, signal, time
@@ -24,3 +28,21 @@ def test_process_1_of_a_container_ends_when_told_to_before_it_has_begun(process:
     """What a signal does by default it does not do to process 1."""
     done = subprocess.run([sys.executable, "-c", CODE.format(process)], timeout=20, check=False)
     assert done.returncode == code
+
+
+def test_the_list_of_commands_says_what_each_does_in_a_sentence_that_fits_a_terminal() -> None:
+    shown = CliRunner().invoke(cli, ["--help"], terminal_width=80).output.partition("Commands:\n")[2].splitlines()
+    sentences = dict(line.split(maxsplit=1) for line in shown)
+    assert tuple(sentences) == COMMANDS
+    for name, sentence in sentences.items():
+        assert sentence.endswith(".") and not sentence.endswith("..") and len(sentence.split()) > 3, (name, sentence)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_says_what_it_does_and_what_each_option_is_for(name: str) -> None:
+    command = cli.get_command(click.Context(cli), name)
+    assert command is not None and command.help
+    assert len(command.help.partition("\n")[0].split()) > 4, "its first line is a sentence"
+    for option in command.params:
+        if isinstance(option, click.Option):
+            assert option.help, option.name
