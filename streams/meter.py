@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sized
+from collections.abc import Mapping, Sequence, Sized
 
 import numpy as np
 import numpy.typing as npt
@@ -82,7 +82,7 @@ class Meter:
 
     def scored(
         self,
-        seconds: tuple[float, float, float, float],
+        seconds: Sequence[float],
         late: int,
         ahead: int,
         scores: Mapping[str, tuple[npt.NDArray[np.int64], float]],

@@ -7,6 +7,7 @@ import numpy.typing as npt
 
 from models.layout import ROW
 from models.request import NAME_WORDS, PROJECTION, Array
+from models.table import NAME
 
 TAU = 2 * 86_400.0
 """Time constant of all sums, seconds: long enough to hold accounts that work one sitting a day against each other."""
@@ -68,13 +69,10 @@ def _lay_out() -> np.dtype[np.void]:
 
 CAMPAIGN = _lay_out()
 
-EDGE = np.dtype([("account_hash", "u8"), ("account", "u8", (NAME_WORDS,))], align=True)
-"""What a table needs to know of a request to find its row."""
-
 
 def as_accounts(edges: npt.NDArray[np.uint64]) -> Array:
     """Return fingerprints, `(n,)`, as the table looks accounts up."""
-    out = np.zeros(len(edges), EDGE)
+    out = np.zeros(len(edges), NAME)
     out["account_hash"] = edges
     out["account"][:, 0] = edges
     return out

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
+import sys
 import time
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple, Protocol
@@ -12,6 +14,7 @@ import numpy.typing as npt
 import structlog
 
 from models.cases import CaseBook, Finding
+from models.layout import PAGE_ROWS
 from models.request import Array
 from models.table import AccountTable
 from models.verdict_book import VerdictBook
@@ -27,11 +30,18 @@ from streams.gauges import Readings
 from streams.meter import Meter
 from streams.metrics import TELEMETRY, Metrics
 from streams.release import release
+from streams.state.codec import Page
+from streams.state.cold_file import ColdFile
 from streams.state.log import Fenced, StateLog
 from streams.state.memory import MemoryStateLog
 from streams.state.pages import ColdPages, from_page, to_page
+from streams.state.snapshot import SLICE as PAGES
 from streams.transport import Batch
 
+SLICE = 8192
+"""Requests scored at a time, a whole batch by default: so many accounts more than `hot_accounts` may be in memory."""
+COLD_ACCOUNTS, COLD_FILE = 4_000_000, 2 * 1024**3
+"""Defaults of `state.cold_accounts` and `state.cold_file_bytes`."""
 VITALS_SECONDS = 60.0
 """Between two looks at how detection stands: 6 ms for 100,000 accounts."""
 
@@ -152,7 +162,7 @@ class TelemetryPartition:
         Takes what the scorer sighted; None where nothing comes after it.
     allowed
         The accounts that raise no alert; nobody by default.
-    hot_accounts, forget_after
+    hot_accounts, forget_after, cold_accounts, cold_file_bytes
         See `[state]` of the settings.
     placement
         Says which requests belong to another partition; None where nobody asks.
@@ -179,6 +189,8 @@ class TelemetryPartition:
         hot_accounts: int,
         forget_after: float,
         placement: Placement | None = None,
+        cold_accounts: int = COLD_ACCOUNTS,
+        cold_file_bytes: int = COLD_FILE,
         clock: Callable[[], float] = time.perf_counter,
         now: Callable[[], float] = time.time,
     ) -> None:
@@ -195,7 +207,10 @@ class TelemetryPartition:
         self._placement = placement
         self._clock = clock
         self._now = now
-        self._cold = ColdPages()
+        self._cold = ColdPages(cold_accounts, ColdFile(cold_file_bytes))
+        self._forgotten = 0
+        if hot_accounts < sys.maxsize:
+            scorer.table.reserve(hot_accounts + 2 * SLICE)  # room for those of a slice beside it
         self._decoder = Decoder()
         self._sources: Sources = {}
         self._next: int | None = None  # telemetry offset after the last batch, while no snapshot holds it
@@ -245,20 +260,52 @@ class TelemetryPartition:
         if self._placement is not None:
             self.meter.misplaced(await self._placement.misplaced(read.requests, batch.timestamps[read.rows]))
         decoded_at = self._clock()
-        if wanted := self._cold.wanted(read.requests):
-            self._cold.thaw(self.scorer.table, read.requests, await self._log.fetch(wanted))
-        thawed_at = self._clock()
-        findings = self.scorer.score(read.requests, read.offsets)
-        scored_at = self._clock()
-        for finding in findings:
-            await self._tell(finding)
-        if self._onward is not None:
-            await self._onward.send(batch, read.requests, read.offsets)
+        spent = [decoded_at - started, 0.0, 0.0, 0.0]
+        for start in range(0, len(read.requests), SLICE):
+            part = slice(start, start + SLICE)
+            at = self._clock()
+            await self._make_room(len(read.requests[part]))
+            await self._bring_back(read.requests[part])
+            thawed_at = self._clock()
+            findings = self.scorer.score(read.requests[part], read.offsets[part])
+            scored_at = self._clock()
+            for finding in findings:
+                await self._tell(finding)
+            if self._onward is not None:
+                await self._onward.send(batch, read.requests[part], read.offsets[part])
+            for stage, seconds in enumerate((thawed_at - at, scored_at - thawed_at, self._clock() - scored_at), 1):
+                spent[stage] += seconds
         self._next = batch.next_offset
-        done_at = self._clock()
         self.meter.batch(self._now() - batch.timestamps[read.rows] / 1000.0)
-        spent = (decoded_at - started, thawed_at - decoded_at, scored_at - thawed_at, done_at - scored_at)
         self.meter.scored(spent, self.scorer.late, self.scorer.ahead, self.scorer.tally.take())
+
+    async def _make_room(self, n: int) -> None:
+        """See that `n` more accounts have room in memory."""
+        if len(self.scorer.table) + n > self._hot_accounts + SLICE:
+            await self._evict()
+
+    async def _evict(self) -> None:
+        """Send the longest idle accounts away, where there are more than may stay."""
+        for pages in self._cold.evict(self.scorer.table, self._hot_accounts):
+            await self._log.stage(pages)
+
+    async def _bring_back(self, requests: Array) -> None:
+        """Bring the requests' accounts into memory, those of them that left it."""
+        table, places = self.scorer.table, self._cold.wanted(requests)
+        if not len(places):
+            return
+        absent = np.isin(places // PAGE_ROWS, self._cold.missing(places))
+        if not absent.all():
+            try:
+                await asyncio.to_thread(self._cold.thaw, table, places[~absent])
+            except OSError as error:
+                _log.warning("cold accounts are read from Kafka alone, which is slow", error=str(error))
+                self._cold.file.close()
+                absent[:] = True
+        if absent.any():
+            places = places[absent]
+            async for pages in self._log.fetch(np.unique(places // PAGE_ROWS).tolist()):
+                self._cold.thaw_from(table, places, pages)
 
     def _read(self, batch: Batch) -> Read:
         """Read a batch's records, without what was ingested again after a crash."""
@@ -295,13 +342,15 @@ class TelemetryPartition:
         if self._onward is not None:
             await self._onward.flush()
         table = self.scorer.table
-        pages = self._cold.evict(table, self._hot_accounts)
-        self._cold.forget(self.scorer.now - self._forget_after)
-        changed = table.take_dirty()
-        pages |= {number: None if rows is None else to_page(rows) for number, rows in changed.items()}
-        pages |= dict.fromkeys(self._cold.take_dropped())
+        await self._evict()
+        self._forgotten += self._cold.forget(self.scorer.now - self._forget_after)
+        dropped: dict[int, Page | None] = dict.fromkeys(self._cold.take_dropped())
+        while changed := table.take_dirty(PAGES):
+            await self._log.stage({number: to_page(rows) for number, rows in changed.items() if rows is not None})
+            dropped |= {number: None for number, rows in changed.items() if rows is None}
         try:
             offset = await self._log.checkpoint(pages, self.scorer.dump(), self._next, self._meta())
+            offset = await self._log.checkpoint(dropped, self.scorer.dump(), self._next, {"sources": self._sources})
         except Fenced as error:
             self._fenced = True
             _log.warning("fenced", stream=self.stream, partition=self._number, error=str(error))
@@ -368,4 +417,5 @@ class TelemetryPartition:
         """Let go of the partition."""
         if self._onward is not None:
             await self._onward.close()
+        self._cold.file.close()
         await self._log.stop()

@@ -91,6 +91,8 @@ async def work(settings: Settings, limits: Limits | None = None) -> int:
                 hot_accounts=settings.state.hot_accounts,
                 forget_after=settings.state.forget_after,
                 placement=Placement(number, partial(producer.partitions_for, telemetry)),
+                cold_accounts=settings.state.cold_accounts,
+                cold_file_bytes=settings.state.cold_file_bytes,
             )
 
         def make_sightings(number: int) -> SightingsPartition:

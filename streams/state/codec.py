@@ -98,6 +98,13 @@ def page_key(page: int, owner: str, epoch: int) -> bytes:
     return f"p/{page}/{owner}/{epoch}".encode()
 
 
+def page_of(key: bytes) -> int | None:
+    """Return the number of the page that a key is of; None where it is of none."""
+    kind, _, rest = key.partition(b"/")
+    number = rest.partition(b"/")[0]
+    return int(number) if kind == b"p" and number.isdigit() else None
+
+
 def chunk_key(owner: str, epoch: int, index: int) -> bytes:
     """Return the key of one part of a checkpoint's body."""
     return f"b/{owner}/{epoch}/{index}".encode()

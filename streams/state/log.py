@@ -6,7 +6,8 @@ Why no transaction is needed. State at a telemetry offset is a deterministic fun
 so any complete snapshot is a right one, whoever wrote it; what must never happen is a mixture of two, or a snapshot
 that someone else's clean-up takes apart.
 
-- *Never a mixture.* Each page version has its own key, owner (a random id of one assignment) and epoch. A manifest
+- *Never a mixture.* Each page version has its own key, owner (a random id of one assignment) and epoch, which counts
+  calls that wrote. Pages may be written before their checkpoint (`stage`); they count from it on. A manifest
   is written after everything it names was acknowledged, and its body lists owner and epoch of every page. A snapshot
   is restored only if each listed version is there and passes its checksum. A crash before the manifest leaves
   garbage, not a snapshot.
@@ -28,7 +29,8 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections import ChainMap
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import Any
 from zlib import crc32
 
@@ -78,6 +80,7 @@ class StateLog:
         self._tail = 0  # the offset our next append gets if nobody else writes
         self._gaps: list[tuple[int, int]] = []
         self._table: dict[int, Version] = {}
+        self._staged: dict[int, Version] = {}  # pages written for the next checkpoint
         self._manifest: list[bytes] = []  # keys of the newest manifest and its body
         self._next_offset = 0
         self._epoch = 0
@@ -122,6 +125,31 @@ class StateLog:
         )
         return Snapshot(stored, self._run)
 
+    async def stage(self, pages: Mapping[int, Page]) -> None:
+        """Write pages that the next checkpoint is to hold, so that not all of them need be in memory at once.
+
+        Until then they can be fetched, and a restore does not know of them. One that is given again, here or to the
+        checkpoint, replaces what was staged.
+
+        Raises
+        ------
+        StateError
+            When the broker did not acknowledge in time, or refused a record: nothing of these pages counts.
+        """
+        if self._claim < 0:
+            raise ValueError("restore() comes before the first page of an assignment")
+        async with self._busy:
+            self._epoch += 1
+            attempted: list[bytes] = []
+            try:
+                written = await self._append_pages(pages, attempted)
+            except BaseException:
+                self._garbage.extend(attempted)
+                raise
+            again = self._staged.keys() & written.keys()
+            self._garbage += [codec.page_key(p, self._staged[p].owner, self._staged[p].epoch) for p in again]
+            self._staged |= written
+
     async def checkpoint(
         self,
         pages: Mapping[int, Page | None],
@@ -134,7 +162,8 @@ class StateLog:
         Parameters
         ----------
         pages
-            Every page that changed since the last checkpoint that returned; after an error give them again.
+            Every page that changed since the last checkpoint that returned, but for those that were staged; after an
+            error give them again.
         models
             The partition's models, some MB at most.
         next_offset
@@ -172,9 +201,12 @@ class StateLog:
                 raise
             old = self._table
             self._superseded[self._epoch] = self._manifest + [
-                codec.page_key(page, old[page].owner, old[page].epoch) for page in pages if page in old
+                codec.page_key(page, before.owner, before.epoch)
+                for page in {*pages, *self._staged}
+                for before in (old.get(page), self._staged.get(page))
+                if before is not None and before != table.get(page)
             ]
-            self._table, self._manifest = table, manifest
+            self._table, self._staged, self._manifest = table, {}, manifest
             self._next_offset, self._done = next_offset, self._epoch
         return next_offset
 
@@ -199,8 +231,10 @@ class StateLog:
             except StateError as error:
                 _log.warning("state_clean_up_postponed", topic=self._journal.name, error=str(error))
 
-    async def fetch(self, pages: Iterable[int]) -> dict[int, bytes]:
-        """Return the data of pages of the last snapshot, such as cold ones whose accounts came back.
+    async def fetch(self, pages: Iterable[int]) -> AsyncIterator[dict[int, bytes]]:
+        """Iterate over the data of pages, some at a time, such as cold ones whose accounts came back.
+
+        They are of the last snapshot, or staged since. Cold pages that stand between them come along.
 
         Raises
         ------
@@ -209,8 +243,10 @@ class StateLog:
         StateError
             When the broker does not answer, or a page is no longer in the topic.
         """
+        table = ChainMap(self._staged, self._table)
         async with self._fetching:
-            return await self._fetcher.fetch({page: self._table[page] for page in pages}, self._tail)
+            async for part in self._fetcher.fetch(table, pages, self._tail):
+                yield part
 
     async def stop(self) -> None:
         """Close the connections."""
@@ -226,8 +262,17 @@ class StateLog:
         return offsets
 
     async def _write_pages(self, pages: Mapping[int, Page | None], attempted: list[bytes]) -> dict[int, Version]:
-        table = dict(self._table)
-        changed = [(number, page) for number, page in pages.items() if page is not None]
+        table = self._table | self._staged
+        table |= await self._append_pages({n: page for n, page in pages.items() if page is not None}, attempted)
+        for number, page in pages.items():
+            if page is None:
+                table.pop(number, None)
+        return table
+
+    async def _append_pages(self, pages: Mapping[int, Page], attempted: list[bytes]) -> dict[int, Version]:
+        """Write pages under this epoch's keys."""
+        written: dict[int, Version] = {}
+        changed = list(pages.items())
         for start in range(0, len(changed), SLICE):
             part = changed[start : start + SLICE]
             keys = [codec.page_key(number, self.owner, self._epoch) for number, _ in part]
@@ -241,11 +286,8 @@ class StateLog:
             attempted += keys
             offsets = await self._append([Record(key, value) for key, value in zip(keys, values, strict=True)])
             for (number, _), offset in zip(part, offsets, strict=True):
-                table[number] = Version(self.owner, self._epoch, offset)
-        for number, page in pages.items():
-            if page is None:
-                table.pop(number, None)
-        return table
+                written[number] = Version(self.owner, self._epoch, offset)
+        return written
 
     async def _write_manifest(
         self,

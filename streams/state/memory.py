@@ -6,7 +6,7 @@ A replay starts from the first record and ends with the last, so it never restor
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import Any
 
 from streams.state import codec
@@ -27,6 +27,10 @@ class MemoryStateLog:
         """Return None: every replay starts afresh."""
         return None
 
+    async def stage(self, pages: Mapping[int, Page]) -> None:
+        """Keep the cold pages among these."""
+        await self.checkpoint(pages, b"", 0)
+
     async def checkpoint(
         self,
         pages: Mapping[int, Page | None],
@@ -45,16 +49,16 @@ class MemoryStateLog:
     async def committed(self) -> None:
         """Do nothing: nothing is superseded."""
 
-    async def fetch(self, pages: Iterable[int]) -> dict[int, bytes]:
-        """Return the data of cold pages.
+    async def fetch(self, pages: Iterable[int]) -> AsyncIterator[dict[int, bytes]]:
+        """Iterate over the data of cold pages.
 
         Raises
         ------
         KeyError
             For a page that is not cold.
         """
-        frames = {page: self._cold[page] for page in pages}
-        return {page: codec.unpack_page(frame) for page, frame in frames.items()}
+        for page in pages:
+            yield {page: codec.unpack_page(self._cold[page])}
 
     async def stop(self) -> None:
         """Let go of the pages."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import types
-from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterable, Sequence
 from typing import Any
 
 from streams.state import Page, Snapshot, StateError, StateLog
@@ -113,9 +113,16 @@ def state_log(topic: Topic, owner: str | None = None, **options: Any) -> StateLo
     return StateLog(FakeJournal(topic, **options), owner, run=inline)
 
 
+async def fetched(log: StateLog, pages: Iterable[int]) -> dict[int, bytes]:
+    """The data of pages, all at once, and no others."""
+    wanted = set(pages)
+    found = {page: data async for part in log.fetch(wanted) for page, data in part.items()}
+    return {page: data for page, data in found.items() if page in wanted}
+
+
 async def contents(log: StateLog, snapshot: Snapshot) -> dict[int, Page]:
     """Everything in a snapshot: hot pages, and cold ones fetched."""
     pages = {number: page for part in [part async for part in snapshot.hot()] for number, page in part}
-    for number, data in (await log.fetch(snapshot.cold)).items():
+    for number, data in (await fetched(log, snapshot.cold)).items():
         pages[number] = Page(data, snapshot.cold[number], cold=True)
     return pages

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from kafka.admin import KafkaAdminClient, NewTopic
-from state_fakes import contents
+from state_fakes import contents, fetched
 
 from streams.broker.apache import ApacheKafka
 from streams.kafka import aiokafka_config
@@ -79,7 +79,7 @@ def test_state_of_any_size_makes_the_round_trip(settings: Settings) -> None:
         assert await log.restore() is None
         await log.checkpoint(dict(pages), models, 123, {"clock": 9.5})
         await log.committed()
-        assert await log.fetch([0, 3, 600]) == {n: pages[n].data for n in (0, 3, 600)}
+        assert await fetched(log, [0, 3, 600]) == {n: pages[n].data for n in (0, 3, 600)}
         again = new()
         snapshot = await again.restore()
         assert snapshot is not None
@@ -271,7 +271,7 @@ def test_state_survives_what_kafka_compacts_away(kafka: str, prefix: str) -> Non
                 break
             assert loop.time() < end, f"Kafka did not compact: {left} of {log._tail} records are left"
             await asyncio.sleep(0.5)
-        assert await log.fetch(range(100)) == {n: page.data for n, page in latest.items()}
+        assert await fetched(log, range(100)) == {n: page.data for n, page in latest.items()}
         other = new()
         snapshot = await other.restore()
         assert snapshot is not None

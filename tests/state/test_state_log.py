@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from state_fakes import FakeJournal, Topic, contents, drive, inline, state_log
+from state_fakes import FakeJournal, Topic, contents, drive, fetched, inline, state_log
 
 from streams.state import Fenced, MemoryStateLog, Page, Snapshot, StateError, StateLog, codec
 from streams.state.journal import Record
@@ -77,7 +77,7 @@ def test_a_snapshot_comes_back_with_hot_pages_and_the_index_of_cold_ones() -> No
     assert (snapshot.next_offset, snapshot.models, snapshot.meta) == (7, b"models" * 100, {"clock": 1.5})
     assert (snapshot.cold, snapshot.hot_pages) == ({2: b"ib"}, 1)
     assert drive(contents(log, snapshot)) == {1: A, 2: B}
-    assert drive(log.fetch([1, 2])) == {1: A.data, 2: B.data}
+    assert drive(fetched(log, [1, 2])) == {1: A.data, 2: B.data}
 
 
 def test_later_checkpoints_carry_unchanged_pages_and_drop_dropped_ones() -> None:
@@ -252,19 +252,48 @@ def test_a_failing_clean_up_is_made_up_for_by_the_next() -> None:
     assert {key for key in topic.keys() if key.startswith(b"m/")} == {b"m/o/4", b"m/o/5"}
 
 
+def test_pages_written_ahead_can_be_fetched_and_count_from_the_checkpoint_on() -> None:
+    topic = Topic()
+    log, _ = restored(topic, "o")
+    save(log, {1: A}, 1)
+    drive(log.stage({2: B, 3: C}))
+    drive(log.stage({3: B}))
+    assert drive(fetched(log, [1, 2, 3])) == {1: A.data, 2: B.data, 3: B.data}
+    _, before = restored(Topic.copy(topic))
+    assert before is not None and before.next_offset == 1 and not before.cold
+    save(log, {2: None}, 2)
+    save(log, {}, 3)
+    assert {key for key in topic.keys() if key.startswith(b"p/")} == {b"p/1/o/1", b"p/3/o/3"}, "the others are garbage"
+    with pytest.raises(KeyError):
+        drive(fetched(log, [2]))
+    _, after = restored(topic)
+    assert after is not None and list(after.cold) == [3]
+
+
+def test_cold_pages_between_those_asked_for_come_along() -> None:
+    log, _ = restored(Topic())
+    save(log, {1: B, 2: A, 3: B, 4: B}, 1)
+
+    async def all_of(pages: list[int]) -> set[int]:
+        return {page async for part in log.fetch(pages) for page in part}
+
+    assert drive(all_of([1, 4])) == {1, 3, 4}, "hot pages are in memory already"
+    assert drive(all_of([4])) == {4}
+
+
 def test_pages_that_moved_or_vanished_are_looked_for_once_and_then_named() -> None:
     topic = Topic()
     log, _ = restored(topic)
     save(log, {1: A, 2: B}, 1)
     records = list(topic.entries.values())
     topic.entries = dict(enumerate(reversed(records)))  # as a topic made anew from a backup
-    assert drive(log.fetch([1, 2])) == {1: A.data, 2: B.data}
+    assert drive(fetched(log, [1, 2])) == {1: A.data, 2: B.data}
     topic.entries = {o: r for o, r in topic.entries.items() if not r.key.startswith(b"p/2/")}
-    assert drive(log.fetch([1])) == {1: A.data}
+    assert drive(fetched(log, [1])) == {1: A.data}
     with pytest.raises(StateError, match=r"no longer has pages \[2\]"):
-        drive(log.fetch([1, 2]))
+        drive(fetched(log, [1, 2]))
     with pytest.raises(KeyError):
-        drive(log.fetch([77]))
+        drive(fetched(log, [77]))
 
 
 def test_a_damaged_cold_page_is_named_when_it_is_fetched() -> None:
@@ -273,7 +302,7 @@ def test_a_damaged_cold_page_is_named_when_it_is_fetched() -> None:
     save(log, {2: B}, 1)
     damage(topic, b"p/2/", flip)
     with pytest.raises(StateError, match=r"page 2 of state\[0\] is damaged"):
-        drive(log.fetch([2]))
+        drive(fetched(log, [2]))
 
 
 def test_a_page_too_large_for_the_topic_is_refused_by_name() -> None:
@@ -318,11 +347,11 @@ def test_memory_log_gives_back_cold_pages_and_forgets_the_others() -> None:
         assert await log.restore() is None
         assert await log.checkpoint({1: A, 2: B, 3: B}, b"", 5) == 5
         await log.committed()
-        assert await log.fetch([2, 3]) == {2: B.data, 3: B.data}
+        assert await fetched(log, [2, 3]) == {2: B.data, 3: B.data}
         await log.checkpoint({2: A, 3: None}, b"", 6)
         for page in (1, 2, 3):
             with pytest.raises(KeyError):
-                await log.fetch([page])
+                await fetched(log, [page])
         await log.stop()
 
     asyncio.run(work())

@@ -87,6 +87,10 @@ class Owner:
             models = label.encode() * (len(machine.handed) % 40)
             machine.handed[label] = (dict(pages), models, offset)
             try:
+                if step % 2:
+                    ahead = {n: p for n, p in pending.items() if p is not None and n % 2}
+                    await self.log.stage(ahead)
+                    pending = {n: p for n, p in pending.items() if n not in ahead}
                 assert await self.log.checkpoint(pending, models, offset, {"id": label}) == offset
             except Fenced:
                 claims = [r.value for r in machine.topic.entries.values() if r.key == CLAIM]
