@@ -349,8 +349,7 @@ class TelemetryPartition:
             await self._log.stage({number: to_page(rows) for number, rows in changed.items() if rows is not None})
             dropped |= {number: None for number, rows in changed.items() if rows is None}
         try:
-            offset = await self._log.checkpoint(pages, self.scorer.dump(), self._next, self._meta())
-            offset = await self._log.checkpoint(dropped, self.scorer.dump(), self._next, {"sources": self._sources})
+            offset = await self._log.checkpoint(dropped, self.scorer.dump(), self._next, self._meta())
         except Fenced as error:
             self._fenced = True
             _log.warning("fenced", stream=self.stream, partition=self._number, error=str(error))
