@@ -32,7 +32,7 @@ class SignalFact(msgspec.Struct, frozen=True, kw_only=True):
     baseline: Real
     """Value at which the feature says nothing."""
     contribution: Real
-    """How much the score falls with the feature at its baseline."""
+    """How much the score falls with this feature alone at its baseline (leave one out)."""
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

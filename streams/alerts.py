@@ -105,10 +105,38 @@ def told(name: str, observed: float, direction: str, baseline: float, unit: str)
     return f"{name} {observed:.2g} ({direction} {baseline:.2g})"
 
 
+def chance(e_value: float) -> str:
+    """Return an e-value as the chance, at most, that a benign account ever reaches so much (Ville's inequality).
+
+    Two digits, rounded down, so that it never claims more than the evidence; words from a million on.
+
+    Examples
+    --------
+    >>> chance(24_631.0), chance(1.29e9), chance(1e300)
+    ('1 in 24,000 by chance', '1 in 1.2 billion by chance', '1 in a trillion by chance')
+    """
+    if not e_value >= 1.0:
+        return "no rarer than chance"
+    if e_value >= 1e12:
+        return "1 in a trillion by chance"
+    unit = 10.0 ** max(math.floor(math.log10(e_value)) - 1, 0)
+    whole = math.floor(e_value / unit) * unit
+    for size, name in ((1e9, "billion"), (1e6, "million")):
+        if whole >= size:
+            return f"1 in {whole / size:.3g} {name} by chance"
+    return f"1 in {whole:,.0f} by chance"
+
+
+def evidence(e_value: float) -> str:
+    """Return an e-value as alerts and tables print it: `e-value 2.4e+04 (1 in 24,000 by chance)`."""
+    return f"e-value {e_value:.2g} ({chance(e_value)})"
+
+
 def _message(finding: Finding, title: str) -> str:
     reasons = ", ".join(told(s.name, s.observed, s.direction, s.baseline, s.unit) for s in finding.signals[:3])
     others = f" and {len(finding.accounts) - 1} more" if len(finding.accounts) > 1 else ""
-    return f"{title}: {finding.accounts[0]}{others} after {finding.requests_seen} requests; {reasons}"
+    odds = chance(math.exp(min(finding.log_e, LOG_MAX)))
+    return f"{title}: {finding.accounts[0]}{others} after {finding.requests_seen} requests, {odds}; {reasons}"
 
 
 def _own(finding: Finding, atlas: tuple[str, ...], owasp: tuple[str, ...]) -> dict[str, Any]:

@@ -100,7 +100,7 @@ class Signal(NamedTuple):
     unit: str
     meaning: str
     contribution: float
-    """How much the score falls with the feature at its baseline."""
+    """How much the score falls with this feature alone at its baseline (leave one out): they need not add up to it."""
 
 
 class Explanation(NamedTuple):

@@ -9,14 +9,16 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.markup import escape
 from rich.table import Table
 
-from streams.alerts import told
+from streams.alerts import chance, evidence, told
 
 COLOURS = {"Informational": "white", "Low": "white", "Medium": "yellow", "High": "red", "Critical": "bold red"}
-WIDE = 150
+WIDE = 160
 """Columns from which a row has room for the evidence beside the figures."""
 PIPE_WIDTH = 200
 """Columns of output that is no terminal."""
 REASONS = 3
+CHANCE = 16
+"""Characters of `1 in 120 billion`, the longest odds there are."""
 ACCOUNT = 20
 """Characters of an account's id: enough of a hash to be told from all others."""
 
@@ -44,7 +46,7 @@ class AlertTable:
         # Fixed widths: a table that goes on keeps its columns under those above.
         for heading, width in (("time", 19), ("case", 16), ("pattern", 15), ("severity", 8), ("account", ACCOUNT)):
             table.add_column(heading, no_wrap=True, width=width)
-        for heading, width in (("requests", 8), ("e-value", 7)):
+        for heading, width in (("requests", 8), ("e-value", CHANCE)):
             table.add_column(heading, no_wrap=True, justify="right", width=width)
         table.add_column("evidence", ratio=1)
         table.expand = True
@@ -52,7 +54,7 @@ class AlertTable:
             own = _own(alert)
             table.add_row(
                 moment(alert), own["case"], own["pattern"], severity(alert), account(own),
-                f"{own['requests_seen']:,}", f"{own['e_value']:.2g}", reasons(own),
+                f"{own['requests_seen']:,}", how_sure(own), reasons(own),
             )  # fmt: skip
         return table
 
@@ -62,7 +64,7 @@ class AlertTable:
         table.add_column("alert", ratio=1)
         for alert in self._alerts:
             own = _own(alert)
-            figures = f"{account(own)}, {own['requests_seen']:,} requests, e-value {own['e_value']:.2g}"
+            figures = f"{account(own)}, {own['requests_seen']:,} requests, {evidence(own['e_value'])}"
             table.add_row(
                 f"{moment(alert)}\n{own['case']}",
                 f"[bold]{own['pattern']}[/], {severity(alert)}: {figures}\n{reasons(own)}",
@@ -97,6 +99,12 @@ def account(own: dict[str, Any]) -> str:
     accounts = own["accounts"]
     more = f" +{len(accounts) - 1}" if len(accounts) > 1 else ""
     return escape(str(accounts[0])[: ACCOUNT - len(more)]) + more
+
+
+def how_sure(own: dict[str, Any]) -> str:
+    """Return the e-value, and below it how rarely chance alone reaches it."""
+    odds = chance(own["e_value"]).removesuffix(" by chance")
+    return f"{own['e_value']:.2g}\n{odds}"
 
 
 def reasons(own: dict[str, Any]) -> str:

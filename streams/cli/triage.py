@@ -10,7 +10,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from models.verdict_book import Decision, VerdictBook
-from streams.cli.table import ACCOUNT, WIDE, account, reasons, severity
+from streams.alerts import evidence
+from streams.cli.table import ACCOUNT, CHANCE, WIDE, account, how_sure, reasons, severity
 from streams.cli.verdict import recorded
 from streams.settings import Settings
 from streams.verdicts import NotAVerdict, Verdict, facts_of_alert
@@ -102,14 +103,14 @@ def _wide(rows: Iterable[Ranked]) -> Table:
     table.add_column("rank", no_wrap=True, justify="right", width=5)
     for heading, width in (("case", 16), ("pattern", 15), ("severity", 8), ("accounts", ACCOUNT)):
         table.add_column(heading, no_wrap=True, width=width)
-    table.add_column("e-value", no_wrap=True, justify="right", width=7)
+    table.add_column("e-value", no_wrap=True, justify="right", width=CHANCE)
     table.add_column("verdict", no_wrap=True, width=15)
     table.add_column("top signal", ratio=1)
     for row in rows:
         own = _own(row.alert)
         table.add_row(
             f"{row.rank:.3f}", own["case"], escape(own["pattern"]), severity(row.alert), account(own),
-            f"{own['e_value']:.2g}", row.verdict, _top_signal(own),
+            how_sure(own), row.verdict, _top_signal(own),
         )  # fmt: skip
     return table
 
@@ -124,7 +125,7 @@ def _narrow(rows: Iterable[Ranked]) -> Table:
         table.add_row(
             f"{row.rank:.3f}\n{own['case']}",
             f"[bold]{escape(own['pattern'])}[/], {severity(row.alert)}: {account(own)}, "
-            f"e-value {own['e_value']:.2g}{said}\n{_top_signal(own)}",
+            f"{evidence(own['e_value'])}{said}\n{_top_signal(own)}",
         )
     return table
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from streams.alerts import rfc3339
+from streams.alerts import evidence, rfc3339
 from streams.sinks.alert import Told
 from streams.sinks.outcome import Verdict, judge
 from streams.sinks.post import Message
@@ -125,7 +125,7 @@ class Alertmanager:
         annotations = {
             "summary": summary(told, 500),
             "accounts": ", ".join(accounts(told, ACCOUNTS)),
-            "evidence": f"e-value {own.e_value:.2g} after {own.requests_seen:,} requests",
+            "evidence": f"{evidence(own.e_value)} after {own.requests_seen:,} requests",
             "signals": "; ".join(signals(told, SIGNALS)),
             "counterfactual": clip(clean(own.counterfactual), 1000),
             "runbook": clip(link, 1000),

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from streams.alerts import rfc3339
+from streams.alerts import chance, rfc3339
 from streams.sinks.alert import Told
 from streams.sinks.outcome import Verdict, judge
 from streams.sinks.post import Message
@@ -80,6 +80,7 @@ class PagerDuty:
             "accounts": accounts(told, ACCOUNTS),
             "account_count": len(own.accounts),
             "e_value": own.e_value,
+            "chance": chance(own.e_value),
             "requests_seen": own.requests_seen,
             "first_seen": clip(clean(own.first_seen), 40),
             "signals": signals(told, SIGNALS),

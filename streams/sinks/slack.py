@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from streams.alerts import evidence
 from streams.sinks.alert import Told
 from streams.sinks.outcome import Verdict, judge
 from streams.sinks.post import Message
@@ -86,7 +87,7 @@ class Slack:
             ("Severity", told.severity),
             ("Pattern", escape(own.pattern, 200)),
             (f"Account{'' if count == 1 else f's ({count:,})'}", self._accounts(told)),
-            ("Evidence", f"e-value {own.e_value:.2g} after {own.requests_seen:,} requests"),
+            ("Evidence", f"{evidence(own.e_value)} after {own.requests_seen:,} requests"),
         ]
         blocks: list[dict[str, Any]] = [
             {"type": "header", "text": {"type": "plain_text", "text": header, "emoji": True}},

@@ -21,7 +21,8 @@ from models.cases import CaseBook, Finding
 from models.detectors import Signal, detectors
 from models.evidence import SEVERITIES
 from models.scorer import Scorer, ScorerConfig
-from streams.alerts import encode, rfc3339, to_alert
+from streams.alerts import chance, encode, rfc3339, to_alert
+from streams.cli.table import CHANCE
 
 GOLDEN = Path(__file__).with_name("golden_alert.json")
 ALPHA, CLOSE = 1e-3, 3600.0
@@ -191,6 +192,20 @@ def test_an_alert_of_an_e_value_beyond_a_double_is_still_json() -> None:
     alert = json.loads(encode(to_alert(msgspec.structs.replace(life()[0], log_e=5000.0))))
     own = alert["data"]["unmapped"]["siphonwatch"]
     assert math.isfinite(own["e_value"]) and own["log_e_value"] == 5000.0
+
+
+@given(st.floats(allow_nan=True, allow_infinity=True))
+def test_the_chance_that_is_printed_never_claims_more_than_the_e_value(e_value: float) -> None:
+    said = chance(e_value)
+    words = said.removesuffix(" by chance").split()
+    if not e_value >= 1.0:
+        assert said == "no rarer than chance"
+        return
+    unit = {"billion": 1e9, "million": 1e6, "trillion": 1e12}.get(words[-1], 1.0)
+    number = 1.0 if words[2] == "a" else float(words[2].replace(",", ""))
+    assert number * unit <= e_value * (1 + 1e-12)
+    assert e_value >= 1e12 or number * unit > e_value / 1.1 - 1
+    assert len(" ".join(words)) <= CHANCE, "it fits its column"
 
 
 def test_the_second_stage_is_told_where_there_is_one() -> None:
