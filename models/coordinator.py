@@ -105,6 +105,11 @@ class Coordinator:
         return int(self.clock["late"][0])
 
     @property
+    def refused(self) -> int:
+        """Sightings that count nowhere: none."""
+        return 0
+
+    @property
     def ahead(self) -> int:
         """Sightings further ahead of the clock than one may be."""
         return int(self.clock["ahead"][0])

@@ -36,6 +36,9 @@ BLOCK = 512
 """Requests a block: large enough for array arithmetic, small enough that its arrays stay in the cache."""
 BACKGROUND = 256
 """One request in so many teaches the second stage what is ordinary."""
+REFUSED = (400, 401, 403, 404, 407)
+"""Statuses by which a gateway turns away whom it does not know, and gives nothing. Whoever is turned away may name any
+account, another in each request: such a request opens no row. Of an account that has one it counts like any other."""
 FORMAT = 2
 
 
@@ -63,6 +66,7 @@ class _Counts(msgspec.Struct):
     requests: int = 0
     skipped: int = 0
     second_stage: int = 0
+    refused: int = 0
 
 
 class Scorer:
@@ -131,6 +135,11 @@ class Scorer:
         return int(self.clock["late"][0])
 
     @property
+    def refused(self) -> int:
+        """Requests that were turned away, of accounts that had got nothing before; they count nowhere else."""
+        return self.counts.refused
+
+    @property
     def ahead(self) -> int:
         """Requests further ahead of the clock than one may be."""
         return int(self.clock["ahead"][0])
@@ -138,7 +147,8 @@ class Scorer:
     def score(self, requests: Array, offsets: npt.NDArray[np.int64]) -> list[Finding]:
         """Take requests, `(n,) REQUEST`, with their increasing offsets, `(n,) int64`; return what came of them.
 
-        A request whose offset its account has applied already changes nothing.
+        A request whose offset its account has applied already changes nothing, nor does one of an unknown account that
+        was turned away (`REFUSED`).
         """
         findings: list[Finding] = []
         picked = [np.zeros(0, np.int64)]
@@ -146,10 +156,10 @@ class Scorer:
         while start < len(requests):
             room = BLOCK - self.counts.requests % BLOCK
             end = min(start + room, len(requests))
-            skipped = self.counts.skipped
+            passed_over = self.counts.skipped + self.counts.refused
             findings += self._block(requests[start:end], offsets[start:end])
             picked.append(start + self._picked)
-            self.counts.requests += end - start - (self.counts.skipped - skipped)
+            self.counts.requests += end - start - (self.counts.skipped + self.counts.refused - passed_over)
             start = end
         self.sighted = np.concatenate(picked)
         return findings
@@ -158,7 +168,10 @@ class Scorer:
         n = len(requests)
         block = self.counts.requests // BLOCK
         values, now, strongest = self._values[:n], self._now[:n], self._strongest[:n]
-        slots = self.table.locate(requests)
+        slots = self.table.locate(requests, ~np.isin(requests["status"], REFUSED))
+        refused = int((slots < 0).sum())
+        self.counts.refused += refused
+        self.counts.skipped -= refused
         self.counts.skipped += observe_all(
             self.table.rows, slots, requests, offsets, self.clock, self.config.grace, self.config.max_ahead,
             self._plan, values, now, self._seen, self._since, self._fresh, self._work,

@@ -221,14 +221,15 @@ def observe_all(
 ) -> int:
     """Take requests into their accounts' rows in order; returns how many were skipped.
 
-    A request whose offset its row has applied already is skipped: its slot becomes -1. Writes the features,
+    A request without a slot (-1) is skipped, and one whose offset its row has applied already: its slot becomes -1.
+    Writes the features,
     `values (n, WIDTH)`, and as of each request, `(n,)`: the partition's event time `now`, how many requests its
     account has `seen`, since when, and whether it is the first in an hour (`fresh`).
     """
     skipped = 0
     for i in range(len(slots)):
-        row, q = rows[slots[i]], requests[i]
-        if offsets[i] <= row.last_offset:
+        row, q = rows[max(slots[i], 0)], requests[i]
+        if slots[i] < 0 or offsets[i] <= row.last_offset:
             slots[i] = -1
             for j in range(WIDTH):
                 values[i, j] = F32(0.0)

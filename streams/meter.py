@@ -53,6 +53,10 @@ class Meter:
         """Count requests that belong to another partition."""
         self._metrics.misplaced.labels(*self.labels).inc(requests)
 
+    def refused(self, requests: int) -> None:
+        """Count requests that were turned away, of accounts that had got nothing before."""
+        self._metrics.refused.labels(*self.labels).inc(requests)
+
     def dead_letter(self, reason: str) -> None:
         """Count a record that went to the dead-letter topic."""
         self._metrics.dead_letters.labels(*self.labels, reason).inc()

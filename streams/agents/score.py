@@ -81,6 +81,10 @@ class BatchScorer(Protocol):
         """Requests later than the grace."""
 
     @property
+    def refused(self) -> int:
+        """Requests that were turned away, of accounts that had got nothing before."""
+
+    @property
     def ahead(self) -> int:
         """Requests further ahead of the clock than one may be."""
 
@@ -261,6 +265,7 @@ class TelemetryPartition:
             self.meter.misplaced(await self._placement.misplaced(read.requests, batch.timestamps[read.rows]))
         decoded_at = self._clock()
         spent = [decoded_at - started, 0.0, 0.0, 0.0]
+        refused = self.scorer.refused
         for start in range(0, len(read.requests), SLICE):
             part = slice(start, start + SLICE)
             at = self._clock()
@@ -276,6 +281,7 @@ class TelemetryPartition:
             for stage, seconds in enumerate((thawed_at - at, scored_at - thawed_at, self._clock() - scored_at), 1):
                 spent[stage] += seconds
         self._next = batch.next_offset
+        self.meter.refused(self.scorer.refused - refused)
         self.meter.batch(self._now() - batch.timestamps[read.rows] / 1000.0)
         self.meter.scored(spent, self.scorer.late, self.scorer.ahead, self.scorer.tally.take())
 
