@@ -140,9 +140,9 @@ class Telemetry(msgspec.Struct, omit_defaults=True, kw_only=True):
     """Page number or offset of a listing; 2147483647 where a cursor names the next one; -1 none."""
 
 
-REASONS = ("account", "encoding", "fields", "json", "schema", "size", "time")
-"""Why a record is no telemetry: who pays or when is not known, fields a gateway should have logged are missing, it is
-not UTF-8, not JSON, not what the schema says, or too large."""
+REASONS = ("account", "encoding", "fields", "json", "origin", "schema", "size", "time")
+"""Why a record is not used: who pays or when is not known, fields a gateway should have logged are missing, it is not
+UTF-8, not JSON, not written by whom it says, not what the schema says, or too large."""
 
 
 class Malformed(ValueError):
@@ -151,7 +151,7 @@ class Malformed(ValueError):
     def __init__(self, reason: str, detail: str = "") -> None:
         super().__init__(f"{reason}: {detail}" if detail else reason)
         self.reason = reason
-        """One of a small fixed set, fit for a metric label: json, schema, size, account, time, encoding, fields."""
+        """One of `REASONS`, fit for a metric label."""
 
 
 _QUOTED = re.compile(r"(Invalid enum value) .*(?= - at )", re.DOTALL)

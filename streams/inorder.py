@@ -79,9 +79,10 @@ class InOrder:
             else:
                 return found
 
-    def put_keyed(self, partitions: list[int], record: Outgoing) -> None:
-        """Queue a record for the one of all `partitions` that its key belongs to, by the Java client's murmur2."""
-        self.put(self._partition(record.key, partitions, partitions), record)
+    def partition_of(self, key: bytes, partitions: list[int]) -> int:
+        """Return which of all `partitions` a key belongs to, by the Java client's murmur2."""
+        found: int = self._partition(key, partitions, partitions)
+        return found
 
     def put(self, partition: int, record: Outgoing) -> None:
         """Queue a record."""

@@ -32,7 +32,7 @@ class Meter:
         self._late = self._ahead = 0
         plain = (
             metrics.requests, metrics.skipped, metrics.late, metrics.ahead, metrics.checkpoint_bytes,
-            metrics.lost_letters, metrics.misplaced,
+            metrics.lost_letters, metrics.misplaced, metrics.forged,
         )  # fmt: skip
         for counter in plain:
             counter.labels(*self.labels)
@@ -56,6 +56,10 @@ class Meter:
     def refused(self, requests: int) -> None:
         """Count requests that were turned away, of accounts that had got nothing before."""
         self._metrics.refused.labels(*self.labels).inc(requests)
+
+    def forged(self, records: int) -> None:
+        """Count records that claim an origin without the seal that goes with it."""
+        self._metrics.forged.labels(*self.labels).inc(records)
 
     def dead_letter(self, reason: str) -> None:
         """Count a record that went to the dead-letter topic."""

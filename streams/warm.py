@@ -25,10 +25,11 @@ from streams.contract import Telemetry, encode
 from streams.decode import Decoder
 from streams.dlq import DeadLetter
 from streams.metrics import Metrics
+from streams.provenance import SEAL, SIGHTINGS, UNKEYED
 from streams.sightings import pack
 from streams.state.memory import MemoryStateLog
 from streams.transport import Batch
-from streams.transport.batch import Lease
+from streams.transport.batch import Headers, Lease
 
 ACCOUNTS, ROUNDS = 48, 30
 HOT = 16
@@ -81,7 +82,7 @@ async def _play() -> None:
         await telemetry.process(batch)
         await telemetry.checkpoint()
         requests = decoder.decode([value or b"" for value in batch.values]).requests
-        await sightings.process(_batch(pack("telemetry:0", requests, batch.offsets), number))
+        await sightings.process(_batch(pack("telemetry:0", requests, batch.offsets), number, sealed=True))
         await sightings.checkpoint()
     scorer.table.settle()  # as a restore does, and a table that outgrows its index
     severity(0.0)  # the case book's, which these requests open no case in
@@ -104,10 +105,11 @@ def _request(account: int, number: int) -> Telemetry:
     )  # fmt: skip
 
 
-def _batch(values: Sequence[bytes], first: int) -> Batch:
-    n = len(values)
+def _batch(values: Sequence[bytes], first: int, sealed: bool = False) -> Batch:
+    n, mac = len(values), UNKEYED.mac(SIGHTINGS, 0)
+    headers: list[Headers] = [((SEAL, mac(value)),) if sealed else () for value in values]
     return Batch(
-        Lease("telemetry", 0, 1, lambda _: None), keys=[None] * n, values=list(values), headers=[()] * n,
+        Lease("telemetry", 0, 1, lambda _: None), keys=[None] * n, values=list(values), headers=headers,
         offsets=np.arange(first, first + n), timestamps=np.zeros(n, np.int64), next_offset=first + n,
         size=sum(map(len, values)), missing=0,
     )  # fmt: skip

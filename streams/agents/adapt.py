@@ -10,17 +10,20 @@ import asyncio
 import dataclasses
 import time
 from collections.abc import Callable
+from functools import cache, partial
 
+from streams import provenance
 from streams.adapters import make_adapter
 from streams.adapters.base import Adapter
 from streams.agents.score import dead_letter
-from streams.agents.sources import SOURCE
+from streams.agents.sources import SOURCE, sealed
 from streams.contract import Malformed, Telemetry, encode
-from streams.dlq import DeadLetter
+from streams.dlq import MAX_DIGITS, DeadLetter
 from streams.identity import Identity
 from streams.inorder import InOrder, Outgoing
 from streams.meter import Meter
 from streams.outlet import KafkaOutlet
+from streams.provenance import Seals
 from streams.retries import Retries
 from streams.settings import Settings
 from streams.sketch import Sketcher
@@ -63,6 +66,8 @@ class GatewayIngest:
         Of both.
     meter
         What is counted.
+    seals
+        Vouch for where telemetry came from.
     now
         Seconds since 1970, for metrics only.
     """
@@ -74,6 +79,7 @@ class GatewayIngest:
         outlet: KafkaOutlet,
         retries: Retries,
         meter: Meter,
+        seals: Seals,
         now: Callable[[], float] = time.time,
     ) -> None:
         self._adapter = adapter
@@ -81,6 +87,7 @@ class GatewayIngest:
         self._outlet = outlet
         self._retries = retries
         self._meter = meter
+        self._mac = cache(partial(seals.mac, provenance.SOURCE))
         self._now = now
 
     async def process(self, batch: Batch) -> None:
@@ -111,8 +118,7 @@ class GatewayIngest:
 
         The letter names the bad elements' places, so that a redrive takes up those alone.
         """
-        headers = dict(batch.headers[row])
-        wanted = {int(place) for place in headers[BAD].split(b",")} if BAD in headers else None
+        wanted = _places(dict(batch.headers[row]).get(BAD))
         bad: list[tuple[int, Malformed]] = []
         for place, element in elements:
             if wanted is not None and place not in wanted:
@@ -121,15 +127,24 @@ class GatewayIngest:
                 self._meter.dead_letter(element.reason)
                 bad.append((place, element))
                 continue
+            key = element.account.encode()
+            partition = self._sender.partition_of(key, partitions)
             source = f"{batch.topic}:{batch.partition}:{batch.offsets[row]}:{place}".encode()
-            record = Outgoing(element.account.encode(), encode(element), [(SOURCE, source)])
-            self._sender.put_keyed(partitions, record)
+            header = sealed(self._mac(partition), source)
+            self._sender.put(partition, Outgoing(key, encode(element), [(SOURCE, header)]))
         if not bad:
             return None
         letter = dead_letter(batch, row, bad[0][1], bad[0][0])
         kept = tuple(header for header in letter.headers if header[0] != BAD)
         places = b",".join(b"%d" % place for place, _ in bad)
         return dataclasses.replace(letter, headers=(*kept, (BAD, places)))
+
+
+def _places(header: bytes | None) -> set[int] | None:
+    """The places that a redriven letter names; None, for all, where it has no list of them."""
+    if not header or not all(part.isdigit() and len(part) <= MAX_DIGITS for part in header.split(b",")):
+        return None
+    return {int(part) for part in header.split(b",")}
 
 
 def _adapt(adapter: Adapter, batch: Batch, rows: range) -> list[tuple[int, list[Element]]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import sys
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -16,11 +17,13 @@ import numpy.typing as npt
 from models.relay.edges import groups
 from models.request import Array
 from models.scorer import Scorer
+from streams import provenance
 from streams.agents.score import Read, TelemetryPartition
 from streams.contract import Malformed
 from streams.dlq import REDRIVEN
 from streams.inorder import InOrder, Outgoing
 from streams.metrics import SIGHTINGS
+from streams.provenance import REDRIVEN_SEAL, SEAL, UNKEYED, Seals, is_sealed
 from streams.sightings import MAX_ROWS, Packed, join, pack, unpack
 from streams.transport import Batch
 
@@ -40,11 +43,14 @@ class Sightings:
         To the topic of sightings.
     scorer
         Whose sightings they are.
+    seals
+        Vouch for them.
     """
 
-    def __init__(self, sender: InOrder, scorer: Scorer) -> None:
+    def __init__(self, sender: InOrder, scorer: Scorer, seals: Seals = UNKEYED) -> None:
         self._sender = sender
         self._scorer = scorer
+        self._mac = cache(partial(seals.mac, provenance.SIGHTINGS))
 
     async def send(self, batch: Batch, requests: Array, offsets: npt.NDArray[np.int64]) -> None:
         """Send what was sighted of the requests just scored, given the batch they came from and their offsets."""
@@ -54,7 +60,7 @@ class Sightings:
         partitions = groups(requests, seen) % np.uint64(len(await self._sender.partitions()))
         for partition in np.unique(partitions).tolist():
             for value in pack(f"{batch.topic}:{batch.partition}", requests, offsets, seen[partitions == partition]):
-                self._sender.put(partition, Outgoing(None, value))
+                self._sender.put(partition, Outgoing(None, value, [(SEAL, self._mac(partition)(value))]))
         await self._sender.room()
 
     async def flush(self) -> None:
@@ -73,21 +79,31 @@ class SightingsPartition(TelemetryPartition):
 
     def __init__(self, number: int, *args: Any, **kwargs: Any) -> None:
         super().__init__(number, *args, hot_accounts=sys.maxsize, forget_after=math.inf, **kwargs)
+        self._mac = self._seals.mac(provenance.SIGHTINGS, number)
+        self._redriven_mac = self._seals.mac(provenance.REDRIVEN, number)
 
     def _read(self, batch: Batch) -> Read:
         """Unpack a batch's records, without the sightings that were sent again after a crash."""
         parts: list[Packed] = []
         offsets, rows = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
         rejected: list[tuple[int, Malformed]] = []
-        skipped = 0
+        skipped = forged = 0
         for row, (value, offset) in enumerate(zip(batch.values, batch.offsets.tolist(), strict=True)):
+            headers = dict(batch.headers[row])
+            redriven = REDRIVEN in headers  # so never applied, however old
+            genuine = is_sealed(self._mac, value or b"", headers.get(SEAL))
+            if genuine and redriven:
+                genuine = is_sealed(self._redriven_mac, value or b"", headers.get(REDRIVEN_SEAL))
+            if not genuine:
+                forged += 1
+                rejected.append((row, Malformed("origin", "no worker of this deployment sealed it for this partition")))
+                continue
             try:
                 packed = unpack(value or b"")
             except Malformed as error:
                 rejected.append((row, error))
                 continue
             last = self._sources.setdefault(packed.source, [-1, 0])
-            redriven = any(name == REDRIVEN for name, _ in batch.headers[row])  # so never applied, however old
             new = packed if redriven else packed.after(last[0])
             skipped += len(packed.indexes) - len(new.indexes)
             if len(new.indexes):
@@ -95,4 +111,4 @@ class SightingsPartition(TelemetryPartition):
                 parts.append(new)
                 offsets.append(offset * MAX_ROWS + new.indexes)
                 rows.append(np.full(len(new.indexes), row))
-        return Read(join(parts), np.concatenate(offsets), np.concatenate(rows), rejected, skipped)
+        return Read(join(parts), np.concatenate(offsets), np.concatenate(rows), rejected, skipped, forged)

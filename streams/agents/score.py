@@ -19,6 +19,7 @@ from models.request import Array
 from models.table import AccountTable
 from models.verdict_book import VerdictBook
 from models.vitals import Tally, Vitals
+from streams import provenance
 from streams.agents.placement import Placement
 from streams.agents.sources import Sources, fresh
 from streams.alerts import encode, to_alert
@@ -29,6 +30,7 @@ from streams.dlq import DeadLetter
 from streams.gauges import Readings
 from streams.meter import Meter
 from streams.metrics import TELEMETRY, Metrics
+from streams.provenance import UNKEYED, Seals
 from streams.release import release
 from streams.state.codec import Page
 from streams.state.cold_file import ColdFile
@@ -127,6 +129,8 @@ class Read(NamedTuple):
     """Records that cannot be read: place in the batch and reason."""
     skipped: int
     """Requests that were applied before."""
+    forged: int
+    """Records that claim an origin without the seal that goes with it."""
 
 
 def dead_letter(batch: Batch, row: int, error: Malformed, index: int = 0) -> DeadLetter:
@@ -170,6 +174,8 @@ class TelemetryPartition:
         See `[state]` of the settings.
     placement
         Says which requests belong to another partition; None where nobody asks.
+    seals
+        Vouch for where records came from.
     clock
         Monotonic seconds, for metrics only.
     now
@@ -195,6 +201,7 @@ class TelemetryPartition:
         placement: Placement | None = None,
         cold_accounts: int = COLD_ACCOUNTS,
         cold_file_bytes: int = COLD_FILE,
+        seals: Seals = UNKEYED,
         clock: Callable[[], float] = time.perf_counter,
         now: Callable[[], float] = time.time,
     ) -> None:
@@ -209,6 +216,8 @@ class TelemetryPartition:
         self._hot_accounts = hot_accounts
         self._forget_after = forget_after
         self._placement = placement
+        self._seals = seals
+        self._mac = seals.mac(provenance.SOURCE, number)
         self._clock = clock
         self._now = now
         self._cold = ColdPages(cold_accounts, ColdFile(cold_file_bytes))
@@ -256,6 +265,7 @@ class TelemetryPartition:
         started = self._clock()
         read = self._read(batch)
         self.meter.skipped(read.skipped)
+        self.meter.forged(read.forged)
         if read.rejected:
             for _, error in read.rejected:
                 self.meter.dead_letter(error.reason)
@@ -316,15 +326,16 @@ class TelemetryPartition:
     def _read(self, batch: Batch) -> Read:
         """Read a batch's records, without what was ingested again after a crash."""
         values = [b"" if value is None else value for value in batch.values]
-        rows = np.arange(len(values))
+        rows, forged = np.arange(len(values)), 0
         if any(batch.headers):
-            rows = np.flatnonzero(fresh(batch.headers, self._sources))
+            keep, forged = fresh(batch.headers, self._sources, self._mac)
+            rows = np.flatnonzero(keep)
             values = [values[i] for i in rows.tolist()]
         requests, places, rejected = self._decoder.decode(values)
         rejected = [(int(rows[place]), error) for place, error in rejected]
         skipped = len(batch) - len(rows)
         rows = rows[places]
-        return Read(requests, batch.offsets[rows], rows, rejected, skipped)
+        return Read(requests, batch.offsets[rows], rows, rejected, skipped, forged)
 
     async def _tell(self, finding: Finding) -> None:
         if self._allowed.spares(finding.accounts):

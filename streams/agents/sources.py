@@ -1,51 +1,82 @@
 """Which records were made from what was seen before: the last place applied of each source partition. No I/O.
 
 Those of one source partition come in the order of their places, so what is made again after a crash is told by its
-place alone.
+place alone. A place counts only under the seal of who ingested the record; a record with another one is as good as one
+without.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from streams.dlq import REDRIVEN
+from streams.provenance import DIGITS, Mac, is_sealed
 from streams.transport.batch import Headers
 
 SOURCE = "source"
-"""Header of an ingested record: `topic:partition:offset:index` of what it was made from."""
+"""Header of an ingested record: `topic:partition:offset:index` of what it was made from, `:` and the seal over that."""
 
 Sources = dict[str, list[int]]
 """`topic:partition` to the last `[offset, index]` applied."""
 
 
-def fresh(headers: Sequence[Headers], sources: Sources) -> npt.NDArray[np.bool_]:
-    """Return which records were not applied before, `(n,)`, and note their places; one without a source is new.
+class Fresh(NamedTuple):
+    """What the headers of a batch say."""
+
+    keep: npt.NDArray[np.bool_]
+    """Which records were not applied before, `(n,)`."""
+    forged: int
+    """How many name a source without its seal."""
+
+
+def sealed(mac: Mac, place: bytes) -> bytes:
+    """Return the header of a place.
 
     Examples
     --------
-    >>> sources = {}
-    >>> again = ((SOURCE, b"gateway:0:17:0"),)
-    >>> fresh([again, again, ()], sources).tolist(), sources
+    >>> from streams.provenance import Seals
+    >>> len(sealed(Seals(b"key").mac("source", 0), b"gateway:0:17:0"))
+    31
+    """
+    return b"%b:%b" % (place, mac(place))
+
+
+def fresh(headers: Sequence[Headers], sources: Sources, mac: Mac) -> Fresh:
+    """Tell which records were not applied before, and note their places; one without a source is new.
+
+    So is one that was sent again from the dead letters: it was never applied, and its place is behind the others.
+
+    Examples
+    --------
+    >>> from streams.provenance import Seals
+    >>> sources, mac = {}, Seals(b"key").mac("source", 0)
+    >>> again = ((SOURCE, sealed(mac, b"gateway:0:17:0")),)
+    >>> fresh([again, again, ()], sources, mac).keep.tolist(), sources
     ([True, False, True], {'gateway:0': [17, 0]})
     """
     keep = np.ones(len(headers), np.bool_)
+    forged = 0
     head, last = b"", None
     for i, pairs in enumerate(headers):
         for name, value in pairs:
             if name != SOURCE:
                 continue
-            try:
-                origin, offset, index = value.rsplit(b":", 2)
-                place = [int(offset), int(index)]
-                if last is None or origin != head:
-                    last = sources.setdefault(origin.decode(), [-1, -1])
-                    head = origin
-            except (UnicodeDecodeError, ValueError):
+            if value is None or not is_sealed(mac, value[: -DIGITS - 1], value[-DIGITS:]):
+                forged += 1
                 continue
+            if any(other == REDRIVEN for other, _ in pairs):
+                continue
+            origin, offset, index = value[: -DIGITS - 1].rsplit(b":", 2)
+            place = [int(offset), int(index)]
+            if last is None or origin != head:
+                last = sources.setdefault(origin.decode(), [-1, -1])
+                head = origin
             if place <= last:
                 keep[i] = False
             else:
                 last[:] = place
-    return keep
+    return Fresh(keep, forged)

@@ -24,6 +24,7 @@ from streams.logs import configure
 from streams.meter import Meter
 from streams.metrics import INGEST, SIGHTINGS, TELEMETRY, Metrics, process_registry
 from streams.outlet import KafkaOutlet, make_producer
+from streams.provenance import Seals
 from streams.release import release
 from streams.retries import Retries
 from streams.scoring import make_coordinator, make_scorer
@@ -72,6 +73,7 @@ async def work(settings: Settings, limits: Limits | None = None) -> int:
     metrics.model.labels(release(), *make_scorer(settings).identity, settings.scoring.second_stage).set(1)
     book, allowed, turns = VerdictBook(), Allowed.from_settings(settings), make_turns()
     telemetry, sightings = settings.topic("telemetry"), settings.topic("sightings")
+    seals = Seals.from_settings(settings)
     adapters = make_adapters(settings) if settings.ingest.topics else {}
     async with make_producer(settings) as producer:
 
@@ -86,10 +88,11 @@ async def work(settings: Settings, limits: Limits | None = None) -> int:
                 metrics,
                 topic=telemetry,
                 book=book,
-                onward=Sightings(InOrder(producer, sightings, turns, retries), scorer),
+                onward=Sightings(InOrder(producer, sightings, turns, retries), scorer, seals),
                 allowed=allowed,
                 hot_accounts=settings.state.hot_accounts,
                 forget_after=settings.state.forget_after,
+                seals=seals,
                 placement=Placement(number, partial(producer.partitions_for, telemetry)),
                 cold_accounts=settings.state.cold_accounts,
                 cold_file_bytes=settings.state.cold_file_bytes,
@@ -100,6 +103,7 @@ async def work(settings: Settings, limits: Limits | None = None) -> int:
             outlet = KafkaOutlet(producer, settings, Retries(Meter(metrics, SIGHTINGS, sightings, number)))
             return SightingsPartition(
                 number, make_coordinator(settings), state, outlet, metrics, topic=sightings, book=book, allowed=allowed,
+                seals=seals,
             )  # fmt: skip
 
         def make_ingest(topic: str, number: int) -> GatewayIngest:
@@ -107,7 +111,7 @@ async def work(settings: Settings, limits: Limits | None = None) -> int:
             retries = Retries(meter)
             outlet = KafkaOutlet(producer, settings, retries)
             return GatewayIngest(
-                adapters[topic], InOrder(producer, telemetry, turns, retries), outlet, retries, meter
+                adapters[topic], InOrder(producer, telemetry, turns, retries), outlet, retries, meter, seals
             )  # fmt: skip
 
         following = asyncio.create_task(VerdictFeed(settings, book, metrics).run(), name="verdicts")

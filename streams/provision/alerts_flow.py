@@ -106,6 +106,15 @@ ALERTS: tuple[Alert, ...] = (
         runbook="siphonwatchdeadletters",
     ),
     Alert(
+        name="SiphonwatchRecordsForged",
+        expr=f"{increased('siphonwatch_forged_records_total', '1h', 'job, namespace, stream')} > 0",
+        severity="ticket",
+        summary="Somebody claims in {{ $labels.stream }} to be a worker, without its seal",
+        description="{{ $value | humanize }} records within an hour. They blind nobody: telemetry was scored as any "
+        "other, sightings went to the dead letters. Who may write that topic should be looked at.",
+        runbook="siphonwatchrecordsforged",
+    ),
+    Alert(
         name="SiphonwatchRequestsMisplaced",
         expr=(
             f"{increased('siphonwatch_misplaced_requests_total', '30m')}\n"

@@ -138,7 +138,7 @@ def test_every_recording_is_used_by_an_alert_or_another_recording() -> None:
 
 
 def test_reasons_of_dead_letters_are_ours_or_of_who_wrote_the_record() -> None:
-    theirs = {"encoding", "json", "size"}
+    theirs = {"encoding", "json", "origin", "size"}
     assert set(UNREADABLE) | theirs == set(REASONS)
     assert not set(UNREADABLE) & theirs
 

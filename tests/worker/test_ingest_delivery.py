@@ -16,6 +16,7 @@ from kafka.admin import ConfigResource, ConfigResourceType
 from prometheus_client import CollectorRegistry
 from worker_tools import KEY, Worker, prepare, read, scored, traffic, until
 
+from streams import provenance
 from streams.adapters import make_adapter
 from streams.agents.adapt import GatewayIngest
 from streams.agents.sources import SOURCE, fresh
@@ -25,6 +26,7 @@ from streams.inorder import InOrder, make_turns
 from streams.meter import Meter
 from streams.metrics import INGEST, Metrics
 from streams.outlet import KafkaOutlet
+from streams.provenance import UNKEYED, Seals
 from streams.retries import Retries
 from streams.settings import Settings
 from streams.sketch import Sketcher
@@ -78,8 +80,8 @@ class Broker:
     def applied(self) -> Counter[bytes]:
         """What the readers of both partitions make of it."""
         found: Counter[bytes] = Counter()
-        for records in self.log.values():
-            keep = fresh([headers for _, headers in records], {})
+        for partition, records in self.log.items():
+            keep = fresh([headers for _, headers in records], {}, UNKEYED.mac(provenance.SOURCE, partition)).keep
             found.update(value for (value, _), new in zip(records, keep, strict=True) if new)
         return found
 
@@ -97,7 +99,7 @@ def ingest(broker: Broker, topic: str, number: int = 0, turns: Any = None) -> tu
     retries = Retries(meter, no_pause)
     outlet = KafkaOutlet(broker, settings, retries)  # type: ignore[arg-type]
     sender = InOrder(broker, "telemetry", make_turns() if turns is None else turns, retries)  # type: ignore[arg-type]
-    return GatewayIngest(adapter, sender, outlet, retries, meter), retries
+    return GatewayIngest(adapter, sender, outlet, retries, meter, UNKEYED), retries
 
 
 def batches(values: list[bytes], topic: str, size: int = 300, first: int = 0) -> list[Batch]:
@@ -224,7 +226,8 @@ async def sources(settings: Settings) -> list[bytes]:
                 records += (await consumer.getmany(tp, timeout_ms=200)).get(tp, ())
         finally:
             await consumer.stop()
-        keep = fresh([tuple(record.headers) for record in records], {})
+        mac = Seals.from_settings(settings).mac(provenance.SOURCE, partition)
+        keep = fresh([tuple(record.headers) for record in records], {}, mac).keep
         ids += [msgspec.json.decode(r.value)["id"] for r, new in zip(records, keep, strict=True) if new]
     return ids
 

@@ -16,7 +16,7 @@ from test_worker_campaigns import traffic
 
 from models.relay.edges import groups
 from models.request import Array
-from streams import inorder
+from streams import inorder, provenance
 from streams.agents.coordinate import Sightings, SightingsPartition
 from streams.contract import encode
 from streams.decode import Decoder
@@ -24,13 +24,14 @@ from streams.dlq import MAX_VALUE, REDRIVEN, DeadLetter
 from streams.inorder import InOrder, Turns, make_turns
 from streams.meter import Meter
 from streams.metrics import TELEMETRY, Metrics
+from streams.provenance import REDRIVEN_SEAL, SEAL, SIGHTINGS, UNKEYED, Seals
 from streams.retries import Retries
 from streams.scoring import make_coordinator, make_scorer
 from streams.settings import Settings
 from streams.sightings import MAX_ROWS, pack, unpack
 from streams.state.memory import MemoryStateLog
 from streams.transport import Batch
-from streams.transport.batch import Lease
+from streams.transport.batch import Headers, Lease
 
 SOURCE = "siphonwatch.telemetry.v1:0"
 
@@ -57,9 +58,10 @@ class Kept:
 
 
 def batch(values: list[bytes | None], first: int = 0) -> Batch:
-    n = len(values)
+    n, mac = len(values), UNKEYED.mac(SIGHTINGS, 0)
+    headers = [((SEAL, mac(value or b"")),) for value in values]
     return Batch(
-        Lease("siphonwatch.sightings.v1", 0, 1, lambda _: None), keys=[None] * n, values=values, headers=[()] * n,
+        Lease("siphonwatch.sightings.v1", 0, 1, lambda _: None), keys=[None] * n, values=values, headers=headers,
         offsets=np.arange(first, first + n), timestamps=np.zeros(n, np.int64), next_offset=first + n, size=1,
     )  # fmt: skip
 
@@ -155,7 +157,8 @@ def test_redriven_sightings_are_applied_though_others_came_after_them() -> None:
     (early,) = pack(SOURCE, requests[:100], offsets[:100])
     (late,) = pack(SOURCE, requests[100:], offsets[100:])
     redriven = batch([early], 1)
-    redriven.headers = [((REDRIVEN, b"1"),)]
+    again = (REDRIVEN_SEAL, UNKEYED.mac(provenance.REDRIVEN, 0)(early))
+    redriven.headers = [(*redriven.headers[0], (REDRIVEN, b"1"), again)]
     partition, outlet = run([batch([late]), redriven, batch([early, late], 2)])
     assert partition.scorer.kept.requests == 300, "each once: what is sent again after a crash is no redrive"
     assert outlet.letters == []
@@ -198,6 +201,35 @@ def test_what_is_no_packed_sightings_goes_whole_to_the_dead_letters_and_stops_no
     _, outlet = run([batch(values)])
     assert [(letter.offset, letter.value, letter.reason) for letter in outlet.letters] == [(1, value, reason)]
     assert told(outlet) == found(requests)
+
+
+def forgeries() -> dict[str, Headers]:
+    """Headers that a record of sightings may come with, none of them right for partition 0."""
+    (value,) = pack(SOURCE, campaign(5), np.arange(2**62, 2**62 + 5))
+    seal = UNKEYED.mac(SIGHTINGS, 0)(value)
+    elsewhere = UNKEYED.mac(SIGHTINGS, 1)(value)
+    return {
+        "none": (),
+        "null": ((SEAL, None),),
+        "cut": ((SEAL, seal[:-1]),),
+        "of another deployment": ((SEAL, Seals(b"another").mac(SIGHTINGS, 0)(value)),),
+        "of another partition": ((SEAL, elsewhere),),
+        "of another value": ((SEAL, UNKEYED.mac(SIGHTINGS, 0)(value[:-1])),),
+        "redriven by a stranger": ((SEAL, seal), (REDRIVEN, b"1")),
+        "redriven but never sealed": ((REDRIVEN, b"1"), (REDRIVEN_SEAL, UNKEYED.mac(provenance.REDRIVEN, 0)(value))),
+    }
+
+
+@pytest.mark.parametrize("forgery", forgeries())
+def test_sightings_without_their_seal_blind_nobody_and_go_to_the_dead_letters(forgery: str) -> None:
+    requests = campaign(1500)
+    (forged,) = pack(SOURCE, requests[:5], np.arange(2**62, 2**62 + 5))
+    first = batch([forged])
+    first.headers = [forgeries()[forgery]]
+    partition, outlet = run([first, batch(list(pack(SOURCE, requests, np.arange(1500))), 1)])
+    assert [(letter.value, letter.reason) for letter in outlet.letters] == [(forged, "origin")]
+    assert told(outlet) == found(requests)
+    assert partition.scorer.kept.requests == 1500
 
 
 class Broker:
