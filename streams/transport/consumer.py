@@ -20,6 +20,7 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 
 from streams.answers import Answers
+from streams.transport import codecs
 from streams.transport.batch import Batch, Lease
 from streams.transport.gaps import Gaps
 from streams.transport.limits import Limits
@@ -44,6 +45,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
     pump: Pump
 
     def _create_worker_consumer(self, transport: Any) -> AIOKafkaConsumer:
+        codecs.bound()
         limits = limits_of(self.app)
         conf = self.app.conf
         return AIOKafkaConsumer(

@@ -16,7 +16,9 @@ from streams.transport.batch import Batch, Headers, Lease
 from streams.transport.limits import Limits
 
 CHUNK = 1024
-"""Records taken at once; the byte limit is looked at between chunks."""
+"""Records taken at once, at most; the byte limit is looked at between chunks."""
+FIRST_BYTES = 64 * 1024
+"""What a record is taken to be before one was seen: so that a first chunk of large ones ends soon after the limit."""
 
 
 class Gap(NamedTuple):
@@ -50,6 +52,7 @@ class Unpacker:
         self._end = 0
         self._pending: Any = None
         self._broken = ""  # why the open record batch cannot be read further
+        self._typical = FIRST_BYTES
         self._skipped = 0
         start: int = fetched.next_fetch_offset
         self.position = start if expected is None else expected
@@ -78,7 +81,8 @@ class Unpacker:
         timestamps: list[int] = []
         size = 0
         while len(values) < limits.max_records and size < limits.max_bytes and self._open():
-            wanted = min(CHUNK, limits.max_records - len(values))
+            room = (limits.max_bytes - size) // self._typical + 1
+            wanted = min(CHUNK, limits.max_records - len(values), room)
             chunk = self._records_of(wanted)
             finished = len(chunk) < wanted
             if chunk and chunk[0].offset < self.position:  # a fetch may begin inside a record batch
@@ -92,7 +96,9 @@ class Unpacker:
                 self.position = max(self.position, self._end)
             new_keys = [record.key for record in chunk]
             new_values = [record.value for record in chunk]
-            size += sum(len(key) for key in new_keys if key) + sum(len(value) for value in new_values if value)
+            taken = sum(len(key) for key in new_keys if key) + sum(len(value) for value in new_values if value)
+            self._typical = taken // max(len(chunk), 1) + 1
+            size += taken
             keys += new_keys
             values += new_values
             headers += [tuple(record.headers) for record in chunk]
