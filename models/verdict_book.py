@@ -18,6 +18,8 @@ from models.ranker_features import Facts, facts_of, features
 
 Decision = Literal["true-positive", "false-positive", "benign-expected"]
 DECISIONS: tuple[Decision, ...] = ("true-positive", "false-positive", "benign-expected")
+WITHDRAWN: Literal["withdrawn"] = "withdrawn"
+"""What stands in a vote's decision where the case's verdict was taken back: nothing is known of it then."""
 CAPACITY = 2000
 """Standing verdicts that count; beyond, the oldest leaves, so that the ranker follows what analysts want today.
 Learning so many anew takes about a tenth of a second."""
@@ -32,7 +34,7 @@ class Vote(msgspec.Struct, frozen=True, kw_only=True):
     case: str
     account: str
     """Whose case it is: the k-th case of one account counts 1/k."""
-    decision: Decision
+    decision: Decision | Literal["withdrawn"]
     facts: Facts
 
 
@@ -70,11 +72,17 @@ class VerdictBook:
     def take(self, votes: Iterable[Vote]) -> int:
         """Take votes in the order of the log; return how many are news.
 
-        A case's later vote replaces its earlier one and takes the later one's place.
+        A case's later vote replaces its earlier one and takes the later one's place; a withdrawn one leaves none.
         """
         news = 0
         for vote in votes:
             known = self._votes.get(vote.case)
+            if vote.decision == WITHDRAWN:
+                news += known is not None
+                if known is not None:
+                    del self._votes[vote.case]
+                    self._forget()
+                continue
             news += known != vote
             if known is not None:
                 if known == vote and vote.case == next(reversed(self._votes)):
@@ -99,7 +107,7 @@ class VerdictBook:
         """Return where a finding's case stands."""
         return self.rank(facts_of(finding))
 
-    def counts(self) -> Counter[tuple[str, Decision]]:
+    def counts(self) -> Counter[tuple[str, str]]:
         """Return the number of standing votes by pattern and decision."""
         return Counter((vote.facts.pattern, vote.decision) for vote in self._votes.values())
 

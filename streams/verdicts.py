@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Meta
 
 from models.ranker_features import MAX_SIGNALS, Facts
-from models.verdict_book import Decision, Vote
+from models.verdict_book import WITHDRAWN, Decision, Vote
 
 MAX_NOTE = 2000
 
@@ -24,8 +24,8 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     case: Annotated[str, Meta(pattern="^[0-9a-f]{16}$(?!\\n)")]
     alert: Annotated[str, Meta(pattern="^[0-9a-f]{16}-[0-9]{1,10}$(?!\\n)")]
     """Id of the alert that was judged."""
-    decision: Decision
-    """Right; wrong; or right about what the account does, which it may do."""
+    decision: Decision | Literal["withdrawn"]
+    """Right; wrong; right about what the account does, which it may do; or no verdict any more."""
     time: Annotated[float, Meta(ge=0, le=2**34)]
     """When it was decided, seconds since 1970 UTC."""
     by: Annotated[str, Meta(min_length=1, max_length=64)]
@@ -74,12 +74,43 @@ def decode(raw: bytes) -> Verdict:
 
 
 def standing(verdicts: Iterable[Verdict]) -> list[Verdict]:
-    """Return the last verdict of each case, in the order of the log."""
+    """Return the last verdict of each case, in the order of the log, without those that were withdrawn."""
     last: dict[str, Verdict] = {}
     for verdict in verdicts:
         last.pop(verdict.case, None)
-        last[verdict.case] = verdict
+        if verdict.decision != WITHDRAWN:
+            last[verdict.case] = verdict
     return list(last.values())
+
+
+def undone(verdicts: Iterable[Verdict], *, by: str, time: float) -> Verdict:
+    """Return the record that takes back the last of a case's verdicts: the one before it again, or a withdrawal.
+
+    Parameters
+    ----------
+    verdicts
+        All of one case, in the order of the log.
+    by, time
+        Who takes it back, and when, seconds since 1970.
+
+    Raises
+    ------
+    NotAVerdict
+        When none stands.
+    """
+    chain: list[Verdict] = []
+    for verdict in verdicts:
+        if verdict.decision == WITHDRAWN:
+            chain.clear()
+        elif verdict in chain:  # sent again by an undoing
+            del chain[chain.index(verdict) + 1 :]
+        else:
+            chain.append(verdict)
+    if not chain:
+        raise NotAVerdict("it has none")
+    if len(chain) > 1:
+        return chain[-2]
+    return msgspec.structs.replace(chain[0], decision=WITHDRAWN, by=by, time=time, note="")
 
 
 def facts_of_alert(alert: dict[str, Any]) -> Facts:

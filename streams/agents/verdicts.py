@@ -6,6 +6,7 @@ Nothing waits for it: until the log is read, and while the broker is away, alert
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Iterable
 
 import structlog
@@ -50,6 +51,7 @@ class VerdictFeed:
         self._metrics = metrics
         self._retry_seconds = retry_seconds
         self._patterns = {pattern.pattern for pattern in patterns()}
+        self._measured: set[str] = set()
 
     async def run(self) -> None:
         """Follow the topic until cancelled; reads it from its beginning again where the broker fails."""
@@ -93,7 +95,8 @@ class VerdictFeed:
         counts = self._book.counts()
         for pattern in self._patterns:
             given = [counts[pattern, decision] for decision in DECISIONS]
-            if any(given):
+            if any(given) or pattern in self._measured:
+                self._measured.add(pattern)
                 for decision, count in zip(DECISIONS, given, strict=True):
                     self._metrics.verdicts.labels(pattern, decision).set(count)
-                self._metrics.analyst_precision.labels(pattern).set(given[0] / sum(given))
+                self._metrics.analyst_precision.labels(pattern).set(given[0] / sum(given) if any(given) else math.nan)

@@ -9,12 +9,12 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.markup import escape
 from rich.table import Table
 
-from models.verdict_book import Decision, VerdictBook
+from models.verdict_book import VerdictBook
 from streams.alerts import evidence
 from streams.cli.table import ACCOUNT, CHANCE, WIDE, account, how_sure, reasons, severity
 from streams.cli.verdict import recorded
 from streams.settings import Settings
-from streams.verdicts import NotAVerdict, Verdict, facts_of_alert
+from streams.verdicts import NotAVerdict, Verdict, facts_of_alert, standing
 
 CLOSED = "siphonwatch.case.closed.v1"
 
@@ -35,7 +35,7 @@ class Judged(NamedTuple):
     """The verdicts of now."""
 
     book: VerdictBook
-    decisions: dict[str, Decision]
+    decisions: dict[str, str]
     """By case."""
 
 
@@ -63,8 +63,8 @@ def read_book(settings: Settings) -> Judged:
 def judged(verdicts: Iterable[Verdict]) -> Judged:
     """Return verdicts as a ranker and as the last decision on each case."""
     book = VerdictBook()
-    decisions: dict[str, Decision] = {}
-    for verdict in verdicts:
+    decisions: dict[str, str] = {}
+    for verdict in standing(verdicts):
         book.take([verdict.vote])
         decisions[verdict.case] = verdict.decision
     return Judged(book, decisions)

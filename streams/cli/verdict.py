@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import csv
 import getpass
 import time
 from collections.abc import Iterable, Iterator
-from typing import IO, Any, NamedTuple, cast
+from typing import IO, Any, cast
 
 import click
 import msgspec
@@ -14,73 +13,94 @@ from kafka.errors import KafkaError
 from rich.markup import escape
 from rich.table import Table
 
-from models.verdict_book import DECISIONS, Decision
+from models.verdict_book import DECISIONS, WITHDRAWN, Decision
 from streams.cli import Failure
 from streams.cli.table import screen
+from streams.cli.verdict_file import VALUE, FileErrors, Row, decision_of, read
 from streams.gateway.producer import Outbox, connect
 from streams.settings import Settings, load
+from streams.sinks.text import clean, clip
 from streams.tail import Tail, TailError
-from streams.verdicts import NotAVerdict, Verdict, decode, encode, judge, standing
+from streams.verdicts import NotAVerdict, Verdict, decode, encode, judge, standing, undone
 
-COLUMNS = ("case", "decision", "note", "by")
 SHORTEST = 6
 """Characters of a case's id that may stand for it, where no other begins so."""
 DELIVERY_SECONDS = 30.0
 
 
-class Given(NamedTuple):
-    """A decision as it was typed."""
+class Choice(click.ParamType):
+    """A decision, in any of the forms that a file may have."""
 
-    case: str
-    decision: Decision
-    note: str
-    by: str
+    name = "decision"
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
+        return f"[{'|'.join(DECISIONS)}]"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> Decision:
+        decision = decision_of(value)
+        if decision is None:
+            self.fail(f"{value!r} is no decision: {', '.join(DECISIONS)}, or TP, FP, BE", param, ctx)
+        return decision
 
 
 @click.command("verdict", short_help="Say what a case was; verdicts order those that follow.")
 @click.argument("case", required=False)
-@click.argument("decision", required=False, type=click.Choice(DECISIONS))
+@click.argument("decision", required=False, type=Choice())
 @click.option("--note", default="", help="Why, in your words; kept on the verdicts topic only.")
 @click.option("--by", default="", metavar="NAME", help="Who decides.  [default: your login name]")
 @click.option(
     "--file", "file", type=click.File(encoding="utf-8-sig"), help="CSV of case,decision and, if you like, note,by."
 )
+@click.option("--undo", is_flag=True, help="Take the last verdict of CASE back: the one before it stands, or none.")
 @click.option("--list", "list_", is_flag=True, help="Show the verdicts that stand, the last one of each case.")
-@click.option("--json", "as_json", is_flag=True, help="With --list: the records of the topic, one a line.")
+@click.option("--history", is_flag=True, help="Show every verdict on the topic, of CASE or of all.")
+@click.option("--json", "as_json", is_flag=True, help="With --list or --history: the records of the topic, one a line.")
 def command(
     case: str | None,
     decision: Decision | None,
     note: str,
     by: str,
     file: IO[str] | None,
+    undo: bool,
     list_: bool,
+    history: bool,
     as_json: bool,
 ) -> None:
     """Say what CASE was: it orders the cases that follow, and never hides one.
 
-    CASE is a case's id, or its beginning. The last verdict of a case stands. A verdict repeats what the newest alert of
-    its case said. A note may hold names: it stays on the verdicts topic, as your name does.
+    CASE is a case's id, or its beginning. The last verdict of a case stands, and what it replaces is said. A verdict
+    repeats what the newest alert of its case said. A note may hold names: it stays on the verdicts topic, as your name
+    does.
 
-    Exit code 0: the broker has all of it; 1: a case is not known, or the broker did not answer; 2: bad usage.
+    Exit code 0: the broker has all of it; 1: a case is not known, a line of the file cannot be used, or the broker did
+    not answer; 2: bad usage.
     """
-    if sum([case is not None, file is not None, list_]) != 1:
-        raise click.UsageError("give a CASE with a decision, or --file, or --list")
-    if (case is None) != (decision is None):
+    asked = [decision is not None, file is not None, undo, list_, history]
+    if case is not None and not any(asked):
         raise click.UsageError(f"say what {case} was: one of {', '.join(DECISIONS)}")
-    if as_json and not list_:
-        raise click.UsageError("--json goes with --list")
+    if sum(asked) != 1 or (undo and case is None) or (case is not None and (list_ or file)):
+        raise click.UsageError("give a CASE with a decision or --undo, or --file, --list or --history")
+    if as_json and not (list_ or history):
+        raise click.UsageError("--json goes with --list and --history")
     settings = load().settings
     try:
-        if list_:
-            return show(settings, as_json)
+        if list_ or history:
+            return show(settings, as_json, everything=history, beginning=None if case is None else _beginning(case))
         by = by or _login()
-        given = _read(file, note, by) if file else [Given(str(case), cast(Decision, decision), note, by)]
-        verdicts = find(settings, given)
+        known = list(recorded(settings))
+        if undo:
+            verdicts = [_undone(known, _beginning(str(case)), by)]
+        else:
+            rows = read(file, note, by) if file else [Row(0, str(case), cast(Decision, decision), note, by)]
+            verdicts = find(settings, rows, file.name if file else "")
         send(settings, verdicts)
-    except TailError as error:
+    except (TailError, FileErrors) as error:
         raise Failure(str(error)) from None
+    before = {verdict.case: verdict for verdict in standing(known)}
     for verdict in verdicts:
-        click.echo(f"{verdict.case} {verdict.facts.pattern}: {verdict.decision}, by {verdict.by}")
+        said = f"{verdict.case} {clean(verdict.facts.pattern)}: {verdict.decision}, by {clean(verdict.by)}"
+        click.echo(said + _replaced(before.get(verdict.case)))
+        before[verdict.case] = verdict
 
 
 def _login() -> str:
@@ -90,44 +110,76 @@ def _login() -> str:
         return "unknown"
 
 
-def _read(file: IO[str], note: str, by: str) -> list[Given]:
-    """The rows of a CSV file; columns may be missing or in any order, other columns are left out."""
+def _replaced(verdict: Verdict | None) -> str:
+    """What a verdict takes the place of, and where that was said."""
+    if verdict is None or verdict.decision == WITHDRAWN:
+        return ""
+    return f" (replaces {verdict.decision}, by {clean(verdict.by)}, {_moment(verdict)})"
+
+
+def _beginning(case: str) -> str:
+    beginning = case.lower()
+    if not SHORTEST <= len(beginning) <= 16 or not set(beginning) <= set("0123456789abcdef"):
+        shown = clip(clean(case), VALUE)
+        raise Failure(f"{shown!r} is no case: give {SHORTEST} to 16 hexadecimal digits, as `alerts` shows them")
+    return beginning
+
+
+def _undone(known: list[Verdict], beginning: str, by: str) -> Verdict:
+    found = sorted({verdict.case for verdict in known if verdict.case.startswith(beginning)})
+    if len(found) > 1:
+        raise Failure(f"{beginning} could be {', '.join(found)}: give more of the id. Nothing was sent")
     try:
-        rows = list(csv.DictReader(file, strict=True))
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise Failure(f"{file.name} is no CSV in UTF-8: {error}") from None
-    given = []
-    for number, row in enumerate(rows, 2):
-        case, decision, own_note, own_by = ((row.get(name) or "").strip() for name in COLUMNS)
-        if not case or decision not in DECISIONS:
-            raise Failure(
-                f"{file.name}, row {number}: needs a case and a decision of {', '.join(DECISIONS)};"
-                " the first row names the columns. Nothing was sent"
-            )
-        given.append(Given(case, decision, own_note or note, own_by or by))
-    if not given:
-        raise Failure(f"{file.name} holds no verdict: its first row names the columns {', '.join(COLUMNS)}")
-    return given
+        return undone((verdict for verdict in known if verdict.case in found), by=by, time=time.time())
+    except NotAVerdict:
+        raise Failure(f"case {beginning} has no verdict: `siphonwatch verdict --list` shows those that stand") from None
 
 
-def find(settings: Settings, given: list[Given]) -> list[Verdict]:
-    """Return the decisions as verdicts on the newest alert of each case.
+def find(settings: Settings, given: list[Row], file: str = "") -> list[Verdict]:
+    """Return the decisions as verdicts on the newest alert of each case; says which cases stand twice.
 
     Raises
     ------
-    Failure
-        When a case has no alert, or several begin so.
+    Failure, FileErrors
+        When a case has no alert, or several begin so; for a file with every line of which that is so.
     TailError
         When the alerts topic cannot be read.
     """
-    beginnings = {one.case.lower() for one in given}
-    for beginning in sorted(beginnings):
-        if not SHORTEST <= len(beginning) <= 16 or not set(beginning) <= set("0123456789abcdef"):
-            raise Failure(f"{beginning!r} is no case: give {SHORTEST} to 16 hexadecimal digits, as `alerts` shows them")
-    with Tail.connect(settings, settings.topic("alerts")) as tail:
-        newest = judgeable(tail.history(), beginnings)
+    beginnings: set[str] = set()
+    errors: list[str] = []
+    for row in given:
+        try:
+            beginnings.add(_beginning(row.case))
+        except Failure as error:
+            errors.append(f"line {row.line}: {error}")
+            if not file:
+                raise
+    newest: dict[str, dict[str, Any]] = {}
+    if beginnings:
+        with Tail.connect(settings, settings.topic("alerts")) as tail:
+            newest = judgeable(tail.history(), beginnings)
     now = time.time()
-    return [_judged(newest, one, now) for one in given]
+    verdicts: list[Verdict] = []
+    lines: dict[str, list[int]] = {}
+    for row in given:
+        if row.case.lower() not in beginnings:
+            continue
+        try:
+            verdict = _judged(newest, row, now)
+        except NotAVerdict as error:
+            if not file:
+                raise Failure(f"{error}. Nothing was sent") from None
+            errors.append(f"line {row.line}: {error}")
+            continue
+        verdicts.append(verdict)
+        lines.setdefault(verdict.case, []).append(row.line)
+    if errors:
+        raise FileErrors(file, errors)
+    for case, places in lines.items():
+        if len(places) > 1:
+            said = ", ".join(map(str, places))
+            click.echo(f"{file}: case {case} stands in lines {said}: the last one counts", err=True)
+    return verdicts
 
 
 def judgeable(values: Iterable[bytes], beginnings: set[str]) -> dict[str, dict[str, Any]]:
@@ -150,19 +202,19 @@ def judgeable(values: Iterable[bytes], beginnings: set[str]) -> dict[str, dict[s
     return newest
 
 
-def _judged(newest: dict[str, dict[str, Any]], one: Given, now: float) -> Verdict:
+def _judged(newest: dict[str, dict[str, Any]], one: Row, now: float) -> Verdict:
+    """The verdict on a case of its own; raises NotAVerdict with what is wrong."""
     found = sorted(case for case in newest if case.startswith(one.case.lower()))
     if not found:
-        raise Failure(
-            f"no alert of case {one.case} is on the alerts topic: `siphonwatch alerts` shows the known ones."
-            " Nothing was sent"
+        raise NotAVerdict(
+            f"no alert of case {one.case} is on the alerts topic: `siphonwatch alerts` shows the known ones"
         )
     if len(found) > 1:
-        raise Failure(f"{one.case} could be {', '.join(found)}: give more of the id. Nothing was sent")
+        raise NotAVerdict(f"{one.case} could be {', '.join(found)}: give more of the id")
     try:
         return judge(newest[found[0]], one.decision, by=one.by, time=now, note=one.note)
     except NotAVerdict as error:
-        raise Failure(f"case {found[0]} cannot be judged: {error}. Nothing was sent") from None
+        raise NotAVerdict(f"case {found[0]} cannot be judged: {error}") from None
 
 
 def send(settings: Settings, verdicts: Iterable[Verdict]) -> None:
@@ -211,11 +263,12 @@ def recorded(settings: Settings) -> Iterator[Verdict]:
         click.echo(f"{unreadable:,} records on the topic are no verdicts of ours and were left out", err=True)
 
 
-def show(settings: Settings, as_json: bool) -> None:
-    """Print the verdicts that stand, in the order of the topic."""
-    verdicts = standing(recorded(settings))
+def show(settings: Settings, as_json: bool, *, everything: bool, beginning: str | None) -> None:
+    """Print verdicts in the order of the topic: those that stand, or all; of one case, or of every one."""
+    found = list(recorded(settings))
+    verdicts = [one for one in (found if everything else standing(found)) if one.case.startswith(beginning or "")]
     if not verdicts:
-        click.echo("no verdicts", err=True)
+        click.echo("no verdicts" if beginning is None else f"no verdicts on {beginning}", err=True)
     elif as_json:
         for verdict in verdicts:
             click.echo(encode(verdict))
@@ -229,9 +282,12 @@ def _table(verdicts: Iterable[Verdict]) -> Table:
         table.add_column(heading, no_wrap=True)
     table.add_column("note", ratio=1)
     for verdict in verdicts:
-        moment = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(verdict.time))
         table.add_row(
-            moment, verdict.case, escape(verdict.facts.pattern), verdict.decision, escape(verdict.by),
-            escape(verdict.note),
+            _moment(verdict), verdict.case, escape(clean(verdict.facts.pattern)), verdict.decision,
+            escape(clean(verdict.by)), escape(clean(verdict.note)),
         )  # fmt: skip
     return table
+
+
+def _moment(verdict: Verdict) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(verdict.time))

@@ -227,7 +227,8 @@ def test_slack_tells_what_an_analyst_needs_first() -> None:
     text = "\n".join(strings(message["blocks"]))
     assert message["blocks"][0]["text"]["text"] == "🟡 Model extraction by a sweep of prompts"
     for wanted in (
-        "*Severity*\nmedium", "*Accounts (1,000)*\n`org-&lt;7&gt;`, `a0`", "and 990 more", "e-value 1.1e+03 (1 in 1,000 by chance)",
+        "*Severity*\nmedium", "*Accounts (1,000)*\n`org-&lt;7&gt;`, `a0`", "and 990 more",
+        "e-value 1.1e+03 (1 in 1,000 by chance)",
         "321 requests", "• sweep_1d 0.94 (above 0.35)", "• job_requests 150 (above 6)",
         "would not fire if sweep_1d were below 0.35", "<https://wiki.example/runbook.md#extraction|Runbook>",
         "siphonwatch verdict ",

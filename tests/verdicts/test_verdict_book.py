@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,7 +12,7 @@ from verdict_samples import PATTERNS, Analyst, auc, facts, vote
 
 from models.evidence import SEVERITIES
 from models.ranker_features import MAX_SIGNALS, Facts, SignalFact, features, prior
-from models.verdict_book import CAPACITY, DRIVERS, VerdictBook, Vote
+from models.verdict_book import CAPACITY, DRIVERS, WITHDRAWN, VerdictBook, Vote
 
 PROBES = [facts(pattern, log_e) for pattern in PATTERNS for log_e in (7.0, 9.0, 40.0)]
 
@@ -24,6 +25,16 @@ def taught(analyst: Analyst, n: int) -> VerdictBook:
     book = VerdictBook()
     book.take(vote(f"{i:016x}", y, of) for i, (of, y) in enumerate(analyst.cases(n)))
     return book
+
+
+def test_a_withdrawn_vote_teaches_nothing() -> None:
+    never, withdrawn = VerdictBook(), VerdictBook()
+    votes = [vote(f"{i:016x}", i % 2 == 0, facts(("shift", "rarity")[i % 2])) for i in range(40)]
+    taken_back = msgspec.structs.replace(votes[0], decision=WITHDRAWN)
+    never.take(votes[1:])
+    assert withdrawn.take([*votes, taken_back]) == 41
+    assert ranks(withdrawn) == ranks(never) and len(withdrawn) == 39
+    assert withdrawn.take([taken_back]) == 0, "again it is no news"
 
 
 def test_without_verdicts_the_order_is_that_of_the_evidence() -> None:

@@ -21,6 +21,7 @@ from models.verdict_book import DECISIONS
 from streams.alerts import to_alert
 from streams.cli import cli
 from streams.cli.triage import TriageTable, in_order, judged
+from streams.cli.verdict_file import DELIMITERS
 from streams.gateway.producer import connect
 from streams.settings import Settings
 from streams.verdicts import decode, judge
@@ -58,7 +59,10 @@ def test_a_verdict_repeats_the_newest_alert_of_its_case_and_the_last_one_stands(
     assert result.exit_code == 0, result.output
     assert result.stdout == f"{found[0].case} extraction: true-positive, by Ann\n"
     assert run(settings, found[1].case[:8].upper(), "false-positive", "--by", "Ann").exit_code == 0
-    assert run(settings, found[0].case, "benign-expected", "--by", "Eve").exit_code == 0
+    again = run(settings, found[0].case, "be", "--by", "Eve")
+    assert again.exit_code == 0
+    said = f"{found[0].case} extraction: benign-expected, by Eve (replaces true-positive, by Ann, 20"
+    assert again.stdout.startswith(said), "a second verdict says what it replaces"
     assert listed(settings) == [
         (found[1].case, "false-positive", "", "Ann"),
         (found[0].case, "benign-expected", "", "Eve"),
@@ -80,16 +84,84 @@ def test_a_file_gives_many_and_nothing_is_sent_where_one_is_wrong(settings: Sett
     result = run(settings, "--file", str(file), "--by", "Ann")
     assert result.exit_code == 0, result.output
     assert listed(settings) == expected
-    for broken, named in {
-        "case,decision\nabc,maybe\n": "row 2: needs a case and a decision of true-positive",
-        f"case,decision\n{found[0].case},false-positive\n0123456789,false-positive\n": "no alert of case 0123456789",
-        "case,decision\n": "holds no verdict",
-        "id;verdict\n1;2\n": "row 2",
-    }.items():
+    real = found[0].case
+    for broken, errors in {
+        "case,decision\nabc,maybe\n,TP\n": ["line 2: 'maybe' is no decision: true-positive", "line 3: no case"],
+        f"case,decision\n{real},FP\n0123456789,FP\nacme,FP\n": [
+            "line 3: no alert of case 0123456789", "line 4: 'acme' is no case"],
+        "case,decision\n": ["holds no verdict"],
+        "": ["line 1 names no column case and no decision, but nothing"],
+        "id;decision\n1;2\n": ["line 1 names no column case, but 'id', 'decision'"],
+        f'case,decision,note\n{real},TP,"two\nlines"\n{real},no,\n': ["line 4: 'no' is no decision"],
+        f'case,decision,note\n{real},TP,"open\n': ["line 2: unexpected end"],
+        "case,decision\n" + "x,y\n" * 30: ["line 2: 'y'", "line 21: 'y'", "and 10 more"],
+    }.items():  # fmt: skip
         file.write_text(broken)
         result = run(settings, "--file", str(file))
-        assert result.exit_code == 1 and named in result.stderr, result.output
+        assert result.exit_code == 1 and "nothing was sent" in result.stderr, result.output
+        assert all(named in result.stderr for named in errors), result.output
+    file.write_bytes("case;decision\n".encode("utf-16"))
+    result = run(settings, "--file", str(file))
+    assert result.exit_code == 1 and "no text in UTF-8" in result.stderr, result.output
     assert listed(settings) == expected
+
+
+@pytest.mark.parametrize("separator", list(DELIMITERS))
+def test_files_of_spreadsheets_and_case_tools_are_understood(
+    settings: Settings, tmp_path: Path, separator: str
+) -> None:
+    found = findings(4)
+    fill(settings, found)
+    words = ("TP", "False Positive", "BenignExpected", "true_positive")
+    lines = [
+        ["Ticket", "Decision ", "CASE"],
+        *(["T-1", said, one.case] for said, one in zip(words, found, strict=True)),
+    ]
+    file = tmp_path / "verdicts.csv"
+    file.write_text("\r\n".join(separator.join(line) for line in lines) + "\r\n\r\n")
+    result = run(settings, "--file", str(file), "--by", "Ann")
+    assert result.exit_code == 0, result.output
+    decisions = [decision for _, decision, *_ in listed(settings)]
+    assert decisions == ["true-positive", "false-positive", "benign-expected", "true-positive"]
+
+
+def test_two_verdicts_on_one_case_in_a_file_are_said_and_the_last_one_stands(
+    settings: Settings, tmp_path: Path
+) -> None:
+    (found,) = findings(1)
+    fill(settings, [found])
+    file = tmp_path / "verdicts.csv"
+    file.write_text(f"case,decision\n{found.case},TP\n{found.case[:8]},FP\n")
+    result = run(settings, "--file", str(file), "--by", "Ann")
+    assert result.exit_code == 0, result.output
+    assert f"case {found.case} stands in lines 2, 3: the last one counts" in result.stderr
+    assert "false-positive, by Ann (replaces true-positive, by Ann" in result.stdout.splitlines()[1]
+    assert [decision for _, decision, *_ in listed(settings)] == ["false-positive"]
+
+
+def test_undo_goes_back_one_verdict_after_the_other_and_history_keeps_them_all(settings: Settings) -> None:
+    found = findings(2)
+    fill(settings, found)
+    case = found[0].case
+    for decision, by in (("true-positive", "Ann"), ("false-positive", "Bob")):
+        assert run(settings, case, decision, "--by", by).exit_code == 0
+    assert run(settings, found[1].case, "TP", "--by", "Ann").exit_code == 0
+    back = run(settings, case[:8], "--undo", "--by", "Eve")
+    assert back.exit_code == 0 and "true-positive, by Ann (replaces false-positive, by Bob" in back.stdout
+    assert (case, "true-positive", "", "Ann") in listed(settings)
+    none = run(settings, case, "--undo", "--by", "Eve")
+    assert none.exit_code == 0 and "withdrawn, by Eve (replaces true-positive, by Ann" in none.stdout
+    assert [one for one, *_ in listed(settings)] == [found[1].case]
+    refused = run(settings, case, "--undo")
+    assert refused.exit_code == 1 and f"case {case} has no verdict" in refused.stderr
+    history = run(settings, "--history", case[:8], "--json")
+    assert [decode(line).decision for line in history.stdout_bytes.splitlines()] == [
+        "true-positive", "false-positive", "true-positive", "withdrawn",
+    ]  # fmt: skip
+    assert len(run(settings, "--history", "--json").stdout.splitlines()) == 5
+    table = run(settings, "--history", case)
+    assert table.exit_code == 0 and "withdrawn" in table.stdout and "Bob" in table.stdout
+    assert "no verdicts on ffffff" in run(settings, "--history", "ffffff").stderr
 
 
 def test_a_case_that_is_unknown_or_not_only_one_is_refused_by_name(settings: Settings) -> None:
@@ -110,11 +182,14 @@ def test_a_case_that_is_unknown_or_not_only_one_is_refused_by_name(settings: Set
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
-        ((), "give a CASE with a decision, or --file, or --list"),
+        ((), "give a CASE with a decision or --undo, or --file, --list or --history"),
+        (("--undo",), "give a CASE with a decision or --undo"),
+        (("abcdef", "--undo", "--history"), "give a CASE with a decision or --undo"),
+        (("abcdef", "--list"), "give a CASE with a decision or --undo"),
         (("abcdef",), "say what abcdef was: one of true-positive"),
         (("abcdef", "maybe"), "benign-expected"),
-        (("abcdef", "true-positive", "--list"), "give a CASE with a decision, or --file, or --list"),
-        (("abcdef", "true-positive", "--json"), "--json goes with --list"),
+        (("abcdef", "true-positive", "--list"), "give a CASE with a decision or --undo"),
+        (("abcdef", "true-positive", "--json"), "--json goes with --list and --history"),
         (("--file", "no-such-file.csv"), "no-such-file.csv"),
     ],
 )

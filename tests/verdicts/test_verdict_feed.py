@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import math
 import re
 import sys
 import urllib.request
@@ -85,6 +86,10 @@ def test_metrics_count_decisions_by_pattern_and_name_nobody() -> None:
     assert fed.metric("verdicts", pattern="shift", decision="true-positive") == 2
     assert fed.metric("analyst_precision", pattern="shift") == 0.5
     assert fed.metric("ranker_updates_total") == 7, "the same verdict again is no news"
+    fed.feed.take([encode(verdict(i, "withdrawn")) for i in range(4)])
+    assert fed.metric("verdicts", pattern="shift", decision="true-positive") == 0
+    precision = fed.metric("analyst_precision", pattern="shift")
+    assert precision is not None and math.isnan(precision), "of nothing"
     text = generate_latest(fed.registry).decode()
     assert not re.search("Ann|acme|private|not of ours", text)
 
