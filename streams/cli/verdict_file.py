@@ -97,7 +97,7 @@ def _rows(file: IO[str], lines: csv.DictReader[str], note: str, by: str) -> list
             elif case:
                 rows.append(Row(line, case, decision, own_note or note, own_by or by))
     except csv.Error as error:
-        errors.append(f"line {lines.line_num + 1}: {error}")
+        errors.append(f"line {lines.reader.line_num + 1}: {error}")
     if not errors and not rows:
         errors.append("it holds no verdict below the names of its columns")
     if errors:
