@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from streams.addresses import IPV6_PREFIX, PRIVATE, Addresses
 from streams.sinks.settings import NAME, Deliver, Sink, place
 
 PREFIX = "SIPHONWATCH_"
@@ -91,7 +92,15 @@ class Accounts(msgspec.Struct, forbid_unknown_fields=True):
         default_factory=lambda: ["consumer.id", "consumer.custom_id", "authenticated_entity.id", "credential.id"]
     )
     envoy: list[str] = msgspec.field(default_factory=lambda: ["x-account-id", "account", "client_id", "user_id"])
-    nginx: list[str] = msgspec.field(default_factory=lambda: ["account", "api_key", "remote_user", "remote_addr"])
+    nginx: list[str] = msgspec.field(default_factory=lambda: ["account", "api_key", "remote_addr"])
+    """`remote_user` only where NGINX itself checks passwords on every location (`auth_basic`): elsewhere a client
+    writes what it likes there, a new name each time or somebody else's. `http_x_forwarded_for` is the client's address
+    behind `trusted_proxies`."""
+    trusted_proxies: list[str] = msgspec.field(default_factory=lambda: list(PRIVATE))
+    """Networks of the proxies whose X-Forwarded-For is believed: the client is the last address that none of them has.
+    Add those of a content delivery network in front."""
+    ipv6_prefix: Annotated[int, Meta(ge=1, le=128)] = IPV6_PREFIX
+    """Bits of an IPv6 address that make an account; one customer has the rest to itself."""
     allow: list[str] = msgspec.field(default_factory=list)
     """Accounts that may do what looks like siphoning, such as a partner's crawler or a backup: they are scored and
     counted, and raise no alert. Names as gateways log them, or ids as alerts show them."""
@@ -327,6 +336,10 @@ def _explain(error: msgspec.ValidationError, sources: Mapping[str, str], section
 
 
 def _check(settings: Settings) -> None:
+    try:
+        Addresses(settings.accounts.trusted_proxies)
+    except ValueError as error:
+        raise SettingsError(f"accounts.trusted_proxies: {error}; give networks such as 203.0.113.0/24") from None
     kafka = settings.kafka
     if settings.identity.key and len(settings.identity.key) < 16:
         raise SettingsError("identity.key is too short: give at least 16 characters, such as `openssl rand -hex 32`")

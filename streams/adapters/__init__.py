@@ -12,6 +12,7 @@ from streams.adapters.litellm import LiteLLM
 from streams.adapters.nginx import Nginx
 from streams.adapters.otlp import Otlp
 from streams.adapters.telemetry import TelemetryV1
+from streams.addresses import Addresses
 from streams.identity import Identity
 from streams.settings import Settings
 
@@ -47,4 +48,5 @@ def make_adapter(format: str, settings: Settings, sketcher: TextSketcher, identi
         raise ValueError(f"format {format!r} is not known: use one of {', '.join(FORMATS)}")
     accounts: list[str] = getattr(settings.accounts, format, [])
     identity = identity or Identity.from_settings(settings)
-    return ADAPTERS[format](accounts, identity, sketcher, settings.ingest.max_record_bytes)
+    addresses = Addresses(settings.accounts.trusted_proxies, settings.accounts.ipv6_prefix)
+    return ADAPTERS[format](accounts, identity, sketcher, settings.ingest.max_record_bytes, addresses)

@@ -4,12 +4,16 @@ what its format says. An adapter never raises on input and never lets text or na
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from threading import Lock
 from typing import Any, Protocol
 
 from streams.adapters.clients import Clients
 from streams.adapters.elements import split
 from streams.adapters.values import NotJson, load_json
+from streams.adapters.wrapping import clean, unwrapped, without_prefix
+from streams.addresses import Addresses
 from streams.contract import Malformed, Telemetry
 from streams.identity import Identity
 
@@ -39,11 +43,30 @@ class Adapter(ABC):
         Sketches text.
     limit
         Bytes of one message.
+    addresses
+        The operator's proxies, and how addresses are accounts.
+
+    Attributes
+    ----------
+    passed_over
+        How many elements were no requests, by what they were; names of a fixed set, or of the format's own.
     """
 
     name: str
+    marks: frozenset[str] = frozenset()
+    """Keys of a record of this format: an object without any may be an envelope around one."""
 
-    def __init__(self, accounts: Sequence[str], identity: Identity, sketcher: TextSketcher, limit: int) -> None:
+    def __init__(
+        self,
+        accounts: Sequence[str],
+        identity: Identity,
+        sketcher: TextSketcher,
+        limit: int,
+        addresses: Addresses | None = None,
+    ) -> None:
+        self.addresses = addresses or Addresses()
+        self.passed_over: Counter[str] = Counter()
+        self._counting = Lock()
         self.accounts = tuple(accounts)
         self.identity = identity
         self.sketcher = sketcher
@@ -74,12 +97,32 @@ class Adapter(ABC):
             if isinstance(element, Malformed):
                 yield element
                 continue
-            try:
-                yield from self.element(element)
-            except Malformed as bad:
-                yield bad
-        if empty and raw.strip()[:1] != b"[":
+            yield from self._unpacked(without_prefix(clean(element)))
+        if empty and clean(raw)[:1] != b"[":
             yield Malformed("json", "an empty record")
+
+    def _unpacked(self, element: bytes) -> Iterator[Telemetry | Malformed]:
+        """Yield the telemetry of one element, of what its envelope holds where it is one."""
+        try:
+            yield from self.element(element)
+            return
+        except Malformed as error:
+            bad = error
+        wrapped = unwrapped(element, self.marks) if element[:1] in (b"{", b'"') else iter(())
+        empty = True
+        for inner in wrapped:
+            empty = False
+            try:
+                yield from self.element(inner)
+            except Malformed as error:
+                yield error
+        if empty:
+            yield bad
+
+    def pass_over(self, what: str, n: int = 1) -> None:
+        """Count what is no request; several threads may adapt at a time."""
+        with self._counting:
+            self.passed_over[what] += n
 
     @abstractmethod
     def element(self, raw: bytes) -> Iterator[Telemetry | Malformed]:
@@ -95,7 +138,7 @@ class Adapter(ABC):
         """
         if not name:
             raise Malformed("account", f"none of {', '.join(self.accounts)} is present (accounts.{self.name})")
-        return self.identity.account(name)
+        return self.identity.account(self.addresses.account(name))
 
     def request_id(self, value: str, raw: bytes) -> str:
         """Return the gateway's id of the request, or a hash where it has none or one beyond the contract's length."""

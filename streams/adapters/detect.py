@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from streams.adapters.elements import split
-from streams.adapters.nginx import COMBINED
+from streams.adapters.nginx import combined
 from streams.adapters.values import NotJson, load_json
+from streams.adapters.wrapping import clean, is_array, unwrapped, without_prefix
 from streams.contract import Malformed
 
 FORMATS = ("telemetry", "litellm", "otlp", "kong", "envoy", "nginx")
@@ -22,6 +23,9 @@ ENVOY = frozenset(
 )  # fmt: skip
 NGINX = frozenset(("remote_addr", "request", "request_uri", "uri", "request_method", "body_bytes_sent"))
 NGINX_TIME = frozenset(("time_local", "time_iso8601", "msec", "time", "timestamp", "@timestamp"))
+MARKS = frozenset(("resourceSpans", "resource_spans", "resourceLogs", "resource_logs", "startTime", "started_at",
+                   "start_time", "remote_addr", "request", "account"))  # fmt: skip
+"""Keys of records of some format: an object with one is no envelope."""
 NOT_TELEMETRY = frozenset(("remote_addr", "request", "request_uri", "messages", "metadata", "response"))
 
 
@@ -39,8 +43,8 @@ def detect(sample: bytes) -> str:
         When no record fits any format; the message lists them.
     """
     seen = 0
-    body = sample.lstrip()
-    records = split(sample, len(sample)) if body[:1] == b"[" else iter(body.splitlines())
+    body = clean(sample)
+    records = split(sample, len(sample)) if is_array(body) else iter(body.splitlines())
     for record in records:
         if seen == SAMPLE_RECORDS:
             break
@@ -60,12 +64,27 @@ def detect(sample: bytes) -> str:
 
 
 def recognise(record: bytes) -> str:
-    """Return the format of one record, '' when it fits none."""
+    """Return the format of one record, in whatever envelope, '' when it fits none."""
+    record = without_prefix(clean(record))
+    if record[:1] not in (b"{", b'"'):
+        return _of_line(record)
     try:
         tree = load_json(record)
     except NotJson:
-        return "nginx" if COMBINED.match(record.strip().decode("utf-8", "replace")) else ""
-    return _of_object(tree) if isinstance(tree, dict) else ""
+        return ""
+    found = _of_object(tree) if isinstance(tree, dict) else ""
+    for inner in unwrapped(record, MARKS) if not found else ():
+        found = recognise(inner) if inner != record else ""
+        if found:
+            break
+    return found
+
+
+def _of_line(line: bytes) -> str:
+    try:
+        return "nginx" if combined(line.decode("utf-8", "replace")) else ""
+    except Malformed:
+        return "nginx"  # which says what is wrong with its beginning
 
 
 def _of_object(tree: Mapping[str, Any]) -> str:

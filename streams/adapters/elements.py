@@ -6,12 +6,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from streams.adapters.wrapping import BLANK, clean, is_array
 from streams.contract import Malformed
 
 _STRUCTURE = re.compile(rb'"(?:[^"\\]++|\\.)*+("?)|[\[\]{},]', re.DOTALL)
 _REST_OF_STRING = re.compile(rb'(?:[^"\\]++|\\.)*+("?)', re.DOTALL)
 _OPEN = b"[{"
-_BLANK = b" \t\r\n"
 
 
 class Elements:
@@ -93,7 +93,7 @@ class Elements:
     def _between(self, part: bytes) -> Iterator[Malformed]:
         """Before, between and after arrays nothing but blanks may stand."""
         self._keep(part)
-        if self._oversize or self._kept.strip(_BLANK):
+        if self._oversize or self._kept.strip(BLANK):
             yield Malformed("json", "text outside the array")
         self._kept.clear()
         self._oversize = False
@@ -107,7 +107,7 @@ class Elements:
             self._kept.clear()
 
     def _take(self) -> Iterator[bytes | Malformed]:
-        element = bytes(self._kept.strip(_BLANK))
+        element = bytes(self._kept.strip(BLANK))
         self._kept.clear()
         if self._oversize or len(element) > self._limit:
             self._oversize = False
@@ -121,16 +121,16 @@ def split(raw: bytes, limit: int) -> Iterator[bytes | Malformed]:
 
     An object is not scanned: it may stand over several lines, but then its first one does not end in a brace.
     """
-    body = raw.strip(_BLANK)
+    body = clean(raw)
     if body[:1] == b"{" and b"\n" not in body:
         yield body
         return
-    line = body.partition(b"\n")[0].rstrip(_BLANK)
-    if body[:1] == b"[":
+    line = body.partition(b"\n")[0].rstrip(BLANK)
+    if is_array(body):
         cutter = Elements(limit, array=True)
         yield from cutter.feed(body)
         yield from cutter.close()
     elif len(line) < len(body) and (line[:1] != b"{" or line.endswith(b"}")):
-        yield from (line for line in map(bytes.strip, body.splitlines()) if line)
+        yield from (line for line in map(clean, body.splitlines()) if line)
     elif body:
         yield body

@@ -17,6 +17,7 @@ import zstandard
 
 from streams.adapters.detect import FORMATS, SAMPLE_RECORDS, detect
 from streams.adapters.elements import Elements
+from streams.adapters.wrapping import BLANK, clean, is_array
 from streams.contract import Malformed
 
 CHUNK = 1 << 18
@@ -179,8 +180,9 @@ def _records(stream: io.BufferedReader, limit: int, closing: ExitStack) -> Itera
             line = stream.readline(CHUNK)
             if not line:
                 return
-            start = line.lstrip(b"\xef\xbb\xbf").lstrip()
-        array = start[:1] == b"["
+            start = clean(line) + line[len(line.rstrip(BLANK)) :]
+            start = b"" if not start.strip(BLANK) else start
+        array = is_array(start)
         if array or start.rstrip() == b"{":
             chunks: Iterable[bytes] = itertools.chain((start,), iter(lambda: stream.read(CHUNK), b""))
             cutter = Elements(limit, array=array)
@@ -196,6 +198,7 @@ def _lines(start: bytes, stream: io.BufferedReader, limit: int) -> Iterator[byte
     rest, chunk = b"", start
     while chunk:
         *lines, rest = (rest + chunk).split(b"\n")
+        rest = rest.lstrip(BLANK)  # the hole that copying and truncating leaves may be longer than any line
         yield from _checked(lines, limit)
         if len(rest) > limit:
             yield _too_long(limit)
@@ -206,7 +209,7 @@ def _lines(start: bytes, stream: io.BufferedReader, limit: int) -> Iterator[byte
 
 
 def _checked(lines: Iterable[bytes], limit: int) -> list[bytes | Malformed]:
-    return [line if len(line) <= limit else _too_long(limit) for line in map(bytes.strip, lines) if line]
+    return [line if len(line) <= limit else _too_long(limit) for line in map(clean, lines) if line]
 
 
 def _too_long(limit: int) -> Malformed:

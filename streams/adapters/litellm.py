@@ -23,6 +23,7 @@ from streams.adapters.values import (
     text,
     timestamp,
 )
+from streams.addresses import Addresses
 from streams.contract import Telemetry
 from streams.identity import Identity
 
@@ -69,8 +70,15 @@ class LiteLLM(Adapter):
 
     name = "litellm"
 
-    def __init__(self, accounts: Sequence[str], identity: Identity, sketcher: TextSketcher, limit: int) -> None:
-        super().__init__(accounts, identity, sketcher, limit)
+    def __init__(
+        self,
+        accounts: Sequence[str],
+        identity: Identity,
+        sketcher: TextSketcher,
+        limit: int,
+        addresses: Addresses | None = None,
+    ) -> None:
+        super().__init__(accounts, identity, sketcher, limit, addresses)
         self._decode = msgspec.json.Decoder(Payload).decode
         self._beyond = any(path.partition(".")[0] not in FIELDS for path in accounts)
         """An account is looked for in a field that `Payload` does not read, so the whole object is parsed."""

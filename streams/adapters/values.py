@@ -3,6 +3,7 @@ nothing. Never raises on a value of the wrong type, and never returns one that t
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import re
@@ -59,7 +60,15 @@ def relax(raw: bytes | str) -> bytes:
     """
     text = raw.decode("utf-8", "replace") if isinstance(raw, bytes) else raw
     try:
-        tree = json.loads(text, parse_constant=lambda _: None, parse_float=_finite, parse_int=_integer)
+        try:
+            tree = _loads(text)
+        except json.JSONDecodeError as error:
+            if (mended := _mended(text)) == text:
+                raise
+            try:
+                tree = _loads(mended)
+            except json.JSONDecodeError:
+                raise error from None
         strict = json.dumps(tree, ensure_ascii=False).encode("utf-8", "replace")
         _decoder.decode(strict)
     except RecursionError:
@@ -70,6 +79,88 @@ def relax(raw: bytes | str) -> bytes:
         where = f" at character {error.pos}" if isinstance(error, json.JSONDecodeError) else ""
         raise NotJson(f"not JSON{where}") from None
     return strict
+
+
+def _loads(text: str) -> Any:
+    return json.loads(text, strict=False, parse_constant=lambda _: None, parse_float=_finite, parse_int=_integer)
+
+
+_TOKEN = re.compile(r'"((?:[^"\\]++|\\.)*+)"|([^"]++)|"', re.DOTALL)
+"""A string, what stands between strings, or a quote that is never closed."""
+_ESCAPE = re.compile(r'\\(?:["\\/bfnrt]|u[0-9A-Fa-f]{4})|((?:\\x[0-9A-Fa-f]{2})++)|\\(?s:.)')
+_QUOTE = re.compile(r'\\(?s:.)|"')
+_BARE = re.compile(r":[ \t]*+([^:,{}\[\]\n]*+(?:[,:][^:,{}\[\]\n]*+)*?)[ \t]*+(?=,\s*+\Z|[}\]])")
+"""A value without quotes, up to the next key or closing bracket; NGINX joins those of several upstreams by commas."""
+
+
+def _mended(text: str) -> str:
+    """JSON as NGINX writes it without `escape=json`: \\xHH in strings, numbers that are empty, a dash or several."""
+    return _TOKEN.sub(_mend, text)
+
+
+def _mend(token: re.Match[str]) -> str:
+    words, between = token.groups()
+    if words is not None:
+        return token.group() if "\\" not in words else '"' + _ESCAPE.sub(_mend_escape, words) + '"'
+    return _BARE.sub(_mend_bare, between) if between else token.group()
+
+
+def _mend_escape(escape: re.Match[str]) -> str:
+    octets = escape.group(1)
+    if octets:
+        return json.dumps(bytes.fromhex(octets.replace("\\x", "")).decode("utf-8", "replace"))[1:-1]
+    found = escape.group()
+    return found if found[1] in '"\\/bfnrtu' and len(found) in (2, 6) and found != "\\u" else "\\" + found
+
+
+def _mend_bare(value: re.Match[str]) -> str:
+    bare = value.group(1).strip()
+    if bare in ("", "-"):
+        return ":null"
+    try:
+        json.loads(bare)
+    except ValueError:
+        return ":" + json.dumps(bare)
+    return value.group()
+
+
+MAX_FLAT = 65_536
+"""Characters read of a line that is no JSON; headers of a request, escaped, are not longer."""
+
+_KEY = r'"[A-Za-z_@][\w.@-]{0,63}"\s{0,4}:'
+_FLAT = re.compile(
+    rf'(?P<key>{_KEY})\s{{0,4}}(?:"(?P<words>.{{0,16384}}?)"(?=\s{{0,4}}(?:,\s{{0,4}}(?:{_KEY}|\Z)|\}}\s{{0,4}}\Z))'
+    r"|(?P<bare>[-\w.]{0,64}))",
+    re.DOTALL,
+)
+
+
+def flat_fields(text: str) -> dict[str, str]:
+    """Return the fields of one flat object that is no JSON: cut off, or with quotes that nobody escaped.
+
+    The first field of a name counts: what a client writes into one field cannot replace those in front of it.
+
+    Examples
+    --------
+    >>> flat_fields('{"a":"1","agent":"say "hi"","b":2,"c":"3')
+    {'a': '1', 'agent': 'say "hi"', 'b': '2', 'c': ''}
+    """
+    found: dict[str, str] = {}
+    for match in itertools.islice(_FLAT.finditer(text[:MAX_FLAT]), 256):
+        key, words, bare = match.group("key", "words", "bare")
+        found.setdefault(key.partition('"')[2].partition('"')[0], unescaped(words or bare or ""))
+    return found
+
+
+def unescaped(words: str) -> str:
+    """Return text with the escapes of JSON, and NGINX's \\xHH, taken out."""
+    if "\\" not in words:
+        return words
+    try:
+        quoted = _QUOTE.sub(lambda found: '\\"' if found.group() == '"' else found.group(), words)
+        return str(json.loads('"' + _ESCAPE.sub(_mend_escape, quoted) + '"', strict=False))
+    except ValueError:
+        return words
 
 
 def _finite(numeral: str) -> float | None:
