@@ -15,6 +15,11 @@ import msgspec
 from models.detectors.base import Signal
 from models.evidence import SEVERITIES, severity
 
+MAX_OPEN = 50_000
+"""Cases that may be open, some 3 KB each; beyond, those that have waited longest for evidence are closed early. An
+account whose case was closed so opens another with its next evidence."""
+SPARE = 1024
+"""Places of the line that may be stale beyond twice the open cases, so that it is seldom made anew."""
 Kind = Literal["open", "update", "close"]
 
 
@@ -84,6 +89,9 @@ class CaseBook:
         self.budget = budget
         self._open: dict[tuple[str, str], _Open] = {}
         self._due: list[tuple[float, str, str]] = []
+        self._early: list[Finding] = []
+        self.crowded_out = 0
+        """Cases that were closed early since the start, for too many were open."""
 
     def __len__(self) -> int:
         return len(self._open)
@@ -113,20 +121,37 @@ class CaseBook:
         )  # fmt: skip
         self._open[key] = _Open(finding, time + self.close_after)
         heapq.heappush(self._due, (time + self.close_after, account, pattern))
+        if len(self._due) > 2 * len(self._open) + SPARE:
+            self._line_up()  # without the places of evidence that newer evidence replaced
+        self._make_room(time)
         return finding
 
     def close_until(self, now: float) -> list[Finding]:
-        """Close what had no evidence for long enough by event time `now`, in the order of the closing times."""
-        closed = []
+        """Close what had no evidence for long enough by event time `now`, in the order of the closing times.
+
+        What was closed early, for too many were open, comes first.
+        """
+        closed, self._early = self._early, []
         while self._due and self._due[0][0] < now:
             due, account, pattern = heapq.heappop(self._due)
             known = self._open.get((account, pattern))
             if known is None or known.due != due:
                 continue
-            del self._open[(account, pattern)]
-            last = known.last
-            closed.append(msgspec.structs.replace(last, kind="close", sequence=last.sequence + 1, time=due))
+            closed.append(self._close((account, pattern), due))
         return closed
+
+    def _close(self, key: tuple[str, str], time: float) -> Finding:
+        last = self._open.pop(key).last
+        return msgspec.structs.replace(last, kind="close", sequence=last.sequence + 1, time=time)
+
+    def _make_room(self, time: float) -> None:
+        """Close those that have waited longest, where more are open than may be."""
+        while len(self._open) > MAX_OPEN:
+            due, account, pattern = heapq.heappop(self._due)
+            known = self._open.get((account, pattern))
+            if known is not None and known.due == due:
+                self._early.append(self._close((account, pattern), time))
+                self.crowded_out += 1
 
     def dump(self) -> bytes:
         """Serialise the open cases."""
@@ -136,5 +161,9 @@ class CaseBook:
         """Take over serialised cases."""
         cases = msgspec.msgpack.decode(data, type=list[_Open])
         self._open = {(case.last.accounts[0], case.last.pattern): case for case in cases}
+        self._line_up()
+
+    def _line_up(self) -> None:
+        """Order the open cases by when they are due to close."""
         self._due = [(case.due, *key) for key, case in self._open.items()]
         heapq.heapify(self._due)

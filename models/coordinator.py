@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from models.arrays import pack, unpack
 from models.budget import NUMBERED, RELEASED, bar, make_budget
-from models.cases import CaseBook, Finding
+from models.cases import MAX_OPEN, CaseBook, Finding
 from models.clock import make_clock
 from models.relay.detector import Relay
 from models.relay.edges import EDGES, fingerprints
@@ -27,14 +27,17 @@ from models.relay.windows import observe_all
 from models.request import Array, names
 from models.scorer import ScorerConfig
 from models.table import AccountTable
-from models.vitals import Tally, Vitals, release_e, spent
+from models.vitals import Bound, Tally, Vitals, release_e, spent
 
 BLOCK = 512
 PRUNE_BLOCKS = 128
 """Blocks between two looks for what may be forgotten."""
 FORGET = 5 * 86_400.0
 """Event-time seconds after which an idle fingerprint is forgotten: its windows have faded by then."""
-MAX_ROWS = 1_000_000
+FINGERPRINTS = 200_000
+"""Fingerprints that have a row, 2 KB each; beyond, the longest idle ones are forgotten."""
+MEMBERS = 100_000
+"""Accounts remembered of all watched fingerprints together, some 300 bytes each; beyond, those of the largest."""
 WATCHED = 1024
 """Fingerprints whose accounts are remembered."""
 SUSPECTS = 100_000
@@ -69,6 +72,8 @@ class Coordinator:
     ----------
     config
         The operator's choices, the scorer's own.
+    most
+        Fingerprints that may have a row.
 
     Examples
     --------
@@ -80,10 +85,13 @@ class Coordinator:
     ([], 1)
     """
 
-    def __init__(self, config: ScorerConfig) -> None:
+    def __init__(self, config: ScorerConfig, most: int = FINGERPRINTS) -> None:
         self.config = config
         self.relay = Relay()
         self.table = AccountTable()
+        self.table.reserve(most + EDGES * 2 * BLOCK)  # a block's new ones are counted at its end
+        self._most = most
+        self._forgotten = 0  # fingerprints that had to go because there were too many
         self.clock = make_clock()
         self.budget = make_budget(config.budget, [1.0])
         self.cases = CaseBook(config.alpha, config.close_after, config.budget)
@@ -133,8 +141,10 @@ class Coordinator:
             before, skipped = self.kept.requests, self.kept.skipped
             findings += self._block(requests[start:end], offsets[start:end])
             self.kept.requests += end - start - (self.kept.skipped - skipped)
-            if self.kept.requests // BLOCK > before // BLOCK and self.kept.requests // BLOCK % PRUNE_BLOCKS == 0:
-                self._prune()
+            if self.kept.requests // BLOCK > before // BLOCK:
+                if self.kept.requests // BLOCK % PRUNE_BLOCKS == 0 or len(self.table) > self._most:
+                    self._prune()
+                self._trim()
             start = end
         return findings
 
@@ -247,14 +257,35 @@ class Coordinator:
         used = self.table.used()
         last = self.table.rows["last_time"][used]
         gone = last < self.now - FORGET
-        surplus = len(used) - MAX_ROWS
-        if surplus > 0:
-            gone[np.argsort(last, kind="stable")[: surplus + MAX_ROWS // 10]] = True
+        if len(used) > self._most:
+            before = int(gone.sum())
+            gone[np.argsort(last, kind="stable")[: len(used) - self._most * 9 // 10]] = True
+            self._forgotten += int(gone.sum()) - before
         if gone.any():
-            self.table.evict(used[gone])
+            self.table.free(used[gone])
+            self.table.shrink()
         idle = [edge for edge, c in self.kept.campaigns.items() if c.told < 0 and c.last < self.now - FORGET]
         for edge in idle:
             del self.kept.campaigns[edge]
+
+    def _trim(self) -> None:
+        """See that all campaigns together remember no more accounts than there may be."""
+        campaigns = self.kept.campaigns.values()
+        if sum(len(campaign.members) + len(campaign.named) for campaign in campaigns) > MEMBERS:
+            for campaign in campaigns:
+                campaign.trim(MEMBERS // (2 * len(campaigns)))
+
+    def bounds(self) -> list[Bound]:
+        """Return what memory is bounded by."""
+        campaigns = self.kept.campaigns.values()
+        remembered = sum(len(campaign.members) + len(campaign.named) for campaign in campaigns)
+        return [
+            Bound("fingerprints", len(self.table), self._most, self._forgotten),
+            Bound("watched_fingerprints", len(campaigns), WATCHED),
+            Bound("campaign_accounts", remembered, MEMBERS),
+            Bound("suspects", len(self.kept.suspects), SUSPECTS),
+            Bound("open_cases", len(self.cases), MAX_OPEN, self.cases.crowded_out),
+        ]
 
     def suspicion(self) -> dict[str, float]:
         """Return the highest suspicion that a campaign brought each account it named."""

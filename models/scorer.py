@@ -18,7 +18,7 @@ import numpy.typing as npt
 from models.arrays import pack, unpack
 from models.budget import NUMBERED, make_budget
 from models.calibration import learnt, make_reference, relearn
-from models.cases import CaseBook, Finding
+from models.cases import MAX_OPEN, CaseBook, Finding
 from models.clock import make_clock
 from models.detectors import Detector, detectors
 from models.evidence import EVENT, weigh
@@ -29,7 +29,7 @@ from models.rarity import RarityStage
 from models.relay.edges import Spotter
 from models.request import Array, names
 from models.table import AccountTable
-from models.vitals import Tally, Vitals, drift, held, reference_hours, reference_id, release_e, spent
+from models.vitals import Bound, Tally, Vitals, drift, held, reference_hours, reference_id, release_e, spent
 from models.windows import make_work, observe_all
 
 BLOCK = 512
@@ -236,6 +236,10 @@ class Scorer:
         if len(now):
             findings += self.cases.close_until(float(now[told:].max()))
         return findings
+
+    def bounds(self) -> list[Bound]:
+        """Return what memory is bounded by beside the rows, which whoever gives them room bounds."""
+        return [Bound("open_cases", len(self.cases), MAX_OPEN, self.cases.crowded_out)]
 
     def suspicion(self) -> dict[str, float]:
         """Return the highest suspicion each account in memory has reached."""

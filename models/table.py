@@ -224,14 +224,18 @@ class AccountTable:
         self.rows[slots[entered]] = rows[entered]
 
     def evict(self, slots: npt.NDArray[np.int64]) -> Array:
-        """Free the given slots and return their rows, `(n,) ROW`; no slot is what it was afterwards."""
+        """Free the given slots and return their rows, `(n,) ROW`."""
         gone: Array = self.rows[slots]
+        self.free(slots)
+        return gone
+
+    def free(self, slots: npt.NDArray[np.int64]) -> None:
+        """Forget the accounts in the given slots."""
         _remove(self._index, self.rows, slots)
         self.rows[slots] = np.zeros(1, ROW)
         self._dirty[slots // PAGE_ROWS] = True
         self._free = np.concatenate([self._free, slots.astype(np.int32)])
         self._count -= len(slots)
-        return gone
 
     def shrink(self) -> None:
         """Give back what was allocated beyond the capacity, where the accounts fit into it."""

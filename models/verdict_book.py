@@ -59,7 +59,7 @@ class VerdictBook:
     """
 
     def __init__(self, capacity: int = CAPACITY) -> None:
-        self._capacity = capacity
+        self.capacity = capacity
         self._votes: dict[str, Vote] = {}
         self._forget()
 
@@ -90,7 +90,7 @@ class VerdictBook:
                 del self._votes[vote.case]
                 self._forget()
             self._votes[vote.case] = vote
-            if len(self._votes) > self._capacity:
+            if len(self._votes) > self.capacity:
                 del self._votes[next(iter(self._votes))]
                 self._forget()
         return news
@@ -129,7 +129,7 @@ class VerdictBook:
         self._learnt = len(self._votes)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"capacity": self._capacity, "votes": list(self._votes.values())}
+        return {"capacity": self.capacity, "votes": list(self._votes.values())}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(state["capacity"])  # type: ignore[misc]

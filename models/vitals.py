@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -23,6 +24,16 @@ STEPS = 20
 LEARNT_ENOUGH = 200.0
 """Account-hours below which a share of the tail says nothing of drift: 1 in 20 of them is 10."""
 LOG_MAX = 700.0
+
+
+class Bound(NamedTuple):
+    """One thing that memory or disk is bounded by."""
+
+    name: str
+    used: int
+    limit: int
+    dropped: int = 0
+    """How many had to go because there were too many, since the start."""
 
 
 class Vitals(msgspec.Struct, frozen=True):

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from streams.agents.assignment import Assignment
 
 Readings = Iterator[tuple[str, str, float]]
-"""A worker's gauges: name, pattern or nothing, value."""
+"""A worker's gauges: name, pattern or bound or nothing, value."""
 
 TEXTS = {
     "partition_ready": "1 when restored and read, 0 while restoring",
@@ -43,6 +43,11 @@ PATTERN_TEXTS = {
     "reference_hours": "Weight of the benign account-hours learnt",
     "drift_ratio": "Share of benign account-hours in a detector's tail, over what it promised",
 }
+BOUND_TEXTS = {
+    "bound_used": "How many there are of what memory is bounded by",
+    "bound_limit": "How many of them there may be",
+    "bound_dropped": "How many had to go because there were too many, since the partition came here",
+}
 GAPS = {
     "lost_offsets": (
         "Offsets that the broker no longer had, or that no client can read",
@@ -56,7 +61,7 @@ class Watched(Protocol):
     """A worker's partition that has something to say."""
 
     def readings(self) -> Readings:
-        """Give its gauges, names of `TEXTS` and `PATTERN_TEXTS`."""
+        """Give its gauges, names of `TEXTS`, `PATTERN_TEXTS` and `BOUND_TEXTS`."""
 
 
 class PartitionGauges(Collector):
@@ -109,6 +114,7 @@ def _families() -> dict[str, GaugeMetricFamily | CounterMetricFamily]:
     """Every metric, without values."""
     texts: list[tuple[str, str, tuple[str, ...]]] = [(name, text, PARTITION) for name, text in TEXTS.items()]
     texts += [(name, text, (*PARTITION, "pattern")) for name, text in PATTERN_TEXTS.items()]
+    texts += [(name, text, (*PARTITION, "bound")) for name, text in BOUND_TEXTS.items()]
     texts += [("assigned_partitions", "Partitions assigned to this worker", ("stream",))]
     families: dict[str, GaugeMetricFamily | CounterMetricFamily] = {
         name: GaugeMetricFamily(f"siphonwatch_{name}", text, labels=labels) for name, text, labels in texts

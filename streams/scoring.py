@@ -28,7 +28,7 @@ def make_scorer(settings: Settings) -> Scorer:
 
 def make_coordinator(settings: Settings) -> Coordinator:
     """Return a coordinator with empty state."""
-    return Coordinator(_config(settings))
+    return Coordinator(_config(settings), settings.state.fingerprints)
 
 
 def make_together(settings: Settings) -> Together:

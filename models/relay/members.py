@@ -46,10 +46,20 @@ class Campaign(msgspec.Struct):
             member.last = max(member.last, time)
             return
         if len(self.members) >= KEPT:
-            old = sorted(self.members, key=lambda name: (self.members[name].last, name))
-            for name in old[: KEPT // 8]:
-                del self.members[name]
+            self._forget(KEPT // 8)
         self.members[account] = Member(1, time)
+
+    def trim(self, most: int) -> None:
+        """Remember at most so many accounts, and so many named ones: those seen, and named, last."""
+        self._forget(len(self.members) - most)
+        for name in list(self.named)[: max(len(self.named) - most, 0)]:
+            del self.named[name]
+
+    def _forget(self, n: int) -> None:
+        """Forget the `n` accounts that have been silent for longest."""
+        if n > 0:
+            for name in sorted(self.members, key=lambda name: (self.members[name].last, name))[:n]:
+                del self.members[name]
 
     def fitting(self) -> list[str]:
         """Return the accounts at work whose share is like the others', most requests first, then by name."""

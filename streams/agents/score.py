@@ -18,7 +18,7 @@ from models.layout import PAGE_ROWS
 from models.request import Array
 from models.table import AccountTable
 from models.verdict_book import VerdictBook
-from models.vitals import Tally, Vitals
+from models.vitals import Bound, Tally, Vitals
 from streams import provenance
 from streams.agents.placement import Placement
 from streams.agents.sources import Sources, fresh
@@ -92,6 +92,9 @@ class BatchScorer(Protocol):
 
     def vitals(self) -> Vitals:
         """Return how its detection stands."""
+
+    def bounds(self) -> list[Bound]:
+        """Return what its memory is bounded by."""
 
     def score(self, requests: Array, offsets: npt.NDArray[np.int64]) -> list[Finding]:
         """Take requests with their offsets; return what came of them."""
@@ -403,6 +406,7 @@ class TelemetryPartition:
             yield "last_checkpoint_timestamp_seconds", "", self._checkpoint_at
         if self.scorer.now > 0:
             yield "watermark_timestamp_seconds", "", self.scorer.now
+        yield from self._bounds()
         yield from self._cases()
         if (vitals := self._vitals) is not None:
             yield "budget_spent_ratio", "", vitals.budget_spent
@@ -414,6 +418,20 @@ class TelemetryPartition:
             ):
                 for pattern, value in values.items():
                     yield name, pattern, value
+
+    def _bounds(self) -> Readings:
+        """What memory and disk are bounded by, how much of it is used, and what had to go."""
+        bounds = [*self.scorer.bounds(), Bound("verdicts", len(self._book), self._book.capacity)]
+        if self._hot_accounts < sys.maxsize:
+            bounds += [
+                Bound("hot_accounts", len(self.scorer.table), self._hot_accounts + SLICE),
+                Bound("cold_accounts", len(self._cold), self._cold.most, self._forgotten),
+                Bound("cold_file_bytes", self._cold.file.nbytes, self._cold.file.most),
+            ]
+        for name, used, limit, dropped in bounds:
+            yield "bound_used", name, used
+            yield "bound_limit", name, limit
+            yield "bound_dropped", name, dropped
 
     def _cases(self) -> Readings:
         """How many cases are open, and for how long without a verdict."""

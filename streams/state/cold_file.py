@@ -45,6 +45,11 @@ class ColdFile:
         return len(self._slot_of)
 
     @property
+    def most(self) -> int:
+        """Bytes of disk it may take."""
+        return self._slots * PAGE_BYTES
+
+    @property
     def nbytes(self) -> int:
         """Bytes of disk that are taken by pages it holds."""
         return len(self._slot_of) * PAGE_BYTES

@@ -139,7 +139,7 @@ env:
     name: {{ include "siphonwatch.fullname" .root }}-{{ .component }}
 - name: tmp
   emptyDir:
-    sizeLimit: {{ .root.Values.tmpSize }}
+    sizeLimit: {{ ternary .root.Values.worker.tmpSize .root.Values.tmpSize (eq .component "worker") }}
 {{- if and (ne .component "provision") (include "siphonwatch.hasTls" .root) }}
 - name: tls
   projected:

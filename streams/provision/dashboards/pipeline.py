@@ -139,13 +139,15 @@ WORK = (
     Panel(
         kind="timeseries",
         title="Late, skipped and ahead",
-        description="late: later than the grace, counted all the same; skipped: applied before; ahead: further ahead"
-        " of the clock than scoring.max_ahead, so a gateway's clock is wrong.",
+        description="late: later than the grace, counted all the same; skipped: applied before; turned away: by the"
+        " gateway, of accounts that had got nothing before, so they count nowhere; ahead: further ahead of the clock"
+        " than scoring.max_ahead, so a gateway's clock is wrong.",
         unit="reqps",
         runbook="panels-requests",
         queries=(
             Query(_rate("siphonwatch_late_requests_total", "stream"), "late, {{stream}}"),
             Query(_rate("siphonwatch_skipped_requests_total", "stream"), "skipped, {{stream}}"),
+            Query(_rate("siphonwatch_refused_requests_total", "stream"), "turned away, {{stream}}"),
             Query(_rate("siphonwatch_ahead_requests_total", "stream"), "ahead, {{stream}}"),
         ),
     ),

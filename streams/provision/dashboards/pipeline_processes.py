@@ -51,6 +51,36 @@ PROCESSES = (
     ),
     Panel(
         kind="timeseries",
+        title="Bounds in use",
+        description="How full what memory is bounded by is, where it is fullest. At 100 % the oldest make room.",
+        unit="percentunit",
+        runbook="panels-memory",
+        queries=(
+            Query(
+                f"max by (stream, bound) (siphonwatch_bound_used{{{WORKER}}}"
+                f" / (siphonwatch_bound_limit{{{WORKER}}} > 0))",
+                "{{stream}}: {{bound}}",
+            ),
+        ),
+        width=12,
+    ),
+    Panel(
+        kind="timeseries",
+        title="Gone for want of room",
+        description="What had to be forgotten, or closed early, because there was too much of it: raise its setting, or"
+        " add workers. Accounts that leave memory are not among them.",
+        unit="short",
+        runbook="panels-memory",
+        queries=(
+            Query(
+                f"sum by (stream, bound) (max by (stream, bound, {TP}) (siphonwatch_bound_dropped{{{WORKER}}})) > 0",
+                "{{stream}}: {{bound}}",
+            ),
+        ),
+        width=12,
+    ),
+    Panel(
+        kind="timeseries",
         title="Memory of each worker",
         description="Resident memory of the process, most of it accounts. It levels off once each partition"
         " has state.hot_accounts of them in memory.",
