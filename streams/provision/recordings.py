@@ -15,8 +15,8 @@ WINDOWS = {"5m": "30s", "30m": "30s", "1h": "30s", "2h": "1m", "6h": "1m", "1d":
 to be stale."""
 UNREADABLE = ("account", "fields", "schema", "time")
 """Dead letters that count against the loss objective: the record is whole, and a gateway, an adapter or a setting of
-ours changed so that it cannot be read. The other reasons (json, encoding, size, origin) say that it was broken before it
-reached us, which any client can bring about by what it makes a gateway log: nobody is to be woken that way."""
+ours changed so that it cannot be read. The other reasons (json, encoding, size, origin) say that it was broken before
+it reached us, which any client can bring about by what it makes a gateway log: nobody is to be woken that way."""
 ZERO = f'0 * sum by ({DEPLOYMENT}) (up{{job="{WORKERS}"}})'
 """Where a counter has no series yet nothing was counted, which is not the same as no value."""
 

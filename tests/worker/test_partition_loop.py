@@ -1,0 +1,156 @@
+"""No record ends a worker, and none is lost without a count: the whole loop of every stream, on both brokers."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import urllib.request
+from collections import Counter, defaultdict
+from pathlib import Path
+from typing import Any
+
+import hypothesis
+import pytest
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from hostile import Hostile, send, strategies
+from hypothesis import HealthCheck, Phase, given
+from hypothesis import strategies as st
+from kafka.admin import NewTopic
+from worker_tools import Worker, prepare
+
+from models.cases import CaseBook
+from streams.alerts import encode as encode_alert
+from streams.alerts import to_alert
+from streams.broker.process import free_port
+from streams.provenance import Seals
+from streams.settings import Settings
+from streams.topics import connect
+from streams.verdicts import encode as encode_verdict
+from streams.verdicts import judge
+
+pytestmark = [pytest.mark.broker, pytest.mark.timeout(600)]
+PARTITIONS, EXAMPLES, MOST = 2, 40, 30
+STREAMS = ("telemetry", "sightings", "ingest")
+
+
+def an_alert() -> dict[str, Any]:
+    book = CaseBook(1e-3, 86_400.0)
+    return to_alert(
+        book.record(
+            "org-1", "extraction", 1.8e9, first_seen=1.8e9, log_e=7.0, score=0.5, level=0.4, requests_seen=100,
+            signals=[], counterfactual="", samples=["r-1"], second_stage=0.5,
+        )
+    )  # fmt: skip
+
+
+class Loop:
+    """One event loop, producer and consumer for all examples of a test."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.runner = asyncio.Runner()
+        self.driven: Counter[str] = Counter()
+        self.refused = 0
+        self.ends: dict[TopicPartition, int] = {}
+        self.topics = {name: settings.topic(name) for name in ("telemetry", "sightings", "verdicts", "alerts")}
+        self.topics["ingest"] = f"{settings.topics.prefix}.gateway"
+        self.runner.run(self._start())
+
+    async def _start(self) -> None:
+        bootstrap = self.settings.kafka.bootstrap
+        self.producer = AIOKafkaProducer(bootstrap_servers=bootstrap, acks="all", max_request_size=1 << 26)
+        self.consumer = AIOKafkaConsumer(
+            bootstrap_servers=bootstrap, group_id=self.settings.kafka.group, enable_auto_commit=False
+        )
+        await self.producer.start()
+        await self.consumer.start()
+
+    async def _close(self) -> None:
+        await self.producer.stop()
+        await self.consumer.stop()
+
+    def close(self) -> None:
+        self.runner.run(self._close())
+        self.runner.close()
+
+    def drive(self, records: list[tuple[int, Hostile]], worker: Worker) -> None:
+        """Send records, and wait until the worker has committed beyond them."""
+        self.runner.run(self._drive(records, worker))
+
+    async def _drive(self, records: list[tuple[int, Hostile]], worker: Worker) -> None:
+        groups: defaultdict[tuple[str, int, bool], list[Hostile]] = defaultdict(list)
+        for partition, record in records:
+            groups[record.kind, partition, record.spoilt].append(record)
+        for (kind, partition, spoilt), group in groups.items():
+            taken = await send(self.producer, self.topics[kind], partition, group)
+            self.refused += len(group) - len(taken)
+            self.driven[kind] += len(taken)
+            if (
+                taken and kind in STREAMS and not spoilt
+            ):  # the position moves beyond those with the next that can be read
+                self.ends[TopicPartition(self.topics[kind], partition)] = taken[-1] + 1
+        waiting = dict(self.ends)
+        deadline = asyncio.get_running_loop().time() + 120.0
+        while waiting:
+            for tp, end in list(waiting.items()):
+                if (await self.consumer.committed(tp) or 0) >= end:
+                    del waiting[tp]
+            assert worker.process.poll() is None, f"{records}\n{worker.log.read_text()[-5000:]}"
+            assert asyncio.get_running_loop().time() < deadline, f"{waiting}\n{worker.log.read_text()[-5000:]}"
+            await asyncio.sleep(0.05)
+
+
+def totals(settings: Settings) -> Counter[tuple[str, str]]:
+    """The worker's counters, summed by name and stream."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{settings.web.port}/metrics", timeout=10) as answer:
+        text = answer.read().decode()
+    found: Counter[tuple[str, str]] = Counter()
+    for name, labels, value in re.findall(r"^siphonwatch_(\w+)(?:\{(.*)\})? (\S+)$", text, re.M):
+        stream = re.search(r'stream="(\w+)"', labels or "")
+        found[name, stream.group(1) if stream else ""] += float(value)
+    return found
+
+
+def test_no_record_ends_a_worker_and_none_is_lost_without_a_count(
+    settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings.ingest.topics = {f"{settings.topics.prefix}.gateway": "litellm"}
+    prepare(settings, PARTITIONS)
+    settings.state.checkpoint_interval = 0.2
+    settings.web.port = free_port()
+    with connect(settings.kafka) as admin:
+        admin.create_topics([NewTopic(f"{settings.topics.prefix}.gateway", PARTITIONS, 1)])
+    alert = an_alert()
+    verdict = encode_verdict(judge(alert, "true-positive", by="Ann", time=1.8e9))
+    records = strategies(Seals.from_settings(settings), PARTITIONS, verdict, encode_alert(alert))
+    loop = Loop(settings)
+    with Worker(settings, tmp_path) as worker:
+        try:
+            loop.runner.run(worker.works())
+
+            @hypothesis.settings(
+                max_examples=EXAMPLES,
+                deadline=None,
+                database=None,
+                derandomize=True,
+                phases=[Phase.explicit, Phase.generate],
+                suppress_health_check=list(HealthCheck),
+            )
+            @given(st.lists(records, min_size=1, max_size=MOST))
+            def drive(some: list[tuple[int, Hostile]]) -> None:
+                loop.drive(some, worker)
+
+            drive()
+            found = totals(settings)
+        finally:
+            loop.close()
+        worker.stop()
+    log = worker.log.read_text()
+    with capsys.disabled():
+        print(f"\n{loop.driven.total()} records driven: {dict(loop.driven)}; {loop.refused} refused by the broker")
+    for stream in ("telemetry", "ingest"):
+        accounted = sum(found[f"{name}_total", stream] for name in ("requests", "skipped_requests", "lost_offsets"))
+        if stream == "telemetry":  # of what ingest made besides
+            accounted += found["dead_letters_total", stream]
+        assert accounted >= loop.driven[stream], (stream, found)
+    assert "Traceback" not in log, log[-5000:]
