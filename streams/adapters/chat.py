@@ -1,11 +1,17 @@
-"""Finds the words in a chat request and its reply, whichever provider's shape they are in, and the parameters beside
-them. It hands text on to the sketcher and keeps none."""
+"""Finds the words in a request to a model and in its reply, whichever provider's shape they are in, and the parameters
+beside them. It hands text on to the sketcher and keeps none.
+
+Knows the bodies of OpenAI (chat, completions, responses), Anthropic, Google Gemini and Vertex AI, Amazon Bedrock
+(Converse and the models' own), Cohere, Mistral, Ollama and Hugging Face, and replies streamed as server-sent events.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from streams.adapters.elements import Elements
 from streams.adapters.values import count, load_json, mapping, name, number, sequence, text
 
 Messages = list[tuple[str, str]]
@@ -14,22 +20,32 @@ REDACTED = "redacted-by-litellm"
 """What LiteLLM logs in place of every message when message logging is off: no text, not the same text each time."""
 
 MAX_PARTS = 10_000
-"""Messages, parts or choices read of one request."""
+"""Messages, parts, choices or events read of one request."""
 
 OPERATIONS = {
     "completion": "chat",
     "acompletion": "chat",
     "chat_completion": "chat",
     "anthropic_messages": "chat",
+    "aanthropic_messages": "chat",
     "generate_content": "chat",
     "agenerate_content": "chat",
+    "pass_through_endpoint": "chat",
+    "llm_passthrough_route": "chat",
+    "allm_passthrough_route": "chat",
     "text_completion": "completion",
     "atext_completion": "completion",
     "embeddings": "embedding",
     "aembedding": "embedding",
     "aresponses": "responses",
+    "_aresponses_websocket": "responses",
+    "_arealtime": "realtime",
     "image_generation": "image",
     "aimage_generation": "image",
+    "image_edit": "image",
+    "aimage_edit": "image",
+    "create_video": "video",
+    "acreate_video": "video",
     "atranscription": "transcription",
     "aspeech": "speech",
     "amoderation": "moderation",
@@ -37,17 +53,92 @@ OPERATIONS = {
 }
 """A gateway's own name of an operation -> ours; others keep theirs."""
 
+ROUTES = (
+    ("/chat/completions", "chat"), ("/messages", "chat"), (":generatecontent", "chat"),
+    (":streamgeneratecontent", "chat"), (":rawpredict", "chat"), (":streamrawpredict", "chat"), ("/converse", "chat"),
+    ("/invoke", "chat"), ("/api/chat", "chat"), ("/v1/chat", "chat"), ("/v2/chat", "chat"),
+    ("/completions", "completion"), ("/api/generate", "completion"), ("/embeddings", "embedding"),
+    ("/embed", "embedding"), (":embedcontent", "embedding"), ("/responses", "responses"), ("/images/", "image"),
+    ("/rerank", "rerank"), ("/audio/transcriptions", "transcription"), ("/audio/speech", "speech"),
+    ("/moderations", "moderation"),
+)  # fmt: skip
+"""Part of a path in lower case -> what was asked for; the first that fits."""
+
+MODEL_ROUTE = re.compile(
+    r"(?:/chat/completions|/v\d/completions|/v\d/messages|/v\d/responses|/embeddings"
+    r"|/models/[^/?]+:(?:stream)?(?:generateContent|rawPredict)|/model/[^/?]+/(?:converse|invoke)[a-z-]*"
+    r"|/api/(?:chat|generate))/?(?:\?|\Z)",
+    re.IGNORECASE,
+)
+"""Paths that only a model's API has; a request to one that failed early carries no other sign of a model."""
+
+FINISHES = {
+    **dict.fromkeys(
+        ("length", "max_tokens", "max_output_tokens", "max_completion_tokens", "max_length", "model_length",
+         "token_limit", "token_limit_reached", "model_context_window_exceeded", "context_length", "truncated"),
+        "length",
+    ),
+    **dict.fromkeys(
+        ("stop", "end_turn", "stop_sequence", "eos_token", "eos", "complete", "completed", "finish", "finished", "end",
+         "endoftext"),
+        "stop",
+    ),
+    **dict.fromkeys(("tool_calls", "tool_call", "tool_use", "function_call"), "tool_calls"),
+    **dict.fromkeys(
+        ("content_filter", "content_filtered", "safety", "recitation", "blocklist", "prohibited_content", "spii",
+         "refusal", "guardrail_intervened", "error_toxic", "image_safety"),
+        "content_filter",
+    ),
+}  # fmt: skip
+"""A provider's reason, in lower case -> OpenAI's name of it; others keep theirs."""
+
+ROLES = {"model": "assistant", "chatbot": "assistant", "ai": "assistant", "human": "user", "function": "tool"}
+"""A provider's name of who speaks, in lower case -> OpenAI's; others keep theirs."""
+
+CONFIGURATIONS = ("generationConfig", "generation_config", "inferenceConfig", "parameters", "textGenerationConfig",
+                  "options", "additionalModelRequestFields", "additional_model_request_fields")  # fmt: skip
+"""Objects within a body that hold its parameters."""
+
+MAX_TOKENS = ("max_tokens", "max_completion_tokens", "max_output_tokens", "maxOutputTokens", "maxTokens",
+              "max_tokens_to_sample", "max_new_tokens", "max_gen_len", "maxTokenCount", "num_predict")  # fmt: skip
+STRUCTURES = ("response_format", "responseMimeType", "response_mime_type", "responseSchema", "response_schema",
+              "responseJsonSchema", "response_json_schema", "guided_json", "guided_grammar", "guided_regex", "grammar",
+              "output_format")  # fmt: skip
+"""Parameters that hold the reply to a form."""
+PLAIN = ("", "text", "text/plain", "none", "auto", False, None)
+
+SILENT = ("reasoning", "thinking", "redacted_thinking", "tool_call", "tool_use", "function_call")
+"""Parts that are not said to anybody."""
+
 
 def operation(value: Any) -> str:
     """Return what was asked for: chat, completion, embedding, responses..."""
     found = text(value)
-    return OPERATIONS.get(found) or name(found, 16).lower()
+    return OPERATIONS.get(found) or OPERATIONS.get(found.removesuffix("_stream")) or name(found, 16).lower()
+
+
+def route(path: str) -> str:
+    """Return what a path asks a model for; chat where it does not say."""
+    lowered = path.partition("?")[0].lower()
+    return next((op for part, op in ROUTES if part in lowered), "chat")
+
+
+def finish_reason(value: Any) -> str:
+    """Return why a reply ended: stop, length, tool_calls, content_filter, or the provider's own word in lower case.
+
+    Takes the reason, a list of them, or such a list as text.
+    """
+    found = embedded(value)
+    while isinstance(found, list):
+        found = next((reason for reason in found if text(reason)), None)
+    lowered = text(found).rpartition(".")[2].lower().replace("-", "_").replace(" ", "_")
+    return FINISHES.get(lowered) or name(lowered, 16)
 
 
 def content_text(content: Any) -> str:
     """Return the text of a message's content: a string, or parts of which the text ones are joined by newlines.
 
-    Images, audio and tool calls have none. Knows the parts of OpenAI, Anthropic, Gemini and OpenTelemetry.
+    Images, audio and tool calls have none. Knows the parts of every provider above and of OpenTelemetry.
     """
     if isinstance(content, str):
         return "" if content == REDACTED else content
@@ -56,15 +147,31 @@ def content_text(content: Any) -> str:
     found = []
     for part in sequence(content)[:MAX_PARTS]:
         if isinstance(part, dict):
-            kind = part.get("type")
-            if kind in ("reasoning", "thinking", "tool_call", "tool_use"):
+            if part.get("type") in SILENT or part.get("thought") is True:
                 continue
-            part = part.get("text") or part.get("content") or part.get("response")
-            if isinstance(part, list):  # the parts of a tool's result
-                part = "\n".join(text(mapping(inner).get("text")) for inner in part[:MAX_PARTS])
+            part = _part(part)
         if isinstance(part, str) and part != REDACTED:
             found.append(part)
     return "\n".join(found)
+
+
+def _part(part: Mapping[str, Any]) -> Any:
+    """The text of one part; that of a tool's result is as deep as three objects."""
+    for key in ("text", "content", "response", "output", "result", "parts"):
+        inner = part.get(key)
+        if not inner:
+            continue
+        if isinstance(inner, dict):
+            inner = inner.get("text") or inner.get("content") or inner.get("output") or inner.get("result")
+        if isinstance(inner, list):
+            inner = "\n".join(
+                found if isinstance(found, str) else text(mapping(found).get("text")) for found in inner[:MAX_PARTS]
+            )
+        return inner
+    for key in ("toolResult", "functionResponse", "function_response"):
+        if isinstance(part.get(key), dict):
+            return _part(part[key])
+    return None
 
 
 def messages(value: Any) -> Messages:
@@ -75,15 +182,24 @@ def messages(value: Any) -> Messages:
     if isinstance(value, str):
         return [("user", value)] if value and value != REDACTED else []
     if isinstance(value, dict):
-        inner = value.get("messages") or value.get("contents")
-        value = inner if isinstance(inner, list) else [value]
+        return request(value) if any(key in value for key in CONVERSATIONS) else _listed([value] if value else [])
+    return _listed(sequence(value))
+
+
+SPOKEN = ("content", "parts", "message", "output", "text")
+"""Where an item of a conversation holds its words."""
+
+
+def _listed(items: Any) -> Messages:
     found: Messages = []
     redacted = False
-    for item in sequence(value)[:MAX_PARTS]:
+    for item in items[:MAX_PARTS]:
         if isinstance(item, str):
             found.append(("user", item))
         elif isinstance(item, dict):
-            content = item.get("content") if "content" in item else item.get("parts")
+            content = next(
+                (item[key] for key in ("content", "parts", "message", "output", "text") if key in item), None
+            )
             redacted = redacted or content == REDACTED
             found.append((_role(item, content), content_text(content)))
     return [] if redacted and not any(words for _, words in found) else found
@@ -91,14 +207,54 @@ def messages(value: Any) -> Messages:
 
 def _role(item: Mapping[str, Any], content: Any) -> str:
     """Who speaks. A tool's result is a tool's words, though Anthropic's API sends it as the user's."""
-    if isinstance(content, list):
-        parts = [part.get("type") for part in content if isinstance(part, dict)]
-        if parts and all(kind == "tool_result" for kind in parts):
+    if isinstance(content, list) and content:
+        parts = [part for part in content if isinstance(part, dict)]
+        if parts and all(
+            part.get("type") in ("tool_result", "tool_call_response")
+            or "toolResult" in part
+            or "functionResponse" in part
+            or "function_response" in part
+            for part in parts
+        ):
             return "tool"
     role = item.get("role")
     if isinstance(role, str):
-        return role
-    return "user" if item.get("type", "message") == "message" else "tool"
+        return ROLES.get(lowered := role.lower(), lowered)
+    kind = text(item.get("type")) or "message"
+    if kind.endswith("_output"):
+        return "tool"
+    return "user" if kind == "message" or kind.startswith("input_") else "assistant"
+
+
+CONVERSATIONS = ("messages", "contents", "input", "prompt", "inputs", "inputText", "message", "chat_history",
+                 "instances", "texts", "query")  # fmt: skip
+"""Where a request's body holds what was said."""
+SYSTEMS = ("system", "instructions", "systemInstruction", "system_instruction", "preamble", "system_prompt")
+
+
+def request(body: Mapping[str, Any]) -> Messages:
+    """Return the conversation of a request's body, its system prompt in front."""
+    found: Messages = []
+    if isinstance(body.get("chat_history"), list):  # Cohere: what came before, then the message
+        found += _listed(body["chat_history"])
+    for key in CONVERSATIONS:
+        said = body.get(key)
+        if not said or key == "chat_history":
+            continue
+        if key == "instances":  # Vertex AI
+            first = next((item for item in sequence(said) if isinstance(item, dict)), {})
+            said = first.get("messages") or first.get("prompt") or first.get("content")
+        found += messages(said)
+        break
+    if not found and isinstance(body.get("content"), dict):  # an embedding's
+        found += _listed([body["content"]])
+    system = next((words for key in SYSTEMS if (words := content_text(_parts(body.get(key))))), "")
+    return [("system", system), *found] if system else found
+
+
+def _parts(value: Any) -> Any:
+    """The parts of a content object, or the content itself."""
+    return value.get("parts", value) if isinstance(value, dict) else value
 
 
 def reply(value: Any) -> tuple[str, str]:
@@ -106,49 +262,173 @@ def reply(value: Any) -> tuple[str, str]:
     if isinstance(value, str):
         return ("" if value == REDACTED else value), ""
     if isinstance(value, list):
+        value = value[:MAX_PARTS]
+        if any("candidates" in mapping(item) for item in value):
+            return streamed(value)
         value = {"choices": value}
     body = mapping(value)
+    if isinstance(body.get("response"), dict):  # an envelope of the Responses API's last event
+        body = body["response"]
     texts: list[str] = []
     finish = ""
-    for choice in _objects(body.get("choices") or body.get("candidates") or body.get("output")):
+    for choice in _objects(_answers(body)):
         message = choice.get("message") or choice.get("delta") or choice
         if isinstance(message, str):
             texts.append(message)
         elif isinstance(message, dict):
-            content = message.get("content") or message.get("parts") or message.get("text")
-            if isinstance(content, dict):  # Gemini: content.parts
-                content = content.get("parts", content)
-            texts.append(content_text(content))
-        finish = finish or name(choice.get("finish_reason") or choice.get("finishReason"), 16)
-    if not texts:
-        texts.append(content_text(body.get("content")))
-        finish = name(body.get("stop_reason"), 16)
+            texts.append(_said(message))
+        finish = finish or _finish(choice)
+    if not texts or not any(texts):
+        texts.append(_said(body))
+    incomplete = mapping(body.get("incomplete_details")).get("reason")
+    finish = finish_reason(incomplete) or finish or _finish(body)
     return "\n".join(words for words in texts if words), finish
+
+
+ANSWERS = ("choices", "candidates", "output", "outputs", "results", "generations", "predictions", "message")
+
+
+def _answers(body: Mapping[str, Any]) -> Any:
+    for key in ANSWERS:
+        found = body.get(key)
+        if isinstance(found, dict):  # Bedrock's output.message, Ollama's and Cohere's message
+            return [found]
+        if isinstance(found, list) and found:
+            return found
+    return []
+
+
+def _said(message: Mapping[str, Any]) -> str:
+    if message.get("type") in SILENT:
+        return ""
+    for key in ("content", "parts", "text", "generated_text", "outputText", "generation", "completion", "output_text",
+                "response", "refusal", "delta"):  # fmt: skip
+        if message.get(key):
+            return content_text(_parts(message[key]))
+    return ""
+
+
+def _finish(item: Mapping[str, Any]) -> str:
+    for key in ("finish_reason", "finishReason", "stop_reason", "stopReason", "done_reason", "completionReason",
+                "finish_details"):  # fmt: skip
+        found = item.get(key)
+        if isinstance(found, dict):
+            found = found.get("type")
+        if text(found):
+            return finish_reason(found)
+    return finish_reason(mapping(item.get("details")).get("finish_reason"))
 
 
 def _objects(value: Any) -> Iterable[dict[str, Any]]:
     return (item for item in sequence(value)[:MAX_PARTS] if isinstance(item, dict))
 
 
+def answer(value: Any) -> tuple[str, str]:
+    """Return (text, finish reason) of a response body that a log holds as an object, as JSON text, or as the events or
+    lines of a stream."""
+    if not isinstance(value, str):
+        return reply(value)
+    stripped = value.lstrip()
+    if stripped.startswith(("data:", "event:", ":", "id:")) or (stripped[:1] == "{" and "}\n{" in stripped):
+        events = list(_events(value))
+        if events:
+            return streamed(events)
+    found = embedded(value)
+    return reply(found) if found is not None else ("", "")
+
+
+def _events(stream: str) -> Iterator[Any]:
+    for line in stream.splitlines()[:MAX_PARTS]:
+        data = line.removeprefix("data:").strip() if line.startswith("data:") else line.strip()
+        if data[:1] in ("{", "["):
+            try:
+                yield load_json(data)
+            except ValueError:
+                continue
+
+
+def streamed(events: Iterable[Any]) -> tuple[str, str]:
+    """Return (text, finish reason) of a reply that came in pieces: those of one choice belong together."""
+    pieces: dict[Any, list[str]] = {}
+    whole, finish = "", ""
+    for event in events:
+        for body in event if isinstance(event, list) else (event,):
+            body = mapping(body)
+            if isinstance(body.get("response"), dict):  # the Responses API tells the whole at its end
+                words, why = reply(body)
+                whole, finish = words or whole, why or finish
+                continue
+            delta = body.get("delta")
+            if isinstance(delta, str):  # response.output_text.delta
+                if not text(body.get("type")) or "text" in text(body.get("type")):
+                    pieces.setdefault(body.get("output_index"), []).append(delta)
+                continue
+            if isinstance(body.get("contentBlockDelta"), dict):  # Bedrock
+                delta = mapping(body["contentBlockDelta"]).get("delta")
+            if isinstance(delta, dict):  # Anthropic and Cohere
+                if delta.get("type") != "thinking_delta":
+                    said = delta.get("message", delta)
+                    pieces.setdefault(0, []).append(_said(said) if isinstance(said, dict) else "")
+                finish = _finish(delta) or finish
+                continue
+            answers = list(_objects(_answers(body)))
+            for place, choice in enumerate(answers):
+                message = choice.get("delta") or choice.get("message") or choice
+                if isinstance(message, dict):
+                    key = choice.get("index", place)
+                    pieces.setdefault(key if isinstance(key, int) else place, []).append(_said(message))
+                finish = _finish(choice) or finish
+            if not answers:
+                pieces.setdefault(0, []).append(_said(body))
+            finish = _finish(body) or finish
+    return whole or "\n".join(words for found in pieces.values() if (words := "".join(found))), finish
+
+
 def parameters(body: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the sampling parameters of an OpenAI-like request body as telemetry fields."""
-    logprobs = body.get("top_logprobs") or body.get("logprobs")
-    tools = body.get("tools") or body.get("functions")
-    structured = body.get("response_format") or mapping(body.get("text")).get("format")
-    if isinstance(structured, dict):
-        structured = structured.get("type")
+    """Return the sampling parameters of a request's body as telemetry fields."""
+    for key in CONFIGURATIONS:
+        if key in body and isinstance(body[key], dict):
+            body = {**body[key], **body}
+    logprobs = body.get("top_logprobs") or body.get("logprobs") or body.get("responseLogprobs")
     return {
-        "stream": body.get("stream") is True,
+        "stream": truth(body.get("stream")),
         "temperature": number(body.get("temperature")),
-        "top_p": number(body.get("top_p")),
-        "max_tokens": count(
-            body.get("max_tokens") or body.get("max_completion_tokens") or body.get("max_output_tokens")
-        ),
-        "n": count(body.get("n"), 1),
+        "top_p": number(body.get("top_p", body.get("topP", body.get("p")))),
+        "max_tokens": next((found for key in MAX_TOKENS if key in body and (found := count(body[key]))), 0),
+        "n": count(body.get("n", body.get("candidateCount", body.get("num_generations"))), 1),
         "logprobs": count(logprobs),
-        "tools": len(tools) if isinstance(tools, list) else 0,
-        "structured": structured is not None and structured not in ("", "text", False),
+        "tools": _tools(body),
+        "structured": structured(body),
     }
+
+
+def truth(value: Any) -> bool:
+    """Tell whether a flag is set, as such or as text."""
+    return value is True or (isinstance(value, str) and value.lower() in ("true", "1", "yes"))
+
+
+def _tools(body: Mapping[str, Any]) -> int:
+    tools = body.get("tools") or body.get("functions") or mapping(body.get("toolConfig")).get("tools")
+    if not isinstance(tools, list):
+        return 0
+    declared = [mapping(tool).get("functionDeclarations", mapping(tool).get("function_declarations")) for tool in tools]
+    return sum(len(found) if isinstance(found, list) else 1 for found in declared)
+
+
+def structured(body: Mapping[str, Any]) -> bool:
+    """Tell whether a request's body holds the reply to JSON, a schema or a grammar."""
+    for key in STRUCTURES:
+        if key in body and _form(body[key]):
+            return True
+    held = mapping(body.get("text")).get("format") or mapping(body.get("output_config")).get("format")
+    return _form(held) or ("format" in body and _form(body["format"]))
+
+
+def _form(value: Any) -> bool:
+    value = embedded(value)
+    if isinstance(value, dict):
+        value = value.get("type", "schema") if value else None
+    return isinstance(value, bool | str) and value not in PLAIN
 
 
 def body(value: Any) -> Mapping[str, Any]:
@@ -161,11 +441,33 @@ def body(value: Any) -> Mapping[str, Any]:
     return mapping(value)
 
 
+_JSON = re.compile(r"\s*(?:(?:\[\s*)?\{\s*(?:[\"'}]|\Z)|\[\s*(?:\]|\Z))")
+_LIST = re.compile(r'"(?:messages|contents|input|parts)"\s{0,8}:\s{0,8}\[')
+
+
 def embedded(value: Any) -> Any:
-    """Return an attribute that may hold JSON text: the parsed value, or the text itself where it is none."""
-    if isinstance(value, str) and value.lstrip()[:1] in ("[", "{"):
-        try:
-            return load_json(value)
-        except ValueError:
-            return value
-    return value
+    """Return an attribute that may hold JSON text: the parsed value, or the text itself where it is none.
+
+    Of JSON that a length limit cut off, the whole messages in front of the cut; None where there are none.
+    """
+    if not isinstance(value, str) or value.lstrip()[:1] not in ("[", "{"):
+        return value
+    try:
+        return load_json(value)
+    except ValueError:
+        return _salvaged(value) if _JSON.match(value) else value
+
+
+def _salvaged(value: str) -> list[Any] | None:
+    start = value.find("[") if value.lstrip()[:1] == "[" else next((m.end() - 1 for m in _LIST.finditer(value)), -1)
+    if start < 0:
+        return None
+    found: list[Any] = []
+    raw = value[start:].encode("utf-8", "replace")
+    for element in Elements(len(raw), array=True).feed(raw):
+        if isinstance(element, bytes) and len(found) < MAX_PARTS:
+            try:
+                found.append(load_json(element))
+            except ValueError:
+                break
+    return found or None

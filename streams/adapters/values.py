@@ -23,7 +23,7 @@ ABSENT = frozenset(("", "-", "null", "None", "undefined"))
 MAX_NUMERAL = 32
 """Characters; no number that a log means is longer, and parsing longer ones takes quadratic time."""
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@+-]*\Z")
+_NAME = re.compile(r"[A-Za-z0-9@~][A-Za-z0-9._:/@+-]*\Z")
 _decoder = msgspec.json.Decoder()
 _MONTHS = {name: i for i, name in enumerate("Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split(), 1)}
 _COMMON_TIME = re.compile(r"(\d{1,2})/([A-Z][a-z]{2})/(\d{4}):(\d{2}):(\d{2}):(\d{2}) ([+-])(\d{2})(\d{2})\Z", re.ASCII)
@@ -229,12 +229,38 @@ def _named(found: str) -> str:
     return found if _NAME.match(found) else "other"
 
 
+_OWNED = re.compile(
+    r"(?:.*/)?(?:"
+    r"arn:[a-z-]+:[a-z-]+:[a-z0-9-]*:\d*:(?:(?:foundation-model|inference-profile)/)?|"  # Amazon: the customer's number
+    r"projects/[^/]+/locations/[^/]+/(?:publishers/[^/]+/)?(?:models/)?|"  # Google: the project
+    r"accounts/(?!fireworks/)[^/]+/"  # Fireworks: the customer
+    r")(?P<rest>.+)\Z"
+)
+
+
 def model_name(value: Any) -> str:
-    """Return a model's name without the owner that fine-tuned models carry (`ft:base:organisation:...`)."""
+    """Return a model's name without the owner that some carry: fine-tuned models (`ft:base:organisation:...`), and
+    resource names of clouds.
+
+    Examples
+    --------
+    >>> model_name("ft:gpt-4o-mini:acme::1"), model_name("arn:aws:bedrock:us-east-1:123:inference-profile/us.nova")
+    ('ft:gpt-4o-mini', 'us.nova')
+    """
     found = text(value)
-    if found.startswith("ft:"):
-        found = ":".join(found.split(":", 2)[:2])
-    return name(found, 64)
+    owned = found.startswith(("ft:", "arn:", "projects/", "accounts/")) or "/" in found or "ft:" in found
+    return name(_unowned(found[:512]) if owned else found, 64)
+
+
+@lru_cache(4096)
+def _unowned(found: str) -> str:
+    match = _OWNED.match(found)
+    if match:
+        found = match["rest"]
+    front, tuned, behind = found.rpartition("ft:")
+    if tuned and (not front or front.endswith("/")):
+        found = f"{front}ft:{behind.partition(':')[0]}"
+    return found
 
 
 def seconds(value: Any) -> float | None:

@@ -122,7 +122,7 @@ def test_redacted_messages_are_no_text_rather_than_one_text() -> None:
         ([{"role": "assistant", "content": None, "tool_calls": [{"id": "1"}]}], [("assistant", "")]),
         ([{"role": "user", "content": [{"type": "tool_result", "content": "found it"}]}], [("tool", "found it")]),
         ([{"role": "user", "parts": [{"text": "gemini"}]}], [("user", "gemini")]),
-        ([{"type": "function_call_output", "output": "7"}], [("tool", "")]),
+        ([{"type": "function_call_output", "output": "7"}], [("tool", "7")]),
         ({"messages": [{"role": "user", "content": "inner"}]}, [("user", "inner")]),
         (["first text", "second text"], [("user", "first text"), ("user", "second text")]),
     ],
