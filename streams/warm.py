@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
+import structlog
 from prometheus_client import CollectorRegistry
 
 from models.coordinator import Coordinator
@@ -21,6 +22,7 @@ from models.scorer import Scorer, ScorerConfig
 from streams.agents.coordinate import SightingsPartition
 from streams.agents.placement import Placement
 from streams.agents.score import TelemetryPartition
+from streams.compiling import saying
 from streams.contract import Telemetry, encode
 from streams.decode import Decoder
 from streams.dlq import DeadLetter
@@ -30,6 +32,8 @@ from streams.sightings import pack
 from streams.state.memory import MemoryStateLog
 from streams.transport import Batch
 from streams.transport.batch import Headers, Lease
+
+log = structlog.get_logger(__name__)
 
 ACCOUNTS, ROUNDS = 48, 30
 HOT = 16
@@ -58,10 +62,16 @@ class _Nowhere:
 
 
 def warm(clock: Callable[[], float] = time.monotonic) -> float:
-    """Score invented requests and sightings in memory; return the seconds it took."""
+    """Score invented requests and sightings in memory, logging each module that is compiled; return the seconds it
+    took."""
     began = clock()
-    asyncio.run(_play())
+    with saying(_say):
+        asyncio.run(_play())
     return clock() - began
+
+
+def _say(module: str) -> None:
+    log.info("compiling", module=module)
 
 
 async def _one_partition() -> set[int]:

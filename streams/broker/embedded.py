@@ -6,7 +6,8 @@ It keeps everything in memory, knows no transactions, and never listens beyond l
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from streams.broker.process import Broker, BrokerError
@@ -31,8 +32,14 @@ class EmbeddedBroker(Broker):
 
     name = "the embedded broker (Tansu)"
 
-    def __init__(self, log: Path | None = None, port: int | None = None, ready_seconds: float = 30.0) -> None:
-        super().__init__(log or Path(tempfile.gettempdir()), port, ready_seconds)
+    def __init__(
+        self,
+        log: Path | None = None,
+        port: int | None = None,
+        ready_seconds: float = 30.0,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        super().__init__(log or Path(tempfile.gettempdir()), port, ready_seconds, sleep)
         if log is None:
             self.log = self.log / f"siphonwatch-tansu-{self.port}.log"
 

@@ -51,14 +51,23 @@ class Broker:
         Client port; a free one by default. It is kept over `stop` and `start`.
     ready_seconds
         How long the broker may take to answer a metadata request.
+    sleep
+        Waits between two questions; what it raises ends the start.
     """
 
     name = "broker"
 
-    def __init__(self, log: Path, port: int | None = None, ready_seconds: float = 60.0) -> None:
+    def __init__(
+        self,
+        log: Path,
+        port: int | None = None,
+        ready_seconds: float = 60.0,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
         self.log = log
         self.port = port or free_port()
         self.ready_seconds = ready_seconds
+        self._sleep = sleep
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -168,7 +177,7 @@ class Broker:
             if time.monotonic() > deadline:
                 waited = f"{self.ready_seconds:.0f} s"
                 raise BrokerError(f"{self.name} did not answer on {self.bootstrap} within {waited}; log: {self.log}")
-            time.sleep(0.1)
+            self._sleep(0.1)
 
     def _tail(self) -> str:
         lines = self.log.read_text(errors="replace").strip().splitlines()

@@ -7,6 +7,7 @@ import shutil
 import tempfile
 import time
 from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -28,30 +29,50 @@ from streams.scenario import Scenario, write
 from streams.tail import TailError
 from streams.topics import TopicsError
 
-PLAIN_SECONDS = 3.0
-"""Between progress lines where there is no terminal."""
+PLAIN_SECONDS = 60.0
+"""Between progress lines where there is no terminal, unless a tenth more is done."""
 
 
 class Plain:
-    """Progress as a line every few seconds."""
+    """Progress as few lines, for a log.
 
-    def __init__(self) -> None:
-        self._started = time.monotonic()
-        self._next = 0.0
+    Parameters
+    ----------
+    total
+        Requests to play.
+    clock
+        Monotonic seconds.
+    """
+
+    def __init__(self, total: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._total = total
+        self._clock = clock
+        self._started = self._said = clock()
+        self._tenths = 0
 
     def phase(self, text: str) -> None:
         """Say what begins."""
-        click.echo(f"{time.monotonic() - self._started:5.0f} s  {text}")
-        self._next = 0.0
+        self._say(text)
+
+    def compiling(self, module: str) -> None:
+        """Say what is compiled, now and then."""
+        if module and self._due():
+            self._say(f"  compiling {module}")
 
     def progress(self, produced: int, counts: Counts) -> None:
-        """Say how far it is, now and then."""
-        seconds = time.monotonic() - self._started
-        if seconds >= self._next:
-            self._next = seconds + PLAIN_SECONDS
-            click.echo(
-                f"{seconds:5.0f} s    produced {produced:,}, scored {counts.requests:,}, cases opened {counts.alerts:,}"
-            )
+        """Say how far it is, at each tenth, and now and then."""
+        tenths = 10 * counts.done // max(self._total, 1)
+        if tenths > self._tenths or self._due():
+            self._tenths = tenths
+            scored = f"scored {counts.requests:,} of {self._total:,}"
+            self._say(f"  produced {produced:,}, {scored}, cases opened {counts.alerts:,}")
+
+    def _due(self) -> bool:
+        return self._clock() - self._said >= PLAIN_SECONDS
+
+    def _say(self, text: str) -> None:
+        self._said = self._clock()
+        click.echo(f"{self._said - self._started:5.0f} s  {text}")
 
 
 class Bar:
@@ -65,6 +86,11 @@ class Bar:
     def phase(self, text: str) -> None:
         """Say what begins."""
         self._bar.update(self._task, description=text, total=None)
+
+    def compiling(self, module: str) -> None:
+        """Say what is compiled."""
+        if module:
+            self._bar.update(self._task, description=f"compiling {module} (only the first run does)")
 
     def progress(self, produced: int, counts: Counts) -> None:
         """Say how far it is."""
@@ -90,7 +116,8 @@ class Bar:
 def command(accounts: int, days: float, seed: int, speed: float, keep: Path | None) -> None:
     """Start a broker and a worker, play generated traffic with attacks in it, show the alerts and how good they are.
 
-    Needs nothing but this package, and leaves nothing running. Exit code 0: it ran to the end; 1: a part failed.
+    Needs nothing but this package, and leaves nothing running. Interrupted, it shows what was found until then. Exit
+    code 0: it ran to the end; 1: a part failed, or it was interrupted.
     """
     scenario = Scenario(seed=seed, accounts=accounts, days=days)
     folder = Path(tempfile.mkdtemp(prefix="siphonwatch-demo-")) if keep is None else keep
@@ -112,6 +139,8 @@ def command(accounts: int, days: float, seed: int, speed: float, keep: Path | No
         if keep is None:
             shutil.rmtree(folder, ignore_errors=True)
     _show(outcome, keep)
+    if outcome.produced < len(scenario):
+        raise Failure(f"interrupted after {outcome.produced:,} of {len(scenario):,} requests")
 
 
 def _last_words(log: Path) -> str:
@@ -123,7 +152,7 @@ def _last_words(log: Path) -> str:
 def _display(scenario: Scenario):  # type: ignore[no-untyped-def]
     console = Console()
     if not console.is_terminal:
-        yield Plain()
+        yield Plain(len(scenario))
         return
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(20), MofNCompleteColumn())
     with Progress(*columns, TimeElapsedColumn(), console=console, transient=True) as progress:

@@ -40,6 +40,10 @@ class Interrupt:
         if self._wanted:
             raise KeyboardInterrupt
 
+    def forget(self) -> None:
+        """Let the next signal be the first one."""
+        self._wanted = False
+
     def sleep(self, seconds: float) -> None:
         """Sleep, but no longer than until a signal comes; raises as `check` does."""
         deadline = time.monotonic() + seconds

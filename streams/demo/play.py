@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 import msgspec
 
 from streams.cli.produce import Pace
+from streams.demo.patience import Patience
 from streams.demo.processes import Counts
 from streams.demo.scorecard import Truth
 from streams.gateway.producer import Outbox
@@ -20,7 +21,6 @@ AHEAD = 2048
 """Records sent and not yet scored: about one hour of a scenario's event time, so that the gateways' topics keep
 together in event time as they do in life."""
 LOOK_SECONDS = 0.1
-STALL_SECONDS = 90.0
 
 
 class Stalled(RuntimeError):
@@ -39,7 +39,9 @@ class Player:
     speed
         Event seconds a second; 0 as fast as the worker scores.
     counts
-        Asks the worker.
+        Says how far the worker is, at once.
+    patience
+        Says when a worker that scores nothing is given up.
     show
         Called with (produced, counts) a few times a second.
     clock, sleep
@@ -52,6 +54,7 @@ class Player:
         outboxes: Mapping[str, Outbox],
         speed: float,
         counts: Callable[[], Counts | None],
+        patience: Patience,
         show: Callable[[int, Counts], None],
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
@@ -60,11 +63,12 @@ class Player:
         self._outboxes = outboxes
         self._pace = Pace(speed, clock, sleep)
         self._ask = counts
+        self._patience = patience
         self._show = show
         self._clock = clock
         self._sleep = sleep
         self._counts = Counts(0, 0, 0)
-        self._looked = self._moved = clock()
+        self._looked = clock()
         self.truth = Truth()
         self.produced = 0
 
@@ -74,10 +78,10 @@ class Player:
         Raises
         ------
         Stalled
-            When the worker scores nothing for `STALL_SECONDS`, or records were not delivered.
+            When the worker stands still, or records were not delivered.
         """
         encoder = msgspec.json.Encoder()
-        self._moved = self._clock()
+        self._patience.moved()
         for event in self._scenario:
             self._pace.wait(event.time)
             self.truth.note(event)
@@ -90,8 +94,13 @@ class Player:
             outbox.flush()
             if outbox.failed:
                 raise Stalled(f"{outbox.failed:,} records were not delivered to {outbox.topic}: {outbox.failures}")
-        self._moved = self._clock()
+        self._patience.moved()
         self._wait(0)
+        return self._counts
+
+    @property
+    def counts(self) -> Counts:
+        """What the worker had done when it was last heard of."""
         return self._counts
 
     def _wait(self, ahead: int) -> None:
@@ -99,16 +108,16 @@ class Player:
         while self.produced - self._counts.done > ahead:
             self._sleep(LOOK_SECONDS / 2)
             self._look()
-            if self._clock() - self._moved > STALL_SECONDS:
-                waiting = self.produced - self._counts.done
-                raise Stalled(f"the worker scored nothing for {STALL_SECONDS:.0f} s while {waiting:,} records wait")
+            if self._patience.over():
+                waiting, seconds = self.produced - self._counts.done, self._patience.waited()
+                raise Stalled(f"the worker scored nothing for {seconds:.0f} s while {waiting:,} records wait")
 
     def _look(self) -> None:
         self._sleep(0.0)
-        now = self._looked = self._clock()
+        self._looked = self._clock()
         counts = self._ask()
         if counts is not None:
             if counts.done > self._counts.done or self.produced == counts.done:
-                self._moved = now
+                self._patience.moved()
             self._counts = counts
         self._show(self.produced, self._counts)

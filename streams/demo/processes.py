@@ -6,12 +6,15 @@ It never touches a process it did not start.
 from __future__ import annotations
 
 import ctypes
+import re
 import signal
 import subprocess
 import sys
+import threading
+import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, Self
 
@@ -22,7 +25,12 @@ from streams.broker.process import PR_SET_PDEATHSIG
 from streams.metrics import INGEST, TELEMETRY
 
 TAIL_LINES = 15
-HTTP_SECONDS = 5.0
+HTTP_SECONDS = 60.0
+"""A worker answers between two batches; an answer that comes late is still an answer."""
+WATCH_SECONDS = 0.1
+COMPILING = re.compile(r"compiling\s+module=(\S+)")
+COUNTED = re.compile(r"siphonwatch_(?:requests|skipped_requests|dead_letters|alerts)_total\b")
+"""Lines of metrics that make counts: to parse the others too takes most of the time, which the player lacks."""
 
 
 class ProcessError(RuntimeError):
@@ -90,6 +98,10 @@ class Process:
             raise ProcessError(self.obituary(f"ended with {_how(code)}"))
         return code is None
 
+    def terminate(self) -> None:
+        """Ask it to end."""
+        self._process.terminate()
+
     def stop(self, seconds: float) -> None:
         """Ask it to end, and wait for that.
 
@@ -98,13 +110,18 @@ class Process:
         ProcessError
             When it does not in that time, or not with success.
         """
-        self._process.terminate()
+        self.terminate()
         try:
             code = self._process.wait(seconds)
         except subprocess.TimeoutExpired:
             raise ProcessError(self.obituary(f"did not stop within {seconds:.0f} s")) from None
         if code:
             raise ProcessError(self.obituary(f"ended with {_how(code)} when told to stop"))
+
+    def compiling(self) -> str:
+        """Return the module that it said last to be compiling; empty where it said none."""
+        found = COMPILING.findall(self.log.read_text(errors="replace"))
+        return str(found[-1]) if found else ""
 
     def obituary(self, what: str) -> str:
         """Return what happened together with the end of the log."""
@@ -185,16 +202,17 @@ class Worker(Process):
         ProcessError
             When it ended.
         """
-        samples = self.metrics()
+        samples = self.metrics(COUNTED)
         return None if samples is None else counted(samples)
 
-    def metrics(self) -> list[Sample] | None:
-        """Return every sample of its metrics; None and errors as `counts`."""
+    def metrics(self, lines: re.Pattern[str] = re.compile("")) -> list[Sample] | None:
+        """Return the samples of its metrics on lines that begin like `lines`; None and errors as `counts`."""
         if not self.running():
             raise ProcessError(self.obituary("ended before anybody told it to"))
         if (text := self._get("/metrics")) is None:
             return None
-        return [sample for family in text_string_to_metric_families(text) for sample in family.samples]
+        wanted = "".join(filter(lines.match, text.splitlines(keepends=True)))
+        return [sample for family in text_string_to_metric_families(wanted) for sample in family.samples]
 
     def _get(self, path: str) -> str | None:
         try:
@@ -203,3 +221,52 @@ class Worker(Process):
                 return text
         except (urllib.error.URLError, OSError):
             return None
+
+
+class Watch:
+    """Asks how far a worker is, one question after the other, in a thread of its own: whoever wants to know never waits
+    for a slow answer. A context manager; the thread ends with the process at the latest.
+
+    Parameters
+    ----------
+    ask
+        Gives the counts, or None where there is no answer now.
+    """
+
+    def __init__(self, ask: Callable[[], Counts | None]) -> None:
+        self._ask = ask
+        self._answer: Counts | None = None
+        self._error: ProcessError | None = None
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+
+    def counts(self) -> Counts | None:
+        """Return the last answer.
+
+        Raises
+        ------
+        ProcessError
+            When the worker ended.
+        """
+        if self._error is not None:
+            raise self._error
+        return self._answer
+
+    def _run(self) -> None:
+        pause = 0.0
+        while not self._ended.wait(pause):
+            began = time.monotonic()
+            try:
+                self._answer = self._ask() or self._answer
+            except ProcessError as error:
+                self._error = error
+                return
+            # As long as an answer takes, so that at most half of the worker's time goes into answers.
+            pause = max(WATCH_SECONDS, time.monotonic() - began)

@@ -7,29 +7,33 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import msgspec
+from kafka.errors import TopicAlreadyExistsError
 
 from streams.broker.embedded import EmbeddedBroker
 from streams.broker.process import free_port
-from streams.demo.compile import PARTS
 from streams.demo.interrupt import Interrupt
+from streams.demo.patience import Patience, cpu_seconds
 from streams.demo.play import Player
-from streams.demo.processes import Counts, Process, ProcessError, Worker
+from streams.demo.processes import Counts, Process, ProcessError, Watch, Worker
 from streams.demo.scorecard import Scorecard, compare
 from streams.gateway.producer import Outbox, connect
 from streams.scenario import Scenario
 from streams.settings import PREFIX, Settings, load
-from streams.tail import Tail
+from streams.tail import Tail, TailError
+from streams.topics import TopicsError, create
 from streams.topics import connect as connect_admin
-from streams.topics import create
+
+T = TypeVar("T")
 
 TOPICS = {"litellm": "demo.litellm", "nginx": "demo.nginx"}
 """The gateways' own topics, by format."""
-COMPILE_SECONDS = 150.0
-READY_SECONDS = 60.0
-STOP_SECONDS = 40.0
+BROKER_SECONDS = 600.0
+"""The broker takes a second; more is a slow machine's, and one that cannot start ends."""
+DELIVERY_MS = 600_000
+"""Longer than the client's own two minutes, in which a busy machine's broker may not get to a batch."""
 
 KEY = "the key of the demo, known to all"
 """Always the same, so that the demo shows the same; a real one is secret."""
@@ -40,6 +44,9 @@ class Display(Protocol):
 
     def phase(self, text: str) -> None:
         """Say what begins."""
+
+    def compiling(self, module: str) -> None:
+        """Say what is compiled now; called again and again."""
 
     def progress(self, produced: int, counts: Counts) -> None:
         """Say how far it is."""
@@ -54,6 +61,7 @@ class Outcome(NamedTuple):
     """Every alert as it stood on the topic."""
     counts: Counts
     produced: int
+    """Of the scenario's requests: all of them, unless it was interrupted."""
     seconds: float
     """From the first record sent to the last one scored."""
     scorecard: Scorecard
@@ -77,46 +85,61 @@ def worker_environment(bootstrap: str, port: int) -> dict[str, str]:
 
 
 def run(scenario: Scenario, folder: Path, speed: float, display: Display, interrupt: Interrupt) -> Outcome:
-    """Run the demo with its logs in `folder`.
+    """Run the demo with its logs in `folder`; interrupted while it plays, it gives what was found until then.
 
     Raises
     ------
     BrokerError, TopicsError, ProcessError, Stalled, TailError, KafkaError
         When a part of it fails; nothing is left running.
     KeyboardInterrupt
-        When `interrupt` was asked for an end.
+        When `interrupt` was asked for an end before anything was played, or a second time.
     """
     with contextlib.ExitStack() as stack:
         display.phase("starting the embedded broker and the worker")
-        broker = stack.enter_context(EmbeddedBroker(folder / "broker.log"))
+        embedded = EmbeddedBroker(folder / "broker.log", ready_seconds=BROKER_SECONDS, sleep=interrupt.sleep)
+        broker = stack.enter_context(embedded)
         environment = worker_environment(broker.bootstrap, free_port())
         settings = load(environment).settings
-        _create_topics(settings)
+        _insist(lambda: _create_topics(settings), Patience(lambda: cpu_seconds([broker.pid or 0])), interrupt)
         worker = stack.enter_context(Worker(folder / "worker.log", environment, settings.web.port))
-        compilers = [
-            stack.enter_context(
-                Process(f"compiling {part}", ["-m", "streams.demo.compile", part], folder / f"{part}.log", environment)
-            )
-            for part in PARTS
-        ]
+        sketching = stack.enter_context(
+            Process("compiling", ["-m", "streams.demo.compile"], folder / "compile.log", environment)
+        )
+
+        def patience() -> Patience:
+            return Patience(lambda: cpu_seconds([worker.pid, sketching.pid, broker.pid or worker.pid]))
+
+        def started() -> bool:
+            display.compiling(worker.compiling() or sketching.compiling())
+            return not sketching.running() and worker.ready()
+
         labels = scenario.labels()
-        display.phase("compiling (the first run takes longest) and waiting for the worker's partitions")
-        _until(lambda: not any([process.running() for process in compilers]), COMPILE_SECONDS, "compiling", interrupt)
-        _until(worker.ready, READY_SECONDS, "the worker's start", interrupt, worker)
+        display.phase("loading, or on a first run compiling, what the worker runs")
+        _until(started, "is not ready", worker, patience(), interrupt)
         display.phase(f"playing {len(scenario):,} requests of {len(labels):,} accounts over {scenario.days:g} days")
-        producer = connect(settings, "siphonwatch-demo")
+        producer = connect(settings, "siphonwatch-demo", delivery_timeout_ms=DELIVERY_MS)
         stack.callback(producer.close, 5)
         outboxes = {name: Outbox(producer, topic) for name, topic in TOPICS.items()}
-        player = Player(scenario, outboxes, speed, worker.counts, display.progress, sleep=interrupt.sleep)
-        started = time.monotonic()
-        counts = player.run()
-        seconds = time.monotonic() - started
-        display.phase("all is scored; stopping the worker after a last checkpoint")
-        worker.stop(STOP_SECONDS)
-        with Tail.connect(settings, settings.topic("alerts")) as tail:
-            raw = list(tail.history())
+        watch = stack.enter_context(Watch(worker.counts))
+        player = Player(
+            scenario, outboxes, speed, watch.counts, patience(), display.progress, sleep=interrupt.sleep
+        )  # fmt: skip
+        began = time.monotonic()
+        try:
+            player.run()
+        except KeyboardInterrupt:
+            interrupt.forget()
+            display.phase("interrupted; reading what was found so far")
+            labels = player.truth.so_far(labels)
+        seconds = time.monotonic() - began
+        if player.counts.done >= len(scenario):
+            display.phase("all is scored; stopping the worker after a last checkpoint")
+            worker.terminate()
+            _until(lambda: not worker.running(), "does not stop", worker, patience(), interrupt)
+        raw = _insist(lambda: _history(settings), patience(), interrupt)
     alerts = _openings(raw)
-    return Outcome(alerts, raw, counts, player.produced, seconds, compare(labels, player.truth.requests, alerts))
+    card = compare(labels, player.truth.requests, alerts)
+    return Outcome(alerts, raw, player.counts, player.produced, seconds, card)
 
 
 def _create_topics(settings: Settings) -> None:
@@ -124,17 +147,31 @@ def _create_topics(settings: Settings) -> None:
         create(settings, admin)
         # A gateway's topic of one partition keeps each account's records in order, as a key would in production.
         shape = {"num_partitions": 1, "replication_factor": 1}
-        admin.create_topics(dict.fromkeys(settings.ingest.topics, shape), wait_for_metadata=True)
+        with contextlib.suppress(TopicAlreadyExistsError):  # out of a try whose answer came too late
+            admin.create_topics(dict.fromkeys(settings.ingest.topics, shape), wait_for_metadata=True)
 
 
-def _until(
-    done: Callable[[], bool], seconds: float, what: str, interrupt: Interrupt, process: Process | None = None
-) -> None:
-    deadline = time.monotonic() + seconds
+def _history(settings: Settings) -> list[bytes]:
+    with Tail.connect(settings, settings.topic("alerts")) as tail:
+        return list(tail.history())
+
+
+def _insist(action: Callable[[], T], patience: Patience, interrupt: Interrupt) -> T:
+    """Do what asks the broker; again, where a busy machine's answer was too late for the client."""
+    while True:
+        interrupt.check()
+        try:
+            return action()
+        except (TopicsError, TailError):
+            if patience.over():
+                raise
+        interrupt.sleep(0.5)
+
+
+def _until(done: Callable[[], bool], what: str, process: Process, patience: Patience, interrupt: Interrupt) -> None:
     while not done():
-        if time.monotonic() > deadline:
-            late = f"{what} took longer than {seconds:.0f} s"
-            raise ProcessError(late if process is None else process.obituary(f"is not ready: {late}"))
+        if patience.over():
+            raise ProcessError(process.obituary(f"{what}, and does next to nothing for {patience.waited():.0f} s"))
         interrupt.sleep(0.1)
 
 

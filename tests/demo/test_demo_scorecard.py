@@ -1,16 +1,10 @@
-"""The scorecard counts what was found, what was missed and who was wrongly accused; the player keeps its bounds."""
+"""The scorecard counts what was found, what was missed and who was wrongly accused."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import pytest
-
-from streams.demo import play
-from streams.demo.play import AHEAD, Player, Stalled
-from streams.demo.processes import Counts
 from streams.demo.scorecard import Truth, compare
-from streams.gateway.producer import Outbox
 from streams.scenario import Label, Scenario
 
 T = 1_767_571_200.0
@@ -72,64 +66,8 @@ def test_the_truth_notes_every_request_of_a_scenario() -> None:
     }
 
 
-class Future:
-    def add_callback(self, done: Any) -> None:
-        done(None)
-
-    def add_errback(self, failed: Any) -> None:
-        """Nothing fails here."""
-
-
-class Producer:
-    """Takes everything at once."""
-
-    def __init__(self) -> None:
-        self.sent = 0
-
-    def send(self, topic: str, **_: Any) -> Future:
-        self.sent += 1
-        return Future()
-
-    def flush(self, timeout: float | None = None) -> None:
-        """Nothing waits here."""
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-    def sleep(self, seconds: float) -> None:
-        self.now += seconds
-
-
-def player(producer: Producer, clock: Clock, counts: Any) -> Player:
-    scenario = Scenario(seed=5, accounts=100, days=1.0)
-    outboxes = {name: Outbox(producer, name) for name in ("litellm", "nginx")}
-    return Player(scenario, outboxes, 0.0, counts, lambda *_: None, clock, clock.sleep)
-
-
-def test_the_player_never_runs_further_ahead_of_the_worker_than_the_bound() -> None:
-    producer, clock = Producer(), Clock()
-    ahead: list[int] = []
-    done = 0
-
-    def counts() -> Counts:
-        nonlocal done
-        ahead.append(producer.sent - done)
-        done = min(done + 700, producer.sent)
-        return Counts(done - done // 100, done // 100, 3)
-
-    played = player(producer, clock, counts)
-    final = played.run()
-    assert final.done == played.produced == producer.sent > 2 * AHEAD
-    assert max(ahead) == AHEAD + 1
-
-
-def test_a_worker_that_scores_nothing_is_told_after_a_while() -> None:
-    clock = Clock()
-    with pytest.raises(Stalled, match=r"scored nothing for \d+ s while 2,\d+ records wait"):
-        player(Producer(), clock, lambda: Counts(0, 0, 0)).run()
-    assert clock.now == pytest.approx(play.STALL_SECONDS, abs=1.0)
+def test_what_was_not_played_yet_counts_neither_as_missed_nor_as_honest() -> None:
+    truth = Truth()
+    truth.requests.update({"a": [False, True], "b": [False, False], "x": [False]})
+    so_far = truth.so_far([label("a", "extraction", "one"), label("b", "scraping", "two"), label("x"), label("y")])
+    assert [(found.account, found.pattern) for found in so_far] == [("a", "extraction"), ("b", ""), ("x", "")]

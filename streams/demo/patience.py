@@ -1,0 +1,96 @@
+"""Tells what stands still from what is slow, by the CPU time it uses: a slow machine is no reason to give up."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+PROC = Path("/proc")
+SECONDS = 120.0
+"""Without progress, after which the CPU time decides: a batch of 1,024 requests takes a tenth of a second."""
+IDLE_SHARE = 0.1
+"""Of one core: an idle worker and broker measured .01 to .03, one that compiles or scores uses all it gets."""
+BLOCKED_SHARE = 0.001
+"""Of one core: what gets less than this is stopped, not outrun by others."""
+BUSY_FACTOR = 10
+"""So many times longer may be waited on a busy machine for what uses little: its share is little too."""
+
+
+class Patience:
+    """Says when waiting is over, which it never is while there is progress or work.
+
+    Parameters
+    ----------
+    cpu
+        CPU seconds that those who are waited for have used so far.
+    busy
+        Whether the machine has more to run than it has cores.
+    clock
+        Monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        cpu: Callable[[], float],
+        busy: Callable[[], bool] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._cpu = cpu
+        self._busy = busy or machine_is_busy
+        self._clock = clock
+        self.moved()
+
+    def moved(self) -> None:
+        """Take note of progress."""
+        self._since = self._clock()
+        self._cpu_since = self._cpu()
+
+    def waited(self) -> float:
+        """Return the seconds since the last progress."""
+        return self._clock() - self._since
+
+    def over(self) -> bool:
+        """Whether there was no progress for `SECONDS` and next to no work either."""
+        if (waited := self.waited()) <= SECONDS:
+            return False
+        share = (self._cpu() - self._cpu_since) / waited
+        slow = waited <= BUSY_FACTOR * SECONDS and self._busy()
+        return share < (BLOCKED_SHARE if slow else IDLE_SHARE)
+
+
+def machine_is_busy() -> bool:
+    """Whether more wants to run than there are cores; True where the system does not say."""
+    try:
+        return os.getloadavg()[0] > (os.cpu_count() or 1)
+    except OSError:
+        return True
+
+
+def cpu_seconds(pids: Iterable[int]) -> float:
+    """Return the CPU time that these processes have used, by /proc or else `ps`; one that ended counts 0."""
+    return sum(map(_cpu_seconds, pids))
+
+
+def _cpu_seconds(pid: int) -> float:
+    try:
+        # The command's name, in brackets, may hold spaces; proc(5) numbers fields from 1, `utime` is the 14th.
+        fields = (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    except FileNotFoundError:
+        return 0.0 if (PROC / "self").exists() else _by_ps(pid)
+    except ProcessLookupError:
+        return 0.0
+
+
+def _by_ps(pid: int) -> float:
+    """Where there is no /proc, as on macOS: POSIX prints [[dd-]hh:]mm:ss."""
+    command = ["ps", "-o", "time=", "-p", str(pid)]
+    printed = subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()  # noqa: S603 - a number
+    days, _, time_of_day = printed.rpartition("-")
+    seconds = 0.0
+    for part in time_of_day.split(":") if printed else ():
+        seconds = seconds * 60 + float(part)
+    return float(days or 0) * 86_400 + seconds
