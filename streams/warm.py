@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
-import structlog
 from prometheus_client import CollectorRegistry
 
 from models.coordinator import Coordinator
@@ -32,8 +31,6 @@ from streams.sightings import pack
 from streams.state.memory import MemoryStateLog
 from streams.transport import Batch
 from streams.transport.batch import Headers, Lease
-
-log = structlog.get_logger(__name__)
 
 ACCOUNTS, ROUNDS = 48, 30
 HOT = 16
@@ -61,17 +58,13 @@ class _Nowhere:
         return 0.0
 
 
-def warm(clock: Callable[[], float] = time.monotonic) -> float:
-    """Score invented requests and sightings in memory, logging each module that is compiled; return the seconds it
-    took."""
+def warm(say: Callable[[str], None] = lambda _: None, clock: Callable[[], float] = time.monotonic) -> float:
+    """Score invented requests and sightings in memory, `say` each module that is compiled for it; return the seconds
+    it took."""
     began = clock()
-    with saying(_say):
+    with saying(say):
         asyncio.run(_play())
     return clock() - began
-
-
-def _say(module: str) -> None:
-    log.info("compiling", module=module)
 
 
 async def _one_partition() -> set[int]:

@@ -53,7 +53,7 @@ def command() -> None:
         raise Failure(f"{error}; `siphonwatch doctor` tells more") from None
     if problems:
         raise Failure("\n".join(problems))
-    log.info("compiled", seconds=round(warm(), 1))
+    log.info("compiled", seconds=round(warm(lambda module: log.info("compiling", module=module)), 1))
     try:
         code = asyncio.run(work(settings))
     except KafkaError as error:
