@@ -10,16 +10,16 @@ import msgspec
 
 from models.cases import Finding
 from models.detectors.base import ATLAS
-from models.patterns import patterns
+from models.patterns import Pattern, patterns
 from models.verdict_book import Ranking, VerdictBook
 from streams.release import release
+from streams.settings import DEFAULT_RUNBOOK
 
 OCSF_VERSION = "1.5.0"
 ACTIVITY = {"open": 1, "update": 2, "close": 3}
 STATUS = {"open": 1, "update": 2, "close": 4}
 SEVERITY = {"low": 2, "medium": 3, "high": 4, "critical": 5}
 TYPE = "siphonwatch.case.{}.v1"
-RUNBOOK = "deploy/runbook.md#{}"
 LOG_MAX = 700.0
 """Beyond this an e-value no longer fits a double; the logarithm is given beside it."""
 
@@ -32,7 +32,7 @@ def rfc3339(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
-def to_alert(finding: Finding, ranking: Ranking | None = None) -> dict[str, Any]:
+def to_alert(finding: Finding, ranking: Ranking | None = None, runbook: str = DEFAULT_RUNBOOK) -> dict[str, Any]:
     """Return a finding as a CloudEvent; the same finding and ranking always give the same object.
 
     Parameters
@@ -42,6 +42,8 @@ def to_alert(finding: Finding, ranking: Ranking | None = None) -> dict[str, Any]
     ranking
         Where its case stands; without one as no verdict were known. It is the only part that verdicts can change: a
         finding told again keeps its id, and may carry a newer rank.
+    runbook
+        Beginning of the link to the pattern's entry, `links.runbook`.
     """
     ranking = VerdictBook().rank_finding(finding) if ranking is None else ranking
     pattern = _PATTERNS[finding.pattern]
@@ -85,7 +87,7 @@ def to_alert(finding: Finding, ranking: Ranking | None = None) -> dict[str, Any]
                 },
                 "attacks": [{"technique": {"uid": uid, "name": ATLAS[uid]}} for uid in pattern.atlas],
             },
-            "unmapped": {"siphonwatch": _own(finding, pattern.atlas, pattern.owasp) | _rank(ranking)},
+            "unmapped": {"siphonwatch": _own(finding, pattern, runbook) | _rank(ranking)},
         },
     }
 
@@ -139,7 +141,7 @@ def _message(finding: Finding, title: str) -> str:
     return f"{title}: {finding.accounts[0]}{others} after {finding.requests_seen} requests, {odds}; {reasons}"
 
 
-def _own(finding: Finding, atlas: tuple[str, ...], owasp: tuple[str, ...]) -> dict[str, Any]:
+def _own(finding: Finding, pattern: Pattern, runbook: str) -> dict[str, Any]:
     own: dict[str, Any] = {
         "pattern": finding.pattern,
         "accounts": finding.accounts,
@@ -157,9 +159,9 @@ def _own(finding: Finding, atlas: tuple[str, ...], owasp: tuple[str, ...]) -> di
         "signals": [signal._asdict() for signal in finding.signals],
         "counterfactual": finding.counterfactual,
         "sample_requests": finding.samples,
-        "atlas": list(atlas),
-        "owasp": list(owasp),
-        "runbook": RUNBOOK.format(finding.pattern),
+        "atlas": list(pattern.atlas),
+        "owasp": list(pattern.owasp),
+        "runbook": f"{runbook}#{finding.pattern}",
     }
     if not math.isnan(finding.second_stage):
         own["second_stage"] = finding.second_stage

@@ -18,6 +18,7 @@ import msgspec
 from streams import kafka
 from streams.settings import PREFIX, Loaded, Settings, SettingsError
 from streams.sinks.settings import SECRET_FIELDS
+from streams.sinks.text import is_url
 
 if TYPE_CHECKING:
     from kafka.admin import KafkaAdminClient
@@ -44,7 +45,7 @@ class Check(msgspec.Struct, frozen=True):
     """The outcome of one check."""
 
     name: str
-    state: Literal["ok", "failed", "skipped"]
+    state: Literal["ok", "warning", "failed", "skipped"]
     message: str
     remedy: str = ""
 
@@ -77,7 +78,7 @@ def examine(settings: Settings, *, offline: bool = False, environ: Mapping[str, 
         Environment variables; those of the process by default.
     """
     env = os.environ if environ is None else environ
-    checks = [identity(settings), transport(), clock(time.time()), compiled(env)]
+    checks = [identity(settings), transport(), clock(time.time()), compiled(env), links(settings)]
     checks += [sinks(settings)] if settings.sinks else []
     if offline:
         return [*checks, Check("broker", "skipped", "offline"), Check("topics", "skipped", "offline")]
@@ -94,6 +95,16 @@ def identity(settings: Settings) -> Check:
     if settings.identity.plain_ids:
         return Check("identity", "ok", "key set; account names stay readable (identity.plain_ids): never in production")
     return Check("identity", "ok", "key set")
+
+
+def links(settings: Settings) -> Check:
+    """Alerts and dashboards are read far from the source tree: their links to the runbook must lead somewhere."""
+    if is_url(settings.links.runbook):
+        return Check("links", "ok", f"alerts link to {settings.links.runbook}")
+    return Check(
+        "links", "warning", f"links.runbook is {settings.links.runbook!r}: from an alert that leads nowhere",
+        "put the runbook where people on call can read it, and set links.runbook to its https:// address",
+    )  # fmt: skip
 
 
 def transport(group: str = "faust.transports") -> Check:

@@ -183,10 +183,14 @@ class Grafana(msgspec.Struct, forbid_unknown_fields=True):
     """Check the server's certificate."""
 
 
+DEFAULT_RUNBOOK = "deploy/runbook.md"
+"""The runbook's place in the source tree: a link that leads nowhere from a mail or a page."""
+
+
 class Links(msgspec.Struct, forbid_unknown_fields=True):
     """Where people read what we point at."""
 
-    runbook: str = "deploy/runbook.md"
+    runbook: str = DEFAULT_RUNBOOK
     """Beginning of every link to the runbook, such as https://wiki.example/siphonwatch/runbook.md."""
 
 

@@ -32,6 +32,7 @@ from streams.meter import Meter
 from streams.metrics import TELEMETRY, Metrics
 from streams.provenance import UNKEYED, Seals
 from streams.release import release
+from streams.settings import DEFAULT_RUNBOOK
 from streams.state.codec import Page
 from streams.state.cold_file import ColdFile
 from streams.state.log import Fenced, StateLog
@@ -205,6 +206,7 @@ class TelemetryPartition:
         cold_accounts: int = COLD_ACCOUNTS,
         cold_file_bytes: int = COLD_FILE,
         seals: Seals = UNKEYED,
+        runbook: str = DEFAULT_RUNBOOK,
         clock: Callable[[], float] = time.perf_counter,
         now: Callable[[], float] = time.time,
     ) -> None:
@@ -214,6 +216,7 @@ class TelemetryPartition:
         self._number = number
         self.meter = Meter(metrics, self.stream, topic, number)
         self._book = VerdictBook() if book is None else book
+        self._runbook = runbook
         self._onward = onward
         self._allowed = Allowed(()) if allowed is None else allowed
         self._hot_accounts = hot_accounts
@@ -345,7 +348,8 @@ class TelemetryPartition:
             self.meter.suppressed(finding)
             return
         self.meter.alert(finding)
-        await self._outlet.alert(finding.case.encode(), encode(to_alert(finding, self._book.rank_finding(finding))))
+        alert = to_alert(finding, self._book.rank_finding(finding), self._runbook)
+        await self._outlet.alert(finding.case.encode(), encode(alert))
 
     async def checkpoint(self) -> int | None:
         """Make everything up to the last batch durable, alerts first; return the offset to commit.

@@ -14,7 +14,7 @@ from rich.text import Text
 from streams import doctor
 from streams.settings import load
 
-_COLOURS = {"ok": "green", "failed": "bold red", "skipped": "yellow"}
+_COLOURS = {"ok": "green", "warning": "yellow", "failed": "bold red", "skipped": "dim"}
 
 
 @click.command("doctor", short_help="Show what is set, from where, and what is wrong.")
@@ -23,7 +23,7 @@ _COLOURS = {"ok": "green", "failed": "bold red", "skipped": "yellow"}
 def command(offline: bool, as_json: bool) -> None:
     """Show what is set, from where, and what is wrong.
 
-    Exit code 0: all checks passed; 1: one failed; 2: the settings themselves are wrong.
+    Exit code 0: no check failed (a warning is none); 1: one failed; 2: the settings themselves are wrong.
     """
     loaded = load()
     settings = list(doctor.rows(loaded))

@@ -67,7 +67,7 @@ def command(
             if finding.kind == "open":
                 opened.append(finding)
             if alert_file:
-                alert_file.write(encode(to_alert(finding, book.rank_finding(finding))) + b"\n")
+                alert_file.write(encode(to_alert(finding, book.rank_finding(finding), settings.links.runbook)) + b"\n")
 
         replay = Replay(settings, scorer, tell, _create(stack, telemetry))
         started = time.perf_counter()

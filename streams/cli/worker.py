@@ -93,6 +93,7 @@ async def work(settings: Settings, limits: Limits | None = None) -> int:
                 hot_accounts=settings.state.hot_accounts,
                 forget_after=settings.state.forget_after,
                 seals=seals,
+                runbook=settings.links.runbook,
                 placement=Placement(number, partial(producer.partitions_for, telemetry)),
                 cold_accounts=settings.state.cold_accounts,
                 cold_file_bytes=settings.state.cold_file_bytes,
@@ -103,7 +104,7 @@ async def work(settings: Settings, limits: Limits | None = None) -> int:
             outlet = KafkaOutlet(producer, settings, Retries(Meter(metrics, SIGHTINGS, sightings, number)))
             return SightingsPartition(
                 number, make_coordinator(settings), state, outlet, metrics, topic=sightings, book=book, allowed=allowed,
-                seals=seals,
+                seals=seals, runbook=settings.links.runbook,
             )  # fmt: skip
 
         def make_ingest(topic: str, number: int) -> GatewayIngest:

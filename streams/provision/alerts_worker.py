@@ -68,7 +68,7 @@ ALERTS: tuple[Alert, ...] = (
     Alert(
         name="SiphonwatchStuckCommits",
         expr=("sum_over_time((siphonwatch:stalled_seconds:max > bool 60  # seconds\n)[10m:30s]) >= 6"),
-        severity="page",
+        severity="ticket",
         summary="Records are processed but not committed",
         description="For three of the last ten minutes some partition had gone without a commit for over a minute: the "
         "broker does not answer, or a worker hangs.",
@@ -98,7 +98,7 @@ ALERTS: tuple[Alert, ...] = (
             ")"
         ),
         hold="5m",
-        severity="page",
+        severity="ticket",
         summary="Partitions of {{ $labels.stream }} take no checkpoints ({{ $value }})",
         description="They process requests, and their last checkpoint is over five minutes old: a restart would "
         "process all since then again.",

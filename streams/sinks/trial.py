@@ -12,7 +12,7 @@ from models.cases import Finding
 from models.detectors.base import Signal
 from models.patterns import patterns
 from streams.alerts import encode, to_alert
-from streams.settings import Settings
+from streams.settings import DEFAULT_RUNBOOK, Settings
 from streams.sinks.alert import Told, read
 from streams.sinks.make import check, make
 from streams.sinks.outcome import Outcome
@@ -37,13 +37,15 @@ class Trial(msgspec.Struct, frozen=True):
         return self.opened.verdict == "delivered" and self.closed is not None and self.closed.verdict == "delivered"
 
 
-def make_alerts(now: float) -> tuple[Told, Told]:
+def make_alerts(now: float, runbook: str = DEFAULT_RUNBOOK) -> tuple[Told, Told]:
     """Return the opening and the closing of a case that is none, of its own id each time.
 
     Parameters
     ----------
     now
         Seconds since 1970.
+    runbook
+        Beginning of the link to the runbook.
     """
     pattern = next(iter(patterns())).pattern
     opening = Finding(
@@ -54,7 +56,7 @@ def make_alerts(now: float) -> tuple[Told, Told]:
         counterfactual="This is a test that an operator asked for: nothing was detected.", samples=[],
     )  # fmt: skip
     closing = msgspec.structs.replace(opening, kind="close", sequence=1)
-    return _marked(opening, now), _marked(closing, now)
+    return _marked(opening, now, runbook), _marked(closing, now, runbook)
 
 
 def _case(now: float) -> str:
@@ -62,8 +64,8 @@ def _case(now: float) -> str:
     return hashlib.blake2b(f"test {now!r}".encode(), digest_size=8).hexdigest()
 
 
-def _marked(finding: Finding, now: float) -> Told:
-    alert = to_alert(finding)
+def _marked(finding: Finding, now: float, runbook: str) -> Told:
+    alert = to_alert(finding, runbook=runbook)
     alert["data"]["message"] = f"{TITLE}: nothing was detected, nobody needs to do anything"
     alert["data"]["finding_info"]["title"] = TITLE
     alert["data"]["unmapped"]["siphonwatch"]["test"] = True
@@ -84,7 +86,7 @@ async def trials(
         receiver = make(settings, name, clock).receiver
         try:
             began = clock()
-            opening, closing = make_alerts(began)
+            opening, closing = make_alerts(began, settings.links.runbook)
             opened = await receiver.deliver(opening)
             closed = await receiver.deliver(closing) if opened.verdict == "delivered" else None
             yield Trial(name, settings.sinks[name].kind, opened, closed, clock() - began)

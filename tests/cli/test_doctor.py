@@ -78,7 +78,7 @@ def test_a_missing_identity_key_fails_and_says_how_to_make_one() -> None:
     done = run("--offline")
     assert done.returncode == 1
     assert "SIPHONWATCH_IDENTITY_KEY" in done.stdout and "openssl rand -hex 32" in done.stdout
-    assert "1 of 6 checks failed" in done.stderr
+    assert "1 of 7 checks failed" in done.stderr
 
 
 def test_an_unreachable_broker_fails_in_bounded_time_and_leaves_the_topics_out() -> None:
@@ -141,4 +141,12 @@ def test_doctor_names_the_topics_that_are_missing_until_they_are_created(tmp_pat
     assert before["topics"].state == "failed"
     assert settings.topic("telemetry") in before["topics"].message
     assert "siphonwatch topics --create" in before["topics"].remedy
-    assert {check.state for check in after} == {"ok"}
+    assert {check.name: check.state for check in after if check.state != "ok"} == {"links": "warning"}
+
+
+def test_links_that_lead_nowhere_are_a_warning_and_fail_nothing() -> None:
+    relative = doctor.links(Settings())
+    assert relative.state == "warning" and "links.runbook" in relative.remedy
+    settings = Settings()
+    settings.links.runbook = "https://wiki.example/runbook.md"
+    assert doctor.links(settings).state == "ok"

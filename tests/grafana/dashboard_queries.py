@@ -11,7 +11,8 @@ from streams.settings import Links
 VARIABLES = {
     "$__rate_interval": "1m",
     "$namespace": ".*",
-    "$job": "siphonwatch",
+    "$job": ".+",
+    "$instance": ".+",
     "$pattern": ".*",
 }
 """What Grafana would put in: everything selected, scraped every 15 s."""
@@ -29,8 +30,9 @@ class PanelQuery(NamedTuple):
 
 
 def panels(dashboard: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the panels that show something, without the headings of rows."""
-    return [panel for panel in dashboard["panels"] if panel["type"] != "row"]
+    """Return the panels that show something, those of collapsed rows too, without the headings of rows."""
+    inside = [panel for row in dashboard["panels"] for panel in row.get("panels", [])]
+    return [panel for panel in [*dashboard["panels"], *inside] if panel["type"] != "row"]
 
 
 def fill(expr: str, variables: Mapping[str, str] = VARIABLES) -> str:

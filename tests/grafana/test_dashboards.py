@@ -82,7 +82,7 @@ def test_colours_go_up_from_the_base(panel: dict[str, Any]) -> None:
 @pytest.mark.parametrize("board", BOARDS, ids=lambda board: board["uid"])
 def test_panels_do_not_overlap_and_have_ids_of_their_own(board: dict[str, Any]) -> None:
     cells: set[tuple[int, int]] = set()
-    for panel in board["panels"]:
+    for panel in [row for row in board["panels"] if row["type"] == "row"] + panels(board):
         grid = panel["gridPos"]
         covered = set(
             itertools.product(range(grid["x"], grid["x"] + grid["w"]), range(grid["y"], grid["y"] + grid["h"]))
@@ -90,7 +90,7 @@ def test_panels_do_not_overlap_and_have_ids_of_their_own(board: dict[str, Any]) 
         assert grid["x"] + grid["w"] <= 24
         assert not covered & cells, panel["title"]
         cells |= covered
-    ids = [panel["id"] for panel in board["panels"]]
+    ids = [panel["id"] for panel in [row for row in board["panels"] if row["type"] == "row"] + panels(board)]
     assert len(set(ids)) == len(ids)
     titles = [panel["title"] for panel in panels(board)]
     assert len(set(titles)) == len(titles)
@@ -183,3 +183,43 @@ def test_prometheus_can_read_every_query(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"{len(rules)} rules found" in done.stdout
+
+
+@pytest.mark.parametrize("board", BOARDS, ids=lambda board: board["uid"])
+def test_variables_are_those_that_every_dashboard_of_a_mixin_has(board: dict[str, Any]) -> None:
+    """What dashboard-linter calls template-datasource, template-job and template-instance."""
+    variables = {variable["name"]: variable for variable in board["templating"]["list"]}
+    assert variables["datasource"]["type"] == "datasource" and variables["datasource"]["query"] == "prometheus"
+    for name in ("job", "instance"):
+        assert variables[name]["allValue"] == ".+" and variables[name]["multi"] and variables[name]["includeAll"]
+        assert variables[name]["datasource"]["uid"] == "${datasource}"
+    assert "$job" in variables["instance"]["definition"], "the instances of the jobs that are chosen"
+
+
+NO_INSTANCE = {"ALERTS": "Prometheus' own: by alert, not by target"}
+"""Metrics that are asked for without job and instance, and why: dashboard-linter's target-job and target-instance."""
+
+
+@pytest.mark.parametrize("board", BOARDS, ids=lambda board: board["uid"])
+def test_every_selector_follows_the_variables(board: dict[str, Any]) -> None:
+    for panel in panels(board):
+        for target in panel["targets"]:
+            for name, matchers in METRIC.findall(target["expr"]):
+                if name in NO_INSTANCE or "last_over_time(" + name in target["expr"]:
+                    continue
+                for variable in ("job", "instance", "namespace"):
+                    assert f'{variable}=~"${variable}"' in matchers, f"{panel['title']}: {name}{matchers}"
+
+
+@pytest.mark.parametrize("board", BOARDS, ids=lambda board: board["uid"])
+def test_a_first_look_asks_few_queries_and_the_rest_waits_in_collapsed_rows(board: dict[str, Any]) -> None:
+    shown = [panel for panel in board["panels"] if panel["type"] != "row"]
+    for row in board["panels"]:
+        assert row["type"] != "row" or row["collapsed"] == bool(row["panels"])
+    assert len(shown) <= 20, "panels that ask before anybody has opened a row"
+    assert board["panels"][0]["type"] == "row" and not board["panels"][0]["collapsed"]
+
+
+def test_the_overview_has_the_allowances_left_the_sinks_and_the_held_cases() -> None:
+    titles = {panel["title"] for panel in BOARDS[0]["panels"]}
+    assert {"Allowance left: freshness", "Allowance left: loss", "Sinks failing", "Cases held back"} <= titles

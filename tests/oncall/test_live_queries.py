@@ -23,7 +23,7 @@ from streams.provision.rules import ALERTS, RECORDINGS
 
 pytestmark = [pytest.mark.broker, pytest.mark.kafka, pytest.mark.timeout(300)]
 
-VARIABLES = {"$__rate_interval": "2m", "$namespace": ".*", "$job": "siphonwatch", "$pattern": ".*"}
+VARIABLES = {"$__rate_interval": "2m", "$namespace": ".*", "$job": ".+", "$instance": ".+", "$pattern": ".*"}
 SELECTOR = re.compile(r"\b((?:siphonwatch|process)[a-z0-9_:]*|up|ALERTS)(\{[^}]*\})?")
 
 WAITING = {"siphonwatch_drift_ratio": "a detector has learnt 200 benign account-hours in a partition"}

@@ -155,8 +155,8 @@ DASHBOARD = Dashboard(
     rows=(
         Row("Told", TOLD),
         Row("Budget", BUDGET),
-        Row("Scores", SCORES),
-        Row("Reference and models", LEARNT),
+        Row("Scores", SCORES, collapsed=True),
+        Row("Reference and models", LEARNT, collapsed=True),
     ),
     patterns=True,
     since="now-24h",

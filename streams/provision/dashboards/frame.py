@@ -17,16 +17,24 @@ PREFIX = "siphonwatch-"
 """How the uid of each object of ours begins."""
 BUILT_IN = {"type": "grafana", "uid": "-- Grafana --"}
 
-WORKER = 'job=~"$job",namespace=~"$namespace"'
+WORKER = 'job=~"$job",namespace=~"$namespace",instance=~"$instance"'
 """Label matchers of a worker's metrics. Without a namespace label, All matches too."""
+UP = (
+    f"(up{{{WORKER}}} and on (job, namespace)"
+    ' group by (job, namespace) (last_over_time(siphonwatch_model_info{job=~"$job"}[1d])))'
+)
+"""Whether each worker answers: of the jobs chosen, those that had workers within a day. All jobs of a Prometheus match
+`.+`, other people's too."""
 TELEMETRY = f'stream="telemetry",{WORKER}'
 """The same for what counts requests once: sightings and ingest would count them again."""
-DELIVERER = 'namespace=~"$namespace"'
-"""Label matchers of a deliverer's metrics, which is another job."""
+DELIVERER = WORKER
+"""Label matchers of a deliverer's metrics: another job than the workers', offered by the same variable."""
+PROCESSES = "siphonwatch_model_info|siphonwatch_failing_seconds"
+"""A metric that each worker has, and one of each deliverer: what the variables are found by."""
 TP = "namespace, topic, partition"
 """What tells partitions apart; `max by` these, as two workers may show one for a moment when it moves."""
 
-__all__ = ["DELIVERER", "TELEMETRY", "TP", "WORKER", "Dashboard", "Panel", "Query", "Row", "Step", "build"]
+__all__ = ["DELIVERER", "TELEMETRY", "TP", "UP", "WORKER", "Dashboard", "Panel", "Query", "Row", "Step", "build"]
 
 
 class Row(msgspec.Struct, frozen=True):
@@ -34,6 +42,8 @@ class Row(msgspec.Struct, frozen=True):
 
     title: str
     panels: tuple[Panel, ...]
+    collapsed: bool = False
+    """Not for a first look: its panels ask nothing until it is opened."""
 
 
 class Dashboard(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,23 +82,26 @@ def build(dashboard: Dashboard, links: Links) -> dict[str, Any]:
 
 def _place(rows: tuple[Row, ...], runbook: str) -> list[dict[str, Any]]:
     made: list[dict[str, Any]] = []
-    y = 0
+    y = number = 0
     for row in rows:
-        made.append(
-            {
-                "id": len(made) + 1,
-                "type": "row",
-                "title": row.title,
-                "collapsed": False,
-                "panels": [],
-                "gridPos": {"h": 1, "w": WIDTH, "x": 0, "y": y},
-            }
-        )
+        number += 1
+        heading: dict[str, Any] = {
+            "id": number,
+            "type": "row",
+            "title": row.title,
+            "collapsed": row.collapsed,
+            "panels": [],
+            "gridPos": {"h": 1, "w": WIDTH, "x": 0, "y": y},
+        }
+        made.append(heading)
+        # Grafana keeps the panels of a collapsed row inside it, with the places they have when it is open.
+        into = heading["panels"] if row.collapsed else made
         y, x, height = y + 1, 0, 0
         for panel in row.panels:
             if x + panel.width > WIDTH:
                 y, x, height = y + height, 0, 0
-            made.append(render(panel, len(made) + 1, x, y, runbook))
+            number += 1
+            into.append(render(panel, number, x, y, runbook))
             x, height = x + panel.width, max(height, panel.height)
         y += height
     return made
@@ -139,17 +152,18 @@ def _variables(patterns: bool) -> list[dict[str, Any]]:
     found = [
         source,
         _labels("namespace", "Namespace", "siphonwatch_model_info", ".*"),
-        _labels("job", "Job", 'siphonwatch_model_info{namespace=~"$namespace"}', None),
+        _labels("job", "Job", f'{{__name__=~"{PROCESSES}",namespace=~"$namespace"}}', ".+"),
+        _labels("instance", "Instance", f'{{__name__=~"{PROCESSES}",job=~"$job",namespace=~"$namespace"}}', ".+"),
     ]
     if patterns:
         found.append(_labels("pattern", "Pattern", f"siphonwatch_score_bucket{{{WORKER}}}", ".*"))
     return found
 
 
-def _labels(name: str, label: str, metric: str, everything: str | None) -> dict[str, Any]:
-    """A variable over a label's values; All stands for `everything`, else for all values that were found."""
+def _labels(name: str, label: str, metric: str, everything: str) -> dict[str, Any]:
+    """A variable over a label's values; All stands for `everything`, a regular expression."""
     query = f"label_values({metric}, {name})"
-    made: dict[str, Any] = {
+    return {
         "name": name,
         "label": label,
         "type": "query",
@@ -163,10 +177,8 @@ def _labels(name: str, label: str, metric: str, everything: str | None) -> dict[
         "hide": 0,
         "refresh": 2,
         "sort": 1,
+        "allValue": everything,
     }
-    if everything is not None:
-        made["allValue"] = everything
-    return made
 
 
 def _annotations() -> list[dict[str, Any]]:

@@ -2,12 +2,101 @@
 
 from __future__ import annotations
 
-from streams.provision.dashboards.frame import TELEMETRY, TP, WORKER, Dashboard, Panel, Query, Row, Step
+from streams.provision.alerts_flow import FRESHNESS_BUDGET, LOSS_BUDGET
+from streams.provision.dashboards.frame import DELIVERER, TELEMETRY, TP, UP, WORKER, Dashboard, Panel, Query, Row, Step
+from streams.provision.recordings import UNREADABLE
 from streams.provision.rule_types import FRESH_SECONDS
 
 FIRING = 'ALERTS{alertname=~"Siphonwatch.*",alertstate="firing"}'
 PENDING = f"siphonwatch_stalled_seconds{{{WORKER}}} > 0"
 """Partitions in which something was applied, or waits, that no checkpoint covers."""
+
+MONTH = "30d"
+"""What the objectives are for."""
+
+
+def _left(bad: str, total: str, allowed: float) -> str:
+    """PromQL: the share of a month's allowance of bad requests that is left; below 0 it is overdrawn."""
+    return f"1 - (({bad}) / ({total} > 0)) / {allowed}"
+
+
+def _month(selector: str) -> str:
+    return f"sum(increase({selector}[{MONTH}]))"
+
+
+_FRESHNESS = f"siphonwatch_freshness_seconds_count{{{TELEMETRY}}}"
+_IN_TIME = f'siphonwatch_freshness_seconds_bucket{{le="{float(FRESH_SECONDS)}",{TELEMETRY}}}'
+_LOST = f'siphonwatch_lost_offsets_total{{stream!="sightings",{WORKER}}}'
+_UNREADABLE = f'siphonwatch_dead_letters_total{{stream!="sightings",reason=~"{"|".join(UNREADABLE)}",{WORKER}}}'
+_BAD = f"({_month(_LOST)} or vector(0)) + ({_month(_UNREADABLE)} or vector(0))"
+_ALL = f"({_BAD} + {_month(f'siphonwatch_requests_total{{{TELEMETRY}}}')})"
+
+OBJECTIVES = (
+    Panel(
+        kind="stat",
+        title="Allowance left: freshness",
+        description=f"Of the 1 % of a month's requests that may be scored later than {FRESH_SECONDS} s, the share that"
+        " is left. Below 0 the objective was missed.",
+        unit="percentunit",
+        runbook="siphonwatchfreshnessburnfast",
+        queries=(
+            Query(
+                _left(f"{_month(_FRESHNESS)} - {_month(_IN_TIME)}", _month(_FRESHNESS), FRESHNESS_BUDGET), "left", "now"
+            ),
+        ),
+        base="red",
+        steps=(Step(0, "orange"), Step(0.25, "green")),
+        empty="no requests",
+        width=6,
+        height=4,
+    ),
+    Panel(
+        kind="stat",
+        title="Allowance left: loss",
+        description="Of the 0.01 % of a month's records that may be lost, or unreadable by our own doing, the share"
+        " that is left. Below 0 the objective was missed.",
+        unit="percentunit",
+        runbook="siphonwatchlossburnfast",
+        queries=(Query(_left(_BAD, _ALL, LOSS_BUDGET), "left", "now"),),
+        base="red",
+        steps=(Step(0, "orange"), Step(0.25, "green")),
+        empty="no requests",
+        width=6,
+        height=4,
+    ),
+    Panel(
+        kind="stat",
+        title="Sinks failing",
+        description="Sinks that have taken nothing for a minute or more. Alerts wait for them on their topic.",
+        unit="short",
+        runbook="siphonwatchsinkfailing",
+        queries=(
+            Query(
+                f"count(max by (sink) (siphonwatch_failing_seconds{{{DELIVERER}}}) >= 60)"
+                f" or 0 * count(siphonwatch_failing_seconds{{{DELIVERER}}})",
+                "failing",
+                "now",
+            ),
+        ),
+        steps=(Step(1, "red"),),
+        empty="no deliverer",
+        width=6,
+        height=4,
+    ),
+    Panel(
+        kind="stat",
+        title="Cases held back",
+        description="Accounts with evidence beyond 1/alpha that the budget holds back: they are told when their"
+        " evidence, or the number of cases, has grown.",
+        unit="short",
+        runbook="the-budget",
+        queries=(Query(f"sum(max by ({TP}, pattern) (siphonwatch_held_cases{{{WORKER}}}))", "held", "now"),),
+        empty="unknown",
+        base="blue",
+        width=6,
+        height=4,
+    ),
+)
 
 HEALTH = (
     Panel(
@@ -16,7 +105,7 @@ HEALTH = (
         description="Workers that Prometheus can scrape. Red: none; nothing is scored, and telemetry waits in Kafka.",
         unit="short",
         runbook="siphonwatchnoworker",
-        queries=(Query(f"sum(up{{{WORKER}}}) or vector(0)", "up", "now"),),
+        queries=(Query(f"sum({UP}) or vector(0)", "up", "now"),),
         base="red",
         steps=(Step(1, "green"),),
         width=3,
@@ -28,7 +117,7 @@ HEALTH = (
         description="Workers that Prometheus knows and cannot scrape. The others take over their partitions.",
         unit="short",
         runbook="siphonwatchworkerdown",
-        queries=(Query(f"count(up{{{WORKER}}} == 0) or vector(0)", "down", "now"),),
+        queries=(Query(f"count({UP} == 0) or vector(0)", "down", "now"),),
         steps=(Step(1, "red"),),
         width=3,
         height=4,
@@ -220,5 +309,10 @@ DASHBOARD = Dashboard(
     name="overview",
     title="Overview",
     description="Is siphonwatch healthy, and what is it finding?",
-    rows=(Row("Is it healthy?", HEALTH), Row("Right now", NOW), Row("What is it finding?", FINDING)),
+    rows=(
+        Row("Is it healthy?", HEALTH),
+        Row("Does it keep its promises?", OBJECTIVES),
+        Row("Right now", NOW),
+        Row("What is it finding?", FINDING),
+    ),
 )

@@ -180,6 +180,46 @@ WORK = (
     ),
 )
 
+ASIDE = (
+    Panel(
+        kind="timeseries",
+        title="Set aside, misplaced, forged",
+        description="refused: of unknown accounts that the gateway turned away, not scored; misplaced: in another"
+        " partition than their account's, so that its evidence is split; forged: claim an origin without its seal.",
+        unit="reqps",
+        runbook="siphonwatchrequestsmisplaced",
+        queries=(
+            Query(f"sum(rate(siphonwatch_refused_requests_total{{{WORKER}}}{RATE}))", "refused"),
+            Query(f"sum(rate(siphonwatch_misplaced_requests_total{{{WORKER}}}{RATE}))", "misplaced"),
+            Query(f"sum(rate(siphonwatch_forged_records_total{{{WORKER}}}{RATE}))", "forged"),
+        ),
+    ),
+    Panel(
+        kind="timeseries",
+        title="Sending: failed attempts, blocked",
+        description="Attempts to send what came of a partition that failed, by topic; and for how long the broker has"
+        " not taken what the partition that waits longest sends. It loses nothing meanwhile.",
+        unit="short",
+        runbook="siphonwatchsendingblocked",
+        queries=(
+            Query(f"sum by (to) (increase(siphonwatch_send_failures_total{{{WORKER}}}{RATE}))", "failed, {{to}}"),
+            Query(f"max(siphonwatch_blocked_seconds{{{WORKER}}})", "blocked, seconds"),
+        ),
+    ),
+    Panel(
+        kind="timeseries",
+        title="Dead letters that no topic takes",
+        description="Bad records that could not be kept even as dead letters, in each interval. The worker's log names"
+        " each of them.",
+        unit="short",
+        runbook="siphonwatchdeadletterslost",
+        queries=(
+            Query(f"sum by (stream) (increase(siphonwatch_lost_dead_letters_total{{{WORKER}}}{RATE}))", "{{stream}}"),
+        ),
+        bars=True,
+    ),
+)
+
 KEEPING = (
     Panel(
         kind="timeseries",
@@ -261,8 +301,9 @@ DASHBOARD = Dashboard(
     rows=(
         Row("Flow", FLOW),
         Row("Work", WORK),
-        Row("Keeping state", KEEPING),
-        Row("Memory and processes", PROCESSES),
-        Row("Sinks", SINKS),
+        Row("Set aside or held up", ASIDE),
+        Row("Keeping state", KEEPING, collapsed=True),
+        Row("Memory and processes", PROCESSES, collapsed=True),
+        Row("Sinks", SINKS, collapsed=True),
     ),
 )

@@ -194,7 +194,7 @@ DASHBOARD = Dashboard(
     name="triage",
     title="T&S",
     description="Cases to judge, how long they wait, and what analysts made of those before.",
-    rows=(Row("Waiting for you", WAITING), Row("Cases", CASES), Row("Verdicts and delivery", VERDICTS)),
+    rows=(Row("Waiting for you", WAITING), Row("Cases", CASES), Row("Verdicts and delivery", VERDICTS, collapsed=True)),
     patterns=True,
     since="now-24h",
 )
