@@ -13,7 +13,7 @@ from typing import Any, Literal
 import msgspec
 
 from models.detectors.base import Signal
-from models.evidence import SEVERITIES, severity
+from models.evidence import SEVERITIES, severity, whole_second
 
 MAX_OPEN = 50_000
 """Cases that may be open, some 3 KB each; beyond, those that have waited longest for evidence are closed early. An
@@ -119,8 +119,9 @@ class CaseBook:
             kind=kind, case=case, sequence=sequence, pattern=pattern, accounts=[account], time=time, opened=opened,
             alpha=self.alpha, budget=self.budget, severity=grade, **facts,
         )  # fmt: skip
-        self._open[key] = _Open(finding, time + self.close_after)
-        heapq.heappush(self._due, (time + self.close_after, account, pattern))
+        due = whole_second(time) + self.close_after
+        self._open[key] = _Open(finding, due)
+        heapq.heappush(self._due, (due, account, pattern))
         if len(self._due) > 2 * len(self._open) + SPARE:
             self._line_up()  # without the places of evidence that newer evidence replaced
         self._make_room(time)

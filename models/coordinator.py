@@ -16,7 +16,7 @@ import numpy.typing as npt
 from models.arrays import pack, unpack
 from models.budget import NUMBERED, RELEASED, bar, make_budget
 from models.cases import MAX_OPEN, CaseBook, Finding
-from models.clock import make_clock
+from models.clock import make_clock, settled
 from models.relay.detector import Relay
 from models.relay.edges import EDGES, fingerprints
 from models.relay.evidence import weigh
@@ -52,7 +52,7 @@ ENOUGH = 20.0
 """Logarithm of an e-value beyond which more of it makes no account more suspicious."""
 TRUST = 3.0
 """How much a campaign's evidence counts beside that of the account's own patterns: honest accounts are hardly named."""
-FORMAT = 1
+FORMAT = 2
 
 
 class _Kept(msgspec.Struct):
@@ -104,8 +104,8 @@ class Coordinator:
 
     @property
     def now(self) -> float:
-        """The partition's event time, seconds since 1970."""
-        return float(self.clock["now"][0])
+        """The partition's event time that no single account can have brought about, seconds since 1970."""
+        return float(settled(self.clock[0], self.config.max_ahead))
 
     @property
     def late(self) -> int:
@@ -131,15 +131,22 @@ class Coordinator:
         """What its state rests on: the state's format; it has no reference."""
         return str(FORMAT), ""
 
-    def score(self, requests: Array, offsets: npt.NDArray[np.int64]) -> list[Finding]:
-        """Take sightings, `(n,) REQUEST`, with their increasing offsets, `(n,) int64`; return what came of them."""
+    def score(
+        self, requests: Array, offsets: npt.NDArray[np.int64], arrived: npt.NDArray[np.float64] | None = None
+    ) -> list[Finding]:
+        """Take sightings, `(n,) REQUEST`, with their increasing offsets, `(n,) int64`; return what came of them.
+
+        `arrived`, `(n,)` seconds, is when the broker had each one, where that is known.
+        """
+        if arrived is None:
+            arrived = np.full(len(requests), np.inf)
         findings: list[Finding] = []
         start = 0
         while start < len(requests):
             room = BLOCK - self.kept.requests % BLOCK
             end = min(start + room, len(requests))
             before, skipped = self.kept.requests, self.kept.skipped
-            findings += self._block(requests[start:end], offsets[start:end])
+            findings += self._block(requests[start:end], offsets[start:end], arrived[start:end])
             self.kept.requests += end - start - (self.kept.skipped - skipped)
             if self.kept.requests // BLOCK > before // BLOCK:
                 if self.kept.requests // BLOCK % PRUNE_BLOCKS == 0 or len(self.table) > self._most:
@@ -148,19 +155,21 @@ class Coordinator:
             start = end
         return findings
 
-    def _block(self, requests: Array, offsets: npt.NDArray[np.int64]) -> list[Finding]:
+    def _block(
+        self, requests: Array, offsets: npt.NDArray[np.int64], arrived: npt.NDArray[np.float64]
+    ) -> list[Finding]:
         group, edges = fingerprints(requests)
         places = np.flatnonzero(edges)
         edge, which = edges.ravel()[places], places // EDGES
         slots = self.table.locate(as_accounts(edge))
         m = len(slots)
         values = np.zeros((m, WIDTH), np.float32)
-        now, log_e, since = np.zeros(m), np.zeros(m), np.zeros(m)
+        now, sure, log_e, since = np.zeros(m), np.zeros(m), np.zeros(m), np.zeros(m)
         proper, seen, number = np.zeros(m, np.bool_), np.zeros(m, np.int64), np.zeros(m, np.int64)
         rows = self.table.rows.view(CAMPAIGN)
         self.kept.skipped += observe_all(
-            rows, slots, which, requests, offsets, self.clock, self.config.grace, self.config.max_ahead,
-            values, now, proper, seen,
+            rows, slots, which, requests, offsets, arrived, self.clock, self.config.grace, self.config.max_ahead,
+            values, now, sure, proper, seen,
         )  # fmt: skip
         scores = self.relay.score(values)
         self.tally.add(scores[:, None], proper)
@@ -168,7 +177,7 @@ class Coordinator:
         weigh(rows, slots, which, requests, proper, scores, self.relay.null, self.budget, log_e, since, samples, number)
         findings: list[Finding] = []
         hits = np.flatnonzero(proper & (scores > 0))
-        latest = _latest(now, hits)
+        latest = _latest(sure, hits)
         accounts = names(requests["account"][which[hits]])
         facts = [array[hits].tolist() for array in (edge, group[which], now, log_e, scores)]
         for k, until, account, fingerprint, group_of, time, evidence, score in zip(
@@ -197,7 +206,7 @@ class Coordinator:
             )  # fmt: skip
             findings.append(msgspec.structs.replace(finding, accounts=members))
         if m:
-            findings += self._close_until(float(now[hits[-1] if len(hits) else 0 :].max()))
+            findings += self._close_until(float(sure[hits[-1] if len(hits) else 0 :].max()))
         return findings
 
     def _watch(self, edge: int, group: int, now: float) -> Campaign | None:

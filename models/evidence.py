@@ -77,6 +77,12 @@ def log_add(a: float, b: float) -> float:
 
 
 @kernel
+def whole_second(time: float) -> float:
+    """The time of a report as a row notes it, and the case book reckons from it."""
+    return math.floor(min(max(time, 0.0), LAST))
+
+
+@kernel
 def severity(beyond: float) -> int:
     """Place in `SEVERITIES` of evidence that is so far beyond 1/alpha, natural logarithms."""
     place = 0
@@ -152,6 +158,7 @@ def weigh(
     requests: Array,
     scores: npt.NDArray[np.float32],
     now: npt.NDArray[np.float64],
+    sure: npt.NDArray[np.float64],
     fresh: npt.NDArray[np.bool_],
     reference: Reference,
     budget: Budget,
@@ -164,7 +171,8 @@ def weigh(
 ) -> int:
     """Take the scores of a block, `(n, P)`, into the accounts' evidence; returns how many `events` were written.
 
-    `slots` is -1 for a request that was already applied. `fresh` marks an account's first request in an hour.
+    `slots` is -1 for a request that was already applied. A case is closed when the event time that many accounts agree
+    on, `sure (n,)`, says so, as in the case book. `fresh` marks an account's first request in an hour.
     `threshold` is log(1/alpha): a case needs it and the budget's release. `strongest`, `(n,)`, receives the account's
     present highest log e-value, of any pattern. The row keeps the highest `suspicion` of any
     pattern that the account reached.
@@ -188,7 +196,7 @@ def weigh(
             score = scores[i, p]
             level = reference.level[row.cohort, band, p]
             ev = row.evidence[p]
-            if ev.open == 1 and ev.reported + close_after < now[i]:
+            if ev.open == 1 and ev.reported + close_after < sure[i]:
                 # Closed: from here on it is another hypothesis, with new capital; later days add at most as much.
                 ev.open = 0
                 ev.log_e = ev.before = np.float32(-math.log(2.0))
@@ -223,7 +231,7 @@ def weigh(
                 if grade > ev.grade or now[i] - ev.reported >= REFRESH:
                     kind = UPDATE
             if kind >= 0:
-                ev.reported = np.uint32(min(max(now[i], 0.0), LAST))
+                ev.reported = np.uint32(whole_second(now[i]))
                 ev.grade = severity(log_e - threshold)
                 e_ = events[written]
                 e_.index = i

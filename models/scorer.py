@@ -19,7 +19,7 @@ from models.arrays import pack, unpack
 from models.budget import NUMBERED, make_budget
 from models.calibration import learnt, make_reference, relearn
 from models.cases import MAX_OPEN, CaseBook, Finding
-from models.clock import make_clock
+from models.clock import make_clock, settled
 from models.detectors import Detector, detectors
 from models.evidence import EVENT, weigh
 from models.features import WIDTH, Features, plan
@@ -39,7 +39,7 @@ BACKGROUND = 256
 REFUSED = (400, 401, 403, 404, 407)
 """Statuses by which a gateway turns away whom it does not know, and gives nothing. Whoever is turned away may name any
 account, another in each request: such a request opens no row. Of an account that has one it counts like any other."""
-FORMAT = 2
+FORMAT = 3
 
 
 @dataclass(frozen=True)
@@ -118,6 +118,7 @@ class Scorer:
         self._work = make_work()
         self._values = np.zeros((BLOCK, WIDTH), np.float32)
         self._now = np.zeros(BLOCK)
+        self._sure = np.zeros(BLOCK)
         self._seen = np.zeros(BLOCK, np.int64)
         self._since = np.zeros(BLOCK)
         self._fresh = np.zeros(BLOCK, np.bool_)
@@ -126,8 +127,8 @@ class Scorer:
 
     @property
     def now(self) -> float:
-        """The partition's event time, seconds since 1970."""
-        return float(self.clock["now"][0])
+        """The partition's event time that no single account can have brought about, seconds since 1970."""
+        return float(settled(self.clock[0], self.config.max_ahead))
 
     @property
     def late(self) -> int:
@@ -144,12 +145,17 @@ class Scorer:
         """Requests further ahead of the clock than one may be."""
         return int(self.clock["ahead"][0])
 
-    def score(self, requests: Array, offsets: npt.NDArray[np.int64]) -> list[Finding]:
+    def score(
+        self, requests: Array, offsets: npt.NDArray[np.int64], arrived: npt.NDArray[np.float64] | None = None
+    ) -> list[Finding]:
         """Take requests, `(n,) REQUEST`, with their increasing offsets, `(n,) int64`; return what came of them.
 
         A request whose offset its account has applied already changes nothing, nor does one of an unknown account that
         was turned away (`REFUSED`).
+        `arrived`, `(n,)` seconds, is when the broker had each one, where that is known.
         """
+        if arrived is None:
+            arrived = np.full(len(requests), np.inf)
         findings: list[Finding] = []
         picked = [np.zeros(0, np.int64)]
         start = 0
@@ -157,24 +163,26 @@ class Scorer:
             room = BLOCK - self.counts.requests % BLOCK
             end = min(start + room, len(requests))
             passed_over = self.counts.skipped + self.counts.refused
-            findings += self._block(requests[start:end], offsets[start:end])
+            findings += self._block(requests[start:end], offsets[start:end], arrived[start:end])
             picked.append(start + self._picked)
             self.counts.requests += end - start - (self.counts.skipped + self.counts.refused - passed_over)
             start = end
         self.sighted = np.concatenate(picked)
         return findings
 
-    def _block(self, requests: Array, offsets: npt.NDArray[np.int64]) -> list[Finding]:
+    def _block(
+        self, requests: Array, offsets: npt.NDArray[np.int64], arrived: npt.NDArray[np.float64]
+    ) -> list[Finding]:
         n = len(requests)
         block = self.counts.requests // BLOCK
-        values, now, strongest = self._values[:n], self._now[:n], self._strongest[:n]
+        values, now, sure, strongest = self._values[:n], self._now[:n], self._sure[:n], self._strongest[:n]
         slots = self.table.locate(requests, ~np.isin(requests["status"], REFUSED))
         refused = int((slots < 0).sum())
         self.counts.refused += refused
         self.counts.skipped -= refused
         self.counts.skipped += observe_all(
-            self.table.rows, slots, requests, offsets, self.clock, self.config.grace, self.config.max_ahead,
-            self._plan, values, now, self._seen, self._since, self._fresh, self._work,
+            self.table.rows, slots, requests, offsets, arrived, self.clock, self.config.grace, self.config.max_ahead,
+            self._plan, values, now, sure, self._seen, self._since, self._fresh, self._work,
         )  # fmt: skip
         self._picked = self.spotter.pick(requests, slots, now)
         self.rarity.rank(self.table.rows, slots, values, block, self._fresh)
@@ -184,11 +192,11 @@ class Scorer:
             scores[:, p] = detector.score(features)
         self.tally.add(scores, slots >= 0)
         written = weigh(
-            self.table.rows, slots, requests, scores, now, self._fresh, self.reference, self.budget, block,
+            self.table.rows, slots, requests, scores, now, sure, self._fresh, self.reference, self.budget, block,
             -math.log(self.config.alpha), self.config.close_after, self._trust, strongest, self._events,
         )  # fmt: skip
         ranks = self._look_closer(features, slots, strongest) if self.second_stage else {}
-        return self._tell(self._events[:written], features, requests, now, ranks)
+        return self._tell(self._events[:written], features, requests, now, sure, ranks)
 
     def _look_closer(
         self, features: Features, slots: npt.NDArray[np.int64], strongest: npt.NDArray[np.float32]
@@ -212,14 +220,20 @@ class Scorer:
         return ranks
 
     def _tell(
-        self, events: Array, features: Features, requests: Array, now: npt.NDArray[np.float64], ranks: dict[int, float]
+        self,
+        events: Array,
+        features: Features,
+        requests: Array,
+        now: npt.NDArray[np.float64],
+        sure: npt.NDArray[np.float64],
+        ranks: dict[int, float],
     ) -> list[Finding]:
         findings: list[Finding] = []
         told = 0
         for event in events:
             i, p = int(event["index"]), int(event["pattern"])
             row, detector = self.table.rows[event["slot"]], self.detectors[p]
-            findings += self.cases.close_until(float(now[told : i + 1].max()))  # the clock may have been set back
+            findings += self.cases.close_until(float(sure[told : i + 1].max()))  # the clock may have been set back
             told = i
             explanation = detector.explain(features, i, float(event["level"]))
             account, newest, older = names(np.stack([row["account"], *event["samples"]]))
@@ -234,7 +248,7 @@ class Scorer:
                 )
             )  # fmt: skip
         if len(now):
-            findings += self.cases.close_until(float(now[told:].max()))
+            findings += self.cases.close_until(float(sure[told:].max()))
         return findings
 
     def bounds(self) -> list[Bound]:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from models.clock import tick
+from models.clock import settled, tick
 from models.describe import COLUMNS, F32, NEW_RESOURCE, REQUESTS, describe
 from models.features import COUNT, JOB, LEARNED, PSEUDO, RATE, RISE, SHARE, SHIFT, SPREAD, TRAIL, WIDTH, Plan
 from models.jobs import JOB_WIDTH, count_job, derive_job
@@ -208,12 +208,14 @@ def observe_all(
     slots: npt.NDArray[np.int64],
     requests: Array,
     offsets: npt.NDArray[np.int64],
+    arrived: npt.NDArray[np.float64],
     clock: Array,
     grace: float,
     max_ahead: float,
     plan: Plan,
     values: npt.NDArray[np.float32],
     now: npt.NDArray[np.float64],
+    sure: npt.NDArray[np.float64],
     seen: npt.NDArray[np.int64],
     since: npt.NDArray[np.float64],
     fresh: npt.NDArray[np.bool_],
@@ -222,9 +224,9 @@ def observe_all(
     """Take requests into their accounts' rows in order; returns how many were skipped.
 
     A request without a slot (-1) is skipped, and one whose offset its row has applied already: its slot becomes -1.
-    Writes the features,
-    `values (n, WIDTH)`, and as of each request, `(n,)`: the partition's event time `now`, how many requests its
-    account has `seen`, since when, and whether it is the first in an hour (`fresh`).
+    `arrived`, `(n,)` seconds, is when the broker had each one. Writes the features, `values (n, WIDTH)`, and as of each
+    request, `(n,)`: the partition's event time `now`, the one that many accounts agree on (`sure`), how many requests
+    its account has `seen`, since when, and whether it is the first in an hour (`fresh`).
     """
     skipped = 0
     for i in range(len(slots)):
@@ -233,14 +235,14 @@ def observe_all(
             slots[i] = -1
             for j in range(WIDTH):
                 values[i, j] = F32(0.0)
-            now[i] = clock[0].now
+            now[i], sure[i] = clock[0].now, settled(clock[0], max_ahead)
             fresh[i] = False
             skipped += 1
             continue
         row.last_offset = offsets[i]
-        time = tick(clock[0], q.time, grace, max_ahead)
-        now[i] = clock[0].now
-        if row.requests > 0 and row.last_time > clock[0].now + max_ahead:
+        time = tick(clock[0], q.account_hash, q.time, arrived[i], grace, max_ahead)
+        now[i], sure[i] = clock[0].now, settled(clock[0], max_ahead)
+        if row.requests > 0 and row.last_time > max(now[i], time) + max_ahead:
             row.last_time = clock[0].now  # the clock was set back: what ran ahead counts as now
             for k in range(JOBS):
                 row.jobs[k].time = min(row.jobs[k].time, row.last_time)

@@ -52,6 +52,11 @@ class Together:
         """Requests that came later than the grace."""
         return self.scorer.late
 
+    @property
+    def ahead(self) -> int:
+        """Requests further ahead of the clock than one may be."""
+        return self.scorer.ahead
+
     def score(self, requests: Array, offsets: npt.NDArray[np.int64]) -> list[Finding]:
         """Take requests, `(n,) REQUEST`, with their increasing offsets, `(n,) int64`; return what came of them."""
         findings = self.scorer.score(requests, offsets)

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from models.clock import tick
+from models.clock import settled, tick
 from models.kernel import kernel
 from models.relay.layout import BANDS, CONTENTS, ENTRIES, HELD, SUMS, TAU, TEMPLATES
 from models.request import PROJECTION, Array, Record
@@ -239,19 +239,22 @@ def observe_all(
     which: npt.NDArray[np.int64],
     requests: Array,
     offsets: npt.NDArray[np.int64],
+    arrived: npt.NDArray[np.float64],
     clock: Array,
     grace: float,
     max_ahead: float,
     values: npt.NDArray[np.float32],
     now: npt.NDArray[np.float64],
+    sure: npt.NDArray[np.float64],
     proper: npt.NDArray[np.bool_],
     seen: npt.NDArray[np.int64],
 ) -> int:
     """Take sightings into their fingerprints' rows in order; returns how many requests were skipped.
 
     `slots` and `which`, `(m,)`: the row of each fingerprint, and its request; those of a request stand together. What
-    a row has applied before is skipped, its slot becomes -1. Writes the features, `values (m, WIDTH)`, the event time
-    `now`, whether it is evidence (`proper`), and how many sightings its row has `seen`, each `(m,)`.
+    a row has applied before is skipped, its slot becomes -1. `arrived`, `(n,)` seconds, is when the broker had each
+    one. Writes the features, `values (m, WIDTH)`, the event time `now` and the one that many accounts agree on
+    (`sure`), whether it is evidence (`proper`), and how many sightings its row has `seen`, each `(m,)`.
     """
     skipped, previous, time = 0, -1, 0.0
     for k in range(len(slots)):
@@ -263,14 +266,14 @@ def observe_all(
                 previous = i
             slots[k] = -1
             proper[k] = False
-            now[k] = clock[0].now
+            now[k], sure[k] = clock[0].now, settled(clock[0], max_ahead)
             continue
         row.last_offset = offsets[i]
         if i != previous:
-            time = tick(clock[0], q.time, grace, max_ahead)
+            time = tick(clock[0], q.account_hash, q.time, arrived[i], grace, max_ahead)
             previous = i
-        now[k] = clock[0].now
-        if row.requests > 0 and row.last_time > clock[0].now + max_ahead:
+        now[k], sure[k] = clock[0].now, settled(clock[0], max_ahead)
+        if row.requests > 0 and row.last_time > max(now[k], time) + max_ahead:
             row.last_time = clock[0].now  # the clock was set back: what ran ahead counts as now
         proper[k] = observe(row, q, time, values[k])
         seen[k] = row.requests

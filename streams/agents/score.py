@@ -97,8 +97,10 @@ class BatchScorer(Protocol):
     def bounds(self) -> list[Bound]:
         """Return what its memory is bounded by."""
 
-    def score(self, requests: Array, offsets: npt.NDArray[np.int64]) -> list[Finding]:
-        """Take requests with their offsets; return what came of them."""
+    def score(
+        self, requests: Array, offsets: npt.NDArray[np.int64], arrived: npt.NDArray[np.float64] | None = None
+    ) -> list[Finding]:
+        """Take requests with their offsets and when the broker had them, seconds; return what came of them."""
 
     def dump(self) -> bytes:
         """Serialise everything but the rows."""
@@ -183,7 +185,7 @@ class TelemetryPartition:
     clock
         Monotonic seconds, for metrics only.
     now
-        Seconds since 1970, for metrics only.
+        Seconds since 1970, for metrics and as the latest that a record can have come.
     """
 
     stream = TELEMETRY
@@ -281,14 +283,14 @@ class TelemetryPartition:
             self.meter.misplaced(await self._placement.misplaced(read.requests, batch.timestamps[read.rows]))
         decoded_at = self._clock()
         spent = [decoded_at - started, 0.0, 0.0, 0.0]
-        refused = self.scorer.refused
+        refused, arrived = self.scorer.refused, self._arrived(batch, read.rows)
         for start in range(0, len(read.requests), SLICE):
             part = slice(start, start + SLICE)
             at = self._clock()
             await self._make_room(len(read.requests[part]))
             await self._bring_back(read.requests[part])
             thawed_at = self._clock()
-            findings = self.scorer.score(read.requests[part], read.offsets[part])
+            findings = self.scorer.score(read.requests[part], read.offsets[part], arrived[part])
             scored_at = self._clock()
             for finding in findings:
                 await self._tell(finding)
@@ -342,6 +344,15 @@ class TelemetryPartition:
         skipped = len(batch) - len(rows)
         rows = rows[places]
         return Read(requests, batch.offsets[rows], rows, rejected, skipped, forged)
+
+    def _arrived(self, batch: Batch, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+        """When the broker had the records at `rows`, `(n,)` seconds.
+
+        A producer may have set the timestamps, so none counts beyond now; a record without one counts as of now.
+        """
+        now = self._now()
+        stamps = batch.timestamps[rows] / 1000.0
+        return np.where(stamps > 0.0, np.minimum(stamps, now), now)
 
     async def _tell(self, finding: Finding) -> None:
         if self._allowed.spares(finding.accounts):

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from models.budget import RELEASED, make_budget
 from models.calibration import POOLED, make_reference
+from models.cases import CaseBook
 from models.evidence import COOL, EVENT, FLOOR, OPEN, REFRESH, SUSPECT, UPDATE, is_suspect, log_add, severity, weigh
 from models.layout import ROW
 from models.request import blank
@@ -45,9 +46,9 @@ class Accounts:
         hour = int(self.t // 3600.0)
         fresh = self.rows["last_hour"] < hour
         self.rows["last_hour"] = hour
-        strongest, events = np.empty(n, np.float32), np.zeros(n, EVENT)
+        strongest, events, now = np.empty(n, np.float32), np.zeros(n, EVENT), np.full(n, self.t)
         written = weigh(
-            self.rows, self.slots, self.requests, scores.astype(np.float32).reshape(n, 1), np.full(n, self.t), fresh,
+            self.rows, self.slots, self.requests, scores.astype(np.float32).reshape(n, 1), now, now, fresh,
             self.reference, self.budget, self.block, self.threshold, 86_400.0, np.ones(1), strongest, events,
         )  # fmt: skip
         self.events += [event.copy() for event in events[:written]]
@@ -141,6 +142,22 @@ def test_after_a_case_has_closed_evidence_starts_anew() -> None:
     for _ in range(6):
         accounts.take(np.array([0.9]))
     assert int(accounts.events[before]["kind"]) == OPEN
+
+
+@pytest.mark.parametrize("beyond", [-0.3, 0.0, 0.2, 0.3, 0.7, 1.0])
+def test_row_and_case_book_close_a_case_at_one_time(beyond: float) -> None:
+    """A row notes whole seconds; where the book went by fractions one case was released twice."""
+    accounts, cases = Accounts(1), CaseBook(1e-3, 86_400.0)
+    accounts.t += 0.75
+    for _ in range(4):
+        accounts.take(np.array([0.9]))
+    last = float(accounts.rows["evidence"]["reported"][0, 0]) + 0.75
+    cases.record("a", "x", last, log_e=9.0, score=0.9, level=0.5, requests_seen=1, first_seen=START, signals=[],
+                 counterfactual="", samples=[])  # fmt: skip
+    accounts.t = last - 0.75 + 86_400.0 + beyond
+    closed = cases.close_until(accounts.t)
+    accounts.take(np.array([0.1]))
+    assert (accounts.rows["evidence"]["open"][0, 0] == 0) == bool(closed) == (beyond > 0.0)
 
 
 def test_what_was_applied_before_weighs_nothing() -> None:
