@@ -249,7 +249,7 @@ def test_order_within_the_grace_does_not_matter_to_the_sums(data: st.DataObject)
     base = START + np.cumsum(data.draw(st.lists(st.floats(0, 400), min_size=n, max_size=n)))
     q = np.concatenate([chat("a", base[: n // 2], 3), sweep("a", base[n // 2 :], 4)])
     q["masks"][:, 1] = np.arange(n) % 3
-    q["status"] = np.array([200, 429, 404, 500, 403])[np.arange(n) % 5]
+    q["status"] = np.array([200, 429, 410, 500, 451])[np.arange(n) % 5]
     delay = np.array(data.draw(st.lists(st.floats(0, GRACE * 0.99), min_size=n, max_size=n)))
     shuffled = q[np.argsort(q["time"] + delay, kind="stable")]
     one, other = Scorer(ScorerConfig(grace=GRACE)), Scorer(ScorerConfig(grace=GRACE))
