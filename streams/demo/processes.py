@@ -28,7 +28,7 @@ TAIL_LINES = 15
 HTTP_SECONDS = 60.0
 """A worker answers between two batches; an answer that comes late is still an answer."""
 WATCH_SECONDS = 0.1
-COMPILING = re.compile(r"compiling\s+module=(\S+)")
+COMPILING = re.compile(r"\bcompiling\b.*\bmodule=(\S+)")
 COUNTED = re.compile(r"siphonwatch_(?:requests|skipped_requests|dead_letters|alerts)_total\b")
 """Lines of metrics that make counts: to parse the others too takes most of the time, which the player lacks."""
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import time
+from pathlib import Path
+
 import numpy as np
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from streams.demo.processes import Counts, counted
+from streams.demo.processes import Counts, Process, counted
 from streams.meter import Meter
 from streams.metrics import Metrics
 
@@ -24,3 +28,16 @@ def test_counts_are_requests_once_what_was_not_scored_and_cases_opened() -> None
     text = generate_latest(registry).decode()
     samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
     assert counted(samples) == Counts(requests=70, rejected=3 + 1 + 1, alerts=2)
+
+
+def test_what_a_process_compiles_is_read_out_of_its_log(tmp_path: Path) -> None:
+    """Compiled anew, as the cache is empty; what the cache has is not said."""
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "cache")}
+    said = []
+    for name in ("first", "second"):
+        with Process(name, ["-m", "streams.demo.compile"], tmp_path / f"{name}.log", environment) as process:
+            assert process.compiling() in ("", "streams.sketch.kernel"), "the first of all"
+            while process.running():
+                time.sleep(0.05)
+            said.append(process.compiling())
+    assert said == ["streams.scan.words", ""]
