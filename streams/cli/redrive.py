@@ -1,6 +1,6 @@
 """`siphonwatch redrive`: sends dead letters back to the topics they came from, once what was wrong is put right.
 
-It never removes a letter, and never prints what is in one.
+It never removes a letter, never prints what is in one, and no letter holds up another.
 """
 
 from __future__ import annotations
@@ -11,19 +11,29 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from itertools import islice
 from typing import Any
 
 import click
 from kafka import KafkaConsumer, TopicPartition
-from kafka.errors import KafkaError
+from kafka.errors import (
+    InvalidRecordError,
+    InvalidTopicError,
+    KafkaError,
+    MessageSizeTooLargeError,
+    RecordListTooLargeError,
+)
 from kafka.structs import OffsetAndMetadata
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from streams import dlq
 from streams.cli import Failure
+from streams.cli.letter import describe, origin, printable
 from streams.gateway.producer import BOOTSTRAP_MS, connect
 from streams.kafka import client_config
+from streams.provenance import REDRIVEN, REDRIVEN_SEAL, Seals
 from streams.settings import Settings, load
 
 MAX_REDRIVES = 3
@@ -33,8 +43,17 @@ LISTINGS = 4
 SETTLE_SECONDS = 1.0
 """How long a partition without letters may take to say so."""
 BATCH = 500
-MAX_BYTES = 64 * 1024 * 1024
+MAX_BYTES = dlq.MAX_WHOLE + 1024 * 1024
 """A letter may be as large as its parts together, and its topic takes it: it came from there."""
+PART_SECONDS = 600.0
+"""How long the parts of a letter may be apart: they are written one after the other, within minutes at most."""
+SAID = 20
+"""Letters that cannot be sent of which each is named."""
+FOREIGN = ("alerts", "state", "campaigns", "verdicts", "dlq")
+"""Our topics that no dead letter comes from."""
+TOO_LARGE = (MessageSizeTooLargeError, RecordListTooLargeError)
+UNFIT = (*TOO_LARGE, InvalidRecordError, InvalidTopicError)
+"""What a broker or the client says of the record itself."""
 
 
 class Selection:
@@ -71,17 +90,23 @@ class Letters:
         if not partitions:
             raise Failure(f"topic {topic} does not exist: create it with `siphonwatch topics --create`")
         self._consumer = consumer
+        self.topic = topic
+        self.topics: Callable[[], set[str]] = consumer.topics
+        """Returns the names of all topics."""
         self._joiners = {TopicPartition(topic, number): dlq.Joiner() for number in sorted(partitions)}
         self._consumer.assign(list(self._joiners))
         self._ends = consumer.end_offsets(list(self._joiners))
         self._fetched: set[TopicPartition] = set()
         self._next: dict[TopicPartition, int] = {}
         first = consumer.beginning_offsets(list(self._joiners))
+        self._done: dict[TopicPartition, int] = {}
         for tp in self._joiners:
-            kept = None if everything else consumer.committed(tp)
-            self._next[tp] = first[tp] if kept is None else max(kept, first[tp])
-            consumer.seek(tp, self._next[tp])
-        self.unreadable = 0
+            kept = None if everything else consumer.committed(tp, metadata=True)
+            at = first[tp] if kept is None else max(kept.offset, first[tp])
+            consumer.seek(tp, at)
+            done = int(kept.metadata) if kept is not None and (kept.metadata or "").isdigit() else 0
+            self._next[tp] = self._done[tp] = max(at, done)
+        self.unreadable = self.incomplete = 0
 
     def batches(self, room: Callable[[], int]) -> Iterator[list[dlq.DeadLetter]]:
         """Iterate over letters, at most `room()` at a time, until that is 0.
@@ -97,6 +122,7 @@ class Letters:
         while (most := room()) and (quiet := time.monotonic() - quiet_since) < STALL_SECONDS:
             left = any(self._consumer.position(tp) < end for tp, end in self._ends.items())
             if not left and (len(self._fetched) == len(self._ends) or quiet > SETTLE_SECONDS):
+                self.give_up()
                 return
             polled = self._consumer.poll(timeout_ms=200, max_records=most)
             self._settle_ends()
@@ -109,12 +135,21 @@ class Letters:
             raise Failure(f"the broker sent no dead letter for {STALL_SECONDS:.0f} s although there are more")
 
     def keep_position(self) -> None:
-        """Commit how far reading went, so that the next run sends only what is new."""
+        """Commit how far reading went, so that the next run sends only what is new.
+
+        It goes back to a letter that is not whole yet, and notes how far the others behind it were sent.
+        """
         positions = {}
         for tp, joiner in self._joiners.items():
             first_open = joiner.first_open()
-            positions[tp] = OffsetAndMetadata(self._next[tp] if first_open is None else first_open, "", -1)
+            done = str(self._next[tp])
+            positions[tp] = OffsetAndMetadata(self._next[tp] if first_open is None else first_open, done, -1)
         self._consumer.commit(positions)
+
+    def give_up(self) -> None:
+        """Pass over letters whose other parts should have come long ago."""
+        before = (time.time() - PART_SECONDS) * 1000.0
+        self.incomplete += sum(joiner.give_up(before) for joiner in self._joiners.values())
 
     def _settle_ends(self) -> None:
         """Fix each partition's end at its first fetch: the embedded broker's answer to `end_offsets` is too low."""
@@ -127,26 +162,48 @@ class Letters:
     def _read(self, tp: TopicPartition, record: Any) -> dlq.DeadLetter | None:
         if record.offset >= self._ends[tp]:
             return None
-        self._next[tp] = record.offset + 1
+        self._next[tp] = max(self._next[tp], record.offset + 1)
         try:
             part = dlq.read(record.key, record.value, record.headers)
         except dlq.Unreadable:
-            self.unreadable += 1
+            self.unreadable += record.offset >= self._done[tp]
             return None
-        return self._joiners[tp].add(part, record.offset)
+        letter = self._joiners[tp].add(part, record.offset, record.timestamp)
+        return letter if record.offset >= self._done[tp] else None
 
 
 class Redrive:
-    """Sends letters back and counts, by reason and topic, what became of them."""
+    """Sends letters back and counts, by reason and topic, what became of them.
 
-    def __init__(self, producer: Any, topics: Callable[[], set[str]], limit: int | None, *, force: bool) -> None:
-        self._producer = producer  # None: a dry run
+    Parameters
+    ----------
+    producer
+        A `kafka.KafkaProducer`; None for a dry run.
+    settings
+        Names the topics that no letter may be sent to, and seals sightings.
+    topics
+        Returns the names of the topics there are.
+    limit
+        Letters to send; None for all.
+    force
+        Whether to send those that were sent `MAX_REDRIVES` times already.
+    """
+
+    def __init__(
+        self, producer: Any, settings: Settings, topics: Callable[[], set[str]], limit: int | None, *, force: bool
+    ) -> None:
+        self._producer = producer
         self._limit = limit
         self._force = force
         self._topics = topics
         self._known: dict[str, bool] = {}
+        self._foreign = {settings.topic(name) for name in FOREIGN}
+        self._sightings = settings.topic("sightings")
+        self._seals = Seals.from_settings(settings)
         self.counts: dict[tuple[str, str], Counter[str]] = {}
         self.errors: Counter[str] = Counter()
+        self.unfit: list[str] = []
+        """What is said of the first letters that cannot be sent, whatever is done."""
 
     def total(self, what: str) -> int:
         """Letters that this became of."""
@@ -157,40 +214,61 @@ class Redrive:
         return BATCH if self._limit is None else min(BATCH, self._limit - self.total("sent"))
 
     def send(self, letters: list[dlq.DeadLetter]) -> None:
-        """Send letters and wait until the broker has them or refuses."""
+        """Send letters and wait until the broker has them or refuses; one that is unfit holds up no other."""
         under_way = []
         for letter in letters:
             count = self.counts.setdefault((letter.reason, letter.topic), Counter())
             if letter.redriven >= MAX_REDRIVES and not self._force:
                 count["refused"] += 1
+            elif why := self._unfit(letter):
+                self._pass_over(letter, why)
             elif not self._exists(letter.topic):
                 count["gone"] += 1
             elif self._producer is None:
                 count["sent"] += 1
             else:
-                headers = [(name, value) for name, value in letter.headers if name != dlq.REDRIVEN]
-                headers.append((dlq.REDRIVEN, b"%d" % (letter.redriven + 1)))
-                try:
-                    future = self._producer.send(
-                        letter.topic,
-                        value=letter.value,
-                        key=letter.key,
-                        headers=headers,
-                        partition=self._partition(letter),
-                    )
-                except KafkaError as error:
-                    self._fail(count, error)
-                else:
-                    under_way.append((future, count))
+                under_way.append((letter, self._start(letter)))
         if self._producer is not None:
             self._producer.flush()
-        for future, count in under_way:
-            try:
-                future.get(timeout=STALL_SECONDS)
-            except KafkaError as error:
-                self._fail(count, error)
-            else:
-                count["sent"] += 1
+        for letter, future in under_way:
+            self._settle(letter, future)
+
+    def _settle(self, letter: dlq.DeadLetter, future: Any) -> None:
+        """Wait for one letter; where it was too large beside others, send it once more alone."""
+        error = _outcome(future)
+        if isinstance(error, TOO_LARGE):
+            error = _outcome(self._start(letter))
+        if error is None:
+            self.counts[letter.reason, letter.topic]["sent"] += 1
+        elif isinstance(error, KafkaError) and not isinstance(error, UNFIT):
+            self.counts[letter.reason, letter.topic]["failed"] += 1
+            self.errors[type(error).__name__] += 1
+        else:
+            self._pass_over(letter, f"{type(error).__name__}: {error}")
+
+    def _start(self, letter: dlq.DeadLetter) -> Any:
+        """Hand a letter over; return its future, or the error."""
+        partition = self._partition(letter)
+        value = b"" if letter.value is None and letter.key is None else letter.value
+        headers = [(name, data or b"") for name, data in letter.headers if name not in (dlq.REDRIVEN, REDRIVEN_SEAL)]
+        headers.append((dlq.REDRIVEN, b"%d" % (letter.redriven + 1)))
+        if letter.topic == self._sightings and partition is not None:
+            headers.append((REDRIVEN_SEAL, self._seals.mac(REDRIVEN, partition)(value or b"")))
+        try:
+            return self._producer.send(letter.topic, value=value, key=letter.key, headers=headers, partition=partition)
+        except (KafkaError, ValueError, TypeError, AssertionError) as error:
+            return error
+
+    def _unfit(self, letter: dlq.DeadLetter) -> str:
+        """Why a letter must not be sent; empty where it may."""
+        if letter.topic in self._foreign:
+            return "no dead letter comes from that topic"
+        return "its value was too large to be kept" if dlq.VALUE in letter.shortened else ""
+
+    def _pass_over(self, letter: dlq.DeadLetter, why: str) -> None:
+        self.counts[letter.reason, letter.topic]["unfit"] += 1
+        if len(self.unfit) < SAID:
+            self.unfit.append(printable(f"{origin(letter)}: {why}"))
 
     def _partition(self, letter: dlq.DeadLetter) -> int | None:
         """The one it stood in: accounts and campaigns belong to theirs. By its key where the topic has fewer now."""
@@ -207,9 +285,17 @@ class Redrive:
                 self._known[topic] = True
         return self._known.setdefault(topic, False)
 
-    def _fail(self, count: Counter[str], error: KafkaError) -> None:
-        count["failed"] += 1
-        self.errors[type(error).__name__] += 1
+
+def _outcome(future: Any) -> Exception | None:
+    """What became of a letter that was handed over: None where the broker has it."""
+    if isinstance(future, Exception):
+        return future
+    try:
+        future.get(timeout=STALL_SECONDS)
+    except KafkaError as error:
+        failed: Exception = error
+        return failed
+    return None
 
 
 @click.command("redrive", short_help="Send dead letters back to the topics they came from.")
@@ -224,6 +310,7 @@ class Redrive:
 @click.option("--all", "everything", is_flag=True, help="From the first letter there is, also those sent before.")
 @click.option("--force", is_flag=True, help=f"Also letters that were sent {MAX_REDRIVES} times already.")
 @click.option("--dry-run", is_flag=True, help="Count what would be sent, send nothing, keep no position.")
+@click.option("--show", is_flag=True, help="Print origin, detail and fields of each letter, no text; send nothing.")
 def command(
     reason: str | None,
     topic: str | None,
@@ -232,28 +319,37 @@ def command(
     everything: bool,
     force: bool,
     dry_run: bool,
+    show: bool,
 ) -> None:
     """Send dead letters back to the topics they came from.
 
     A second run sends only letters that are new since; each choice of --reason and --topic has a position of its own.
-    Run one at a time. Exit code 0: all sent; 1: some failed or were refused; 2: bad usage or settings.
+    Run one at a time, with the workers' settings. Exit code 0: all sent; 1: some were not; 2: bad usage or settings.
     """
     settings = load().settings
+    if show and force:
+        raise click.UsageError("--show sends nothing: leave --force out")
     since_ms = None if since is None else int(since.replace(tzinfo=datetime.UTC).timestamp() * 1000)
     with ExitStack() as stack:
         try:
-            redrive, unreadable = _run(
-                settings, Selection(reason, topic, since_ms), limit, stack, everything, force, dry_run
-            )
+            selection = Selection(reason, topic, since_ms)
+            letters = _open(settings, selection, stack, everything)
+            if show:
+                _show(letters, selection, limit)
+                return
+            redrive = _run(settings, letters, selection, limit, stack, force, dry_run)
         except KafkaError as error:
             raise Failure(
                 f"Kafka at {settings.kafka.bootstrap} failed: {type(error).__name__}: {error}. Letters that were not"
                 " acknowledged are sent again by the next run"
             ) from None
     Console().print(_table(redrive, dry_run))
-    if unreadable:
-        click.echo(f"{unreadable:,} records on {settings.topic('dlq')} are no dead letters and were left", err=True)
+    _tell_unreadable(letters)
     problems = []
+    if unfit := redrive.total("unfit"):
+        click.echo("\n".join(redrive.unfit), err=True)
+        more = f", {unfit - SAID:,} of them not named" if unfit > SAID else ""
+        problems.append(f"{unfit:,} letters cannot be sent{more}; they stay on the topic and were passed over")
     if failed := redrive.total("failed"):
         why = ", ".join(f"{reason} ({count:,})" for reason, count in redrive.errors.most_common())
         problems.append(f"{failed:,} letters could not be sent: {why}; put it right and run again")
@@ -265,15 +361,7 @@ def command(
         raise Failure(". ".join(problems))
 
 
-def _run(
-    settings: Settings,
-    selection: Selection,
-    limit: int | None,
-    stack: ExitStack,
-    everything: bool,
-    force: bool,
-    dry_run: bool,
-) -> tuple[Redrive, int]:
+def _open(settings: Settings, selection: Selection, stack: ExitStack, everything: bool) -> Letters:
     consumer = KafkaConsumer(
         **client_config(settings.kafka, "siphonwatch-redrive"),
         group_id=selection.group(settings.kafka.group),
@@ -283,27 +371,65 @@ def _run(
         auto_offset_reset="earliest",
     )
     stack.callback(consumer.close)
+    return Letters(consumer, settings.topic("dlq"), everything=everything)
+
+
+def _show(letters: Letters, selection: Selection, limit: int | None) -> None:
+    """Print letters."""
+    found = (letter for batch in letters.batches(lambda: BATCH) for letter in batch if selection.takes(letter))
+    shown = 0
+    for shown, letter in enumerate(islice(found, limit), 1):  # noqa: B007 - used behind the loop
+        click.echo("\n".join(describe(letter)))
+    if not shown:
+        click.echo("no dead letters to show")
+    _tell_unreadable(letters)
+
+
+def _tell_unreadable(letters: Letters) -> None:
+    if letters.unreadable:
+        click.echo(f"{letters.unreadable:,} records on {letters.topic} are no dead letters and were left", err=True)
+    if letters.incomplete:
+        click.echo(
+            f"{letters.incomplete:,} letters lack parts that are gone from {letters.topic}; passed over", err=True
+        )
+
+
+def _run(
+    settings: Settings,
+    letters: Letters,
+    selection: Selection,
+    limit: int | None,
+    stack: ExitStack,
+    force: bool,
+    dry_run: bool,
+) -> Redrive:
     producer = None
     if not dry_run:
-        producer = connect(settings, "siphonwatch-redrive", max_request_size=MAX_BYTES)
+        # An idempotent producer takes one record that is too large for a fatal error, and fails all others after it.
+        producer = connect(
+            settings, "siphonwatch-redrive", max_request_size=MAX_BYTES, enable_idempotence=False,
+            max_in_flight_requests_per_connection=1,
+        )  # fmt: skip
         stack.callback(producer.close)
-    letters = Letters(consumer, settings.topic("dlq"), everything=everything)
-    redrive = Redrive(producer, consumer.topics, limit, force=force)
+    redrive = Redrive(producer, settings, letters.topics, limit, force=force)
     for batch in letters.batches(redrive.room):
         wanted = [letter for letter in batch if selection.takes(letter)]
         redrive.send(wanted)
         if redrive.total("failed"):
-            break  # without keeping the position: the next run sends this batch again
+            return redrive  # without keeping the position: the next run sends this batch again
         if not dry_run:
             letters.keep_position()
-    return redrive, letters.unreadable
+    if not dry_run:
+        letters.keep_position()  # beyond what was given up at the end
+    return redrive
 
 
 def _table(redrive: Redrive, dry_run: bool) -> Table:
     verb = "would send" if dry_run else "sent"
     table = Table(header_style="bold", title=None if redrive.counts else "no dead letters to send")
-    for heading in ("reason", "topic", verb, "refused", "gone", "failed"):
+    for heading in ("reason", "topic", verb, "refused", "gone", "unfit", "failed"):
         table.add_column(heading, justify="left" if heading in ("reason", "topic") else "right")
     for (reason, topic), count in sorted(redrive.counts.items()):
-        table.add_row(reason, topic, *(f"{count[what]:,}" for what in ("sent", "refused", "gone", "failed")))
+        values = (f"{count[what]:,}" for what in ("sent", "refused", "gone", "unfit", "failed"))
+        table.add_row(escape(printable(reason)), escape(printable(topic)), *values)
     return table

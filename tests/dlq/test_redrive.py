@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import subprocess
 import sys
 import time
@@ -18,6 +19,7 @@ from kafka.admin import KafkaAdminClient, NewTopic
 
 from streams.cli.redrive import command
 from streams.dlq import DeadLetter, DeadLetters
+from streams.provenance import Seals
 from streams.settings import Settings
 
 pytestmark = pytest.mark.broker
@@ -225,3 +227,125 @@ def test_no_broker_is_a_failure_that_names_it() -> None:
 @pytest.mark.parametrize("arguments", [["--limit", "0"], ["--since", "yesterday"], ["--nonsense"]])
 def test_bad_usage_exits_2(arguments: list[str]) -> None:
     assert CliRunner().invoke(command, arguments).exit_code == 2
+
+
+def poisoned(settings: Settings) -> list[DeadLetter]:
+    """Letters that cannot be sent, whatever is done."""
+    return [
+        letter(settings, 20, topic=settings.topic("state")),
+        letter(settings, 21, topic=settings.topic("dlq")),
+        letter(settings, 22, topic="no topic's\x1b[2J name"),
+        letter(settings, 23, value=b"cut", shortened="value 99999999"),
+    ]
+
+
+def test_a_poisoned_letter_is_reported_and_passed_and_the_others_go_on(
+    topics: Settings, redrive: Redrive, request: pytest.FixtureRequest
+) -> None:
+    good = [
+        letter(topics, 1, key=None, value=None),
+        letter(topics, 2, headers=(("source", None), ("é" * 9, b"\xff"), ("redriven", b"9" * 5000))),
+        letter(topics, 3, partition=2**40, offset=-1, timestamp=2**70),
+        letter(topics, 4, reason="\x1b[31m", topic=topics.topic("telemetry")),
+    ]
+    poison = poisoned(topics)
+    said = ["offset 20", "offset 21", "offset 23", "3 letters cannot be sent"]
+    if "[kafka]" in request.node.name:  # the embedded broker takes records of any size
+        poison.append(letter(topics, 24, value=random.Random(1).randbytes(5_000_000)))
+        said = [*said[:3], "offset 24", "MessageSizeTooLarge", "4 letters cannot be sent"]
+    bury(topics, [good[0], *poison, *good[1:]])
+    result = redrive()
+    assert result.exit_code == 1
+    assert [r.value for r in arrived(topics, topics.topic("telemetry"))] == [b"", b"value2", b"value3", b"value4"]
+    assert [words for words in said if words not in result.output] == [], result.output
+    assert "\x1b" not in result.output
+    again = redrive()
+    assert again.exit_code == 0 and "no dead letters to send" in again.output, "the position went on"
+
+
+def test_a_letter_of_which_a_part_is_missing_holds_up_nothing(
+    topics: Settings, redrive: Redrive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def run() -> None:
+        part = letter(topics, 1, value=bytes(2_000_000)).to_messages()[1]
+        async with AIOKafkaProducer(bootstrap_servers=topics.kafka.bootstrap) as producer:
+            await producer.send_and_wait(topics.topic("dlq"), part.value, part.key, 0, headers=part.headers)
+
+    asyncio.run(run())
+    bury(topics, [letter(topics, 2, key=None), letter(topics, 3)])
+    assert redrive().exit_code == 0
+    assert len(arrived(topics, topics.topic("telemetry"))) == 2
+    monkeypatch.setattr("streams.cli.redrive.PART_SECONDS", -60.0)
+    result = redrive()
+    assert result.exit_code == 0
+    assert "1 letters lack parts" in result.output
+    sent = len(arrived(topics, topics.topic("telemetry")))
+    result = redrive()
+    assert "no dead letters to send" in result.output and "lack parts" not in result.output
+    assert len(arrived(topics, topics.topic("telemetry"))) == sent
+
+
+@pytest.mark.kafka
+@pytest.mark.parametrize("broker_node", ["kafka"], indirect=True)
+def test_letters_behind_one_that_is_not_whole_are_sent_once(topics: Settings, redrive: Redrive) -> None:
+    """On Apache Kafka: the embedded broker keeps no metadata beside an offset."""
+
+    async def run() -> None:
+        part = letter(topics, 1, value=bytes(2_000_000)).to_messages()[1]
+        async with AIOKafkaProducer(bootstrap_servers=topics.kafka.bootstrap) as producer:
+            for partition in range(2):
+                await producer.send_and_wait(topics.topic("dlq"), part.value, part.key, partition, headers=part.headers)
+
+    asyncio.run(run())
+    bury(topics, [letter(topics, n) for n in range(2, 8)])
+    for _ in range(2):
+        assert redrive().exit_code == 0
+        assert len(arrived(topics, topics.topic("telemetry"))) == 6
+
+
+def test_redriven_sightings_carry_the_seal_of_who_sent_them_again(topics: Settings, redrive: Redrive) -> None:
+    sightings = topics.topic("sightings")
+    admin = KafkaAdminClient(bootstrap_servers=topics.kafka.bootstrap)
+    admin.create_topics([NewTopic(sightings, num_partitions=2, replication_factor=1)])
+    admin.close()
+    bury(topics, [letter(topics, 1, topic=sightings, partition=1, headers=(("seal", b"0" * 16),))])
+    assert redrive().exit_code == 0
+    (record,) = arrived(topics, sightings)
+    seal = Seals.from_settings(topics).mac("redriven", 1)(record.value)
+    assert dict(record.headers) == {"seal": b"0" * 16, "redriven": b"1", "redriven-seal": seal}
+
+
+def test_show_prints_origin_detail_and_fields_and_no_text(topics: Settings, redrive: Redrive) -> None:
+    raw = f"{topics.topics.prefix}.raw"
+    value = (
+        b'{"id": "r1", "metadata": {"org": "acme corp"}, "messages": [{"role": "user", "content": "my secret words"}],'
+        b' "what the user wrote": 1}'
+    )
+    bury(
+        topics,
+        [
+            letter(topics, 1, topic=raw, value=value, reason="time", detail="time: `startTime` holds no time"),
+            letter(topics, 2, value=b"\x1b[2Jnot json", headers=(("source", b"a:0:1:0"), ("\x1b]0;x\x07", b""))),
+            letter(topics, 3, value=None, detail="\x1b[31mred\n\nline", timestamp=2**70, partition=1),
+        ],
+    )
+    result = redrive("--show")
+    assert result.exit_code == 0, result.output
+    for said in (
+        f"{raw}[0] offset 1 (time), written 2025-10-09T08:53:21Z",
+        "time: `startTime` holds no time",
+        "fields: id text, metadata {org text}, messages list of 1 {role text, content text}, and 1 more",
+        "fields: none, it is no JSON",
+        "headers source, ?",
+        "fields: none, it is empty",
+        "?[31mred??line",
+    ):
+        assert said in result.output, result.output
+    assert not [word for word in ("secret", "acme", "wrote", "\x1b", "\x07") if word in result.output]
+    assert redrive("--show", "--reason", "time").output.count("fields:") == 1
+    assert redrive("--show", "--limit", "2").output.count("fields:") == 2
+    assert redrive("--show", "--force").exit_code == 2
+    assert arrived(topics, topics.topic("telemetry")) == [], "it sends nothing"
+    redrive()
+    assert "no dead letters to show" in redrive("--show").output
+    assert redrive("--show", "--all").output.count("fields:") == 3
