@@ -15,7 +15,7 @@ from functools import cache, partial
 from streams import provenance
 from streams.adapters import make_adapter
 from streams.adapters.base import Adapter
-from streams.agents.score import dead_letter
+from streams.agents.parts import dead_letter
 from streams.agents.sources import SOURCE, sealed
 from streams.contract import Malformed, Telemetry, encode
 from streams.dlq import MAX_DIGITS, DeadLetter

@@ -18,7 +18,8 @@ from models.relay.edges import groups
 from models.request import Array
 from models.scorer import Scorer
 from streams import provenance
-from streams.agents.score import Read, TelemetryPartition
+from streams.agents.parts import Read
+from streams.agents.score import TelemetryPartition
 from streams.contract import Malformed
 from streams.dlq import REDRIVEN
 from streams.inorder import InOrder, Outgoing

@@ -16,7 +16,8 @@ from prometheus_client import CollectorRegistry
 from bench.machine import resident_bytes
 from models.layout import PAGE_ROWS, ROW
 from models.scorer import Scorer
-from streams.agents.score import Outlet, TelemetryPartition
+from streams.agents.parts import Outlet
+from streams.agents.score import TelemetryPartition
 from streams.decode import Decoder
 from streams.metrics import Metrics
 from streams.scoring import make_scorer
