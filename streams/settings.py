@@ -89,9 +89,19 @@ class Accounts(msgspec.Struct, forbid_unknown_fields=True):
         ]
     )
     kong: list[str] = msgspec.field(
-        default_factory=lambda: ["consumer.id", "consumer.custom_id", "authenticated_entity.id", "credential.id"]
+        default_factory=lambda: [
+            "consumer.id",
+            "consumer.custom_id",
+            "authenticated_entity.id",
+            "credential.id",
+            "client_ip",
+        ]
     )
-    envoy: list[str] = msgspec.field(default_factory=lambda: ["x-account-id", "account", "client_id", "user_id"])
+    envoy: list[str] = msgspec.field(
+        default_factory=lambda: ["x-account-id", "account", "client_id", "downstream_remote_address"]
+    )
+    """The gateway must write `x-account-id` over what a client sends. `x-forwarded-for` is the client's address behind
+    `trusted_proxies`."""
     nginx: list[str] = msgspec.field(default_factory=lambda: ["account", "api_key", "remote_addr"])
     """`remote_user` only where NGINX itself checks passwords on every location (`auth_basic`): elsewhere a client
     writes what it likes there, a new name each time or somebody else's. `http_x_forwarded_for` is the client's address

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from streams.adapters.clients import Clients
 from streams.adapters.elements import split
-from streams.adapters.values import NotJson, load_json
+from streams.adapters.values import NotJson, flat_fields, load_json
 from streams.adapters.wrapping import clean, unwrapped, without_prefix
 from streams.addresses import Addresses
 from streams.contract import Malformed, Telemetry
@@ -166,6 +166,25 @@ def load_object(raw: bytes) -> Mapping[str, Any]:
     if not isinstance(tree, dict):
         raise Malformed("schema", f"a JSON object was expected, this is {type(tree).__name__}")
     return tree
+
+
+def load_flat(raw: bytes, marks: frozenset[str]) -> Mapping[str, Any]:
+    """Parse one flat JSON object; of one that is cut off or has quotes that nobody escaped, what still stands in it.
+
+    Raises
+    ------
+    Malformed
+        As `load_object`, where it is no JSON and holds none of `marks` either.
+    """
+    try:
+        return load_object(raw)
+    except Malformed as bad:
+        if bad.reason != "json" or raw[:1] != b"{":
+            raise
+        found = flat_fields(raw.decode("utf-8", "replace"))
+        if not marks & found.keys():
+            raise
+        return found
 
 
 def require_time(value: float | None, field: str) -> float:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from streams.adapters.elements import split
+from streams.adapters.envoy import LINE
 from streams.adapters.nginx import combined
 from streams.adapters.values import NotJson, load_json
 from streams.adapters.wrapping import clean, is_array, unwrapped, without_prefix
@@ -21,6 +22,8 @@ ENVOY = frozenset(
     ("response_code", "response_flags", "x-request-id", "x-envoy-upstream-service-time", "upstream_cluster",
      "upstream_host", "downstream_remote_address", "route_name", "duration_ms")
 )  # fmt: skip
+ENVOY_MODELS = ("gen_ai.", "genai_", "x-ai-eg-")
+ENVOY_SERVICE = frozenset(("commonProperties", "common_properties", "httpLogs", "http_logs"))
 NGINX = frozenset(("remote_addr", "request", "request_uri", "uri", "request_method", "body_bytes_sent"))
 NGINX_TIME = frozenset(("time_local", "time_iso8601", "msec", "time", "timestamp", "@timestamp"))
 MARKS = frozenset(("resourceSpans", "resource_spans", "resourceLogs", "resource_logs", "startTime", "started_at",
@@ -81,6 +84,8 @@ def recognise(record: bytes) -> str:
 
 
 def _of_line(line: bytes) -> str:
+    if line[:1] == b"[":
+        return "envoy" if LINE.match(line.decode("utf-8", "replace")) else ""
     try:
         return "nginx" if combined(line.decode("utf-8", "replace")) else ""
     except Malformed:
@@ -95,9 +100,13 @@ def _of_object(tree: Mapping[str, Any]) -> str:
         return "litellm"
     if "started_at" in keys and isinstance(tree.get("request"), dict):
         return "kong"
+    if keys & ENVOY_SERVICE:
+        return "envoy"
     if {"id", "time", "account"} <= keys and isinstance(tree["time"], int | float) and not keys & NOT_TELEMETRY:
         return "telemetry"
-    if "start_time" in keys and (keys & ENVOY or any(key.startswith(("gen_ai.", "x-ai-eg-")) for key in keys)):
+    if "start_time" in keys and (
+        keys & ENVOY or any(key.startswith(("gen_ai.", "genai_", "x-ai-eg-")) for key in keys)
+    ):
         return "envoy"
     if keys & NGINX and keys & NGINX_TIME and ("status" in keys or "request" in keys):
         return "nginx"

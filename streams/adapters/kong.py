@@ -1,6 +1,8 @@
 """Kong Gateway's log entries as `kafka-log` and `http-log` write them, one or an array of them (max_batch_size > 1).
 
-With the AI plugins' `ai` object an entry is a model request, without it a plain REST one. Reads the entries of AI
+With the report of an AI proxy in its `ai` object an entry is a model request, and so is one on a model's route that
+failed before a model was asked; one of guardrails or MCP tools alone is passed over, any other is a plain REST request.
+Reads the entries of AI
 Gateway 2 (`ai.proxy`) and those of Kong 3.6 on (`ai.<plugin name>`, `ai.payload.request`).
 """
 
@@ -21,15 +23,13 @@ GUARDS = ("guard", "sanitizer", "safety", "armor", "dlp")
 """Part of the name under which a guardrail plugin reports in `ai`."""
 
 REMAINING = ("ratelimit-remaining", "x-ratelimit-remaining-requests", "x-ratelimit-remaining-minute")
-OPERATIONS = (("chat/completions", "chat"), ("messages", "chat"), ("completions", "completion"),
-              ("embeddings", "embedding"), ("responses", "responses"), ("images", "image"))  # fmt: skip
-"""Part of the path -> what was asked for."""
 
 
 class Kong(Adapter):
     """One log entry an element."""
 
     name = "kong"
+    marks = frozenset(("request", "started_at", "latencies"))
 
     def element(self, raw: bytes) -> Iterator[Telemetry]:
         entry = load_object(raw)
@@ -46,7 +46,16 @@ class Kong(Adapter):
         status = count(response.get("status"))
         ai = mapping(entry.get("ai"))
         path = text(request.get("uri")) or text(entry.get("upstream_uri"))
-        fields = self._model(ai, path) if ai else rest.fields(text(request.get("method")), path, identity)
+        called = _proxy(ai)
+        if ai and not called:
+            self.pass_over(name(next(iter(ai)), 64))
+            return
+        if called:
+            fields = self._model(ai, called, path)
+        elif chat.MODEL_ROUTE.search(path[: rest.PATH_CHARS]):
+            fields = {"op": chat.route(path)}
+        else:
+            fields = rest.fields(text(request.get("method")), path, identity)
         yield Telemetry(
             id=self.request_id(text(request.get("id")) or text(sent.get("x-request-id")), raw),
             time=time,
@@ -65,34 +74,33 @@ class Kong(Adapter):
             **fields,
         )
 
-    def _model(self, ai: Mapping[str, Any], path: str) -> dict[str, Any]:
-        called = _proxy(ai)
+    def _model(self, ai: Mapping[str, Any], called: Mapping[str, Any], path: str) -> dict[str, Any]:
         meta, usage = mapping(called.get("meta")), mapping(called.get("usage"))
         payload, shared = mapping(called.get("payload")), mapping(ai.get("payload"))
         asked = chat.body(payload.get("request") or shared.get("request"))
-        answered = payload.get("response") or shared.get("response")
-        reply, finish = chat.reply(chat.body(answered) or chat.embedded(answered))
-        words = chat.messages(asked.get("messages") or asked.get("input") or asked.get("prompt"))
-        system = chat.content_text(asked.get("system") or asked.get("instructions"))
+        reply, finish = chat.answer(payload.get("response") or shared.get("response"))
+        parameters = chat.parameters(asked)
+        parameters["stream"] = parameters["stream"] or meta.get("request_mode") == "stream"
         return {
             "provider": name(meta.get("provider_name"), 32),
             "model": model_name(meta.get("request_model") or meta.get("response_model") or asked.get("model")),
-            "op": next((op for part, op in OPERATIONS if part in path), "chat"),
+            "op": chat.route(path),
             "user": self.identity.hash64("user", text(asked.get("user"))),
             "tokens_in": count(usage.get("prompt_tokens", usage.get("prompt_token"))),
             "tokens_out": count(usage.get("completion_tokens", usage.get("completion_token"))),
             "finish": finish,
             "guardrails": sum(1 for plugin in ai if any(part in plugin for part in GUARDS)),
-            **chat.parameters(asked),
-            **self.sketch([("system", system), *words] if system else words, reply),
+            **parameters,
+            **self.sketch(chat.request(asked), reply),
         }
 
 
 def _proxy(ai: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The report of the plugin that called the model; an empty one where none did."""
     for plugin in PROXIES:
         if isinstance(ai.get(plugin), dict):
             return mapping(ai[plugin])
-    return next((mapping(value) for value in ai.values() if "meta" in mapping(value)), {})
+    return next((mapping(value) for value in ai.values() if "meta" in mapping(value) or "usage" in mapping(value)), {})
 
 
 def _remaining(headers: Mapping[str, Any]) -> int:

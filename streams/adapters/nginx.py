@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from streams.adapters import rest
-from streams.adapters.base import Adapter, TextSketcher, load_object, require_time
+from streams.adapters.base import Adapter, TextSketcher, load_flat, require_time
 from streams.adapters.values import count, flat_fields, number, seconds, text, timestamp, unescaped
 from streams.addresses import Addresses, is_forwarded, parse
 from streams.contract import Malformed, Telemetry
@@ -123,13 +123,7 @@ class Nginx(Adapter):
         yield self._telemetry(line, raw)
 
     def _fields(self, raw: bytes) -> Mapping[str, Any]:
-        try:
-            line = load_object(raw)
-        except Malformed as bad:
-            found = flat_fields(raw.decode("utf-8", "replace"))
-            if bad.reason != "json" or not FLAT & found.keys():
-                raise
-            return found
+        line = load_flat(raw, FLAT)
         if any(raw.count(field) > 1 for field in self._once):
             try:
                 line = json.loads(raw, object_pairs_hook=_first_of_each)
