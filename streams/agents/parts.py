@@ -7,12 +7,11 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
-from models.bounds import Bound
 
 from models.cases import CaseBook, Finding
 from models.request import Array
 from models.table import AccountTable
-from models.vitals import Tally, Vitals
+from models.vitals import Bound, Tally, Vitals
 from streams.contract import Malformed
 from streams.dlq import DeadLetter
 from streams.release import release
