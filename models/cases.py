@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import heapq
 import math
+from collections.abc import Callable
 from typing import Any, Literal
 
 import msgspec
@@ -63,11 +64,13 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.case}-{self.sequence}"
 
 
-class _Open(msgspec.Struct):
+class _Open(msgspec.Struct, omit_defaults=True):
     """A case that is open, with its latest finding."""
 
     last: Finding
     due: float
+    told: bool = True
+    """False where nobody heard of it, for its accounts are allowed."""
 
 
 class CaseBook:
@@ -90,6 +93,7 @@ class CaseBook:
         self._open: dict[tuple[str, str], _Open] = {}
         self._due: list[tuple[float, str, str]] = []
         self._early: list[Finding] = []
+        self._untold: set[str] = set()
         self.crowded_out = 0
         """Cases that were closed early since the start, for too many were open."""
 
@@ -127,6 +131,29 @@ class CaseBook:
         self._make_room(time)
         return finding
 
+    def hush(self, finding: Finding) -> None:
+        """Note that a finding was told to nobody."""
+        if finding.kind == "close":
+            self._untold.discard(finding.case)
+        else:
+            self._untold.add(finding.case)
+
+    def voice(self, finding: Finding) -> Finding | None:
+        """Return a finding as those hear it who may not have heard of its case: None for the end of an untold one.
+
+        An update of an untold case opens it, under the id that the update has.
+        """
+        if finding.case not in self._untold:
+            return finding
+        self._untold.remove(finding.case)
+        return None if finding.kind == "close" else msgspec.structs.replace(finding, kind="open")
+
+    def end(self, wanted: Callable[[Finding], bool], now: float) -> list[Finding]:
+        """Close at event time `now` the open cases that were told and whose latest finding is wanted, by their ids."""
+        cases = [(case.last.case, key) for key, case in self._open.items()]
+        told = sorted((case, key) for case, key in cases if case not in self._untold and wanted(self._open[key].last))
+        return [self._close(key, now) for _, key in told]
+
     def close_until(self, now: float) -> list[Finding]:
         """Close what had no evidence for long enough by event time `now`, in the order of the closing times.
 
@@ -156,12 +183,16 @@ class CaseBook:
 
     def dump(self) -> bytes:
         """Serialise the open cases."""
-        return msgspec.msgpack.encode([case for _, case in sorted(self._open.items())])
+        cases = [case for _, case in sorted(self._open.items())]
+        return msgspec.msgpack.encode(
+            [msgspec.structs.replace(case, told=case.last.case not in self._untold) for case in cases]
+        )
 
     def load(self, data: bytes) -> None:
         """Take over serialised cases."""
         cases = msgspec.msgpack.decode(data, type=list[_Open])
         self._open = {(case.last.accounts[0], case.last.pattern): case for case in cases}
+        self._untold = {case.last.case for case in cases if not case.told}
         self._line_up()
 
     def _line_up(self) -> None:

@@ -7,6 +7,7 @@ too. Sightings are taken strictly in order, and no result depends on how they ar
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Collection
 from typing import Any
 
 import msgspec
@@ -101,6 +102,11 @@ class Coordinator:
         self.tally = Tally(self.patterns)
         """How the fingerprints since it was last taken have scored."""
         self._threshold = -math.log(config.alpha)
+
+    def end(self, spared: Callable[[Collection[str]], bool]) -> list[Finding]:
+        """Close the campaigns that were told and are of such accounts alone; return what is to be told of it."""
+        ended = self.cases.end(lambda finding: spared(self._campaign(finding).named), self.now)
+        return [self._ended(finding) for finding in ended]
 
     @property
     def now(self) -> float:
@@ -254,12 +260,16 @@ class Coordinator:
 
     def _close_until(self, now: float) -> list[Finding]:
         """Close the cases that had no evidence for long enough, each with the accounts it named."""
-        closed = []
-        for finding in self.cases.close_until(now):
-            campaign = self.kept.campaigns[int(finding.accounts[0], 16)]
-            campaign.told = -1.0
-            closed.append(msgspec.structs.replace(finding, accounts=campaign.name()))
-        return closed
+        return [self._ended(finding) for finding in self.cases.close_until(now)]
+
+    def _ended(self, closing: Finding) -> Finding:
+        """The closing of a case with the accounts of its campaign, which may open another."""
+        campaign = self._campaign(closing)
+        campaign.told = -1.0
+        return msgspec.structs.replace(closing, accounts=campaign.name())
+
+    def _campaign(self, finding: Finding) -> Campaign:
+        return self.kept.campaigns[int(finding.accounts[0], 16)]
 
     def _prune(self) -> None:
         """Forget what is idle, and of more rows than there may be those that are idle longest."""

@@ -7,7 +7,7 @@ decides reaches an earlier one only at fixed block boundaries of the partition's
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -124,6 +124,10 @@ class Scorer:
         self._fresh = np.zeros(BLOCK, np.bool_)
         self._strongest = np.zeros(BLOCK, np.float32)
         self._events = np.zeros(BLOCK * MAX_PATTERNS, EVENT)
+
+    def end(self, spared: Callable[[Collection[str]], bool]) -> list[Finding]:
+        """Close the cases that were told and are about such accounts; return what is to be told of it."""
+        return self.cases.end(lambda finding: spared(finding.accounts), self.now)
 
     @property
     def now(self) -> float:

@@ -3,7 +3,7 @@ here changes a score or a count."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable
 
 from streams.identity import Identity
 from streams.settings import Settings
@@ -37,6 +37,6 @@ class Allowed:
         keyed = settings.accounts.allow and settings.identity.key
         return cls(settings.accounts.allow, Identity.from_settings(settings) if keyed else None)
 
-    def spares(self, accounts: Sequence[str]) -> bool:
+    def spares(self, accounts: Collection[str]) -> bool:
         """Whether a case is about allowed accounts alone, so that nobody needs to hear of it."""
         return bool(accounts) and self._ids.issuperset(accounts)

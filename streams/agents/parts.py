@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -45,6 +45,9 @@ class BatchScorer(Protocol):
     @property
     def now(self) -> float:
         """Event time, seconds since 1970."""
+
+    def end(self, spared: Callable[[Collection[str]], bool]) -> list[Finding]:
+        """Close the cases that were told and are about such accounts alone; return what is to be told of it."""
 
     @property
     def late(self) -> int:

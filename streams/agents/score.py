@@ -142,7 +142,10 @@ class TelemetryPartition:
         self._checkpoint_at: float | None = None
 
     async def restore(self) -> int | None:
-        """Load the newest snapshot; return the telemetry offset to go on from, None where there is none."""
+        """Load the newest snapshot; return the telemetry offset to go on from, None where there is none.
+
+        Open cases of accounts that are allowed since then are closed, so that no sink shows them for good.
+        """
         started = self._clock()
         snapshot = await self._log.restore()
         if snapshot is None:
@@ -158,6 +161,8 @@ class TelemetryPartition:
         self.meter.restored(self._clock() - started, self.scorer.late, self.scorer.ahead)
         self._look()
         self._durable = snapshot.next_offset
+        for closing in self.scorer.end(self._allowed.spares):
+            await self._send(closing)
         return snapshot.next_offset
 
     async def process(self, batch: Batch) -> None:
@@ -257,7 +262,11 @@ class TelemetryPartition:
     async def _tell(self, finding: Finding) -> None:
         if self._allowed.spares(finding.accounts):
             self.meter.suppressed(finding)
-            return
+            self.scorer.cases.hush(finding)
+        elif (heard := self.scorer.cases.voice(finding)) is not None:
+            await self._send(heard)
+
+    async def _send(self, finding: Finding) -> None:
         self.meter.alert(finding)
         alert = to_alert(finding, self._book.rank_finding(finding), self._runbook)
         await self._outlet.alert(finding.case.encode(), encode(alert))
