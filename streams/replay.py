@@ -21,6 +21,7 @@ from streams.allow import Allowed
 from streams.contract import Malformed, encode
 from streams.decode import Decoder
 from streams.identity import Identity
+from streams.offline import Offline
 from streams.settings import Settings
 from streams.sketch import Sketcher
 
@@ -61,7 +62,7 @@ class Replay:
     def __init__(
         self,
         settings: Settings,
-        scorer: Scorer | Together,
+        scorer: Scorer | Together | Offline,
         on_finding: Callable[[Finding], None],
         telemetry: IO[bytes] | None = None,
     ) -> None:

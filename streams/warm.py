@@ -28,7 +28,7 @@ from streams.dlq import DeadLetter
 from streams.metrics import Metrics
 from streams.provenance import SEAL, SIGHTINGS, UNKEYED
 from streams.sightings import pack
-from streams.state.memory import MemoryStateLog
+from streams.state.local import LocalStateLog
 from streams.transport import Batch
 from streams.transport.batch import Headers, Lease
 
@@ -76,10 +76,10 @@ async def _play() -> None:
     metrics, outlet = Metrics(CollectorRegistry()), _Nowhere()
     scorer, decoder = Scorer(ScorerConfig()), Decoder()
     telemetry = TelemetryPartition(
-        0, scorer, MemoryStateLog(), outlet, metrics, hot_accounts=HOT, forget_after=math.inf,
+        0, scorer, LocalStateLog(), outlet, metrics, hot_accounts=HOT, forget_after=math.inf,
         placement=Placement(0, _one_partition),
     )  # fmt: skip
-    sightings = SightingsPartition(0, Coordinator(ScorerConfig()), MemoryStateLog(), outlet, metrics)
+    sightings = SightingsPartition(0, Coordinator(ScorerConfig()), LocalStateLog(), outlet, metrics)
     for number in range(ROUNDS):
         batch = _batch([encode(_request(account, number)) for account in range(ACCOUNTS)], number * ACCOUNTS)
         await telemetry.process(batch)

@@ -7,7 +7,6 @@ order of their telemetry offsets, so what is sent again after a crash is passed 
 from __future__ import annotations
 
 import math
-import sys
 from functools import cache, partial
 from typing import Any
 
@@ -79,7 +78,7 @@ class SightingsPartition(TelemetryPartition):
     stream = SIGHTINGS
 
     def __init__(self, number: int, *args: Any, **kwargs: Any) -> None:
-        super().__init__(number, *args, hot_accounts=sys.maxsize, forget_after=math.inf, **kwargs)
+        super().__init__(number, *args, hot_accounts=None, forget_after=math.inf, **kwargs)
         self._mac = self._seals.mac(provenance.SIGHTINGS, number)
         self._redriven_mac = self._seals.mac(provenance.REDRIVEN, number)
 

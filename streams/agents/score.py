@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
-import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -14,7 +12,6 @@ import numpy.typing as npt
 import structlog
 
 from models.cases import Finding
-from models.layout import PAGE_ROWS
 from models.request import Array
 from models.verdict_book import VerdictBook
 from models.vitals import Bound, Vitals
@@ -30,18 +27,12 @@ from streams.meter import Meter
 from streams.metrics import TELEMETRY, Metrics
 from streams.provenance import UNKEYED, Seals
 from streams.settings import DEFAULT_RUNBOOK
-from streams.state.codec import Page
-from streams.state.cold_file import ColdFile
+from streams.state.local import LocalStateLog
 from streams.state.log import Fenced, StateLog
-from streams.state.memory import MemoryStateLog
-from streams.state.pages import ColdPages, from_page, to_page
-from streams.state.snapshot import SLICE as PAGES
+from streams.state.pages import from_page
+from streams.state.tiers import COLD_ACCOUNTS, COLD_FILE_BYTES, SLICE, Tiers
 from streams.transport import Batch
 
-SLICE = 8192
-"""Requests scored at a time, a whole batch by default: so many accounts more than `hot_accounts` may be in memory."""
-COLD_ACCOUNTS, COLD_FILE = 4_000_000, 2 * 1024**3
-"""Defaults of `state.cold_accounts` and `state.cold_file_bytes`."""
 VITALS_SECONDS = 60.0
 """Between two looks at how detection stands: 6 ms for 100,000 accounts."""
 
@@ -94,7 +85,7 @@ class TelemetryPartition:
         self,
         number: int,
         scorer: BatchScorer,
-        log: StateLog | MemoryStateLog,
+        log: StateLog | LocalStateLog,
         outlet: Outlet,
         metrics: Metrics,
         *,
@@ -102,11 +93,11 @@ class TelemetryPartition:
         book: VerdictBook | None = None,
         onward: Onward | None = None,
         allowed: Allowed | None = None,
-        hot_accounts: int,
+        hot_accounts: int | None,
         forget_after: float,
         placement: Placement | None = None,
         cold_accounts: int = COLD_ACCOUNTS,
-        cold_file_bytes: int = COLD_FILE,
+        cold_file_bytes: int = COLD_FILE_BYTES,
         seals: Seals = UNKEYED,
         runbook: str = DEFAULT_RUNBOOK,
         clock: Callable[[], float] = time.perf_counter,
@@ -121,17 +112,13 @@ class TelemetryPartition:
         self._runbook = runbook
         self._onward = onward
         self._allowed = Allowed(()) if allowed is None else allowed
-        self._hot_accounts = hot_accounts
         self._forget_after = forget_after
         self._placement = placement
         self._seals = seals
         self._mac = seals.mac(provenance.SOURCE, number)
         self._clock = clock
         self._now = now
-        self._cold = ColdPages(cold_accounts, ColdFile(cold_file_bytes))
-        self._forgotten = 0
-        if hot_accounts < sys.maxsize:
-            scorer.table.reserve(hot_accounts + 2 * SLICE)  # room for those of a slice beside it
+        self._tiers = Tiers(scorer.table, log, hot_accounts, cold_accounts, cold_file_bytes)
         self._decoder = Decoder()
         self._sources: Sources = {}
         self._next: int | None = None  # telemetry offset after the last batch, while no snapshot holds it
@@ -154,7 +141,7 @@ class TelemetryPartition:
             self.scorer.table.place({number: from_page(page.data) for number, page in part})
         self.scorer.table.settle()
         self.scorer.load(snapshot.models)
-        self._cold.load(snapshot.cold, self.scorer.table)
+        self._tiers.cold.load(snapshot.cold, self.scorer.table)
         self._sources = snapshot.meta.get("sources", {})
         if self._placement is not None and "partitions" in snapshot.meta:
             self._placement.restore(snapshot.meta["partitions"])
@@ -192,8 +179,7 @@ class TelemetryPartition:
         for start in range(0, len(read.requests), SLICE):
             part = slice(start, start + SLICE)
             at = self._clock()
-            await self._make_room(len(read.requests[part]))
-            await self._bring_back(read.requests[part])
+            await self._tiers.admit(read.requests[part])
             thawed_at = self._clock()
             findings = self.scorer.score(read.requests[part], read.offsets[part], arrived[part])
             scored_at = self._clock()
@@ -207,34 +193,6 @@ class TelemetryPartition:
         self.meter.refused(self.scorer.refused - refused)
         self.meter.batch(self._now() - batch.timestamps[read.rows] / 1000.0)
         self.meter.scored(spent, self.scorer.late, self.scorer.ahead, self.scorer.tally.take())
-
-    async def _make_room(self, n: int) -> None:
-        """See that `n` more accounts have room in memory."""
-        if len(self.scorer.table) + n > self._hot_accounts + SLICE:
-            await self._evict()
-
-    async def _evict(self) -> None:
-        """Send the longest idle accounts away, where there are more than may stay."""
-        for pages in self._cold.evict(self.scorer.table, self._hot_accounts):
-            await self._log.stage(pages)
-
-    async def _bring_back(self, requests: Array) -> None:
-        """Bring the requests' accounts into memory, those of them that left it."""
-        table, places = self.scorer.table, self._cold.wanted(requests)
-        if not len(places):
-            return
-        absent = np.isin(places // PAGE_ROWS, self._cold.missing(places))
-        if not absent.all():
-            try:
-                await asyncio.to_thread(self._cold.thaw, table, places[~absent])
-            except OSError as error:
-                _log.warning("cold accounts are read from Kafka alone, which is slow", error=str(error))
-                self._cold.file.close()
-                absent[:] = True
-        if absent.any():
-            places = places[absent]
-            async for pages in self._log.fetch(np.unique(places // PAGE_ROWS).tolist()):
-                self._cold.thaw_from(table, places, pages)
 
     def _read(self, batch: Batch) -> Read:
         """Read a batch's records, without what was ingested again after a crash."""
@@ -285,13 +243,7 @@ class TelemetryPartition:
         await self._outlet.flush()
         if self._onward is not None:
             await self._onward.flush()
-        table = self.scorer.table
-        await self._evict()
-        self._forgotten += self._cold.forget(self.scorer.now - self._forget_after)
-        dropped: dict[int, Page | None] = dict.fromkeys(self._cold.take_dropped())
-        while changed := table.take_dirty(PAGES):
-            await self._log.stage({number: to_page(rows) for number, rows in changed.items() if rows is not None})
-            dropped |= {number: None for number, rows in changed.items() if rows is None}
+        dropped = await self._tiers.settle(self.scorer.now - self._forget_after)
         try:
             offset = await self._log.checkpoint(dropped, self.scorer.dump(), self._next, self._meta())
         except Fenced as error:
@@ -324,7 +276,7 @@ class TelemetryPartition:
         """Give the gauges of what is kept and of how detection stands."""
         table = self.scorer.table
         yield "hot_accounts", "", len(table)
-        yield "cold_accounts", "", len(self._cold)
+        yield "cold_accounts", "", len(self._tiers.cold)
         yield "state_bytes", "", table.nbytes
         if self._checkpoint_at is not None:
             yield "last_checkpoint_timestamp_seconds", "", self._checkpoint_at
@@ -345,13 +297,8 @@ class TelemetryPartition:
 
     def _bounds(self) -> Readings:
         """What memory and disk are bounded by, how much of it is used, and what had to go."""
-        bounds = [*self.scorer.bounds(), Bound("verdicts", len(self._book), self._book.capacity)]
-        if self._hot_accounts < sys.maxsize:
-            bounds += [
-                Bound("hot_accounts", len(self.scorer.table), self._hot_accounts + SLICE),
-                Bound("cold_accounts", len(self._cold), self._cold.most, self._forgotten),
-                Bound("cold_file_bytes", self._cold.file.nbytes, self._cold.file.most),
-            ]
+        verdicts = Bound("verdicts", len(self._book), self._book.capacity)
+        bounds = [*self.scorer.bounds(), *self._tiers.bounds(), verdicts]
         for name, used, limit, dropped in bounds:
             yield "bound_used", name, used
             yield "bound_limit", name, limit
@@ -375,5 +322,5 @@ class TelemetryPartition:
         """Let go of the partition."""
         if self._onward is not None:
             await self._onward.close()
-        self._cold.file.close()
+        self._tiers.close()
         await self._log.stop()

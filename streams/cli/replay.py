@@ -19,8 +19,8 @@ from streams.adapters import FORMATS, Unreadable
 from streams.alerts import encode, to_alert
 from streams.cli import Failure
 from streams.cli.table import alert_table
+from streams.offline import Offline
 from streams.replay import Replay, Totals
-from streams.scoring import make_together
 from streams.settings import Identity, Settings, load
 from streams.verdicts import NotAVerdict, decode
 
@@ -43,6 +43,10 @@ OFFLINE_KEY = "siphonwatch offline"
     "--verdicts", type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Rank by these verdicts, one JSON object a line, as `verdict --list --json` prints them.",
 )  # fmt: skip
+@click.option(
+    "--partitions", type=click.IntRange(min=1), default=1, show_default=True,
+    help="Score in so many partitions, as workers over a topic of as many do.",
+)  # fmt: skip
 @click.option("--plain-ids", is_flag=True, help="Keep account names readable instead of hashing them.")
 @click.option("--quiet", is_flag=True, help="Print no table of the cases.")
 def command(
@@ -52,15 +56,16 @@ def command(
     scores: Path | None,
     telemetry: Path | None,
     verdicts: Path | None,
+    partitions: int,
     plain_ids: bool,
     quiet: bool,
 ) -> None:
     """Score FILE... (plain, .gz, .zst, or - for standard input) with the scorer that the worker runs."""
     settings = _offline(load().settings, plain_ids)
     book = _book(verdicts)
-    scorer = make_together(settings)
     opened: list[Finding] = []
     with contextlib.ExitStack() as stack:
+        scorer = stack.enter_context(Offline(settings, partitions, suspicions=scores is not None))
         alert_file = _create(stack, alerts)
 
         def tell(finding: Finding) -> None:
@@ -84,7 +89,7 @@ def command(
             writer.writerows((account, f"{score:.6g}") for account, score in sorted(scorer.suspicion().items()))
     if opened and not quiet and sys.stdout.isatty():
         Console().print(alert_table([to_alert(finding) for finding in opened]))
-    _summarise(replay.totals, len(scorer.table), scorer.late, elapsed)
+    _summarise(replay.totals, scorer, elapsed)
 
 
 def _book(path: Path | None) -> VerdictBook:
@@ -131,13 +136,18 @@ def _create(stack: contextlib.ExitStack, path: Path | None) -> IO[bytes] | None:
         return stack.enter_context(path.open("wb"))
 
 
-def _summarise(totals: Totals, accounts: int, late: int, elapsed: float) -> None:
+def _summarise(totals: Totals, scorer: Offline, elapsed: float) -> None:
     rate = totals.requests / elapsed if elapsed > 0 else 0.0
-    click.echo(f"{totals.requests:,} requests of {accounts:,} accounts in {elapsed:.2f} s: {rate:,.0f} requests/s")
+    click.echo(
+        f"{totals.requests:,} requests of {scorer.accounts:,} accounts in {elapsed:.2f} s: {rate:,.0f} requests/s"
+    )
     cases = ", ".join(f"{n} {pattern}" for pattern, n in sorted(totals.patterns.items())) or "none"
     click.echo(
-        f"cases opened: {cases}; updates {totals.findings['update']}, closed {totals.findings['close']}; late {late:,}"
+        f"cases opened: {cases}; updates {totals.findings['update']}, closed {totals.findings['close']};"
+        f" late {scorer.late:,}"
     )
+    if scorer.refused:
+        click.echo(f"turned away by the gateway, of accounts that had got nothing before: {scorer.refused:,} requests")
     if totals.allowed:
         click.echo(f"not told, for their accounts are allowed: {totals.allowed:,} findings")
     if totals.rejected:

@@ -4,7 +4,7 @@ It knows pages and models as bytes only; what they mean is the scorer's business
 """
 
 from streams.state.codec import Page
+from streams.state.local import LocalStateLog
 from streams.state.log import Fenced, Snapshot, StateError, StateLog
-from streams.state.memory import MemoryStateLog
 
-__all__ = ["Fenced", "MemoryStateLog", "Page", "Snapshot", "StateError", "StateLog"]
+__all__ = ["Fenced", "LocalStateLog", "Page", "Snapshot", "StateError", "StateLog"]

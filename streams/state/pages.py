@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -53,11 +53,19 @@ class ColdPages:
         Accounts it may know of; beyond, the pages that left longest ago are forgotten.
     file
         Keeps rows within reach; none by default.
+    leaving
+        Told of the rows that leave memory, `(n,) ROW`.
     """
 
-    def __init__(self, most: int = sys.maxsize, file: ColdFile | None = None) -> None:
+    def __init__(
+        self,
+        most: int = sys.maxsize,
+        file: ColdFile | None = None,
+        leaving: Callable[[Array], None] | None = None,
+    ) -> None:
         self.most = most
         self.file = ColdFile(0) if file is None else file
+        self._leaving = leaving
         self._index = ColdIndex()
         self._left: dict[int, int] = {}
         self._newest: dict[int, float] = {}
@@ -109,6 +117,8 @@ class ColdPages:
 
     def _freeze(self, rows: Array) -> dict[int, Page]:
         """Put rows that left on new pages."""
+        if self._leaving is not None:
+            self._leaving(rows)
         pages: dict[int, Page] = {}
         first = self._next
         for start in range(0, len(rows), PAGE_ROWS):

@@ -23,8 +23,8 @@ from streams.broker.apache import ApacheKafka
 from streams.broker.process import BrokerError
 from streams.demo.processes import ProcessError
 
-PEER_SECONDS = 150.0
-PARTS = ("worker", "peers", "replay", "latency", "restore")
+PEER_SECONDS, COLD_SECONDS = 150.0, 600.0
+PARTS = ("worker", "peers", "replay", "latency", "restore", "cold")
 
 
 class Size(msgspec.Struct, frozen=True):
@@ -40,17 +40,19 @@ class Size(msgspec.Struct, frozen=True):
     """Of the latency run."""
     restored: int
     """Accounts."""
+    cold: tuple[int, int, int]
+    """Accounts, how many of them stay in memory, and requests of each order."""
     rate: float
     """Requests a second of the latency run where the throughput was not measured before it."""
 
 
 FULL = Size(
     accounts=2500, days=3.0, copies=8, runs=3, peers={"faust": 50_000, "quix": 300_000, "aiokafka": 1_000_000},
-    seconds=15.0, restored=1_000_000, rate=25_000.0,
+    seconds=15.0, restored=1_000_000, cold=(1_000_000, 100_000, 300_000), rate=25_000.0,
 )  # fmt: skip
 QUICK = Size(
     accounts=20, days=0.5, copies=2, runs=1, peers={"faust": 2000, "quix": 2000, "aiokafka": 17_000},
-    seconds=2.0, restored=20_000, rate=2000.0,
+    seconds=2.0, restored=20_000, cold=(12_000, 1000, 4000), rate=2000.0,
 )  # fmt: skip
 PEER_NAMES = {
     "faust": ("plain Faust agent, JSON decoded", "stock transport and codec"),
@@ -170,6 +172,28 @@ class Bench:
         self._add("  rows and index", "bytes/account", [run["table"] for run in runs], "arrays as allocated")
         self._add("  resident memory", "bytes/account", [run["resident"] for run in runs], "growth of the process")
         say(f"restore: {runs[-1]['seconds']:.1f} s")
+        feed.delete_topics(settings)
+
+    def cold(self) -> None:
+        """Requests of accounts that left memory, beside those of accounts in memory."""
+        settings = feed.settings_for(self._bootstrap, f"{self._name}-cold")
+        feed.create_topics(settings)
+        config = worker.write_config(settings, self._folder)
+        base = data.base(self._size.accounts, self._size.days, 42)
+        sizes = [str(size) for size in self._size.cold]
+        runs = [
+            self._machine.child("bench.cold", str(config), *sizes, str(base), seconds=COLD_SECONDS)
+            for _ in range(min(self._size.runs, 2))
+        ]
+        accounts, hot, _ = self._size.cold
+        note = f"{accounts:,} accounts, {hot:,} of them in memory; per second of processor time"
+        self._add("accounts in memory, decoded and scored", "requests/s", [run["hot"] for run in runs], note)
+        self._add("  new ones, for which others leave", "requests/s", [run["new"] for run in runs])
+        for order in ("in order", "at random"):
+            how = "as they left" if order == "in order" else ""
+            self._add(f"  each had left memory, {order}", "requests/s", [run[order] for run in runs], how, "50,000")
+        self._add("  resident memory", "MB", [run["resident"] / 1e6 for run in runs], "growth of the process")
+        say(f"cold accounts: {runs[-1]['at random']:,.0f} requests/s")
         feed.delete_topics(settings)
 
     def _add(self, name: str, unit: str, runs: list[float], note: str = "", aim: str = "") -> None:

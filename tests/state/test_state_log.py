@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from state_fakes import FakeJournal, Topic, contents, drive, fetched, inline, state_log
 
-from streams.state import Fenced, MemoryStateLog, Page, Snapshot, StateError, StateLog, codec
+from streams.state import Fenced, LocalStateLog, Page, Snapshot, StateError, StateLog, codec
 from streams.state.journal import Record
 
 A, B, C = Page(b"a" * 90, b"ia"), Page(b"b" * 80, b"ib", cold=True), Page(b"c", b"")
@@ -343,7 +343,7 @@ def test_a_record_of_someone_else_is_left_alone() -> None:
 
 def test_memory_log_gives_back_cold_pages_and_forgets_the_others() -> None:
     async def work() -> None:
-        log = MemoryStateLog()
+        log = LocalStateLog()
         assert await log.restore() is None
         assert await log.checkpoint({1: A, 2: B, 3: B}, b"", 5) == 5
         await log.committed()

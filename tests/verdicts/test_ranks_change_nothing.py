@@ -25,7 +25,7 @@ from streams.dlq import DeadLetter
 from streams.metrics import Metrics
 from streams.scoring import make_scorer
 from streams.settings import Settings
-from streams.state.memory import MemoryStateLog
+from streams.state.local import LocalStateLog
 from streams.transport import Batch
 from streams.transport.batch import Lease
 from streams.verdicts import decode, encode, judge
@@ -68,7 +68,7 @@ def ran(log: list[bytes], book: VerdictBook, verdicts: list[bytes]) -> list[byte
     """The alerts of a worker's partition that learns of verdicts as it goes."""
     outlet = Kept()
     partition = TelemetryPartition(
-        0, make_scorer(Settings()), MemoryStateLog(), outlet, Metrics(CollectorRegistry()), book=book,
+        0, make_scorer(Settings()), LocalStateLog(), outlet, Metrics(CollectorRegistry()), book=book,
         hot_accounts=1000, forget_after=1e9,
     )  # fmt: skip
 

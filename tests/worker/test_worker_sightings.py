@@ -29,7 +29,7 @@ from streams.retries import Retries
 from streams.scoring import make_coordinator, make_scorer
 from streams.settings import Settings
 from streams.sightings import MAX_ROWS, pack, unpack
-from streams.state.memory import MemoryStateLog
+from streams.state.local import LocalStateLog
 from streams.transport import Batch
 from streams.transport.batch import Headers, Lease
 
@@ -73,7 +73,7 @@ def campaign(n: int) -> Array:
 def run(batches: list[Batch]) -> tuple[SightingsPartition, Kept]:
     outlet = Kept()
     partition = SightingsPartition(
-        0, make_coordinator(Settings()), MemoryStateLog(), outlet, Metrics(CollectorRegistry())
+        0, make_coordinator(Settings()), LocalStateLog(), outlet, Metrics(CollectorRegistry())
     )
 
     async def take() -> None:
