@@ -81,7 +81,7 @@ def partitions_of(accounts: npt.NDArray[np.uint64], partitions: int) -> npt.NDAr
     --------
     >>> from models.request import name_words
     >>> partitions_of(np.stack([name_words(b"acme"), name_words(b"globex"), name_words(b"initech")]), 4).tolist()
-    [0, 2, 3]
+    [0, 3, 2]
     """
     out = np.empty(len(accounts), np.int64)
     _partitions(accounts, partitions, out)
