@@ -12,7 +12,6 @@ import numpy.typing as npt
 import structlog
 
 from models.cases import Finding
-from models.request import Array
 from models.verdict_book import VerdictBook
 from models.vitals import Bound, Vitals
 from streams import provenance
