@@ -28,6 +28,7 @@ from streams.kafka import CLIENT_ID, broker_credentials, broker_urls
 from streams.meter import Meter
 from streams.metrics import INGEST, SIGHTINGS, TELEMETRY, Metrics
 from streams.settings import Settings
+from streams.state import Fenced, StateError
 from streams.transport import Consumer, Lease, Limits
 from streams.transport.gaps import Gaps
 
@@ -67,10 +68,17 @@ class WorkerApp(faust.App):
         super().__init__(*args, **kwargs)
         self.failed = asyncio.Event()
         """Set when the process is to stop with exit code 1."""
+        self.failure: BaseException | None = None
+        """What the first partition failed of."""
         self.gaps: Gaps | None = None
         """Counts of offset gaps, once there were partitions."""
         self.answers: Answers | None = None
         """When brokers last answered, once the consumer is connected."""
+
+    def fail(self, error: BaseException) -> None:
+        """Have the process stop, as a partition failed."""
+        self.failure = self.failure or error
+        self.failed.set()
 
     def broker_ages(self) -> dict[str, float]:
         """Return for how many seconds each broker has not answered."""
@@ -151,22 +159,23 @@ def create_app(
     def start(consumer: Consumer, lease: Lease) -> Partition:
         worker: PartitionWorker
         stream = stream_of(lease.topic)
+        meter = Meter(metrics, stream, lease.topic, lease.partition)
         if stream == TELEMETRY:
             worker = make_partition(lease.partition)
         elif make_sightings is not None and stream == SIGHTINGS:
             worker = make_sightings(lease.partition)
         else:
             assert make_ingest is not None  # noqa: S101 - for the type checker: checked above
-            worker = IngestPartition(make_ingest(lease.topic, lease.partition))
+            worker = IngestPartition(make_ingest(lease.topic, lease.partition), meter)
         return Partition(
             consumer,
             lease,
             worker,
-            Meter(metrics, stream, lease.topic, lease.partition),
+            meter,
             checkpoint_seconds=settings.state.checkpoint_interval,
             checkpoint_records=settings.state.checkpoint_records,
             clock=clock,
-            fail=lambda _: app.failed.set(),
+            fail=app.fail,
         )
 
     assignment = app.assignment = Assignment(start, limits.rebalance_timeout * LEAVE_SHARE, stream_of)
@@ -175,6 +184,7 @@ def create_app(
         await assignment.leave()
         metrics.rebalances.inc()
         app.gaps = app.consumer.gaps
+        app.consumer.on_made_anew = lambda tp: assignment.renew(app.consumer, tp)
         assignment.take(app.consumer, assigned)
 
     async def on_revoked(_: Any, __: set[TP], **___: Any) -> None:
@@ -258,6 +268,8 @@ async def run(
         When no broker can be reached at the start.
     OSError
         When the health port is taken.
+    StateError
+        When a partition's state could not be read, written or trusted.
     """
     app = create_app(
         settings, make_partition=make_partition, make_sightings=make_sightings, make_ingest=make_ingest,
@@ -269,4 +281,7 @@ async def run(
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    return await serve(app, stop, HealthServer(settings.web, app.assignment, registry, app.broker_ages))
+    code = await serve(app, stop, HealthServer(settings.web, app.assignment, registry, app.broker_ages))
+    if isinstance(app.failure, StateError) and not isinstance(app.failure, Fenced):
+        raise app.failure  # it says what to do
+    return code

@@ -6,11 +6,14 @@ from collections.abc import Mapping, Sequence, Sized
 
 import numpy as np
 import numpy.typing as npt
+import structlog
 
 from models.cases import Finding
 from models.vitals import STEPS
 from streams.contract import REASONS
 from streams.metrics import ALLOWED, COMMITS, OUTCOMES, STAGES, Labels, Metrics
+
+_log = structlog.get_logger(__name__)
 
 _EDGES = np.arange(STEPS + 1) / STEPS
 
@@ -68,6 +71,15 @@ class Meter:
     def lost_letters(self, letters: Sized) -> None:
         """Count records that cannot be kept even as dead letters."""
         self._metrics.lost_letters.labels(*self.labels).inc(len(letters))
+
+    def made_anew(self, incarnation: str) -> None:
+        """Count and log a topic that was made anew, and is read from its start."""
+        self._metrics.recreated.labels(*self.labels).inc()
+        _, topic, partition = self.labels
+        _log.warning(
+            "the topic was made anew: reading the new one from its start; what was not read of the old one is gone",
+            topic=topic, partition=int(partition), topic_id=incarnation,
+        )  # fmt: skip
 
     def send_failure(self, topic: str) -> None:
         """Count an attempt to send to a topic that failed."""

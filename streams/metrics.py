@@ -136,6 +136,7 @@ class Metrics:
         self.suppressed = counter("suppressed_alerts", "Alerts not sent", "pattern", "reason", of=())
         self.dead_letters = counter("dead_letters", "Records sent to the dead-letter topic", "reason")
         self.lost_letters = counter("lost_dead_letters", "Bad records that the dead-letter topic takes in no size")
+        self.recreated = counter("recreated_topics", "Times the partition's topic turned out to have been made anew")
         self.send_failures = counter("send_failures", "Attempts to send what came of a partition that failed", "to")
         self.stages = counter("stage_seconds", "Time spent, by stage", "stage")
         self.checkpoint_bytes = counter("checkpoint_bytes", "Written to the state topic")

@@ -41,7 +41,7 @@ letter. Part of the format: rows are told apart by the record's offset times thi
 LATEST = 2.0**34
 """Times are seconds since 1970, from 0 to this, as the telemetry contract has it."""
 _HEAD = struct.Struct("<4sHHIIqq")
-_SOURCE = re.compile(rb"[A-Za-z0-9._-]{1,249}:[0-9]{1,10}")
+_SOURCE = re.compile(rb"[A-Za-z0-9._-]{1,249}:[0-9]{1,10}(@[A-Za-z0-9_-]{22})?")
 _COLUMNS = (("offset", np.dtype("<i8")), *((name, REQUEST[name].newbyteorder("<")) for name in FIELDS))
 _LAYOUT = zlib.crc32(repr([(name, column.base.str, column.shape) for name, column in _COLUMNS]).encode())
 _ROW_BYTES = sum(column.itemsize for _, column in _COLUMNS)
@@ -53,7 +53,7 @@ class Packed(NamedTuple):
     """The rows of one record."""
 
     source: str
-    """`topic:partition` of the telemetry they came from."""
+    """Partition of telemetry that they came from, see `streams.agents.sources.origin`."""
     indexes: npt.NDArray[np.int64]
     """Each row's place in the record, `(n,)`."""
     columns: Columns
@@ -80,7 +80,7 @@ def pack(
     Parameters
     ----------
     source
-        `topic:partition` of the telemetry they came from.
+        Partition of telemetry that they came from, see `streams.agents.sources.origin`.
     requests, offsets
         `(n,) REQUEST` and their telemetry offsets, increasing, `(n,)`.
     places

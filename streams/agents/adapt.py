@@ -16,7 +16,7 @@ from streams import provenance
 from streams.adapters import make_adapter
 from streams.adapters.base import Adapter
 from streams.agents.parts import dead_letter
-from streams.agents.sources import SOURCE, sealed
+from streams.agents.sources import SOURCE, origin, sealed
 from streams.contract import Malformed, Telemetry, encode
 from streams.dlq import MAX_DIGITS, DeadLetter
 from streams.identity import Identity
@@ -120,6 +120,7 @@ class GatewayIngest:
         """
         wanted = _places(dict(batch.headers[row]).get(BAD))
         bad: list[tuple[int, Malformed]] = []
+        name = origin(batch.topic, batch.partition, batch.incarnation)
         for place, element in elements:
             if wanted is not None and place not in wanted:
                 continue
@@ -129,7 +130,7 @@ class GatewayIngest:
                 continue
             key = element.account.encode()
             partition = self._sender.partition_of(key, partitions)
-            source = f"{batch.topic}:{batch.partition}:{batch.offsets[row]}:{place}".encode()
+            source = f"{name}:{batch.offsets[row]}:{place}".encode()
             header = sealed(self._mac(partition), source)
             self._sender.put(partition, Outgoing(key, encode(element), [(SOURCE, header)]))
         if not bad:

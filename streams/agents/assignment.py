@@ -34,6 +34,7 @@ class Assignment:
         self.stream_of = stream_of
         self._leave_seconds = leave_seconds
         self._partitions: dict[TP, Partition] = {}
+        self._renewing: set[asyncio.Task[None]] = set()
         self.assigned = False
         """Whether the group has given this worker its partitions, be it none."""
 
@@ -59,7 +60,20 @@ class Assignment:
         """Finish, checkpoint and commit all partitions; a rebalance revokes every one."""
         self.assigned = False
         leaving, self._partitions = list(self._partitions.values()), {}
-        await asyncio.gather(*(partition.stop(self._leave_seconds) for partition in leaving))
+        await asyncio.gather(*(partition.stop(self._leave_seconds) for partition in leaving), *self._renewing)
+
+    def renew(self, consumer: Consumer, tp: TP) -> None:
+        """Start a partition under its new lease, after the old one left: its topic was made anew."""
+        task = asyncio.create_task(self._renew(consumer, tp), name=f"renew {tp.topic}[{tp.partition}]")
+        self._renewing.add(task)
+        task.add_done_callback(self._renewing.discard)
+
+    async def _renew(self, consumer: Consumer, tp: TP) -> None:
+        old, lease = self._partitions.get(tp), consumer.lease(tp)
+        if old is not None:
+            await old.stop(self._leave_seconds)
+        if lease is not None and lease.alive and self._partitions.get(tp) is old:
+            self._partitions[tp] = self._start(consumer, lease)
 
     def dispatch(self, batch: Batch) -> None:
         """Hand a batch to its partition; a stale one is dropped."""

@@ -19,6 +19,7 @@ from models.scorer import Scorer
 from streams import provenance
 from streams.agents.parts import Read
 from streams.agents.score import TelemetryPartition
+from streams.agents.sources import last_of, origin
 from streams.contract import Malformed
 from streams.dlq import REDRIVEN
 from streams.inorder import InOrder, Outgoing
@@ -57,9 +58,10 @@ class Sightings:
         seen = self._scorer.sighted
         if not len(seen):
             return
+        source = origin(batch.topic, batch.partition, batch.incarnation)
         partitions = groups(requests, seen) % np.uint64(len(await self._sender.partitions()))
         for partition in np.unique(partitions).tolist():
-            for value in pack(f"{batch.topic}:{batch.partition}", requests, offsets, seen[partitions == partition]):
+            for value in pack(source, requests, offsets, seen[partitions == partition]):
                 self._sender.put(partition, Outgoing(None, value, [(SEAL, self._mac(partition)(value))]))
         await self._sender.room()
 
@@ -103,12 +105,12 @@ class SightingsPartition(TelemetryPartition):
             except Malformed as error:
                 rejected.append((row, error))
                 continue
-            last = self._sources.setdefault(packed.source, [-1, 0])
+            last = last_of(self._sources, packed.source)
             new = packed if redriven else packed.after(last[0])
             skipped += len(packed.indexes) - len(new.indexes)
             if len(new.indexes):
                 last[0] = max(last[0], int(new.offsets[-1]))
                 parts.append(new)
-                offsets.append(offset * MAX_ROWS + new.indexes)
+                offsets.append((offset + self._numbering.base) * MAX_ROWS + new.indexes)
                 rows.append(np.full(len(new.indexes), row))
         return Read(join(parts), np.concatenate(offsets), np.concatenate(rows), rejected, skipped, forged)

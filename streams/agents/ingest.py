@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from streams.agents.place import Place
 from streams.gauges import Readings
-from streams.transport import Batch
+from streams.meter import Meter
+from streams.transport import Batch, Begin
 
 
 class Ingest(Protocol):
@@ -31,14 +33,20 @@ class IngestPartition:
     ----------
     ingest
         Of this partition alone: what it waits for is its own.
+    meter
+        What is counted.
     """
 
-    def __init__(self, ingest: Ingest) -> None:
+    def __init__(self, ingest: Ingest, meter: Meter) -> None:
         self._ingest = ingest
+        self._meter = meter
         self._next: int | None = None
 
-    async def restore(self) -> None:
-        """Read on from the committed offset."""
+    async def restore(self, begin: Begin) -> Place:
+        """Read on from the committed offset, and a topic that was made anew from its start."""
+        if begin.anew:
+            self._meter.made_anew(begin.incarnation)
+        return Place(0 if begin.anew else begin.committed, begin.sure or begin.anew)
 
     async def process(self, batch: Batch) -> None:
         """Ingest one batch."""

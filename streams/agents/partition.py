@@ -14,10 +14,11 @@ from typing import Protocol
 
 from faust.types import TP
 
+from streams.agents.place import Place
 from streams.gauges import Readings
 from streams.meter import Meter
 from streams.metrics import COMMITTED, MOVED, TIMEOUT
-from streams.transport import Batch, Consumer, Lease
+from streams.transport import Batch, Begin, Consumer, Lease
 
 log = logging.getLogger(__name__)
 
@@ -28,8 +29,8 @@ COMMIT_SECONDS = 30.0
 class PartitionWorker(Protocol):
     """What happens to the records of one partition."""
 
-    async def restore(self) -> int | None:
-        """Load state; return the offset to read next, None for the committed one."""
+    async def restore(self, begin: Begin) -> Place:
+        """Load state; return where to read on."""
 
     async def process(self, batch: Batch) -> None:
         """Apply a batch; what must be on the broker before its offsets are committed is so after `checkpoint`."""
@@ -171,12 +172,13 @@ class Partition:
         doing = "restoring"
         try:
             try:
-                offset = await self._worker.restore()
+                offset, sure = await self._worker.restore(await self._consumer.begin_partition(self._lease))
                 if not self._lease.alive:
                     return
-                await self._consumer.open_partition(self._lease, offset)
+                await self._consumer.open_partition(self._lease, offset, sure=sure)
                 self._position, self.ready = offset, True
-                log.info("%s restored, reading on from %s", self._name, "its commit" if offset is None else offset)
+                where = "the log's begin" if offset is None else f"offset {offset}"
+                log.info("%s restored, reading on from %s", self._name, where)
                 while (batch := await self._next()) is not None:
                     if batch.current:
                         doing = f"processing offsets {batch.first_offset} to {batch.last_offset}"
@@ -221,11 +223,12 @@ class Partition:
         self._since = 0
         offset = await self._worker.checkpoint()
         self._due = self._clock() + self._every
-        if offset is None or offset == self._committed:
+        if offset is None or offset == self._committed or self._lease.gone:
             self._uncommitted = False
             return
         try:
-            done = await asyncio.wait_for(self._consumer.commit_offsets({self.tp: offset}), COMMIT_SECONDS)
+            committing = self._consumer.commit_offsets({self.tp: offset}, self._lease.incarnation)
+            done = await asyncio.wait_for(committing, COMMIT_SECONDS)
         except TimeoutError:
             log.warning("%s: commit of offset %d took longer than %.0f s", self._name, offset, COMMIT_SECONDS)
             self.meter.commit(TIMEOUT)

@@ -16,6 +16,7 @@ from models.verdict_book import VerdictBook
 from models.vitals import Bound, Vitals
 from streams import provenance
 from streams.agents.parts import BatchScorer, Onward, Outlet, Read, dead_letter
+from streams.agents.place import Numbering, Place
 from streams.agents.placement import Placement
 from streams.agents.sources import Sources, fresh
 from streams.alerts import encode, to_alert
@@ -27,10 +28,10 @@ from streams.metrics import TELEMETRY, Metrics
 from streams.provenance import UNKEYED, Seals
 from streams.settings import DEFAULT_RUNBOOK
 from streams.state.local import LocalStateLog
-from streams.state.log import Fenced, StateLog
+from streams.state.log import AFRESH, Fenced, StateError, StateLog
 from streams.state.pages import from_page
 from streams.state.tiers import COLD_ACCOUNTS, COLD_FILE_BYTES, SLICE, Tiers
-from streams.transport import Batch
+from streams.transport import Batch, Begin
 
 VITALS_SECONDS = 60.0
 """Between two looks at how detection stands: 6 ms for 100,000 accounts."""
@@ -72,6 +73,8 @@ class TelemetryPartition:
         Says which requests belong to another partition; None where nobody asks.
     seals
         Vouch for where records came from.
+    afresh
+        Whether a state that is gone or damaged is started afresh from the records that are left, instead of refused.
     clock
         Monotonic seconds, for metrics only.
     now
@@ -99,6 +102,7 @@ class TelemetryPartition:
         cold_file_bytes: int = COLD_FILE_BYTES,
         seals: Seals = UNKEYED,
         runbook: str = DEFAULT_RUNBOOK,
+        afresh: bool = False,
         clock: Callable[[], float] = time.perf_counter,
         now: Callable[[], float] = time.time,
     ) -> None:
@@ -120,22 +124,35 @@ class TelemetryPartition:
         self._tiers = Tiers(scorer.table, log, hot_accounts, cold_accounts, cold_file_bytes)
         self._decoder = Decoder()
         self._sources: Sources = {}
-        self._next: int | None = None  # telemetry offset after the last batch, while no snapshot holds it
-        self._durable: int | None = None  # telemetry offset of the last snapshot
+        self._afresh = afresh
+        self._numbering = Numbering()
+        self._next: int | None = None  # offset after the last batch, by `_numbering`, while no snapshot holds it
+        self._durable: int | None = None  # offset of the last snapshot, by its numbering
         self._fenced = False
         self._vitals: Vitals | None = None
         self._vitals_at = -math.inf
         self._checkpoint_at: float | None = None
 
-    async def restore(self) -> int | None:
-        """Load the newest snapshot; return the telemetry offset to go on from, None where there is none.
+    async def restore(self, begin: Begin) -> Place:
+        """Load the newest snapshot; return the telemetry offset to go on from.
 
         Open cases of accounts that are allowed since then are closed, so that no sink shows them for good.
+
+        Raises
+        ------
+        StateError
+            When the state is gone or damaged although the group committed offsets, unless it may be started afresh.
         """
         started = self._clock()
-        snapshot = await self._log.restore()
+        snapshot = await self._log.restore(afresh=self._afresh)
         if snapshot is None:
-            return None
+            if begin.committed and not self._afresh:
+                raise StateError(
+                    f"{self._log.name} holds no state, and the group has committed offset {begin.committed} of "
+                    f"{self.meter.labels[1]}[{self._number}], so it held some: {AFRESH}"
+                )
+            self._numbering = Numbering(begin.incarnation)
+            return Place(None)
         async for part in snapshot.hot():
             self.scorer.table.place({number: from_page(page.data) for number, page in part})
         self.scorer.table.settle()
@@ -146,10 +163,15 @@ class TelemetryPartition:
             self._placement.restore(snapshot.meta["partitions"])
         self.meter.restored(self._clock() - started, self.scorer.late, self.scorer.ahead)
         self._look()
-        self._durable = snapshot.next_offset
+        self._durable = due = snapshot.next_offset
+        known = Numbering(**snapshot.meta.get("topic", {}))
+        self._numbering = known.after(begin.incarnation, begin.anew, due)
+        if anew := self._numbering.base != known.base:
+            self.meter.made_anew(begin.incarnation)
         for closing in self.scorer.end(self._allowed.spares):
             await self._send(closing)
-        return snapshot.next_offset
+        sure = anew or bool(begin.incarnation and begin.incarnation == known.incarnation)
+        return Place(due - self._numbering.base, sure)
 
     async def process(self, batch: Batch) -> None:
         """Score a batch and send what came of it; bad records go to the dead-letter topic, the others are unharmed.
@@ -175,6 +197,7 @@ class TelemetryPartition:
         decoded_at = self._clock()
         spent = [decoded_at - started, 0.0, 0.0, 0.0]
         refused, arrived = self.scorer.refused, self._arrived(batch, read.rows)
+        base = self._numbering.base
         for start in range(0, len(read.requests), SLICE):
             part = slice(start, start + SLICE)
             at = self._clock()
@@ -185,10 +208,10 @@ class TelemetryPartition:
             for finding in findings:
                 await self._tell(finding)
             if self._onward is not None:
-                await self._onward.send(batch, read.requests[part], read.offsets[part])
+                await self._onward.send(batch, read.requests[part], read.offsets[part] - base)
             for stage, seconds in enumerate((thawed_at - at, scored_at - thawed_at, self._clock() - scored_at), 1):
                 spent[stage] += seconds
-        self._next = batch.next_offset
+        self._next = batch.next_offset + base
         self.meter.refused(self.scorer.refused - refused)
         self.meter.batch(self._now() - batch.timestamps[read.rows] / 1000.0)
         self.meter.scored(spent, self.scorer.late, self.scorer.ahead, self.scorer.tally.take())
@@ -205,7 +228,7 @@ class TelemetryPartition:
         rejected = [(int(rows[place]), error) for place, error in rejected]
         skipped = len(batch) - len(rows)
         rows = rows[places]
-        return Read(requests, batch.offsets[rows], rows, rejected, skipped, forged)
+        return Read(requests, batch.offsets[rows] + self._numbering.base, rows, rejected, skipped, forged)
 
     def _arrived(self, batch: Batch, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
         """When the broker had the records at `rows`, `(n,)` seconds.
@@ -237,7 +260,7 @@ class TelemetryPartition:
         if self._fenced:
             return None
         if self._next is None:
-            return self._durable
+            return None if self._durable is None else self._durable - self._numbering.base
         started, written = self._clock(), self._log.written
         await self._outlet.flush()
         if self._onward is not None:
@@ -254,11 +277,11 @@ class TelemetryPartition:
         self._checkpoint_at = self._now()
         if self._clock() - self._vitals_at >= VITALS_SECONDS:
             self._look()
-        return offset
+        return offset - self._numbering.base
 
     def _meta(self) -> dict[str, Any]:
         """What a checkpoint keeps beside the scorer's state."""
-        meta: dict[str, Any] = {"sources": self._sources}
+        meta: dict[str, Any] = {"sources": self._sources, "topic": self._numbering._asdict()}
         if self._placement is not None:
             meta["partitions"] = self._placement.snapshot()
         return meta

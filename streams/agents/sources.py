@@ -18,10 +18,35 @@ from streams.provenance import DIGITS, Mac, is_sealed
 from streams.transport.batch import Headers
 
 SOURCE = "source"
-"""Header of an ingested record: `topic:partition:offset:index` of what it was made from, `:` and the seal over that."""
+"""Header of an ingested record: `topic:partition@incarnation:offset:index` of what it was made from, `:` and the seal
+over that."""
+REMEMBERED = 3
+"""Incarnations of a source partition whose places are kept: what a topic that is gone left may still be on its way."""
 
 Sources = dict[str, list[int]]
-"""`topic:partition` to the last `[offset, index]` applied."""
+"""Source partition, see `origin`, to the last `[offset, index]` applied; newer incarnations stand behind older."""
+
+
+def origin(topic: str, partition: int, incarnation: str) -> str:
+    """Return the name of a source partition; a topic that was made anew is another source.
+
+    Examples
+    --------
+    >>> origin("gateway", 0, "1KPPEi0JSUu7YvDyeu1Glg"), origin("gateway", 0, "")
+    ('gateway:0@1KPPEi0JSUu7YvDyeu1Glg', 'gateway:0')
+    """
+    return f"{topic}:{partition}@{incarnation}" if incarnation else f"{topic}:{partition}"
+
+
+def last_of(sources: Sources, name: str) -> list[int]:
+    """Return the last place applied of a source partition, to be changed in place; forgets incarnations long gone."""
+    if (last := sources.get(name)) is None:
+        last = sources[name] = [-1, -1]
+        partition = name.split("@", 1)[0]
+        alike = [other for other in sources if other.split("@", 1)[0] == partition]
+        for gone in alike[:-REMEMBERED]:
+            del sources[gone]
+    return last
 
 
 class Fresh(NamedTuple):
@@ -70,11 +95,11 @@ def fresh(headers: Sequence[Headers], sources: Sources, mac: Mac) -> Fresh:
                 continue
             if any(other == REDRIVEN for other, _ in pairs):
                 continue
-            origin, offset, index = value[: -DIGITS - 1].rsplit(b":", 2)
+            source, offset, index = value[: -DIGITS - 1].rsplit(b":", 2)
             place = [int(offset), int(index)]
-            if last is None or origin != head:
-                last = sources.setdefault(origin.decode(), [-1, -1])
-                head = origin
+            if last is None or source != head:
+                last = last_of(sources, source.decode())
+                head = source
             if place <= last:
                 keep[i] = False
             else:

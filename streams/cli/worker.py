@@ -30,6 +30,7 @@ from streams.retries import Retries
 from streams.scoring import make_coordinator, make_scorer
 from streams.settings import Settings, load
 from streams.state.kafka import open_state
+from streams.state.log import StateError
 from streams.topics import TopicsError, connect, missing
 from streams.transport import Limits
 from streams.warm import warm
@@ -38,7 +39,11 @@ log = structlog.get_logger(__name__)
 
 
 @click.command("worker", short_help="Score telemetry and send alerts, until told to stop.")
-def command() -> None:
+@click.option(
+    "--start-afresh", "afresh", is_flag=True,
+    help="Start a partition whose state is gone or damaged from the records that are left, instead of refusing.",
+)  # fmt: skip
+def command(afresh: bool) -> None:
     """Score telemetry from Kafka and send alerts, until told to stop.
 
     Exit code 0 after a graceful stop, 1 when something failed: start it again, it goes on from its last checkpoint.
@@ -55,7 +60,9 @@ def command() -> None:
         raise Failure("\n".join(problems))
     log.info("compiled", seconds=round(warm(lambda module: log.info("compiling", module=module)), 1))
     try:
-        code = asyncio.run(work(settings))
+        code = asyncio.run(work(settings, afresh=afresh))
+    except StateError as error:
+        raise Failure(str(error)) from None
     except KafkaError as error:
         raise Failure(
             f"no broker at {settings.kafka.bootstrap} ({type(error).__name__}); `siphonwatch doctor` tells more"
@@ -66,8 +73,14 @@ def command() -> None:
         raise Failure("stopped after a failure; see the log")
 
 
-async def work(settings: Settings, limits: Limits | None = None) -> int:
-    """Run one worker; return its exit code."""
+async def work(settings: Settings, limits: Limits | None = None, *, afresh: bool = False) -> int:
+    """Run one worker; return its exit code.
+
+    Raises
+    ------
+    StateError
+        When a partition's state is gone or damaged, unless it may be started `afresh`.
+    """
     registry = process_registry()
     metrics = Metrics(registry)
     metrics.model.labels(release(), *make_scorer(settings).identity, settings.scoring.second_stage).set(1)
@@ -94,6 +107,7 @@ async def work(settings: Settings, limits: Limits | None = None) -> int:
                 forget_after=settings.state.forget_after,
                 seals=seals,
                 runbook=settings.links.runbook,
+                afresh=afresh,
                 placement=Placement(number, partial(producer.partitions_for, telemetry)),
                 cold_accounts=settings.state.cold_accounts,
                 cold_file_bytes=settings.state.cold_file_bytes,
@@ -104,7 +118,7 @@ async def work(settings: Settings, limits: Limits | None = None) -> int:
             outlet = KafkaOutlet(producer, settings, Retries(Meter(metrics, SIGHTINGS, sightings, number)))
             return SightingsPartition(
                 number, make_coordinator(settings), state, outlet, metrics, topic=sightings, book=book, allowed=allowed,
-                seals=seals, runbook=settings.links.runbook,
+                seals=seals, runbook=settings.links.runbook, afresh=afresh,
             )  # fmt: skip
 
         def make_ingest(topic: str, number: int) -> GatewayIngest:

@@ -92,6 +92,14 @@ ALERTS: tuple[Alert, ...] = (
         runbook="siphonwatchdeadletterslost",
     ),
     Alert(
+        name="SiphonwatchTopicMadeAnew",
+        expr=f"{increased('siphonwatch_recreated_topics_total', '1h', 'job, namespace, stream')} > 0",
+        severity="ticket",
+        summary="A topic of {{ $labels.stream }} was deleted and made anew",
+        description="The new one is read from its start. Records of the old one that were not read yet are gone.",
+        runbook="siphonwatchtopicmadeanew",
+    ),
+    Alert(
         name="SiphonwatchDeadLetters",
         expr=(
             f"siphonwatch:dead_letters:increase1h >= {FEWEST}\n"

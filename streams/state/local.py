@@ -31,7 +31,9 @@ class LocalStateLog:
         self._end = 0
         self._cold: dict[int, tuple[int, int]] = {}  # page -> place in the file, bytes
 
-    async def restore(self) -> Snapshot | None:
+    name = "memory"
+
+    async def restore(self, *, afresh: bool = False) -> Snapshot | None:
         """Return None: every replay starts afresh."""
         return None
 

@@ -41,10 +41,10 @@ from streams.state import codec
 from streams.state.codec import CLAIM, Manifest, Page, Version
 from streams.state.fetch import Fetcher
 from streams.state.journal import Journal, Record, StateError
-from streams.state.scan import Scan
+from streams.state.scan import AFRESH, Scan
 from streams.state.snapshot import SLICE, Run, Snapshot
 
-__all__ = ["Fenced", "Snapshot", "StateError", "StateLog"]
+__all__ = ["AFRESH", "Fenced", "Snapshot", "StateError", "StateLog"]
 
 TOMBSTONES = 4096
 
@@ -91,8 +91,18 @@ class StateLog:
         self._fetching = asyncio.Lock()
         self._fetcher = Fetcher(journal, run)
 
-    async def restore(self) -> Snapshot | None:
-        """Claim the partition and return its newest complete snapshot, None where there never was one.
+    @property
+    def name(self) -> str:
+        """Topic and partition, for messages."""
+        return self._journal.name
+
+    async def restore(self, *, afresh: bool = False) -> Snapshot | None:
+        """Claim the partition and return its newest complete snapshot, None where there is none.
+
+        Parameters
+        ----------
+        afresh
+            Return None also where there are snapshots and none is complete; what is left of them becomes garbage.
 
         Raises
         ------
@@ -106,7 +116,13 @@ class StateLog:
             scan.add(entries)
         if scan.last < claim:
             raise StateError(f"{self._journal.name} could not be read up to its end, offset {claim}: restore again")
-        stored = scan.choose()
+        try:
+            stored = scan.choose()
+        except StateError as error:
+            if not afresh:
+                raise
+            _log.warning("state_afresh", topic=self._journal.name, error=str(error))
+            stored = None
         self._garbage = scan.garbage(stored)
         if stored is None:
             if self._garbage:
@@ -256,6 +272,8 @@ class StateLog:
         offsets = await self._journal.append(records)
         self.written += sum(len(record.key) + len(record.value or b"") for record in records)
         for offset in offsets:
+            if offset < self._tail:
+                raise StateError(f"{self._journal.name} was made anew while its state was in use: {AFRESH}")
             if offset > self._tail:
                 self._gaps.append((self._tail, offset))
             self._tail = max(self._tail, offset + 1)

@@ -16,6 +16,12 @@ from streams.state import codec
 from streams.state.codec import CLAIM, Corrupt, Frame, Manifest, Version
 from streams.state.journal import Entry, StateError
 
+AFRESH = (
+    "restore the topic from a backup; or run `siphonwatch worker --start-afresh` once, which reads all records that "
+    "are left again, and knows nothing of earlier ones"
+)
+"""What to do where state is gone or damaged."""
+
 _log = structlog.get_logger(__name__)
 
 
@@ -101,10 +107,7 @@ class Scan:
                 _log.warning("state_snapshot_skipped", topic=self._name, skipped=faults)
             return stored
         if faults:
-            raise StateError(
-                f"{self._name} has snapshots and none is complete ({'; '.join(faults[:3])}). Restore the topic from a"
-                " backup, or delete this partition's records to start its state afresh from the telemetry that is left"
-            )
+            raise StateError(f"{self._name} has snapshots and none is complete ({'; '.join(faults[:3])}): {AFRESH}")
         return None
 
     def garbage(self, stored: Stored | None) -> list[bytes]:

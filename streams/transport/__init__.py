@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from faust.transport.drivers import aiokafka as driver
 
-from streams.transport.batch import Batch, Lease, Record
+from streams.transport.batch import Batch, Begin, Lease, Record
 from streams.transport.consumer import Consumer
 from streams.transport.limits import Limits
 from streams.transport.pump import TransportError
 
-__all__ = ["Batch", "Consumer", "Lease", "Limits", "Record", "Transport", "TransportError"]
+__all__ = ["Batch", "Begin", "Consumer", "Lease", "Limits", "Record", "Transport", "TransportError"]
 
 
 class Transport(driver.Transport):

@@ -26,21 +26,55 @@ class Record(NamedTuple):
 
 
 class Lease:
-    """One partition's stay with this worker, from assignment to revocation.
+    """One partition's stay with this worker, from assignment to revocation, or until its topic is made anew.
 
     A batch belongs to the lease it was read under. When the partition is revoked the lease ends, for good: if the
     partition comes back it is under another lease, and what is left of the old one is stale.
     """
 
-    __slots__ = ("alive", "epoch", "give_back", "partition", "topic")
+    __slots__ = ("alive", "anew", "epoch", "give_back", "gone", "incarnation", "partition", "topic")
 
-    def __init__(self, topic: str, partition: int, epoch: int, give_back: Callable[[Lease], None]) -> None:
+    def __init__(
+        self,
+        topic: str,
+        partition: int,
+        epoch: int,
+        give_back: Callable[[Lease], None],
+        incarnation: str = "",
+        *,
+        anew: bool = False,
+    ) -> None:
         self.topic = topic
         self.partition = partition
         self.epoch = epoch
         """Counts assignments of this worker; higher is later."""
         self.alive = True
         self.give_back = give_back
+        self.incarnation = incarnation
+        """The topic's id, known before it is read; empty where the broker gives none."""
+        self.anew = anew
+        """Whether it follows a lease that ended because the topic was made anew."""
+        self.gone = False
+        """Whether it ended so: its offsets mean nothing in the topic that is there now."""
+
+
+class Begin(NamedTuple):
+    """What is known of a partition before it is read."""
+
+    incarnation: str = ""
+    """Of its topic, see `Lease`."""
+    committed: int | None = None
+    """Offset that the group committed in this incarnation, None where it committed none."""
+    sure: bool = False
+    """Whether the broker keeps beside the offset that it is of this incarnation."""
+    anew: bool = False
+    """Whether the topic is known to have been made anew since the group last committed."""
+
+
+class MadeAnew(NamedTuple):
+    """Takes a batch's place where the topic turns out to have been made anew under its lease."""
+
+    lease: Lease
 
 
 class Batch:
@@ -108,6 +142,11 @@ class Batch:
     @property
     def partition(self) -> int:
         return self.lease.partition
+
+    @property
+    def incarnation(self) -> str:
+        """Of the topic, see `Lease`."""
+        return self.lease.incarnation
 
     @property
     def first_offset(self) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Coroutine, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from concurrent.futures import CancelledError as ThreadCancelledError
 from typing import Any, TypeVar, cast
 
@@ -21,7 +21,7 @@ from faust.types import TP, ConsumerMessage
 
 from streams.answers import Answers
 from streams.transport import codecs
-from streams.transport.batch import Batch, Lease
+from streams.transport.batch import Batch, Begin, Lease, MadeAnew
 from streams.transport.gaps import Gaps
 from streams.transport.limits import Limits
 from streams.transport.pump import Pump
@@ -84,9 +84,9 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         """Run a coroutine in this thread's event loop; awaited in the main one."""
         return asyncio.wrap_future(asyncio.run_coroutine_threadsafe(coroutine, self.thread_loop))
 
-    async def commit_position(self, offsets: Mapping[TP, int]) -> bool:
+    async def commit_position(self, offsets: Mapping[TP, int], said: str) -> bool:
         """Commit, in this thread; False when the group moved on without us."""
-        wanted = {TopicPartition(*tp): OffsetAndMetadata(offset, "") for tp, offset in offsets.items()}
+        wanted = {TopicPartition(*tp): OffsetAndMetadata(offset, said) for tp, offset in offsets.items()}
         try:
             await self._ensure_consumer().commit(wanted)
         except (CommitFailedError, IllegalStateError) as error:
@@ -109,7 +109,9 @@ class Consumer(driver.Consumer):
         super().__init__(*args, **kwargs)
         self._leases: dict[TP, Lease] = {}
         self._epoch = 0
-        self._inbox: asyncio.Queue[Batch | BaseException] = asyncio.Queue()
+        self._inbox: asyncio.Queue[Batch | MadeAnew | BaseException] = asyncio.Queue()
+        self.on_made_anew: Callable[[TP], None] = lambda _: None
+        """Told of a partition that has another lease now, as its topic was made anew."""
 
     def _new_consumer_thread(self) -> ConsumerThread:
         return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
@@ -139,30 +141,42 @@ class Consumer(driver.Consumer):
         """Return whether what is known of a leased partition's end is of now."""
         return self._thread.pump.heard(lease)
 
-    async def open_partition(self, lease: Lease, offset: int | None) -> None:
-        """Begin to read a leased partition at `offset`, or at its committed offset when None.
+    async def begin_partition(self, lease: Lease) -> Begin:
+        """Return what is known of a leased partition before it is read.
 
         Raises
         ------
         KafkaError
             When the broker does not answer.
         """
-        await self._thread.run_here(self._thread.pump.open(lease, offset))
+        return await self._thread.run_here(self._thread.pump.begin(lease))
 
-    async def commit_offsets(self, offsets: Mapping[TP, int]) -> bool:
-        """Commit the next offset to read of each partition; False when the group moved on without us.
+    async def open_partition(self, lease: Lease, offset: int | None, *, sure: bool = True) -> None:
+        """Begin to read a leased partition at `offset`, or at the log's begin when None; see `Pump.open`.
+
+        Raises
+        ------
+        KafkaError
+            When the broker does not answer.
+        """
+        await self._thread.run_here(self._thread.pump.open(lease, offset, sure=sure))
+
+    async def commit_offsets(self, offsets: Mapping[TP, int], incarnation: str = "") -> bool:
+        """Commit the next offset to read of each partition of one topic; False when the group moved on without us.
+
+        The topic's incarnation stands beside the offsets, for whoever goes on from them.
 
         Raises
         ------
         KafkaError
             When the broker refuses for another reason; retriable ones are retried until the caller's own timeout.
         """
-        return await self._thread.run_here(self._thread.commit_position(offsets))
+        return await self._thread.run_here(self._thread.commit_position(offsets, incarnation))
 
     # The pump's end in this thread.
 
-    def deliver(self, item: Batch | BaseException) -> None:
-        """Pass a batch on to the main thread."""
+    def deliver(self, item: Batch | MadeAnew | BaseException) -> None:
+        """Pass a batch, or what takes its place, on to the main thread."""
         self.loop.call_soon_threadsafe(self._inbox.put_nowait, item)
 
     def _give_back(self, lease: Lease) -> None:
@@ -177,6 +191,9 @@ class Consumer(driver.Consumer):
                 item = await self._inbox.get()
                 if isinstance(item, BaseException):
                     raise item
+                if isinstance(item, MadeAnew):
+                    self._lease_anew(item.lease)
+                    continue
                 while item.current and not self.flow_active:
                     await self.can_resume_flow.wait()
                 if item.current:
@@ -210,6 +227,13 @@ class Consumer(driver.Consumer):
         self._epoch += 1
         self._leases = {tp: Lease(tp.topic, tp.partition, self._epoch, self._give_back) for tp in assigned}
         await super().on_partitions_assigned(assigned, generation_id)
+
+    def _lease_anew(self, lease: Lease) -> None:
+        tp = TP(lease.topic, lease.partition)
+        if self._leases.get(tp) is lease:
+            self._epoch += 1
+            self._leases[tp] = Lease(tp.topic, tp.partition, self._epoch, self._give_back, anew=True)
+            self.on_made_anew(tp)
 
     def _end_leases(self) -> None:
         # The protocol is eager: every rebalance revokes every partition, kept ones too.

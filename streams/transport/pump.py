@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,16 +16,24 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.consumer.fetcher import Fetcher, FetchResult
-from aiokafka.errors import ConsumerStoppedError
+from aiokafka.errors import ConsumerStoppedError, KafkaError
 
 from streams.answers import SILENT_SECONDS
-from streams.transport.batch import Batch, Lease
+from streams.incarnation import UNKNOWN, incarnations
+from streams.transport.batch import Batch, Begin, Lease, MadeAnew
 from streams.transport.gaps import Gaps, Meaning
 from streams.transport.limits import Limits
 from streams.transport.unpack import Unpacker
 
+log = logging.getLogger(__name__)
+
 POLL_SECONDS = 0.5
 """A safety net: arrival of data, returned room and new partitions all wake the pump at once."""
+
+
+VERIFY_SECONDS = 10.0
+"""Between two questions for topic ids while nothing is fetched: of a topic that was made anew, and is shorter than our
+position, some brokers send nothing."""
 
 
 class TransportError(RuntimeError):
@@ -39,7 +48,10 @@ class _Lane:
     tp: TopicPartition
     room: int
     expected: int | None
+    sure: bool = True
     result: FetchResult | None = None
+    verified: object = None
+    """What was fetched last that is known to be of the incarnation that was leased."""
     unpacker: Unpacker | None = None
 
 
@@ -55,25 +67,54 @@ class Pump:
     limits
         Batch and flight limits.
     deliver
-        Gets each batch; must not block.
+        Gets each batch, and where one is not of the topic that was leased, that; must not block.
+    clock
+        Monotonic seconds.
     """
 
-    def __init__(self, consumer: AIOKafkaConsumer, limits: Limits, deliver: Callable[[Batch], None]) -> None:
+    def __init__(
+        self,
+        consumer: AIOKafkaConsumer,
+        limits: Limits,
+        deliver: Callable[[Batch | MadeAnew], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._consumer = consumer
         self._fetcher: Fetcher = consumer._fetcher  # noqa: SLF001 - public calls build a Python object a record
         self._limits = limits
         self._deliver = deliver
         self._lanes: dict[TopicPartition, _Lane] = {}
         self._wake = asyncio.Event()
+        self._clock = clock
+        self._asked = clock()
         self.gaps = Gaps(consumer)
 
-    async def open(self, lease: Lease, offset: int | None) -> None:
+    async def begin(self, lease: Lease) -> Begin:
+        """Return what is known of a partition before it is read; its lease knows the topic's incarnation from then on.
+
+        Raises
+        ------
+        KafkaError
+            When the broker does not answer.
+        """
+        tp = TopicPartition(lease.topic, lease.partition)
+        found = await incarnations(self._consumer._client, [tp.topic])  # noqa: SLF001 - a request that it lacks
+        lease.incarnation = found.get(tp.topic, UNKNOWN)
+        offsets = await self._consumer._coordinator.fetch_committed_offsets([tp])  # noqa: SLF001 - with their metadata
+        committed, said = offsets.get(tp, (None, ""))
+        known = bool(said and lease.incarnation)
+        anew = lease.anew or (known and said != lease.incarnation)
+        return Begin(lease.incarnation, None if anew else committed, known and not anew, anew)
+
+    async def open(self, lease: Lease, offset: int | None, *, sure: bool = True) -> None:
         """Begin to read a partition that was paused when it was assigned.
 
         Parameters
         ----------
         offset
-            First offset to read; None goes on at the committed offset, or at the log's begin without one.
+            First offset to read: the log should have it. None for the log's begin, wherever that is.
+        sure
+            Whether the offset is known to be one of the topic's present incarnation.
 
         Raises
         ------
@@ -85,10 +126,10 @@ class Pump:
             return
         if offset:
             self._consumer.seek(tp, offset)
-        elif offset == 0:
+        else:
             await self._consumer.seek_to_beginning(tp)
         if lease.alive:
-            self._lanes[tp] = _Lane(lease, tp, self._limits.max_in_flight, offset or None)
+            self._lanes[tp] = _Lane(lease, tp, self._limits.max_in_flight, offset, sure)
             self._consumer.resume(tp)
             self._wake.set()
 
@@ -151,6 +192,7 @@ class Pump:
         if self._fetcher._closed:  # noqa: SLF001
             raise ConsumerStoppedError
         moved = False
+        await self._verify()
         for lane in list(self._lanes.values()):
             if not lane.lease.alive:
                 self._lanes.pop(lane.tp, None)
@@ -163,6 +205,39 @@ class Pump:
                     moved = True
                     await asyncio.sleep(0)  # heartbeats and fetches come first
         return moved
+
+    async def _verify(self) -> None:
+        """Make sure that what was fetched is of the topics that were leased; leases of topics made anew end.
+
+        It asks after the fetch: a topic's id is never used again, so one that is as before was so all the time. While
+        the broker does not answer, what was fetched stays where it is.
+        """
+        fetched = {lane.tp: self._fetcher._records.get(lane.tp) for lane in self._lanes.values() if lane.lease.alive}  # noqa: SLF001
+        lanes = [self._lanes[tp] for tp in fetched if self._lanes[tp].lease.incarnation]
+        due = self._clock() - self._asked >= VERIFY_SECONDS
+        if not lanes or not (due or any(fetched[lane.tp] is not lane.verified for lane in lanes)):
+            return
+        try:
+            found = await incarnations(self._consumer._client, {lane.tp.topic for lane in lanes})  # noqa: SLF001
+        except KafkaError as error:
+            log.warning("topic ids are not known, so nothing is taken: %s: %s", type(error).__name__, error)
+            return
+        self._asked = self._clock()
+        for lane in lanes:
+            incarnation = found.get(lane.tp.topic, UNKNOWN)
+            if incarnation == lane.lease.incarnation:
+                lane.verified = fetched[lane.tp]
+            elif incarnation and lane.lease.alive:
+                self._leave_anew(lane)
+
+    def _leave_anew(self, lane: _Lane) -> None:
+        """End a lease whose topic was made anew, and say so."""
+        self._release(lane)
+        self._lanes.pop(lane.tp, None)
+        self.gaps.forget(lane.tp)
+        self._consumer.pause(lane.tp)
+        lane.lease.gone, lane.lease.alive = True, False
+        self._deliver(MadeAnew(lane.lease))
 
     async def _wait(self) -> None:
         arrival = self._fetcher._create_fetch_waiter()  # noqa: SLF001
@@ -178,7 +253,7 @@ class Pump:
 
     async def _take(self, lane: _Lane) -> Batch | None:
         result = self._fetcher._records.get(lane.tp)  # noqa: SLF001
-        if result is None:
+        if result is None or (lane.lease.incarnation and result is not lane.verified):
             return None
         if not isinstance(result, FetchResult):
             self._release(lane)
@@ -209,11 +284,14 @@ class Pump:
         gap = unpacker.gap
         assert gap is not None  # noqa: S101 - for the type checker: the caller saw it
         if gap.end < gap.begin:
-            raise TransportError(
-                f"{lane.tp.topic}[{lane.tp.partition}] has no offset {gap.begin}, which is due next, and reading fell "
-                f"back to {gap.end}: the topic was recreated or lost its tail. Restore it, or clear the topics state "
-                "and campaigns, which know its offsets, and the group's offsets to start anew"
-            )
+            if lane.sure:
+                raise TransportError(
+                    f"{lane.tp.topic}[{lane.tp.partition}] has no offset {gap.begin}, which is due next, and reading "
+                    f"fell back to {gap.end}: the topic lost its tail. Restore it; or delete it and create it "
+                    "again, which is recognised: it is read from its start then"
+                )
+            self._leave_anew(lane)
+            return False
         meaning = await self.gaps.judge(lane.tp, gap)
         if not lane.lease.alive:
             return False

@@ -27,7 +27,7 @@ from streams.metrics import Metrics
 from streams.scoring import make_scorer
 from streams.settings import Settings, load
 from streams.state.kafka import open_state
-from streams.transport import Batch
+from streams.transport import Batch, Begin
 from streams.transport.batch import Lease
 
 PART = 8192
@@ -96,7 +96,7 @@ async def measure(settings: Settings, accounts: int, requests: int, telemetry: l
         hot_accounts=settings.state.hot_accounts, forget_after=settings.state.forget_after,
         cold_accounts=settings.state.cold_accounts, cold_file_bytes=settings.state.cold_file_bytes,
     )  # fmt: skip
-    await partition.restore()
+    await partition.restore(Begin())
     feed, draw = Feed(telemetry), np.random.default_rng(42)
     await rate(partition, feed.batches(np.arange(PART)))  # compiled code is loaded by then
     before = resident_bytes()

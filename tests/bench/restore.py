@@ -24,6 +24,7 @@ from streams.scoring import make_scorer
 from streams.settings import load
 from streams.state.kafka import open_state
 from streams.state.pages import to_page
+from streams.transport import Begin
 
 PART = 2048
 """Pages a checkpoint: a real worker writes what changed, not all at once."""
@@ -68,7 +69,7 @@ async def read(config: Path, accounts: int) -> dict[str, Any]:
     )  # fmt: skip
     before = resident_bytes()
     started = time.perf_counter()
-    await partition.restore()
+    await partition.restore(Begin())
     seconds = time.perf_counter() - started
     held = resident_bytes() - before
     await partition.close()

@@ -11,11 +11,12 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry
 from transport_fakes import FAST
 
+from streams.agents.place import Place
 from streams.app import run
 from streams.gauges import Readings
 from streams.metrics import Metrics
 from streams.settings import Settings
-from streams.transport import Batch
+from streams.transport import Batch, Begin
 
 
 class FileCounting:
@@ -27,13 +28,13 @@ class FileCounting:
         self.position = 0
         self.saved = -1
 
-    async def restore(self) -> int:
+    async def restore(self, begin: Begin) -> Place:
         if self.file.exists():
             state = json.loads(self.file.read_text())
             self.position = self.saved = state["next"]
             self.counts = Counter(state["counts"])
         print("restored", self.file.stem, self.position, flush=True)
-        return self.position
+        return Place(self.position)
 
     async def process(self, batch: Batch) -> None:
         if batch.first_offset != self.position:

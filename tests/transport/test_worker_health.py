@@ -10,13 +10,14 @@ from prometheus_client import CollectorRegistry, Counter
 from transport_fakes import Counting, Store, committed, numbered, prepare, produce, running, until
 
 from streams.agents.assignment import Assignment
+from streams.agents.place import Place
 from streams.app import create_app
 from streams.gauges import PartitionGauges
 from streams.health import HealthServer
 from streams.metrics import Metrics
 from streams.settings import Settings, Web
 from streams.topics import connect
-from streams.transport import Batch
+from streams.transport import Batch, Begin
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -136,9 +137,9 @@ async def test_a_partition_that_is_still_restored_is_not_ready_and_no_stall(sett
     now, gate, store = [1000.0], asyncio.Event(), Store()
 
     class Slow(Counting):
-        async def restore(self) -> int:
+        async def restore(self, begin: Begin) -> Place:
             await gate.wait()
-            return await super().restore()
+            return await super().restore(begin)
 
     async with running(settings, lambda p: Slow(store, p), clock=lambda: now[0]) as worker:
         assignment: Assignment = worker.app.assignment

@@ -10,11 +10,12 @@ from dataclasses import dataclass, field
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
+from streams.agents.place import Place
 from streams.app import WorkerApp, create_app, serve
 from streams.gauges import Readings
 from streams.settings import Settings
 from streams.topics import connect, create
-from streams.transport import Batch, Limits
+from streams.transport import Batch, Begin, Limits
 
 FAST = Limits(session_timeout=6.0, heartbeat_interval=0.5, rebalance_timeout=20.0, fetch_wait_ms=100)
 
@@ -43,11 +44,11 @@ class Counting:
         self.version = 0
         self.commits = 0
 
-    async def restore(self) -> int:
+    async def restore(self, begin: Begin) -> Place:
         self.counts = Counter(self.store.applied.get(self.partition, Counter()))
         self.position = self.store.next_offset.get(self.partition, 0)
         self.version = self.store.version[self.partition]
-        return self.position
+        return Place(self.position)
 
     async def process(self, batch: Batch) -> None:
         assert batch.first_offset >= self.position

@@ -23,6 +23,7 @@ from streams.metrics import Metrics
 from streams.scoring import make_coordinator, make_together
 from streams.settings import Settings
 from streams.state.kafka import open_state
+from streams.transport import Begin
 
 DAY, START = 86_400.0, 1_767_571_200.0
 MEMBERS = [f"member-{i}" for i in range(30)]
@@ -114,7 +115,7 @@ async def test_a_campaign_found_over_kafka_is_the_one_a_replay_finds(
         0, make_coordinator(settings), open_state(settings, 0, topic=STATE), None, Metrics(CollectorRegistry())
     )
     try:
-        await state.restore()
+        await state.restore(Begin())
         requests = Decoder().decode(await read(settings, "telemetry", 0)).requests
         replayed = make_together(settings)
         replayed.score(requests, np.arange(len(requests)))

@@ -1,4 +1,4 @@
-"""A real worker in a process of its own, for tests that kill it: SETTINGS.json [CRASH].
+"""A real worker in a process of its own, for tests that kill it: SETTINGS.json [CRASH] [afresh].
 
 CRASH says where it kills itself, once: `pages:N` before the N-th write to the state log, `manifest:N` after the N-th
 checkpoint is complete but before its offset is committed, `batch:N` after the N-th batch is scored, `sighted:N` when
@@ -49,7 +49,8 @@ def die_at(owner: type, method: str, number: int, *, before: bool) -> None:
 def main() -> None:
     settings = msgspec.json.decode(Path(sys.argv[1]).read_bytes(), type=Settings)
     configure(settings.log)
-    if len(sys.argv) > 2:
+    afresh = "afresh" in sys.argv[2:]
+    if len(sys.argv) > 2 + afresh:
         where, _, number = sys.argv[2].partition(":")
         owner, method, before = {
             "pages": (KafkaJournal, "append", True),
@@ -58,7 +59,7 @@ def main() -> None:
             "sighted": (Sightings, "flush", False),
         }[where]
         die_at(owner, method, int(number), before=before)
-    sys.exit(asyncio.run(work(settings, LIMITS)))
+    sys.exit(asyncio.run(work(settings, LIMITS, afresh=afresh)))
 
 
 if __name__ == "__main__":

@@ -31,6 +31,7 @@ from streams.settings import Settings
 from streams.sketch import Sketcher
 from streams.state.kafka import open_state
 from streams.topics import connect, create
+from streams.transport import Begin
 
 KEY = "a key for the tests of the worker"
 SCRIPT = Path(__file__).with_name("worker_process.py")
@@ -65,11 +66,17 @@ def prepare(settings: Settings, partitions: int) -> None:
 class Worker:
     """A worker process; its log is a file."""
 
-    def __init__(self, settings: Settings, folder: Path, crash: str = "") -> None:
+    def __init__(self, settings: Settings, folder: Path, crash: str = "", *, afresh: bool = False) -> None:
         self.log = folder / f"worker-{time.monotonic_ns()}.log"
         config = folder / "settings.json"
         config.write_bytes(msgspec.json.encode(settings))
-        command = [sys.executable, str(SCRIPT), str(config), *([crash] if crash else [])]
+        command = [
+            sys.executable,
+            str(SCRIPT),
+            str(config),
+            *([crash] if crash else []),
+            *(["afresh"] if afresh else []),
+        ]
         with self.log.open("wb") as out:
             self.process = subprocess.Popen(command, stdout=out, stderr=out)
 
@@ -179,8 +186,8 @@ async def assert_applied_once(settings: Settings) -> None:
             hot_accounts=settings.state.hot_accounts, forget_after=settings.state.forget_after,
         )  # fmt: skip
         try:
-            restored = await state.restore()
-            assert restored == (len(log) or None), f"partition {partition} restored at {restored} of {len(log)}"
+            restored = await state.restore(Begin())
+            assert restored.offset == (len(log) or None), f"partition {partition} restored at {restored} of {len(log)}"
             rows = state.scorer.table.rows[state.scorer.table.used()]
             applied = dict(zip(names(rows["account"]), rows["requests"].tolist(), strict=True))
             assert applied == Counter(msgspec.json.decode(value)["account"] for value in log)
