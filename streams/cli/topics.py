@@ -8,6 +8,7 @@ import click
 from rich.console import Console
 from rich.table import Column, Table
 
+from streams.acls import ROLES, commands
 from streams.cli import Failure
 from streams.settings import Settings, load
 
@@ -21,17 +22,46 @@ PIPE_WIDTH = 200
 SHOWN = ("cleanup.policy", "retention.ms", "max.message.bytes")
 
 
+def parse_principals(_context: click.Context, _option: click.Parameter, given: tuple[str, ...]) -> dict[str, str]:
+    """Return names by role."""
+    found = {}
+    for text in given:
+        role, _, name = text.partition("=")
+        if role not in ROLES or ":" not in name:
+            raise click.BadParameter(
+                f"{text!r}: write ROLE=TYPE:NAME, such as worker=User:watch; roles: {', '.join(ROLES)}"
+            )
+        found[role] = name
+    return found
+
+
 @click.command("topics", short_help="Create, check or list the topics.")
 @click.option("--create", "action", flag_value="create", help="Create what is missing, then check.")
 @click.option("--check", "action", flag_value="check", help="Compare with the settings; exit 1 on a difference.")
 @click.option("--list", "action", flag_value="list", help="Show the topics as they are.")
-def command(action: str | None) -> None:
-    """Create, check or list the topics; nothing that exists is changed."""
+@click.option("--acls", "action", flag_value="acls", help="Print who needs which right, as kafka-acls.sh commands.")
+@click.option(
+    "--principal", "principals", callback=parse_principals, multiple=True, metavar="ROLE=NAME",
+    help=f"For --acls: who has a role, such as worker=User:watch; roles are {', '.join(ROLES)}. Repeat it.",
+)  # fmt: skip
+@click.option("--role", "roles", type=click.Choice(ROLES), multiple=True, help="For --acls: only this role. Repeat it.")
+@click.option(
+    "--bootstrap", default="$KAFKA", show_default=True, metavar="HOST:PORT", help="For --acls: the broker to name."
+)
+@click.option("--command-config", default="", metavar="FILE", help="For --acls: kafka-acls.sh's connection settings.")
+def command(
+    action: str | None, principals: dict[str, str], roles: tuple[str, ...], bootstrap: str, command_config: str
+) -> None:
+    """Create, check or list the topics, or print who needs which right on them; nothing that exists is changed."""
     if action is None:
-        raise click.UsageError("say one of --create, --check, --list")
+        raise click.UsageError("say one of --create, --check, --list, --acls")
     from streams.topics import TopicsError, connect, create, describe
 
     settings = load().settings
+    if action == "acls":
+        named = {role: principals.get(role, f"User:siphonwatch-{role}") for role in roles or ROLES}
+        click.echo("\n".join(commands(settings, named, bootstrap, command_config)))
+        return
     try:
         with connect(settings.kafka) as admin:
             if action == "list":

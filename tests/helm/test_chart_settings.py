@@ -26,6 +26,7 @@ from chart_tools import (
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from streams.acls import DELIVER, READONLY, WORKER, rights
 from streams.settings import Settings, load
 from streams.sinks.make import check
 from streams.topics import wanted
@@ -153,35 +154,25 @@ def test_strimzis_topics_are_those_that_siphonwatch_wants(shape: dict[str, Any],
     assert made == {topic.name: (topic.partitions, topic.replication, topic.config) for topic in topics}
 
 
-def test_strimzis_user_may_do_what_is_needed_and_nothing_else() -> None:
-    def acls(given: dict[str, Any]) -> dict[tuple[str, str], set[str]]:
-        spec = one(manifests(given), "KafkaUser")["spec"]
-        assert all(acl["resource"]["patternType"] == "literal" for acl in spec["authorization"]["acls"])
-        return {
-            (a["resource"]["type"], a["resource"]["name"]): set(a["operations"]) for a in spec["authorization"]["acls"]
-        }
-
-    group, ingested = {"Describe", "Read"}, {"Describe", "Read"}
-    reads, writes = {"Describe", "DescribeConfigs", "Read"}, {"Describe", "DescribeConfigs", "Write"}
-    assert acls(values("strimzi-tls")) == {
-        ("topic", "Team_A.siphonwatch.telemetry.v1"): reads,
-        ("topic", "Team_A.siphonwatch.verdicts.v1"): reads,
-        ("topic", "Team_A.siphonwatch.sightings.v1"): reads | writes,
-        ("topic", "Team_A.siphonwatch.state.v1"): reads | writes,
-        ("topic", "Team_A.siphonwatch.campaigns.v1"): reads | writes,
-        ("topic", "Team_A.siphonwatch.alerts.v1"): reads | writes,  # `siphonwatch alerts`
-        ("topic", "Team_A.siphonwatch.dlq.v1"): writes,
-        ("group", "siphonwatch"): group,
-    }
-    production = acls(values("production"))
-    assert production["topic", "siphonwatch.telemetry.v1"] == reads | writes, "the worker adapts gateways' own topics"
-    assert production["topic", "litellm-logs"] == ingested
-    assert production["topic", "siphonwatch.alerts.v1"] == reads | writes, "the deliverer reads them"
-    groups = {name for kind, name in production if kind == "group"}
-    assert groups == {
-        "siphonwatch",
-        *(f"siphonwatch-sink-{sink}" for sink in values("production")["settings"]["sinks"]),
-    }
+@pytest.mark.parametrize("example", ["strimzi-tls", "production"])
+def test_strimzis_user_may_do_what_workers_deliverer_and_doctor_need_and_nothing_else(
+    example: str, tmp_path: Path
+) -> None:
+    objects = manifests(values(example))
+    made: dict[tuple[str, str, bool], set[str]] = {}
+    for acl in one(objects, "KafkaUser")["spec"]["authorization"]["acls"]:
+        resource = acl["resource"]
+        made[resource["type"], resource["name"], resource["patternType"] == "prefix"] = set(acl["operations"])
+    wanted_by_roles: dict[tuple[str, str, bool], set[str]] = {}
+    own = loaded(toml(objects, "worker"), tmp_path)
+    if example == "production":
+        own.sinks = loaded(toml(objects, "deliver"), tmp_path).sinks
+        assert own.sinks
+    for role in (WORKER, DELIVER, READONLY):
+        for kind, name, prefixed, operations in rights(own, role):
+            wanted_by_roles.setdefault((kind, name, prefixed), set()).update(operations)
+    assert made == wanted_by_roles
+    assert ("Write" in made["topic", own.topic("telemetry"), False]) == bool(own.ingest.topics)
 
 
 def test_keda_asks_for_the_lag_of_the_workers_own_group_and_topics(tmp_path: Path) -> None:
