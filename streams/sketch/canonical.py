@@ -26,7 +26,8 @@ _MARKS = re.compile(
     r"|(?<![A-Za-z])[A-Z]?\*{2,}"  # star runs, with an initial
     r"|(?<![A-Za-z0-9])(?=[A-Za-z]{0,64}\d)[A-Za-z0-9]{8,}=*"  # surrogates
 )
-_MIXED = re.compile(r"[A-Za-z0-9+/]*[a-z][A-Z][A-Za-z0-9+/]*=*")
+_RUN = re.compile(r"[A-Za-z0-9+/]+=*")
+_TURN = re.compile(r"[a-z][A-Z]")
 _UPPER = re.compile(r"[A-Z]")
 _NO_NAME = re.compile(r"(?<![A-Za-z])[A-Z](?![a-z])|[a-z][A-Z]|[A-Z]{2}")
 _NAME = re.compile(r"[A-Z][a-z]+")
@@ -59,7 +60,7 @@ def is_canonical(counts: Sequence[int], masks: Sequence[int], sample: str) -> bo
         return _only_names(sample)
     rest = _MARKS.sub("", sample).lstrip()
     if masks[BASE64]:
-        rest = _MIXED.sub("", rest)
+        rest = _RUN.sub(lambda run: "" if _TURN.search(run[0]) else run[0], rest)
     return not _UPPER.search(rest) or _only_names(rest)
 
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+from streams.sketch.chains import Search
+
 REASONING, GRADING, SCRUBBING, GENERATION, ECHO = (1 << bit for bit in range(5))
 """In the order of the contract's `INTENTS`."""
 
@@ -234,13 +236,11 @@ class _Rule(NamedTuple):
     bit: int
     needs: int
     """Bits of the word groups that must all stand in the text."""
-    pattern: re.Pattern[str]
+    search: Search
 
 
 _BIT_OF = {name: 1 << index for index, name in enumerate(_GROUPS)}
-_RULES = tuple(
-    _Rule(bit, sum(_BIT_OF[g] for g in groups.split()), re.compile(pattern)) for bit, groups, pattern in _LATIN
-)
+_RULES = tuple(_Rule(bit, sum(_BIT_OF[g] for g in groups.split()), Search(pattern)) for bit, groups, pattern in _LATIN)
 _HAN_RULES = tuple((bit, re.compile(pattern)) for bit, pattern in _CHINESE)
 
 
@@ -268,8 +268,8 @@ def read(text: str, groups: int, han: bool) -> int:
     bits = 0
     if groups:
         lowered = text.lower()
-        for bit, needs, pattern in _RULES:
-            if groups & needs == needs and not bits & bit and pattern.search(lowered):
+        for bit, needs, search in _RULES:
+            if groups & needs == needs and not bits & bit and search.found(lowered):
                 bits |= bit
     if han:
         for bit, pattern in _HAN_RULES:

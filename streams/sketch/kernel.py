@@ -44,6 +44,11 @@ DIMENSIONS = 32
 """Of the projection; the contract's `PROJECTION`."""
 
 
+def points(text: str) -> NDArray[np.uint32]:
+    """Return the code points of `text`, `(n,) uint32`."""
+    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
+
+
 @njit(cache=True, inline="always")
 def _rotl(x: np.uint64, bits: int) -> np.uint64:
     return (x << np.uint64(bits)) | (x >> np.uint64(64 - bits))
@@ -81,10 +86,19 @@ def siphash(word: np.uint64, k0: np.uint64, k1: np.uint64) -> np.uint64:
 
 
 @njit(cache=True, inline="always")
-def _insert(table: NDArray[np.uint64], item: np.uint64) -> bool:
-    """Put a non-zero item into the open-addressing set; return whether it is new."""
+def _insert(table: NDArray[np.uint64], item: np.uint64, salt: np.uint64) -> bool:
+    """Put a non-zero item into the open-addressing set; return whether it is new.
+
+    Its slot depends on the secret `salt` in every bit (MurmurHash3's finaliser): no text can be written whose items
+    all meet in one.
+    """
     mask = np.uint64(table.size - 1)
-    slot = ((item * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(32)) & mask
+    slot = item ^ salt
+    slot ^= slot >> np.uint64(33)
+    slot *= np.uint64(0xFF51AFD7ED558CCD)
+    slot ^= slot >> np.uint64(33)
+    slot *= np.uint64(0xC4CEB9FE1A85EC53)
+    slot = (slot >> np.uint64(32)) & mask
     while table[slot] != np.uint64(0):
         if table[slot] == item:
             return False
@@ -256,10 +270,10 @@ def scan(
                     break
                 slot = (slot + np.uint64(1)) & np.uint64(lexicon_keys.size - 1)
             item = siphash(word, key[2], key[3])
-            if length >= 4 and _insert(seen, item | np.uint64(1)):
+            if length >= 4 and _insert(seen, item | np.uint64(1), key[0]):
                 _add_signs(votes, item, 1)
             pair = siphash(item ^ _rotl(previous, 1), key[2], key[3])
-            if _insert(seen, pair | np.uint64(1)):
+            if _insert(seen, pair | np.uint64(1), key[0]):
                 _add_signs(votes, pair, 1)
             previous = item
             word = np.uint64(0)
@@ -274,7 +288,7 @@ def scan(
             item = gram
             if ideograph:
                 item = gram & np.uint64(0xFFFFFFFF)
-            if (ideograph or held >= 4 or i == n - 1) and _insert(seen, item):
+            if (ideograph or held >= 4 or i == n - 1) and _insert(seen, item, key[0]):
                 _add_signs(signs, siphash(item, key[0], key[1]), 1)
         after_space = kind == IS_SPACE
     simhash = np.uint64(0)
@@ -290,3 +304,82 @@ def scan(
         for i in range(DIMENSIONS):
             projection[i] = np.int8(np.rint(signs[i] * scale))
     return counts, rules, simhash, has_words, projection
+
+
+@njit(cache=True)
+def _step(keys: NDArray[np.uint64], values: NDArray[np.int64], node: int, point: np.uint32, added: int) -> int:
+    """The child of a trie's node by a code point, -1 where there is none; `added` becomes it where it is positive."""
+    item = np.uint64(node + 1) << np.uint64(32) | np.uint64(point)
+    mask = np.uint64(keys.size - 1)
+    slot = (item ^ item >> np.uint64(32)) * np.uint64(0x9E3779B97F4A7C15)
+    slot = (slot >> np.uint64(32)) & mask
+    while keys[slot] != np.uint64(0):
+        if keys[slot] == item:
+            return int(values[slot])
+        slot = (slot + np.uint64(1)) & mask
+    if added > 0:
+        keys[slot] = item
+        values[slot] = added
+    return -1
+
+
+@njit(cache=True)
+def distinct_found(text: NDArray[np.uint32], needles: NDArray[np.uint32], ends: NDArray[np.int64]) -> int:
+    """Count the needles that stand in a text, in one pass (Aho, Corasick 1975: Efficient string matching).
+
+    Parameters
+    ----------
+    text
+        `(n,) uint32`, code points.
+    needles
+        `(m,) uint32`, all needles one after the other; each is distinct and not empty.
+    ends
+        `(k,) int64`, where each needle ends.
+    """
+    size = 64
+    while size < 4 * needles.size:
+        size *= 2
+    keys = np.zeros(size, np.uint64)
+    values = np.zeros(size, np.int64)
+    parents = np.zeros(needles.size + 1, np.int64)
+    points_in = np.zeros(needles.size + 1, np.uint32)
+    depths = np.zeros(needles.size + 1, np.int64)
+    whole = np.zeros(needles.size + 1, np.bool_)
+    nodes = 1
+    begin = 0
+    for end in ends:
+        node = 0
+        for i in range(begin, end):
+            child = _step(keys, values, node, needles[i], nodes)
+            if child < 0:
+                child = nodes
+                parents[child], points_in[child], depths[child] = node, needles[i], depths[node] + 1
+                nodes += 1
+            node = child
+        whole[node] = True
+        begin = end
+    fail = np.zeros(nodes, np.int64)  # the longest proper suffix that is in the trie
+    for node in np.argsort(depths[:nodes]):
+        if depths[node] > 1:
+            suffix = fail[parents[node]]
+            child = _step(keys, values, suffix, points_in[node], 0)
+            while child < 0 and suffix:
+                suffix = fail[suffix]
+                child = _step(keys, values, suffix, points_in[node], 0)
+            fail[node] = max(child, 0)
+    seen = np.zeros(nodes, np.bool_)
+    seen[0] = True
+    found = 0
+    node = 0
+    for point in text:
+        child = _step(keys, values, node, point, 0)
+        while child < 0 and node:
+            node = fail[node]
+            child = _step(keys, values, node, point, 0)
+        node = max(child, 0)
+        suffix = node
+        while not seen[suffix]:  # and so were all of its suffixes, when it was
+            seen[suffix] = True
+            found += whole[suffix]
+            suffix = fail[suffix]
+    return found

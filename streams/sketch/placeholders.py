@@ -6,6 +6,7 @@ Brackets mean other things in code and markup, so a span counts only when its bo
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 from streams.sketch.characters import OPENING
 
@@ -52,20 +53,21 @@ _BARE = re.compile(
     r"(?<![\w<\[{(%@#$./-])(?:([A-Z]{2,14}(?:_[A-Z]{2,14}){0,3})_?\d{1,4}|REDACTED|ANONYMI[SZ]ED)(?![\w>\]})%@#$/=(])"
 )
 CODE = re.compile(
-    r"```|</[a-z]|/>|\bdef |\bimport |\breturn |=>|\);|\{%|#include|\bfunction\b|\bvar |\bconst |\blet [a-z]+ ="
-    r"|\.format\("
-    r"|print[f(]|\bf[\"']|\bSELECT |\bpublic |\bclass [A-Z]\w*[:({ ]|==|&&|\$\(|\becho |\bexport [A-Z]"
+    # every alternative begins with its own character, which is what lets the search skip to the next of them
+    r"```|</[a-z]|/>|d(?<!\wd)ef |i(?<!\wi)mport |r(?<!\wr)eturn |=>|\);|\{%|#include|f(?<!\wf)unction\b|v(?<!\wv)ar "
+    r"|c(?<!\wc)onst |l(?<!\wl)et [a-z]+ =|\.format\(|print[f(]|f(?<!\wf)[\"']|S(?<!\wS)ELECT |p(?<!\wp)ublic "
+    r"|c(?<!\wc)lass [A-Z]\w*[:({ ]|==|&&|\$\(|e(?<!\we)cho |e(?<!\we)xport [A-Z]"
 )
 """Text that holds source code or markup: there, only upper-case placeholders count."""
 
 
-def find(text: str, counts: list[int], spans: set[str], openers: bool) -> None:
+def find(text: str, counts: list[int], spans: set[str], openers: bool, code: Callable[[], bool]) -> None:
     """Add the placeholders of `text` to `counts` (by family) and `spans`.
 
-    `openers` False says that no bracket opens a word, which spares the search for them.
+    `code` says whether the text holds source code. `openers` False says that no bracket opens a word, which spares the
+    search for them.
     """
     if openers:
-        code: bool | None = None
         for match in _DELIMITED.finditer(text):
             opener, body, closer = match.groups()
             if _PARTNER[opener[-1]] != closer[0] or not _alone(text, match, opener):
@@ -73,11 +75,8 @@ def find(text: str, counts: list[int], spans: set[str], openers: bool) -> None:
             family = _family(opener, body)
             if family < 0:
                 continue
-            if not body.isupper():
-                if code is None:
-                    code = CODE.search(text) is not None
-                if code:
-                    continue
+            if not body.isupper() and code():
+                continue
             counts[family] += 1
             depth = len(opener) - len(opener.rstrip(opener[-1]))
             spans.add(text[match.end(1) - depth : match.start(3) + min(depth, len(closer))])

@@ -61,8 +61,7 @@ class Sketcher:
         """
         text, system, turns = _select(messages)
         sample = _sample(text)
-        points = np.frombuffer(sample.encode("utf-32-le", "surrogatepass"), np.uint32)
-        array, rules, simhash, has_words, projection = kernel.scan(points, *self._tables)
+        array, rules, simhash, has_words, projection = kernel.scan(kernel.points(sample), *self._tables)
         counts = array.tolist()
         size = max(1, len(sample))
         context = self._system(system)

@@ -6,8 +6,10 @@ Each counts only where a word would stand; commits, checksums and keys in techni
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
+from collections.abc import Callable
 
-from streams.sketch.placeholders import BASE64, CHINESE, CODE, HASH, STARS
+from streams.sketch.placeholders import BASE64, CHINESE, HASH, STARS
 
 _HAN = "\u4e00-\u9fff"
 _BLOCKS = "\u2588\u25a0\u25cf\u25ae\u2593\u2592"
@@ -53,17 +55,17 @@ _KIND = (
 _SURNAME = "张王李赵刘陈杨黄周吴徐孙胡朱高林何郭马罗梁宋郑谢韩唐冯于董萧程曹袁邓许傅沈曾彭吕"
 _CHINESE = re.compile(
     rf"[{_SURNAME}]?某某+|某(?:知名|大型|互联网|电商|头部){{0,2}}(?=[甲乙丙丁]|{_WHO})|[{_SURNAME}]某|某人(?=[和的在于、，。])"  # noqa: RUF001
-    rf"|[{_RINGS}]{{2,12}}|[*xX]{{2,12}}(?={_WHO})"
+    rf"|[{_RINGS}]{{2,12}}|[*xX]{{2,12}}+(?={_WHO})"
     rf"|[\[\u3010\uff3b<\uff1c{{\u300a\u3008\u3014(\uff08]{{1,2}}[{_HAN}]{{0,2}}(?:{_KIND})[{_HAN}]{{0,2}}[_-]?[0-9A-Z]{{0,3}}"
     r"[\]\u3011\uff3d>\uff1e}\u300b\u3009\u3015)\uff09]"
 )
 
 
-def find(text: str, counts: list[int], spans: set[str], fillers: bool, opaque: bool) -> None:
+def find(text: str, counts: list[int], spans: set[str], fillers: bool, opaque: bool, code: Callable[[], bool]) -> None:
     """Add the surrogates of `text` to `counts` (by family), and those a reply can repeat to `spans`.
 
-    `fillers` False says that no filler character repeats, `opaque` False that no word mixes letters and digits or
-    ends in `=`: that spares the searches.
+    `code` says whether the text holds source code. `fillers` False says that no filler character repeats, `opaque`
+    False that no word mixes letters and digits or ends in `=`: that spares the searches.
     """
     if not text.isascii() and _CHINESE_MARKS.search(text):
         for match in _CHINESE.finditer(text):
@@ -76,22 +78,31 @@ def find(text: str, counts: list[int], spans: set[str], fillers: bool, opaque: b
             plain = _RULE.sub("", plain)
         counts[STARS] += sum(1 for _ in _STARS.finditer(plain))
     if opaque:
-        _words(text, counts, spans)
+        _words(text, counts, spans, code)
 
 
-def _words(text: str, counts: list[int], spans: set[str]) -> None:
+def _words(text: str, counts: list[int], spans: set[str], code: Callable[[], bool]) -> None:
     """Count surrogate words where at least one stands in prose: its fellows in lists then count with it."""
+    technical: list[tuple[int, int]] | None = None
     for family, pattern, test in ((HASH, _HEX, _is_hex), (BASE64, _B64, _is_base64)):
         matches = [match for match in pattern.finditer(text) if test(match[1])]
         stands = [match for match in matches if _in_prose(text, match)]
         if not stands:
             continue
-        if _TECHNICAL.search(text):
-            stands = [m for m in stands if not _TECHNICAL.search(text, max(0, m.start() - NEAR), m.end() + NEAR)]
-            if len(stands) < SEVERAL or CODE.search(text):
+        if technical is None:
+            technical = [match.span() for match in _TECHNICAL.finditer(text)]
+        if technical:
+            stands = [match for match in stands if not _near(match, technical)]
+            if len(stands) < SEVERAL or code():
                 continue
         counts[family] += len(matches)
         spans.update(match[1] for match in matches)
+
+
+def _near(match: re.Match[str], words: list[tuple[int, int]]) -> bool:
+    """Whether one of the words, which are in order, stands within `NEAR` characters of a match."""
+    index = bisect_left(words, (match.start() - NEAR, 0))
+    return index < len(words) and words[index][1] <= match.end() + NEAR
 
 
 def _is_hex(word: str) -> bool:
