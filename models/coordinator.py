@@ -40,7 +40,7 @@ FINGERPRINTS = 200_000
 MEMBERS = 100_000
 """Accounts remembered of all watched fingerprints together, some 300 bytes each; beyond, those of the largest."""
 WATCHED = 1024
-"""Fingerprints whose accounts are remembered."""
+"""Fingerprints whose accounts are remembered; of more, those with the most evidence."""
 SUSPECTS = 100_000
 REFRESH = 6 * 3600.0
 """Event-time seconds between findings on an open campaign, unless it becomes graver or grows."""
@@ -102,6 +102,8 @@ class Coordinator:
         self.tally = Tally(self.patterns)
         """How the fingerprints since it was last taken have scored."""
         self._threshold = -math.log(config.alpha)
+        self._weakest = 0
+        self._unwatched = 0
 
     def end(self, spared: Callable[[Collection[str]], bool]) -> list[Finding]:
         """Close the campaigns that were told and are of such accounts alone; return what is to be told of it."""
@@ -190,7 +192,7 @@ class Coordinator:
             hits.tolist(), latest.tolist(), accounts, *facts, strict=True
         ):
             findings += self._close_until(until)
-            campaign = self._watch(fingerprint, group_of, time)
+            campaign = self._watch(fingerprint, group_of, time, evidence)
             if campaign is None:
                 continue
             campaign.add(account, time)
@@ -215,11 +217,22 @@ class Coordinator:
             findings += self._close_until(float(sure[hits[-1] if len(hits) else 0 :].max()))
         return findings
 
-    def _watch(self, edge: int, group: int, now: float) -> Campaign | None:
-        """The campaign of a fingerprint, watched from now on where it was not; None where too many are."""
-        campaign = self.kept.campaigns.get(edge)
-        if campaign is None and len(self.kept.campaigns) < WATCHED:
-            campaign = self.kept.campaigns[edge] = Campaign(group, now)
+    def _watch(self, edge: int, group: int, now: float, log_e: float) -> Campaign | None:
+        """The campaign of a fingerprint, watched from now on; None where too many are that have more evidence."""
+        campaigns = self.kept.campaigns
+        campaign = campaigns.get(edge)
+        if campaign is None:
+            if len(campaigns) >= WATCHED:
+                self._unwatched += 1
+                weakest = campaigns.get(self._weakest)
+                if weakest is None or weakest.strength(now) >= log_e:
+                    self._weakest = min(campaigns, key=lambda name: campaigns[name].strength(now))
+                    weakest = campaigns[self._weakest]
+                if weakest.strength(now) >= log_e:
+                    return None
+                del campaigns[self._weakest]
+            campaign = campaigns[edge] = Campaign(group, now)
+        campaign.log_e = log_e
         return campaign
 
     def _is_due(self, campaign: Campaign, account: str, now: float, log_e: float, needed: float) -> bool:
@@ -300,7 +313,7 @@ class Coordinator:
         remembered = sum(len(campaign.members) + len(campaign.named) for campaign in campaigns)
         return [
             Bound("fingerprints", len(self.table), self._most, self._forgotten),
-            Bound("watched_fingerprints", len(campaigns), WATCHED),
+            Bound("watched_fingerprints", len(campaigns), WATCHED, self._unwatched),
             Bound("campaign_accounts", remembered, MEMBERS),
             Bound("suspects", len(self.kept.suspects), SUSPECTS),
             Bound("open_cases", len(self.cases), MAX_OPEN, self.cases.crowded_out),

@@ -188,7 +188,7 @@ class Scorer:
             self.table.rows, slots, requests, offsets, arrived, self.clock, self.config.grace, self.config.max_ahead,
             self._plan, values, now, sure, self._seen, self._since, self._fresh, self._work,
         )  # fmt: skip
-        self._picked = self.spotter.pick(requests, slots, now)
+        self._picked = self.spotter.pick(requests, slots, sure)
         self.rarity.rank(self.table.rows, slots, values, block, self._fresh)
         features = Features(values)
         scores = np.empty((n, len(self.detectors)), np.float32)

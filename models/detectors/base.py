@@ -119,11 +119,13 @@ def _hold(rows: npt.NDArray[np.float32], ramp: Ramp, values: npt.NDArray[np.floa
         column[:] = np.minimum(column, values) if ramp.low < ramp.high else np.maximum(column, values)
 
 
-def _toward(low: float, value: float) -> float:
-    """Return `value` with few digits, rounded towards `low`, so that it still holds what it was chosen for."""
+def toward(low: float, value: float) -> str:
+    """Return `value` as text of few digits, rounded towards `low`, so that it still holds what it was chosen for."""
     if value < low:
-        return min(math.ceil(value * 1000.0) / 1000.0, low)
-    return max(math.floor(value * 1000.0) / 1000.0, low)
+        rounded = min(math.ceil(value * 1000.0) / 1000.0, low)
+    else:
+        rounded = max(math.floor(value * 1000.0) / 1000.0, low)
+    return f"{rounded:.12g}"
 
 
 class Detector:
@@ -214,10 +216,11 @@ class Detector:
                 changed = np.repeat(here.values, STEPS, axis=0)
                 _hold(changed, ramp, values)
                 scores = self.score(Features(changed))
-                turning = _toward(ramp.low, float(values[np.flatnonzero(scores < level)[-1]]))
+                turning = float(values[np.flatnonzero(scores < level)[-1]])
+                printed = toward(ramp.low, turning)
                 moved = abs(turning - observed) / abs(ramp.high - ramp.low)
-                beyond = [n for n in ramp.features if (float(here[n][0]) > turning) == rising]
-                where = f"{'at or below' if rising else 'at or above'} {turning:g}"
+                beyond = [n for n in ramp.features if (float(here[n][0]) > float(printed)) == rising]
+                where = f"{'at or below' if rising else 'at or above'} {printed}"
                 changes.append((moved, f"would be no evidence with {' and '.join(beyond)} {where}"))
         strongest = sorted(signals.values(), key=lambda s: -s.contribution)
         return Explanation(strongest, min(changes)[1] if changes else "no single feature at its baseline would undo it")

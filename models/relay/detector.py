@@ -9,7 +9,7 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from models.detectors.base import Explanation, Ramp, Scores, Signal
+from models.detectors.base import Explanation, Ramp, Scores, Signal, toward
 from models.kernel import kernel
 from models.relay.features import FEATURES, INDEX, WIDTH
 
@@ -163,6 +163,6 @@ class Relay:
                 turning = float(tried[np.flatnonzero(scores < level)[-1]])
                 moved = abs(turning - observed) / abs(ramp.high - ramp.low)
                 where = "at or below" if rising else "at or above"
-                changes.append((moved, f"would be no evidence with {feature.name} {where} {turning:.3g}"))
+                changes.append((moved, f"would be no evidence with {feature.name} {where} {toward(ramp.low, turning)}"))
         strongest = sorted(signals.values(), key=lambda s: -s.contribution)
         return Explanation(strongest, min(changes)[1] if changes else "no single feature at its baseline would undo it")

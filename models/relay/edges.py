@@ -1,4 +1,4 @@
-"""Fingerprints of requests, and which requests are worth a sighting. Keeps nothing but a count an account and hour."""
+"""Fingerprints of requests, and which requests are worth a sighting. Keeps nothing but counts of an hour."""
 
 from __future__ import annotations
 
@@ -13,8 +13,13 @@ from models.request import Array, Record, mix
 EDGES = 2
 """Fingerprints a request has: by its client (headers and agent too), and by what it asks for (whatever the client)."""
 CAP = 16
-"""Sightings an account may make in an hour: a relay's makes a few, and a busy honest one must not flood the topic."""
-CELLS = 1 << 16
+"""Sightings an account makes in an hour of one group and kind (answered and asked once, of a conversation, held back)
+before they are thinned: a relay's makes a few, and a busy honest one must not flood the topic."""
+TOTAL = 8 * CAP
+"""Sightings an account makes in an hour of whatever group and kind before they are thinned."""
+THIN = 2
+"""Beyond a cap one request in 2**THIN goes on, then with each doubling half as many: 8 a doubling, never none."""
+CELLS = 1 << 18
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 NONE = np.uint64(0)
 HOUR = 3600.0
@@ -70,6 +75,29 @@ def worth(q: Record) -> bool:
 
 
 @kernel
+def _count(name: np.uint64, hour: np.int32, hours: npt.NDArray[np.int32], counts: npt.NDArray[np.int32]) -> int:
+    """Count one more under a name in an hour; return the count."""
+    cell = name & np.uint64(CELLS - 1)
+    if hours[cell] != hour:
+        hours[cell] = hour
+        counts[cell] = 0
+    counts[cell] += 1
+    return int(counts[cell])
+
+
+@kernel
+def _goes_on(count: int, cap: int, lot: np.uint64) -> bool:
+    """Whether the `count`-th request of an hour is in its sample, by a random `lot`."""
+    if count <= cap:
+        return True
+    halvings = THIN
+    while count > 2 * cap:
+        count = (count + 1) // 2
+        halvings += 1
+    return bool(lot & np.uint64((1 << halvings) - 1) == NONE)
+
+
+@kernel
 def _pick(
     requests: Array,
     slots: npt.NDArray[np.int64],
@@ -83,15 +111,18 @@ def _pick(
         q = requests[i]
         if slots[i] < 0 or not worth(q):
             continue
-        cell = q.account_hash & np.uint64(CELLS - 1)
+        group = group_of(q)
+        if group == NONE:
+            continue
         hour = np.int32(now[i] / HOUR)
-        if hours[cell] != hour:
-            hours[cell] = hour
-            counts[cell] = 0
-        if counts[cell] < CAP and group_of(q) != NONE:
-            counts[cell] += 1
-            out[found] = i
-            found += 1
+        kind = 2 if q.status >= 400 else (1 if q.turns > 1 else 0)
+        own = _count(_join(q.account_hash ^ group, kind), hour, hours, counts)
+        lot = _join(mix(q.account_hash ^ q.content), own)
+        if _goes_on(own, CAP, lot):
+            lot >>= np.uint64(32)
+            if _goes_on(_count(mix(q.account_hash), hour, hours, counts), TOTAL, lot):
+                out[found] = i
+                found += 1
     return found
 
 
@@ -124,17 +155,18 @@ def fingerprints(requests: Array) -> tuple[npt.NDArray[np.uint64], npt.NDArray[n
 
 
 class Spotter:
-    """Picks the requests that become sightings, at most `CAP` an account and hour.
+    """Picks the requests that become sightings: of an account and hour all of the first, then ever thinner samples.
 
-    Accounts share `CELLS` counters by their hash: where two meet they share the allowance, which thins them both.
+    What an account sends with other parameters, in conversations or in vain takes nothing from the allowance of the
+    rest, short of `TOTAL`. Accounts share `CELLS` counters by their hash: where two meet that thins them both.
 
     Examples
     --------
     >>> from models.request import blank
     >>> request = np.repeat(blank(), 40)
     >>> request["template"], request["turns"], request["max_tokens"] = 7, 1, 256
-    >>> len(Spotter().pick(request, np.zeros(40, np.int64), np.zeros(40)))
-    16
+    >>> 16 <= len(Spotter().pick(request, np.zeros(40, np.int64), np.zeros(40))) < 40
+    True
     """
 
     def __init__(self) -> None:

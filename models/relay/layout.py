@@ -39,6 +39,7 @@ _OWN = (
     ("cursor", "i4", (3,)), ("turn", "u4", ()),
     ("sample", "u4", (ENTRIES,)), ("weight", "f4", (ENTRIES,)),   # who used it, and how much, decayed
     ("latest", "u4", (ENTRIES,)),                         # place of its last request among all
+    ("hour", "u2", (ENTRIES,)),                           # of that request, hours since 1970, modulo 65,536
     ("sums", "f4", (len(SUMS),)),
     ("embed", "f4", (PROJECTION,)), ("embed_weight", "f4", ()), ("embed_weight_sq", "f4", ()),
     ("template", "u8", (TEMPLATES,)), ("template_weight", "f4", (TEMPLATES,)),

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import math
+
 import msgspec
+
+from models.relay.evidence import FLOOR
 
 KEPT = 4096
 """Accounts remembered of one campaign."""
@@ -12,6 +16,9 @@ ENOUGH = 3
 """Requests from which an account may be named, once its campaign has gone on for so long."""
 BAND = 5.0
 """Times the campaign's median above or below which an account is a bystander with the same client."""
+IDLE = 3600.0
+"""Seconds of silence that count like evidence lower by one, a natural logarithm: a campaign goes on day and night, and
+conclusive evidence (some 7) keeps its place over a quiet night."""
 PRESENT = 3 * 86_400.0
 """Seconds of silence after which an account is no longer counted among those at work."""
 
@@ -36,6 +43,12 @@ class Campaign(msgspec.Struct):
     asked: float = -1.0
     """Event time at which it was last looked at for something to tell."""
     told_log_e: float = 0.0
+    log_e: float = FLOOR
+    """Evidence when it was last seen."""
+
+    def strength(self, now: float) -> float:
+        """Return what keeps it watched at event time `now` where others want its place: evidence that is not idle."""
+        return math.inf if self.told >= 0 else self.log_e - max(now - self.last, 0.0) / IDLE
 
     def add(self, account: str, time: float) -> None:
         """Note one request."""

@@ -16,6 +16,11 @@ S = {name: i for i, name in enumerate(SUMS)}
 ASKED, CONVERSATION, PROPER, NEW, MOVED, CHANGED, NET_KNOWN, BATONS, WITH_SESSION, RETURNED, BURST = range(len(SUMS))
 GONE = 0.1
 """Below this weight an account has left: its last request is some five days old."""
+LEFT = 36
+"""Hours after which a silent account leaves a sample that is thinned: whoever works daily returns before. Without it a
+crowd of one day would keep others out until its weights have faded."""
+SPARSE = ENTRIES // 4
+"""Accounts up to which a thinned sample takes in twice as many: it stays well below full, and goes not to and fro."""
 PASS_SECONDS = 60.0
 """A prompt held back and sent by another account within this time was handed over."""
 PRIOR = 2.0
@@ -23,6 +28,7 @@ BURSTY = 4.0
 """Returns' worth of prior that accounts come in sittings: only what was seen to be otherwise counts."""
 CLOSE = 0.33
 """Share of a round of all accounts below which two requests of an account are of one sitting."""
+HOUR = 3600.0
 F32 = np.float32
 ZERO = np.uint64(0)
 
@@ -48,7 +54,22 @@ def _in_sample(name: np.uint32, level: int) -> bool:
 
 
 @kernel
-def _count_account(row: Record, account: np.uint64, weight: np.float32) -> None:
+def _widen(row: Record, hour: int) -> None:
+    """Let silent accounts leave a thinned sample, and take in twice as many where few are left."""
+    count = 0
+    for j in range(ENTRIES):
+        if row.sample[j] != np.uint32(0):
+            if (hour - int(row.hour[j])) & 0xFFFF > LEFT and (hour - int(row.hour[j])) & 0xFFFF < 0x8000:
+                row.sample[j] = np.uint32(0)
+                row.weight[j] = F32(0.0)
+            else:
+                count += 1
+    if count <= SPARSE:
+        row.level -= 1
+
+
+@kernel
+def _count_account(row: Record, account: np.uint64, weight: np.float32, hour: int) -> None:
     """Add to an account's weight in the sample; where that is full, half of the accounts leave it.
 
     Notes as well whether it returned much sooner than if all took turns.
@@ -57,6 +78,8 @@ def _count_account(row: Record, account: np.uint64, weight: np.float32) -> None:
     those of all.
     """
     name = np.uint32(account >> np.uint64(32)) | np.uint32(1)
+    if row.level > 0:
+        _widen(row, hour)
     while _in_sample(name, row.level):
         free = -1
         for j in range(ENTRIES):
@@ -66,6 +89,7 @@ def _count_account(row: Record, account: np.uint64, weight: np.float32) -> None:
                 if float(row.turn - row.latest[j]) < CLOSE * _present(row):
                     row.sums[BURST] += weight
                 row.latest[j] = row.turn
+                row.hour[j] = np.uint16(hour & 0xFFFF)
                 return
             if row.sample[j] == np.uint32(0) and free < 0:
                 free = j
@@ -73,6 +97,7 @@ def _count_account(row: Record, account: np.uint64, weight: np.float32) -> None:
             row.sample[free] = name
             row.weight[free] = weight
             row.latest[free] = row.turn
+            row.hour[free] = np.uint16(hour & 0xFFFF)
             return
         row.level += 1
         for j in range(ENTRIES):
@@ -180,7 +205,7 @@ def observe(row: Record, q: Record, time: float, out: npt.NDArray[np.float32]) -
                     sums[CHANGED] += weight
                 row.last_net = q.net
             row.turn += np.uint32(1)
-            _count_account(row, q.account_hash, weight)
+            _count_account(row, q.account_hash, weight, int(row.last_time / HOUR))
             _count_template(row, q.template, weight)
             for j in range(PROJECTION):
                 row.embed[j] += weight * F32(q.projection[j]) * F32(1.0 / 127.0)

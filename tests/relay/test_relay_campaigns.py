@@ -6,12 +6,14 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from relay_traffic import DAY, START, Traffic
 
 from models.cases import Finding
-from models.coordinator import Coordinator
+from models.coordinator import WATCHED, Coordinator
 from models.relay.detector import Relay
-from models.relay.edges import CAP, Spotter
+from models.relay.edges import CAP, TOTAL, Spotter
 from models.relay.features import INDEX
 from models.relay.members import KEPT, NAMED, Campaign
 from models.request import Array
@@ -187,11 +189,84 @@ def test_a_score_of_other_columns_is_refused() -> None:
         Relay().score(np.zeros((2, 3), np.float32))
 
 
-def test_a_busy_account_makes_no_more_sightings_than_the_cap() -> None:
+JUNK: dict[str, dict[str, object]] = {
+    "held back": {"status": 429},
+    "in conversations of another kind": {"turns": 5, "tools": 1},
+    "with other parameters": {"max_tokens": 77},
+    "by another client": {"headers": 99, "agent": 98, "system": 0, "temperature": np.nan, "max_tokens": 0},
+}
+
+
+@pytest.mark.parametrize("junk", JUNK)
+@pytest.mark.parametrize("each", [16, 60])
+def test_junk_that_every_member_sends_first_in_an_hour_hides_no_campaign(junk: str, each: int) -> None:
+    traffic = Traffic(21)
+    members = set(traffic.hydra(60, 26, 1))
+    shared = {"headers": 7, "agent": 8, "system": 9, "temperature": 1.0, "max_tokens": 2048, "model": 5}
+    for member in members:
+        for hour in range(24):
+            times = START + hour * 3600 + np.linspace(0.0, 20.0, each)
+            traffic.send(member, times, **(shared | {"content": 4} | JUNK[junk]))
+    found = named(coordinate(traffic.requests())) & members
+    assert len(found) >= 0.9 * len(members)
+
+
+def test_a_busy_account_is_sighted_ever_thinner_but_always() -> None:
     traffic = Traffic(1)
-    traffic.send("busy", START + np.arange(1000.0), max_tokens=5)
+    traffic.send("busy", START + np.arange(3600.0), max_tokens=5)
     requests, _ = sighted(traffic.requests())
-    assert len(requests) == CAP
+    assert CAP < len(requests) <= 8 * CAP
+    assert requests["time"].max() > START + 1800
+
+
+def test_an_account_that_draws_parameters_anew_is_thinned_as_a_whole() -> None:
+    traffic = Traffic(1)
+    for i in range(3600):
+        traffic.send("busy", [START + i], max_tokens=i + 1)
+    requests, _ = sighted(traffic.requests())
+    assert TOTAL < len(requests) <= 3 * TOTAL
+
+
+def test_a_crowd_of_one_day_blinds_a_fingerprint_for_two_days_at_most() -> None:
+    traffic = Traffic(31)
+    traffic.people(6000, 6, 1, name="crowd", **SDK)
+    members = set(traffic.hydra(60, 26, 4, start=START + 2.5 * DAY, **SDK, system=0, temperature=np.nan, max_tokens=0))
+    findings = coordinate(traffic.requests())
+    opened = [f.time for f in findings if f.kind == "open"]
+    assert opened and min(opened) < START + 4.5 * DAY
+    assert len(named(findings) & members) >= 0.9 * len(members)
+
+
+def test_filling_the_watch_list_keeps_no_campaign_out_and_is_counted() -> None:
+    traffic = Traffic(41)
+    for k in range(WATCHED // 2 + 100):
+        traffic.hydra(15, 50, 0.04, name=f"junk-{k}", max_tokens=10 + k, agent=1000 + k)
+    members = set(traffic.hydra(60, 26, 1, start=START + 4000))
+    coordinator = Coordinator(ScorerConfig())
+    findings = coordinator.score(*sighted(traffic.requests()))
+    (bound,) = (bound for bound in coordinator.bounds() if bound.name == "watched_fingerprints")
+    assert bound.used == bound.limit == WATCHED and bound.dropped > 0
+    assert len(named(findings) & members) >= 0.9 * len(members)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.data())
+def test_a_counterfactual_applied_as_printed_undoes_the_evidence(data: st.DataObject) -> None:
+    relay = Relay()
+    values = np.zeros(len(INDEX), np.float32)
+    ranges = {
+        "accounts": (12, 3000), "per_account": (1.4, 30), "disparity": (1.0, 1.75), "new_content": (0.25, 1),
+        "conversation": (0, 0.25), "breadth": (0.25, 1), "passing": (0, 1), "places": (0, 1), "batons": (0, 9),
+        "seen": (30, 5000), "session": (0, 1), "sittings": (0.125, 0.4375),
+    }  # fmt: skip
+    for name, (low, high) in ranges.items():
+        values[INDEX[name]] = data.draw(st.floats(low, high))
+    level = float(relay.score(values[None])[0]) * data.draw(st.floats(0.3, 0.999))
+    text = relay.explain(values, level).counterfactual
+    if level > 0 and "no single feature" not in text:
+        name, _, at = text.removeprefix("would be no evidence with ").partition(" ")
+        values[INDEX[name]] = float(at.split()[-1])
+        assert relay.score(values[None])[0] < level
 
 
 @pytest.mark.parametrize(
