@@ -105,7 +105,8 @@ def _agree(clock: Record, in_a_row: int, max_ahead: float) -> None:
     needed = _needed(voters)
     if beyond >= needed and beyond > near and max(beyond, in_a_row) >= QUORUM:
         clock.agreed = _latest(clock, needed, np.inf)
-        clock.now = max(clock.now, clock.agreed)
+        if beyond >= QUORUM:
+            clock.now = max(clock.now, clock.agreed)
         clock.behind = np.uint64(0)
     else:
         clock.agreed = max(clock.agreed, _latest(clock, needed, clock.agreed + max_ahead))
