@@ -9,8 +9,11 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import time
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Iterator
 from functools import cache, partial
+
+import structlog
 
 from streams import provenance
 from streams.adapters import make_adapter
@@ -34,6 +37,8 @@ BAD = "bad"
 """Header of a dead letter: the places of the elements in its message that could not be read."""
 SLICE = 256
 """Messages adapted at a time beside the event loop, a tenth of a second of work."""
+
+_log = structlog.get_logger(__name__)
 
 
 def make_adapters(settings: Settings) -> dict[str, Adapter]:
@@ -150,4 +155,21 @@ def _places(header: bytes | None) -> set[int] | None:
 
 def _adapt(adapter: Adapter, batch: Batch, rows: range) -> list[tuple[int, list[Element]]]:
     """What the messages hold, each element with its place."""
-    return [(row, list(enumerate(adapter.records(batch.values[row] or b"")))) for row in rows]
+    return [(row, list(enumerate(_records(adapter, batch, row)))) for row in rows]
+
+
+def _records(adapter: Adapter, batch: Batch, row: int) -> Iterator[Telemetry | Malformed]:
+    """What one message holds; where an adapter fails on it, what came before and a reason.
+
+    An adapter is not to fail on anything. One that does costs this message, kept as a dead letter, and not the worker.
+    """
+    try:
+        yield from adapter.records(batch.values[row] or b"")
+    except Exception as error:  # noqa: BLE001 - see above
+        place = traceback.extract_tb(error.__traceback__)[-1]  # what it says may quote the message
+        _log.error(
+            "an adapter failed on a message; please report it",
+            topic=batch.topic, partition=batch.partition, offset=int(batch.offsets[row]),
+            error=f"{type(error).__name__} in {place.name}, line {place.lineno}",
+        )  # fmt: skip
+        yield Malformed("schema", f"the adapter failed: {type(error).__name__}")

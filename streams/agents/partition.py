@@ -210,7 +210,8 @@ class Partition:
     async def _process(self, batch: Batch) -> None:
         await self._worker.process(batch)
         self._position = batch.next_offset
-        self._fresh_at = max(self._fresh_at, float(batch.timestamps[-1]) / 1000.0)
+        # A producer may stamp records as it likes: one of next year must not hide for a year that records wait.
+        self._fresh_at = max(self._fresh_at, min(float(batch.timestamps[-1]) / 1000.0, self._now()))
         self.records += len(batch)
         self._since += len(batch)
         self._uncommitted = True

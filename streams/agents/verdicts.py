@@ -59,7 +59,7 @@ class VerdictFeed:
         while True:
             try:
                 await self._follow(topic)
-            except (KafkaError, OSError) as error:
+            except (KafkaError, OSError, UnicodeError) as error:  # a header's name may be no UTF-8
                 _log.warning(
                     "verdicts cannot be read: alerts keep the rank known so far",
                     topic=topic, error=f"{type(error).__name__}: {error}", again_in_seconds=self._retry_seconds,

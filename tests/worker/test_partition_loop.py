@@ -12,16 +12,21 @@ from typing import Any
 import hypothesis
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from click.testing import CliRunner, Result
 from hostile import Hostile, send, strategies
 from hypothesis import HealthCheck, Phase, given
 from hypothesis import strategies as st
 from kafka.admin import NewTopic
-from worker_tools import Worker, prepare
+from worker_tools import KEY, Worker, prepare, traffic
 
 from models.cases import CaseBook
 from streams.alerts import encode as encode_alert
 from streams.alerts import to_alert
 from streams.broker.process import free_port
+from streams.cli.alerts import command as alerts_command
+from streams.cli.redrive import command as redrive_command
+from streams.cli.verdict import command as verdict_command
+from streams.contract import encode
 from streams.provenance import Seals
 from streams.settings import Settings
 from streams.topics import connect
@@ -29,7 +34,7 @@ from streams.verdicts import encode as encode_verdict
 from streams.verdicts import judge
 
 pytestmark = [pytest.mark.broker, pytest.mark.timeout(600)]
-PARTITIONS, EXAMPLES, MOST = 2, 40, 30
+PARTITIONS, EXAMPLES, LEAST, MOST = 2, 25, 10, 40
 STREAMS = ("telemetry", "sightings", "ingest")
 
 
@@ -73,6 +78,17 @@ class Loop:
         self.runner.run(self._close())
         self.runner.close()
 
+    def committed(self) -> Counter[str]:
+        """How many offsets the worker has committed, by stream."""
+        return self.runner.run(self._committed())
+
+    async def _committed(self) -> Counter[str]:
+        found: Counter[str] = Counter()
+        for stream in STREAMS:
+            for partition in range(PARTITIONS):
+                found[stream] += await self.consumer.committed(TopicPartition(self.topics[stream], partition)) or 0
+        return found
+
     def drive(self, records: list[tuple[int, Hostile]], worker: Worker) -> None:
         """Send records, and wait until the worker has committed beyond them."""
         self.runner.run(self._drive(records, worker))
@@ -98,6 +114,17 @@ class Loop:
             assert worker.process.poll() is None, f"{records}\n{worker.log.read_text()[-5000:]}"
             assert asyncio.get_running_loop().time() < deadline, f"{waiting}\n{worker.log.read_text()[-5000:]}"
             await asyncio.sleep(0.05)
+
+
+def cli(settings: Settings, command: Any, *arguments: str) -> Result:
+    """Run a command with the settings of the test; it must not fail in another way than commands do."""
+    environment = {
+        "SIPHONWATCH_KAFKA_BOOTSTRAP": settings.kafka.bootstrap, "SIPHONWATCH_KAFKA_GROUP": settings.kafka.group,
+        "SIPHONWATCH_TOPICS_PREFIX": settings.topics.prefix, "SIPHONWATCH_IDENTITY_KEY": KEY,
+    }  # fmt: skip
+    result = CliRunner().invoke(command, arguments, env=environment)
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result
 
 
 def totals(settings: Settings) -> Counter[tuple[str, str]]:
@@ -136,21 +163,39 @@ def test_no_record_ends_a_worker_and_none_is_lost_without_a_count(
                 phases=[Phase.explicit, Phase.generate],
                 suppress_health_check=list(HealthCheck),
             )
-            @given(st.lists(records, min_size=1, max_size=MOST))
+            @given(st.lists(records, min_size=LEAST, max_size=MOST))
             def drive(some: list[tuple[int, Hostile]]) -> None:
                 loop.drive(some, worker)
 
             drive()
-            found = totals(settings)
+            after = [
+                (partition, Hostile(kind, None, value, (), None))
+                for kind, value in (("telemetry", encode(traffic()[0])), ("sightings", b""), ("ingest", b""))
+                for partition in range(PARTITIONS)
+            ]
+            loop.drive(after, worker)  # behind what no client can read
+            loop.drive(after, worker)  # and behind the telemetry that ingest made of the first
+            found, sums = totals(settings), loop.committed()
+            redriven = cli(settings, redrive_command, "--all")
+            loop.drive(after, worker)
         finally:
             loop.close()
         worker.stop()
     log = worker.log.read_text()
     with capsys.disabled():
         print(f"\n{loop.driven.total()} records driven: {dict(loop.driven)}; {loop.refused} refused by the broker")
-    for stream in ("telemetry", "ingest"):
-        accounted = sum(found[f"{name}_total", stream] for name in ("requests", "skipped_requests", "lost_offsets"))
-        if stream == "telemetry":  # of what ingest made besides
-            accounted += found["dead_letters_total", stream]
-        assert accounted >= loop.driven[stream], (stream, found)
-    assert "Traceback" not in log, log[-5000:]
+    for stream, names in (
+        ("telemetry", ("requests", "skipped_requests", "dead_letters", "lost_offsets")),
+        ("ingest", ("requests", "lost_offsets")),
+    ):
+        assert sum(found[f"{name}_total", stream] for name in names) == sums[stream], (stream, found)
+    assert found["lost_dead_letters_total", "telemetry"] == found["lost_dead_letters_total", "ingest"] == 0
+    assert found["forged_records_total", "telemetry"] > 0 and found["forged_records_total", "sightings"] > 0
+    assert "failed while" not in log and "Traceback" not in log, log[-5000:]
+    assert "letters" in redriven.output or redriven.exit_code == 0, redriven.output
+    for command, *arguments in (
+        (redrive_command, "--all", "--show"), (alerts_command, "--json"), (alerts_command, "--table"),
+        (alerts_command, "--by-rank"), (verdict_command, "--list"),
+    ):  # fmt: skip
+        result = cli(settings, command, *arguments)
+        assert result.exit_code == 0, (arguments, result.output, result.exception)
