@@ -81,13 +81,15 @@ class Accounts(msgspec.Struct, forbid_unknown_fields=True):
     otlp: list[str] = msgspec.field(
         default_factory=lambda: [
             "siphonwatch.account",
-            "enduser.id",
-            "user.id",
-            "gen_ai.user",
             "tenant.id",
-            "service.name",
+            "metadata.user_api_key_org_id",
+            "metadata.user_api_key_team_id",
+            "metadata.user_api_key_hash",
+            "metadata.user_api_key_user_id",
         ]
     )
+    """Never what a customer's own request names (`gen_ai.user`, `enduser.id`, `user.id`), unless the gateway writes it:
+    a new user with every request would be a new account each time. Never `service.name`, which is the gateway."""
     kong: list[str] = msgspec.field(
         default_factory=lambda: [
             "consumer.id",

@@ -49,7 +49,9 @@ class Adapter(ABC):
     Attributes
     ----------
     passed_over
-        How many elements were no requests, by what they were; names of a fixed set, or of the format's own.
+        How many elements were no requests, by what they were.
+    without_text
+        Requests whose record could have held text and did not, where the format's own settings decide that.
     """
 
     name: str
@@ -66,6 +68,7 @@ class Adapter(ABC):
     ) -> None:
         self.addresses = addresses or Addresses()
         self.passed_over: Counter[str] = Counter()
+        self.without_text = 0
         self._counting = Lock()
         self.accounts = tuple(accounts)
         self.identity = identity

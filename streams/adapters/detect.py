@@ -17,6 +17,7 @@ FORMATS = ("telemetry", "litellm", "otlp", "kong", "envoy", "nginx")
 SAMPLE_RECORDS = 20
 """Records looked at; the first that fits decides, so that a broken first line does not."""
 
+OTLP = frozenset(("resourceSpans", "resource_spans", "resourceLogs", "resource_logs"))
 LITELLM = frozenset(("call_type", "model_parameters", "hidden_params", "custom_llm_provider", "response_cost"))
 ENVOY = frozenset(
     ("response_code", "response_flags", "x-request-id", "x-envoy-upstream-service-time", "upstream_cluster",
@@ -94,7 +95,7 @@ def _of_line(line: bytes) -> str:
 
 def _of_object(tree: Mapping[str, Any]) -> str:
     keys = tree.keys()
-    if "resourceSpans" in keys or "resource_spans" in keys:
+    if keys & OTLP:
         return "otlp"
     if "startTime" in keys and keys & LITELLM:
         return "litellm"

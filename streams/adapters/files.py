@@ -6,6 +6,7 @@ from __future__ import annotations
 import gzip
 import io
 import itertools
+import re
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
@@ -17,6 +18,7 @@ import zstandard
 
 from streams.adapters.detect import FORMATS, SAMPLE_RECORDS, detect
 from streams.adapters.elements import Elements
+from streams.adapters.otlp_wire import PROTOBUF
 from streams.adapters.wrapping import BLANK, clean, is_array
 from streams.contract import Malformed
 
@@ -92,6 +94,8 @@ def read_records(source: Path | str | IO[bytes], format: str = "auto", limit: in
         size += len(record) if isinstance(record, bytes) else 0
     if not head:
         return Records("telemetry", iter(()))  # nothing in it: nothing to refuse
+    if isinstance(head[0], bytes) and head[0][:1] == PROTOBUF:
+        return Records("otlp", itertools.chain(head, records))
     sample = b"\n".join(b" ".join(record.splitlines()) for record in head if isinstance(record, bytes))
     try:
         found = detect(sample)
@@ -175,6 +179,9 @@ def _guard(records: Iterator[bytes | Malformed], title: str) -> Iterator[bytes |
 
 def _records(stream: io.BufferedReader, limit: int, closing: ExitStack) -> Iterator[bytes | Malformed]:
     with closing:
+        if framed := _protobuf(stream.peek(64)):
+            yield from _exports(stream, limit) if framed == FRAMED else _whole(stream, limit)
+            return
         start = b""
         while not start:
             line = stream.readline(CHUNK)
@@ -191,6 +198,37 @@ def _records(stream: io.BufferedReader, limit: int, closing: ExitStack) -> Itera
             yield from cutter.close()
         else:
             yield from _lines(start, stream, limit)
+
+
+FRAMED, BARE = "framed", "bare"
+_NOT_TEXT = re.compile(rb"[\x00-\x08\x0e-\x1f]")
+
+
+def _protobuf(head: bytes) -> str:
+    """Tell whether a file holds OTLP in protobuf: one export, or each behind its length in four bytes, as the
+    Collector's file exporter writes them."""
+    if head[:1] == PROTOBUF and _NOT_TEXT.search(head[:64]):
+        return BARE
+    return FRAMED if head[:1] in (b"\0", b"\1") and head[4:5] == PROTOBUF and any(head[:4]) else ""
+
+
+def _whole(stream: io.BufferedReader, limit: int) -> Iterator[bytes | Malformed]:
+    found = stream.read(limit + 1)
+    yield found if len(found) <= limit else _too_long(limit)
+
+
+def _exports(stream: io.BufferedReader, limit: int) -> Iterator[bytes | Malformed]:
+    while head := stream.read(4):
+        size = int.from_bytes(head, "big")
+        left = size
+        found = b"" if size > limit else stream.read(size)
+        left -= len(found)
+        while left > 0 and (passed := stream.read(min(left, CHUNK))):
+            left -= len(passed)
+        if len(head) < 4 or left:
+            yield Malformed("json", "the file ends within an OTLP export")
+        else:
+            yield found if size <= limit else _too_long(limit)
 
 
 def _lines(start: bytes, stream: io.BufferedReader, limit: int) -> Iterator[bytes | Malformed]:

@@ -140,7 +140,7 @@ def test_a_nested_attribute_is_read_to_a_bounded_depth() -> None:
     value: dict[str, Any] = {"stringValue": "x"}
     for _ in range(200):
         value = {"arrayValue": {"values": [value]}}
-    deep = span({"gen_ai.request.model": "m", "user.id": "u"})
+    deep = span({"gen_ai.request.model": "m", "tenant.id": "u"})
     deep["attributes"].append({"key": "gen_ai.input.messages", "value": value})
     assert one("otlp", export(deep)).chars == 0
 
