@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from streams.adapters import chat, rest
+from streams.adapters import chat, replies, rest
 from streams.adapters.base import Adapter, load_flat, require_time
 from streams.adapters.values import at, count, mapping, model_name, name, number, sequence, text, timestamp
 from streams.contract import Malformed, Telemetry
@@ -90,7 +90,7 @@ class Envoy(Adapter):
                 "stream": chat.truth(_flag(line)),
                 "tokens_in": count(_any(line, TOKENS_IN)),
                 "tokens_out": count(_any(line, TOKENS_OUT)),
-                "finish": chat.finish_reason(_any(line, ("gen_ai.response.finish_reasons", "finish_reason"))),
+                "finish": replies.finish_reason(_any(line, ("gen_ai.response.finish_reasons", "finish_reason"))),
             }
         else:
             fields = rest.fields(text(line.get("method")), path, identity)

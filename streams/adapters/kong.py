@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from streams.adapters import chat, rest
+from streams.adapters import chat, replies, rest
 from streams.adapters.base import Adapter, load_object, require_time
 from streams.adapters.values import count, first, mapping, model_name, name, number, text, timestamp
 from streams.contract import Malformed, Telemetry
@@ -78,7 +78,7 @@ class Kong(Adapter):
         meta, usage = mapping(called.get("meta")), mapping(called.get("usage"))
         payload, shared = mapping(called.get("payload")), mapping(ai.get("payload"))
         asked = chat.body(payload.get("request") or shared.get("request"))
-        reply, finish = chat.answer(payload.get("response") or shared.get("response"))
+        reply, finish = replies.answer(payload.get("response") or shared.get("response"))
         parameters = chat.parameters(asked)
         parameters["stream"] = parameters["stream"] or meta.get("request_mode") == "stream"
         return {

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from streams.adapters import chat
+from streams.adapters import chat, replies
 from streams.adapters.base import MAX_ID, Adapter, TextSketcher, load_object, require_time
 from streams.adapters.values import (
     at,
@@ -139,7 +139,7 @@ class LiteLLM(Adapter):
         agent, client = self.clients.agent(payload.user_agent or metadata.get("user_agent"))
         ip, net = self.clients.address(payload.requester_ip_address or metadata.get("requester_ip_address"))
         headers, n_headers = self.clients.headers(mapping(metadata.get("requester_custom_headers")))
-        words, finish = chat.answer(payload.response)
+        words, finish = replies.answer(payload.response)
         asked = chat.parameters(wanted)
         asked["stream"] = asked["stream"] or chat.truth(payload.stream) or text(payload.call_type).endswith("_stream")
         operation = chat.operation(payload.call_type) or "chat"

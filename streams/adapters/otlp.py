@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from streams.adapters import chat
+from streams.adapters import chat, replies
 from streams.adapters.base import Adapter, load_object, require_time
 from streams.adapters.otlp_wire import PROTOBUF, SERVER, Attributes, Group, Span, from_json, from_protobuf
 from streams.adapters.values import at, count, model_name, name, number, text
@@ -174,7 +174,7 @@ class Otlp(Adapter):
             tokens_in=count(_first(found, TOKENS_IN)),
             tokens_out=count(_first(found, TOKENS_OUT)),
             duration=span_seconds(start, span.end),
-            finish=next((why for key in FINISH if (why := chat.finish_reason(found.get(key)))), ended),
+            finish=next((why for key in FINISH if (why := replies.finish_reason(found.get(key)))), ended),
             **self.sketch(asked, reply),
         )
 
@@ -341,14 +341,14 @@ def _content(span: Span) -> tuple[chat.Messages, str, str]:
             (text(event.get("event.name")), event) for event in told[: chat.MAX_PARTS] if isinstance(event, dict)
         ]
     asked: chat.Messages = []
-    replies: list[str] = []
+    said: list[str] = []
     for label, fields in events:
         if label in LEGACY_EVENTS and label != "gen_ai.choice":
             words = fields.get("content", fields.get("gen_ai.event.content"))
             asked.append((label.split(".")[1], chat.content_text(chat.embedded(words))))
         elif label == "gen_ai.choice":
             words = chat.embedded(fields.get("message", fields.get("gen_ai.event.content")))
-            replies.append(chat.reply([words] if isinstance(words, dict) else words)[0])
+            said.append(replies.reply([words] if isinstance(words, dict) else words)[0])
         else:
             content.update({key: value for key, value in fields.items() if key.startswith("gen_ai.")})
     system = chat.content_text(chat.embedded(content.get("gen_ai.system_instructions")))
@@ -358,10 +358,10 @@ def _content(span: Span) -> tuple[chat.Messages, str, str]:
         or next((said for form in INDEXED if (said := _indexed(content, *form))), [])
         or _said(content, ("request_data", "input.value", "ai.value", "traceloop.entity.input"))
     )
-    reply, ended = chat.answer(content.get("gen_ai.output.messages") or content.get("gen_ai.completion"))
+    reply, ended = replies.answer(content.get("gen_ai.output.messages") or content.get("gen_ai.completion"))
     if not reply:
-        replies += [words for form in REPLIES for _, words in _indexed(content, *form)]
-        reply = "\n".join(words for words in replies if words)
+        said += [words for form in REPLIES for _, words in _indexed(content, *form)]
+        reply = "\n".join(words for words in said if words)
     for key in ("ai.response.text", "ai.response.object", "response_data", "output.value"):
         if not reply and content.get(key):
             reply, why = _answered_text(content[key])
@@ -401,7 +401,7 @@ def _said(content: Attributes, keys: tuple[str, ...]) -> chat.Messages:
 def _answered_text(value: Any) -> tuple[str, str]:
     parsed = chat.body(value) if isinstance(value, str) else value
     if isinstance(parsed, dict) and parsed:
-        reply, ended = chat.reply(parsed)
+        reply, ended = replies.reply(parsed)
         if reply:
             return reply, ended
     return (value, "") if isinstance(value, str) and not parsed else ("", "")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from adapter_samples import LITELLM, Spy, adapter, one
 
-from streams.adapters import chat
+from streams.adapters import chat, replies
 from streams.adapters.values import model_name
 
 ASK, RULE, SAID = "Who moved lot 7?", "You keep the ledger.", "The night crew."
@@ -78,7 +78,7 @@ def test_every_provider_s_body_reads_alike(provider: str) -> None:
     asked, answered = BODIES[provider]
     system, user = chat.request(asked)
     assert (system[0] in ("system", "developer"), system[1], user) == (True, RULE, ("user", ASK))
-    assert chat.answer(answered) == chat.answer(json.dumps(answered)) == (SAID, "length")
+    assert replies.answer(answered) == replies.answer(json.dumps(answered)) == (SAID, "length")
     found = chat.parameters(asked)
     assert (found["temperature"], found["max_tokens"], found["structured"]) == (0.0, 9, True)
 
@@ -101,7 +101,7 @@ def test_every_provider_s_body_reads_alike(provider: str) -> None:
     ],
 )
 def test_further_shapes_of_a_reply_are_read(answered: Any) -> None:
-    assert chat.answer(answered) == (SAID, "length")
+    assert replies.answer(answered) == (SAID, "length")
 
 
 STREAMS: dict[str, list[Any]] = {
@@ -147,7 +147,7 @@ STREAMS: dict[str, list[Any]] = {
 def test_a_streamed_reply_is_put_together(provider: str, layout: str) -> None:
     lines = [json.dumps(event) for event in STREAMS[provider]]
     events = "".join(f"event: x\ndata: {line}\n\n" for line in lines) + "data: [DONE]\n\n"
-    assert chat.answer(events if layout == "events" else "\n".join(lines)) == (SAID, "length")
+    assert replies.answer(events if layout == "events" else "\n".join(lines)) == (SAID, "length")
 
 
 def test_choices_of_one_stream_stay_apart() -> None:
@@ -155,7 +155,7 @@ def test_choices_of_one_stream_stay_apart() -> None:
         {"choices": [{"index": i, "delta": {"content": words}}]}
         for i, words in ((0, "a"), (1, "x"), (0, "b"), (1, "y"))
     ]
-    assert chat.streamed(events) == ("ab\nxy", "")
+    assert replies.streamed(events) == ("ab\nxy", "")
 
 
 @pytest.mark.parametrize(
@@ -168,7 +168,7 @@ def test_choices_of_one_stream_stay_apart() -> None:
     ],
 )  # fmt: skip
 def test_a_reason_to_end_has_one_name_whoever_gives_it(value: Any, reason: str) -> None:
-    assert chat.finish_reason(value) == reason
+    assert replies.finish_reason(value) == reason
 
 
 def test_messages_that_a_length_limit_cut_give_the_whole_ones_and_never_raw_json() -> None:
