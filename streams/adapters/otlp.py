@@ -341,14 +341,14 @@ def _content(span: Span) -> tuple[chat.Messages, str, str]:
             (text(event.get("event.name")), event) for event in told[: chat.MAX_PARTS] if isinstance(event, dict)
         ]
     asked: chat.Messages = []
-    said: list[str] = []
+    spoken: list[str] = []
     for label, fields in events:
         if label in LEGACY_EVENTS and label != "gen_ai.choice":
             words = fields.get("content", fields.get("gen_ai.event.content"))
             asked.append((label.split(".")[1], chat.content_text(chat.embedded(words))))
         elif label == "gen_ai.choice":
             words = chat.embedded(fields.get("message", fields.get("gen_ai.event.content")))
-            said.append(replies.reply([words] if isinstance(words, dict) else words)[0])
+            spoken.append(replies.reply([words] if isinstance(words, dict) else words)[0])
         else:
             content.update({key: value for key, value in fields.items() if key.startswith("gen_ai.")})
     system = chat.content_text(chat.embedded(content.get("gen_ai.system_instructions")))
@@ -360,8 +360,8 @@ def _content(span: Span) -> tuple[chat.Messages, str, str]:
     )
     reply, ended = replies.answer(content.get("gen_ai.output.messages") or content.get("gen_ai.completion"))
     if not reply:
-        said += [words for form in REPLIES for _, words in _indexed(content, *form)]
-        reply = "\n".join(words for words in said if words)
+        spoken += [words for form in REPLIES for _, words in _indexed(content, *form)]
+        reply = "\n".join(words for words in spoken if words)
     for key in ("ai.response.text", "ai.response.object", "response_data", "output.value"):
         if not reply and content.get(key):
             reply, why = _answered_text(content[key])
