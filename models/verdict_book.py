@@ -95,6 +95,11 @@ class VerdictBook:
                 self._forget()
         return news
 
+    def clear(self) -> None:
+        """Forget every vote: their log is another one now."""
+        self._votes = {}
+        self._forget()
+
     def rank(self, facts: Facts) -> Ranking:
         """Return where a case with these facts stands."""
         self._learn()

@@ -275,7 +275,7 @@ async def run(
         settings, make_partition=make_partition, make_sightings=make_sightings, make_ingest=make_ingest,
         limits=limits, metrics=metrics,
     )  # fmt: skip
-    registry.register(PartitionGauges(app.assignment, lambda: app.gaps))
+    registry.register(PartitionGauges(app.assignment, lambda: app.gaps, metrics.lost_elsewhere))
     registry.register(AnswerGauge(app.broker_ages))
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()

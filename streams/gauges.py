@@ -5,7 +5,7 @@ It changes nothing but the note of when a partition had last caught up.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Protocol
 
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -73,11 +73,19 @@ class PartitionGauges(Collector):
         The partitions.
     gaps
         Returns the counts of offset gaps, None before there is a consumer.
+    elsewhere
+        Offsets lost of topics that are followed without an assignment, by labels.
     """
 
-    def __init__(self, assignment: Assignment, gaps: Callable[[], Gaps | None] = lambda: None) -> None:
+    def __init__(
+        self,
+        assignment: Assignment,
+        gaps: Callable[[], Gaps | None] = lambda: None,
+        elsewhere: Mapping[Labels, int] | None = None,
+    ) -> None:
         self._assignment = assignment
         self._gaps = gaps
+        self._elsewhere = {} if elsewhere is None else elsewhere
 
     def describe(self) -> list[Metric]:
         """Return the metrics without values."""
@@ -99,6 +107,8 @@ class PartitionGauges(Collector):
 
     def _gap_counts(self) -> Iterator[tuple[Labels, str, float]]:
         """Of the partitions that are here, 0 included, and of those that left with gaps: a counter never goes back."""
+        for labels, lost in sorted(self._elsewhere.items()):
+            yield labels, "lost_offsets", lost
         gaps = self._gaps()
         if gaps is None:
             return

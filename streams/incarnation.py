@@ -9,12 +9,15 @@ import base64
 from collections.abc import Iterable
 from io import BytesIO
 
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.client import AIOKafkaClient, ConnectionGroup
 from aiokafka.errors import NodeNotReadyError
 from aiokafka.protocol.abstract import AbstractType
 from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.types import Boolean, CompactArray, CompactString, Int16, Int32, Schema, TaggedFields
 
+ASK_SECONDS = 10.0
+"""Between two questions for a topic's id while nothing comes of it."""
 UNKNOWN = ""
 """The incarnation of a topic whose broker gives none."""
 _NONE = bytes(16)
@@ -113,3 +116,28 @@ async def incarnations(client: AIOKafkaClient, topics: Iterable[str]) -> dict[st
     except NotImplementedError:  # aiokafka's word for a broker without this version
         return dict.fromkeys(wanted, UNKNOWN)
     return {topic: id_ for error, topic, id_, *_ in answer.topics if not error}
+
+
+class KnowingConsumer(AIOKafkaConsumer):
+    """A consumer that knows which incarnation of a topic it reads, and which one the group committed in."""
+
+    async def incarnation(self, topic: str) -> str:
+        """Return a topic's id now; `UNKNOWN` where the broker gives none, or the topic does not exist.
+
+        Raises
+        ------
+        KafkaError
+            When no broker answers.
+        """
+        return (await incarnations(self._client, [topic])).get(topic, UNKNOWN)
+
+    async def committed_in(self, tp: TopicPartition) -> tuple[int | None, str]:
+        """Return the offset that the group committed, None without one, and what stands beside it.
+
+        Raises
+        ------
+        KafkaError
+            When the broker does not answer.
+        """
+        offset, said = (await self._coordinator.fetch_committed_offsets([tp])).get(tp, (None, ""))
+        return offset, said

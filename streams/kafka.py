@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from yarl import URL
 
 CLIENT_ID = "siphonwatch"
+METADATA_MS = 20_000
+"""How old a client's picture of the topics may get: with a rebalance, new partitions are read within a minute."""
 SCHEME = "siphonwatch"
 """URL scheme under which Faust finds our transport."""
 
@@ -65,7 +67,7 @@ def aiokafka_config(kafka: Kafka, client_id: str = CLIENT_ID) -> dict[str, Any]:
     SettingsError
         When a certificate or the token provider cannot be loaded.
     """
-    config = _config(kafka, client_id)
+    config = _config(kafka, client_id) | {"metadata_max_age_ms": METADATA_MS}
     if kafka.sasl_mechanism == "OAUTHBEARER":
         config["sasl_oauth_token_provider"] = _async_token(kafka)
     return config

@@ -5,6 +5,7 @@ What is so at the moment of a scrape is in `streams.gauges`.
 
 from __future__ import annotations
 
+from collections import Counter as Counts
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -29,6 +30,8 @@ from models.patterns import patterns
 PARTITION = ("stream", "topic", "partition")
 """Labels of what belongs to a partition; `stream` is what the topic is for, whatever its name: one of `STREAMS`."""
 TELEMETRY, SIGHTINGS, INGEST = STREAMS = ("telemetry", "sightings", "ingest")
+VERDICTS = "verdicts"
+"""The stream of a topic that every worker follows from its beginning."""
 Labels = tuple[str, str, str]
 """Values of `PARTITION`."""
 OUTCOMES = {"open": "opened", "update": "updated", "close": "closed"}
@@ -136,6 +139,8 @@ class Metrics:
         self.suppressed = counter("suppressed_alerts", "Alerts not sent", "pattern", "reason", of=())
         self.dead_letters = counter("dead_letters", "Records sent to the dead-letter topic", "reason")
         self.lost_letters = counter("lost_dead_letters", "Bad records that the dead-letter topic takes in no size")
+        self.lost_elsewhere: Counts[Labels] = Counts()
+        """Offsets lost of topics that no partition is assigned of; shown among `siphonwatch_lost_offsets_total`."""
         self.recreated = counter("recreated_topics", "Times the partition's topic turned out to have been made anew")
         self.send_failures = counter("send_failures", "Attempts to send what came of a partition that failed", "to")
         self.stages = counter("stage_seconds", "Time spent, by stage", "stage")

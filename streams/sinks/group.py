@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import structlog
-from aiokafka import AIOKafkaConsumer
 from aiokafka.abc import ConsumerRebalanceListener
 from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 
 from streams.answers import SILENT_SECONDS, Answers, silent
+from streams.incarnation import KnowingConsumer
 from streams.kafka import aiokafka_config
 from streams.settings import Settings
 from streams.sinks.lane import Lane
@@ -74,7 +74,7 @@ class Group(ConsumerRebalanceListener):
         self._waiting_since = clock()
         self._stopped = False
         self._answers: Answers | None = None
-        self._consumer: Any = AIOKafkaConsumer(
+        self._consumer: Any = KnowingConsumer(
             **aiokafka_config(settings.kafka, "siphonwatch-deliver"),
             group_id=f"{settings.kafka.group}-sink-{channel.name}",
             enable_auto_commit=False,

@@ -12,6 +12,7 @@ import structlog
 from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 
+from streams.incarnation import ASK_SECONDS, UNKNOWN
 from streams.sinks.alert import NotAnAlert, Told, id_of, read
 from streams.sinks.make import Channel
 from streams.sinks.metrics import SinkMetrics
@@ -39,7 +40,7 @@ class Lane:
     Parameters
     ----------
     consumer
-        A started `AIOKafkaConsumer` with a group, shared by the lanes of a sink.
+        A started `KnowingConsumer` with a group, shared by the lanes of a sink.
     tp
         The partition.
     channel
@@ -72,6 +73,8 @@ class Lane:
         self._attempting = False
         self._stopping = False
         self._settled = False
+        self._incarnation = UNKNOWN
+        self._asked = -math.inf
         self._oldest = -math.inf
         """Stamp of the oldest alert wanted by a sink that begins: the embedded broker gives too low an offset."""
         self._newest = -math.inf
@@ -103,6 +106,8 @@ class Lane:
         while not self._stopping:
             polled = await self._consumer.getmany(self.tp, timeout_ms=POLL_MS, max_records=MAX_RECORDS)
             records = polled.get(self.tp, ())
+            if await self._another(bool(records)):
+                continue
             if await self._anew() or (self.ready and records and await self._back(records[0].offset)):
                 continue
             for record in records:
@@ -145,9 +150,12 @@ class Lane:
     async def _begin(self) -> None:
         """Find where to go on, and go back from there to learn what was handled before."""
         consumer, tp = self._consumer, self.tp
-        committed = await consumer.committed(tp)
+        self._incarnation, self._asked = await consumer.incarnation(tp.topic), self._clock()
+        committed, said = await consumer.committed_in(tp)
         first = (await consumer.beginning_offsets([tp]))[tp]
-        if committed is None:
+        if committed is not None and said and self._incarnation and said != self._incarnation:
+            self._read_from(first)
+        elif committed is None:
             self.next = await self._fresh(first)
             await self._commit()  # from now on nothing is passed over, whenever the first alert comes
             self._log.info("a new sink begins", offset=self.next, since=self._channel.sink.since)
@@ -167,6 +175,29 @@ class Lane:
             return first
         self._oldest = self._clock() - since
         return await self._offset_at(self._oldest)
+
+    async def _another(self, came: bool) -> bool:
+        """Whether the topic is another one than before, and reading begins at its start; asked when records `came`."""
+        if not self._incarnation or not (came or self._clock() - self._asked >= ASK_SECONDS):
+            return False
+        self._asked = self._clock()
+        incarnation = await self._consumer.incarnation(self.tp.topic)
+        if incarnation in (UNKNOWN, self._incarnation):
+            return False
+        self._incarnation = incarnation
+        self._read_from((await self._consumer.beginning_offsets([self.tp]))[self.tp])
+        self._consumer.seek(self.tp, self._next)
+        return True
+
+    def _read_from(self, first: int) -> None:
+        """Take note that the topic was made anew; what was delivered is told by its id."""
+        self._log.error(
+            "the topic was made anew: delivering the new one from its start; what waited in the old one is gone",
+            topic_id=self._incarnation, delivered=self.next,
+        )  # fmt: skip
+        self._metrics.made_anew(self.tp.topic, self.tp.partition)
+        self._oldest, self.end, self._settled = -math.inf, 0, True
+        self.next, self._committed = first, None
 
     async def _anew(self) -> bool:
         """Whether the topic turned out to be shorter than what was committed, and reading begins anew."""
@@ -299,7 +330,7 @@ class Lane:
         if offset is None or offset == self._committed:
             return
         try:
-            await self._consumer.commit({self.tp: offset})
+            await self._consumer.commit({self.tp: (offset, self._incarnation)})
         except KafkaError as error:
             self._log.warning("cannot commit: alerts may be repeated", reason=f"{type(error).__name__}: {error}")
         else:

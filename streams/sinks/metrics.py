@@ -61,6 +61,10 @@ class Metrics:
             "siphonwatch_delivery_delay_seconds", "From an alert's record to its delivery", sink,
             registry=registry, buckets=DELAY,
         )  # fmt: skip
+        self.recreated = Counter(
+            "siphonwatch_recreated_topics", "Times the partition's topic turned out to have been made anew",
+            ["stream", "topic", "partition", "sink"], registry=registry,
+        )  # fmt: skip
         self.lag = Lag(registry)
         self.failing = Gauge(
             "siphonwatch_failing_seconds", "Since the first failure in a row, or waiting for partitions; 0 when fine",
@@ -89,6 +93,10 @@ class SinkMetrics:
     def count(self, outcome: str, alerts: int = 1) -> None:
         """Count alerts with one of `OUTCOMES`."""
         self._metrics.deliveries.labels(self._sink, outcome).inc(alerts)
+
+    def made_anew(self, topic: str, partition: int) -> None:
+        """Count that the alerts topic was made anew."""
+        self._metrics.recreated.labels("alerts", topic, str(partition), self._sink).inc()
 
     def attempt(self, seconds: float) -> None:
         """Note how long an attempt took."""

@@ -20,6 +20,7 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 
 from streams.answers import Answers
+from streams.kafka import METADATA_MS
 from streams.transport import codecs
 from streams.transport.batch import Batch, Begin, Lease, MadeAnew
 from streams.transport.gaps import Gaps
@@ -63,7 +64,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
             session_timeout_ms=int(limits.session_timeout * 1000),
             heartbeat_interval_ms=int(limits.heartbeat_interval * 1000),
             rebalance_timeout_ms=int(limits.rebalance_timeout * 1000),
-            metadata_max_age_ms=conf.consumer_metadata_max_age_ms,
+            metadata_max_age_ms=METADATA_MS,
             **driver.credentials_to_aiokafka_auth(conf.broker_credentials, conf.ssl_context),
         )
 

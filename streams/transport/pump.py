@@ -19,7 +19,7 @@ from aiokafka.consumer.fetcher import Fetcher, FetchResult
 from aiokafka.errors import ConsumerStoppedError, KafkaError
 
 from streams.answers import SILENT_SECONDS
-from streams.incarnation import UNKNOWN, incarnations
+from streams.incarnation import ASK_SECONDS, UNKNOWN, incarnations
 from streams.transport.batch import Batch, Begin, Lease, MadeAnew
 from streams.transport.gaps import Gaps, Meaning
 from streams.transport.limits import Limits
@@ -29,11 +29,6 @@ log = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.5
 """A safety net: arrival of data, returned room and new partitions all wake the pump at once."""
-
-
-VERIFY_SECONDS = 10.0
-"""Between two questions for topic ids while nothing is fetched: of a topic that was made anew, and is shorter than our
-position, some brokers send nothing."""
 
 
 class TransportError(RuntimeError):
@@ -214,7 +209,7 @@ class Pump:
         """
         fetched = {lane.tp: self._fetcher._records.get(lane.tp) for lane in self._lanes.values() if lane.lease.alive}  # noqa: SLF001
         lanes = [self._lanes[tp] for tp in fetched if self._lanes[tp].lease.incarnation]
-        due = self._clock() - self._asked >= VERIFY_SECONDS
+        due = self._clock() - self._asked >= ASK_SECONDS  # of a topic that is shorter now some brokers send nothing
         if not lanes or not (due or any(fetched[lane.tp] is not lane.verified for lane in lanes)):
             return
         try:

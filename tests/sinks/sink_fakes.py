@@ -43,6 +43,9 @@ class Log:
         self.records = [Record(first + i, value, int(sent * 1000)) for i, value in enumerate(values)]
         self.first = first
         self.committed: int | None = None
+        self.said = ""
+        self.incarnation = ""
+        """The topic's id; none by default, as of an old broker."""
 
     @property
     def end(self) -> int:
@@ -60,8 +63,11 @@ class Consumer:
         self._position = log.first
         self._high: int | None = None
 
-    async def committed(self, _: TopicPartition) -> int | None:
-        return self.log.committed
+    async def incarnation(self, _: str) -> str:
+        return self.log.incarnation
+
+    async def committed_in(self, _: TopicPartition) -> tuple[int | None, str]:
+        return self.log.committed, self.log.said
 
     async def beginning_offsets(self, _: list[TopicPartition]) -> dict[TopicPartition, int]:
         return {TP: self.log.first}
@@ -96,10 +102,10 @@ class Consumer:
         self._position = some[-1].offset + 1
         return {TP: some}
 
-    async def commit(self, offsets: dict[TopicPartition, int]) -> None:
+    async def commit(self, offsets: dict[TopicPartition, tuple[int, str]]) -> None:
         self.on_commit()
-        self.log.committed = offsets[TP]
-        self.commits.append(offsets[TP])
+        self.log.committed, self.log.said = offsets[TP]
+        self.commits.append(self.log.committed)
 
 
 class Scripted(Receiver):

@@ -187,6 +187,43 @@ async def test_a_topic_made_anew_while_it_is_read_costs_and_repeats_no_alert(
     assert "the topic went back" in str(captured.entries)
 
 
+@pytest.mark.parametrize("count", [2, 9], ids=["shorter", "longer"])
+@pytest.mark.parametrize("running", [True, False], ids=["while it is read", "while it is not"])
+async def test_a_topic_with_another_id_is_delivered_from_its_start_without_what_was_told_before(
+    monkeypatch: pytest.MonkeyPatch, count: int, running: bool
+) -> None:
+    captured = capture(monkeypatch, lane)
+    log = Log(values(4))
+    log.incarnation = "old"
+    bench = Bench(log, Scripted())
+
+    def remade() -> None:
+        log.records, log.incarnation = Log(values(4 + count)[3:]).records, "new"
+
+    if running:
+        seen: list[bool] = []
+
+        def done() -> bool:
+            if log.committed == 4 and log.incarnation == "old" and bench.lane.ready:
+                remade()
+                bench.clock.now += 60.0
+                seen.append(True)
+            return bool(seen) and log.said == "new" and log.committed == log.end
+
+        await bench.run(done)
+        assert bench.receiver.delivered == ids(4 + count)
+        assert bench.count("repeated") == 1
+    else:
+        await bench.run()
+        remade()
+        bench = Bench(log, Scripted(), Sink(kind="slack", since="1h"))
+        await bench.run(lambda: log.said == "new" and log.committed == log.end)
+        assert bench.receiver.delivered == ids(4 + count)[3:], "what the old topic held is not known any more"
+    assert "the topic was made anew" in str(captured.entries)
+    labels = {"stream": "alerts", "topic": "alerts", "partition": "0", "sink": "ops"}
+    assert bench.registry.get_sample_value("siphonwatch_recreated_topics_total", labels) == 1
+
+
 async def test_a_commit_that_fails_is_made_up_for_by_the_next() -> None:
     bench = Bench(Log(values(4)), Scripted())
 

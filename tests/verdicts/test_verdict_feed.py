@@ -15,6 +15,8 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
+from kafka.admin import ConfigResource, ConfigResourceType
+from kafka.structs import TopicPartition
 from prometheus_client import CollectorRegistry, generate_latest
 from verdict_samples import facts
 
@@ -51,7 +53,8 @@ class Fed:
     def __init__(self, settings: Settings) -> None:
         self.book = VerdictBook()
         self.registry = CollectorRegistry()
-        self.feed = VerdictFeed(settings, self.book, Metrics(self.registry), retry_seconds=0.2)
+        self.metrics = Metrics(self.registry)
+        self.feed = VerdictFeed(settings, self.book, self.metrics, retry_seconds=0.2)
 
     def metric(self, name: str, **labels: str) -> float | None:
         return self.registry.get_sample_value(f"siphonwatch_{name}", labels)
@@ -108,6 +111,45 @@ async def test_it_reads_from_the_beginning_and_goes_on_with_what_comes(settings:
         await until(lambda: len(second.book) == 21, 30)
     assert first.book.rank(facts("shift")) == second.book.rank(facts("shift"))
     assert first.metric("verdicts", pattern="shift", decision="false-positive") == 1
+
+
+@pytest.mark.broker
+@pytest.mark.parametrize("count", [2, 9], ids=["shorter", "longer"])
+async def test_a_topic_made_anew_is_read_from_its_start_and_its_verdicts_alone_stand(
+    settings: Settings, count: int
+) -> None:
+    topic = settings.topic("verdicts")
+    with connect(settings.kafka) as admin:
+        create(settings, admin)
+    await asyncio.to_thread(send, settings, [verdict(i) for i in range(5)])
+    fed = Fed(settings)
+    async with following(fed):
+        await until(lambda: len(fed.book) == 5, 30)
+        with connect(settings.kafka) as admin:
+            admin.delete_topics([topic])
+            await until(lambda: topic not in admin.list_topics(), 30)
+            create(settings, admin)
+        await asyncio.to_thread(send, settings, [verdict(100 + i) for i in range(count)])
+        await until(lambda: f"{100:016x}" in fed.book and len(fed.book) == count, 60)
+    assert fed.metric("recreated_topics_total", stream="verdicts", topic=topic, partition="0") == 1
+
+
+@pytest.mark.broker
+@pytest.mark.kafka
+async def test_verdicts_that_left_the_topic_before_they_were_read_are_counted(kafka: str, prefix: str) -> None:
+    settings = Settings()
+    settings.kafka.bootstrap = kafka
+    settings.kafka.group = settings.topics.prefix = prefix
+    topic = settings.topic("verdicts")
+    with connect(settings.kafka) as admin:
+        create(settings, admin)
+        admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, {"cleanup.policy": "delete"})])
+        await asyncio.to_thread(send, settings, [verdict(i) for i in range(20)])
+        admin.delete_records({TopicPartition(topic, 0): 12})
+    fed = Fed(settings)
+    async with following(fed):
+        await until(lambda: len(fed.book) == 8, 30)
+    assert fed.metrics.lost_elsewhere == {("verdicts", topic, "0"): 12}
 
 
 async def test_a_broker_that_is_away_is_asked_again_and_ranks_stay(capsys: pytest.CaptureFixture[str]) -> None:
