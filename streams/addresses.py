@@ -73,9 +73,12 @@ class Addresses:
     def __init__(self, trusted: Sequence[str] = PRIVATE, ipv6_prefix: int = IPV6_PREFIX) -> None:
         self._trusted = [ipaddress.ip_network(network, strict=False) for network in trusted]
         self._prefix = ipv6_prefix
-        self.account = lru_cache(CACHED)(self._account)
-        """Name of an account that may be an address: without port, IPv6 as its network; any other name unchanged."""
+        self._cached_account = lru_cache(CACHED)(self._account)
         self._is_trusted = lru_cache(CACHED)(self._within)
+
+    def account(self, name: str) -> str:
+        """Return the name of an account that may be an address: without port, IPv6 as its network, others unchanged."""
+        return self._cached_account(name) if len(name) <= MAX_CHARS else name
 
     def client(self, peer: str, forwarded: str) -> str:
         """Return the client's address: the nearest hop that no trusted proxy is.

@@ -13,6 +13,7 @@ from models.request import Array
 from models.scorer import ScorerConfig
 from models.table import AccountTable
 from models.vitals import Bound
+from streams.addresses import Addresses
 from streams.scoring import make_coordinator
 from streams.settings import Settings
 
@@ -65,7 +66,7 @@ def test_campaigns_together_remember_so_many_accounts(monkeypatch: pytest.Monkey
     monkeypatch.setattr(coordinator, "MEMBERS", 100)
     scorer = Coordinator(ScorerConfig())
     for edge in range(4):
-        campaign = scorer._watch(edge, 1, START)
+        campaign = scorer._watch(edge, 1, START, 1.0)
         assert campaign is not None
         for i in range(60 if edge else 5):
             campaign.add(f"a{i}", START + i)
@@ -117,3 +118,11 @@ def test_a_reserved_table_grows_without_copying() -> None:
         table.locate(q)
     assert table.rows.base is rows and len(table) == 10_000
     assert table.nbytes < 10_200 * 2100
+
+
+def test_names_that_clients_choose_are_remembered_only_while_they_are_short() -> None:
+    addresses = Addresses()
+    for i in range(300):
+        assert addresses.account(f"{i}" + "x" * 100_000)[-1] == "x"
+        assert addresses.account(f"key-{i}") == f"key-{i}"
+    assert addresses._cached_account.cache_info().currsize == 300
