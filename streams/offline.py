@@ -74,6 +74,11 @@ class Offline:
         return sum(scorer.late for scorer in self._scorers)
 
     @property
+    def ahead(self) -> int:
+        """Requests further ahead of the clock than one may be."""
+        return sum(scorer.ahead for scorer in self._scorers)
+
+    @property
     def refused(self) -> int:
         """Requests that were turned away, of accounts that had got nothing before."""
         return sum(scorer.refused for scorer in self._scorers)

@@ -19,6 +19,7 @@ from streams.agents.parts import BatchScorer, Onward, Outlet, Read, dead_letter
 from streams.agents.place import Numbering, Place
 from streams.agents.placement import Placement
 from streams.agents.sources import Sources, fresh
+from streams.agents.timing import Timing
 from streams.alerts import encode, to_alert
 from streams.allow import Allowed
 from streams.decode import Decoder
@@ -120,6 +121,7 @@ class TelemetryPartition:
         self._seals = seals
         self._mac = seals.mac(provenance.SOURCE, number)
         self._clock = clock
+        self._timing = Timing(self.stream, number, clock)
         self._now = now
         self._tiers = Tiers(scorer.table, log, hot_accounts, cold_accounts, cold_file_bytes)
         self._decoder = Decoder()
@@ -162,6 +164,7 @@ class TelemetryPartition:
         if self._placement is not None and "partitions" in snapshot.meta:
             self._placement.restore(snapshot.meta["partitions"])
         self.meter.restored(self._clock() - started, self.scorer.late, self.scorer.ahead)
+        self._timing.restored(self.scorer.late, self.scorer.ahead)
         self._look()
         self._durable = due = snapshot.next_offset
         known = Numbering(**snapshot.meta.get("topic", {}))
@@ -215,6 +218,7 @@ class TelemetryPartition:
         self.meter.refused(self.scorer.refused - refused)
         self.meter.batch(self._now() - batch.timestamps[read.rows] / 1000.0)
         self.meter.scored(spent, self.scorer.late, self.scorer.ahead, self.scorer.tally.take())
+        self._timing.note(len(read.requests), self.scorer.late, self.scorer.ahead)
 
     def _read(self, batch: Batch) -> Read:
         """Read a batch's records, without what was ingested again after a crash."""

@@ -28,6 +28,10 @@ OFFLINE_KEY = "siphonwatch offline"
 """Hashes identifiers where no key is set: good for looking, not for anything that leaves the machine."""
 
 
+LATE = 0.01
+"""Share of late requests from which the summary says what to do about them."""
+
+
 @click.command("replay", short_help="Score log files without a broker.")
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @click.option(
@@ -146,6 +150,18 @@ def _summarise(totals: Totals, scorer: Offline, elapsed: float) -> None:
         f"cases opened: {cases}; updates {totals.findings['update']}, closed {totals.findings['close']};"
         f" late {scorer.late:,}"
     )
+    if scorer.late > LATE * totals.requests:
+        click.echo(
+            f"{scorer.late / totals.requests:.0%} of the requests came later than scoring.grace allows. They count, "
+            "but what they show is found later or not at all: sort the log by time, or replay its parts by themselves",
+            err=True,
+        )
+    if scorer.ahead:
+        click.echo(
+            f"{scorer.ahead:,} requests were further ahead of the others than scoring.max_ahead allows: after a pause, "
+            "or by a wrong clock",
+            err=True,
+        )
     if scorer.refused:
         click.echo(f"turned away by the gateway, of accounts that had got nothing before: {scorer.refused:,} requests")
     if totals.allowed:

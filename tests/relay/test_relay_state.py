@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from functools import cache
 
 import numpy as np
@@ -168,3 +169,37 @@ def test_together_finds_campaigns_whatever_the_batches() -> None:
     assert seen[0][0]
     campaign = {account for f in seen[0][0] for account in f.accounts}
     assert min(seen[0][2][account] for account in campaign) > 6.0
+
+
+LIARS: dict[str, Callable[[float], list[tuple[str, float]]]] = {
+    "16 requests of one account a week ahead": lambda at: [("liar", at + 7 * DAY)] * 16,
+    "a walk of one account": lambda at: [("liar", at + 599.0 * i) for i in range(1, 1011)],
+    "16 accounts a week ahead": lambda at: [(f"liar-{i}", at + 7 * DAY) for i in range(16)],
+    "a walk of five accounts": lambda at: [(f"liar-{i % 5}", at + 599.0 * (i // 5)) for i in range(5, 5055)],
+    "300 accounts a week ahead": lambda at: [(f"liar-{i}", at + 7 * DAY) for i in range(300)],
+}
+
+
+@pytest.mark.parametrize("lie", LIARS)
+@pytest.mark.parametrize("arrives", ["live", "long after", "unknown"])
+def test_accounts_that_claim_the_future_hide_no_campaign(lie: str, arrives: str) -> None:
+    traffic = Traffic(9)
+    members = set(traffic.hydra(60, 26, 2))
+    traffic.people(200, 20, 2, headers=3, agent=4)
+    honest = traffic.requests()
+    at = len(honest) // 3
+    liars = Traffic(10)
+    for account, claimed in LIARS[lie](float(honest["time"][at])):
+        liars.send(account, [claimed], max_tokens=3)
+    lies = liars.requests()
+    q = np.concatenate([honest[:at], lies, honest[at:]])
+    true = np.concatenate([honest["time"][:at], np.full(len(lies), honest["time"][at]), honest["time"][at:]])
+    arrived = true + {"live": 0.3, "long after": 30 * DAY, "unknown": np.inf}[arrives]
+    scorer, coordinator = Scorer(CONFIG), Coordinator(CONFIG)
+    scorer.score(q, np.arange(len(q)), arrived)
+    seen = scorer.sighted
+    findings = coordinator.score(q[seen], seen, arrived[seen])
+    named = {account for finding in findings for account in finding.accounts}
+    assert len(named & members) >= 0.9 * len(members)
+    assert scorer.now == pytest.approx(honest["time"][-1], abs=1.0)
+    assert coordinator.now <= honest["time"][-1]

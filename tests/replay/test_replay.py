@@ -191,7 +191,7 @@ def test_bad_lines_are_counted_by_reason_and_good_ones_are_unharmed(replay: Repl
     Path("mixed").write_bytes(b"\n".join([*lines[:50], *bad, *lines[50:]]) + b"\n")
     result = replay("mixed", "--format", "telemetry", "--scores", "mixed.s", "--telemetry", "t2")
     assert result.exit_code == 0
-    counted = re.search(r"rejected: (\d+) \(([^)]*)\)", result.stderr)
+    counted = re.search(r"rejected: (\d+) \(([^)]*)\)", result.stderr), result.output
     assert counted and int(counted[1]) == len(bad)
     assert {part.split()[1] for part in counted[2].split(", ")} <= {"json", "schema", "encoding"}
     assert Path("mixed.s").read_bytes() == Path("good").read_bytes()
@@ -279,3 +279,22 @@ def test_the_options_are_those_of_the_contract(replay: Replay) -> None:
         assert option in text
     assert "auto|telemetry|litellm|otlp|kong|envoy|nginx" in re.sub(r"\s", "", text)
     assert Settings().identity.plain_ids is False
+
+
+def test_late_requests_are_said_with_what_to_do(replay: Replay, logs: Logs, tmp_path: Path) -> None:
+    telemetry = tmp_path / "t.ndjson"
+    replay(logs.litellm, "--telemetry", telemetry)
+    live = sorted(telemetry.read_bytes().splitlines(), key=lambda line: json.loads(line)["time"])
+    old = []
+    for line in live:
+        record = json.loads(line)
+        old.append(json.dumps(record | {"time": record["time"] - 7 * 86_400.0, "id": record["id"] + "-old"}).encode())
+    half = len(live) // 2
+    mixed = [part for pair in zip(live[half:], old, strict=False) for part in pair]
+    backfill = tmp_path / "backfill.ndjson"
+    backfill.write_bytes(b"".join(line + b"\n" for line in [*live[:half], *mixed]))
+    result = replay(backfill, "--format", "telemetry")
+    assert result.exit_code == 0
+    assert re.search(r"\d+% of the requests came later than scoring\.grace allows", result.stderr), result.output
+    sound = replay(telemetry, "--format", "telemetry")
+    assert "scoring.grace" not in sound.stderr
