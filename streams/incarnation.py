@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterable
 from io import BytesIO
+from zlib import crc32
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.client import AIOKafkaClient, ConnectionGroup
@@ -20,6 +21,8 @@ ASK_SECONDS = 10.0
 """Between two questions for a topic's id while nothing comes of it."""
 UNKNOWN = ""
 """The incarnation of a topic whose broker gives none."""
+MARK = "~"
+"""What `mark_of` begins with, as no topic id does."""
 _NONE = bytes(16)
 
 
@@ -116,6 +119,17 @@ async def incarnations(client: AIOKafkaClient, topics: Iterable[str]) -> dict[st
     except NotImplementedError:  # aiokafka's word for a broker without this version
         return dict.fromkeys(wanted, UNKNOWN)
     return {topic: id_ for error, topic, id_, *_ in answer.topics if not error}
+
+
+def mark_of(timestamp: int, value: bytes | None) -> str:
+    """Return what tells the last record before a position, to stand beside the position where topics have no ids.
+
+    Examples
+    --------
+    >>> mark_of(1_790_000_000_000, b"{}")
+    '~1790000000000.a3a6bf43'
+    """
+    return f"{MARK}{timestamp}.{crc32(value or b''):08x}"
 
 
 class KnowingConsumer(AIOKafkaConsumer):

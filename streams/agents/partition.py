@@ -16,6 +16,7 @@ from faust.types import TP
 
 from streams.agents.place import Place
 from streams.gauges import Readings
+from streams.incarnation import mark_of
 from streams.meter import Meter
 from streams.metrics import COMMITTED, MOVED, TIMEOUT
 from streams.transport import Batch, Begin, Consumer, Lease
@@ -105,6 +106,7 @@ class Partition:
         self._held = 0
         self._uncommitted = False
         self._position: int | None = None
+        self._said = ""  # tells the record before the position, where topics have no ids
         self._committed: int | None = None
         self._progress_at = clock()
         self._fresh_at = now()  # no record that waits is older
@@ -172,7 +174,9 @@ class Partition:
         doing = "restoring"
         try:
             try:
-                offset, sure = await self._worker.restore(await self._consumer.begin_partition(self._lease))
+                begin = await self._consumer.begin_partition(self._lease)
+                offset, sure = await self._worker.restore(begin)
+                self._said = begin.said if offset is not None and offset == begin.committed else ""
                 if not self._lease.alive:
                     return
                 await self._consumer.open_partition(self._lease, offset, sure=sure)
@@ -210,6 +214,8 @@ class Partition:
     async def _process(self, batch: Batch) -> None:
         await self._worker.process(batch)
         self._position = batch.next_offset
+        if not self._lease.incarnation:
+            self._said = mark_of(int(batch.timestamps[-1]), batch.values[-1])
         # A producer may stamp records as it likes: one of next year must not hide for a year that records wait.
         self._fresh_at = max(self._fresh_at, min(float(batch.timestamps[-1]) / 1000.0, self._now()))
         self.records += len(batch)
@@ -228,7 +234,7 @@ class Partition:
             self._uncommitted = False
             return
         try:
-            committing = self._consumer.commit_offsets({self.tp: offset}, self._lease.incarnation)
+            committing = self._consumer.commit_offsets({self.tp: offset}, self._lease.incarnation or self._said)
             done = await asyncio.wait_for(committing, COMMIT_SECONDS)
         except TimeoutError:
             log.warning("%s: commit of offset %d took longer than %.0f s", self._name, offset, COMMIT_SECONDS)

@@ -69,6 +69,8 @@ class Begin(NamedTuple):
     """Whether the broker keeps beside the offset that it is of this incarnation."""
     anew: bool = False
     """Whether the topic is known to have been made anew since the group last committed."""
+    said: str = ""
+    """What stands beside the committed offset."""
 
 
 class MadeAnew(NamedTuple):

@@ -68,10 +68,23 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
             **driver.credentials_to_aiokafka_auth(conf.broker_credentials, conf.ssl_context),
         )
 
+    def _look(self) -> AIOKafkaConsumer:
+        """Return a consumer for a look at single records; see `Pump`."""
+        conf = self.app.conf
+        return AIOKafkaConsumer(
+            client_id=conf.broker_client_id,
+            group_id=None,
+            bootstrap_servers=driver.server_list(self.transport.url, self.transport.default_port),
+            enable_auto_commit=False,
+            auto_offset_reset="none",
+            request_timeout_ms=int(limits_of(self.app).request_timeout * 1000),
+            **driver.credentials_to_aiokafka_auth(conf.broker_credentials, conf.ssl_context),
+        )
+
     async def on_start(self) -> None:
         await super().on_start()
         consumer = self._ensure_consumer()
-        self.pump = Pump(consumer, limits_of(self.app), cast("Consumer", self.consumer).deliver)
+        self.pump = Pump(consumer, limits_of(self.app), cast("Consumer", self.consumer).deliver, self._look)
         self.answers = Answers(consumer._client)  # noqa: SLF001 - the consumer does not tell when a broker answered
         self._asking = self.thread_loop.create_task(self.answers.run())
         self.app.answers = self.answers
@@ -162,17 +175,17 @@ class Consumer(driver.Consumer):
         """
         await self._thread.run_here(self._thread.pump.open(lease, offset, sure=sure))
 
-    async def commit_offsets(self, offsets: Mapping[TP, int], incarnation: str = "") -> bool:
-        """Commit the next offset to read of each partition of one topic; False when the group moved on without us.
+    async def commit_offsets(self, offsets: Mapping[TP, int], said: str = "") -> bool:
+        """Commit the next offset to read of each partition; False when the group moved on without us.
 
-        The topic's incarnation stands beside the offsets, for whoever goes on from them.
+        Beside the offset stands what tells the topic's incarnation, for whoever goes on from there.
 
         Raises
         ------
         KafkaError
             When the broker refuses for another reason; retriable ones are retried until the caller's own timeout.
         """
-        return await self._thread.run_here(self._thread.commit_position(offsets, incarnation))
+        return await self._thread.run_here(self._thread.commit_position(offsets, said))
 
     # The pump's end in this thread.
 

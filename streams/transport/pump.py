@@ -16,10 +16,10 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.consumer.fetcher import Fetcher, FetchResult
-from aiokafka.errors import ConsumerStoppedError, KafkaError
+from aiokafka.errors import ConsumerStoppedError, KafkaError, OffsetOutOfRangeError
 
 from streams.answers import SILENT_SECONDS
-from streams.incarnation import ASK_SECONDS, UNKNOWN, incarnations
+from streams.incarnation import ASK_SECONDS, MARK, UNKNOWN, incarnations, mark_of
 from streams.transport.batch import Batch, Begin, Lease, MadeAnew
 from streams.transport.gaps import Gaps, Meaning
 from streams.transport.limits import Limits
@@ -29,6 +29,9 @@ log = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.5
 """A safety net: arrival of data, returned room and new partitions all wake the pump at once."""
+
+MARK_MS = 5000
+"""How long the record before a position may take to come; the position is trusted without it."""
 
 
 class TransportError(RuntimeError):
@@ -63,6 +66,8 @@ class Pump:
         Batch and flight limits.
     deliver
         Gets each batch, and where one is not of the topic that was leased, that; must not block.
+    look
+        Returns a consumer without a group, not started, that resets no offset: for a look at single records.
     clock
         Monotonic seconds.
     """
@@ -72,12 +77,14 @@ class Pump:
         consumer: AIOKafkaConsumer,
         limits: Limits,
         deliver: Callable[[Batch | MadeAnew], None],
+        look: Callable[[], AIOKafkaConsumer],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._consumer = consumer
         self._fetcher: Fetcher = consumer._fetcher  # noqa: SLF001 - public calls build a Python object a record
         self._limits = limits
         self._deliver = deliver
+        self._look = look
         self._lanes: dict[TopicPartition, _Lane] = {}
         self._wake = asyncio.Event()
         self._clock = clock
@@ -97,9 +104,23 @@ class Pump:
         lease.incarnation = found.get(tp.topic, UNKNOWN)
         offsets = await self._consumer._coordinator.fetch_committed_offsets([tp])  # noqa: SLF001 - with their metadata
         committed, said = offsets.get(tp, (None, ""))
-        known = bool(said and lease.incarnation)
+        known = bool(said and lease.incarnation and not said.startswith(MARK))
         anew = lease.anew or (known and said != lease.incarnation)
-        return Begin(lease.incarnation, None if anew else committed, known and not anew, anew)
+        if committed and said.startswith(MARK) and not lease.incarnation:
+            anew = anew or await self._mark(tp, committed - 1) not in ("", said)
+        return Begin(lease.incarnation, None if anew else committed, known and not anew, anew, said)
+
+    async def _mark(self, tp: TopicPartition, offset: int) -> str:
+        """Return what tells the record at an offset, nothing where it is not there any more."""
+        async with self._look() as consumer:
+            consumer.assign([tp])
+            consumer.seek(tp, offset)
+            try:
+                polled = await consumer.getmany(tp, timeout_ms=MARK_MS, max_records=1)
+            except OffsetOutOfRangeError:  # `open` sees it too
+                return ""
+        records = [record for record in polled.get(tp, ()) if record.offset == offset]
+        return mark_of(records[0].timestamp, records[0].value) if records else ""
 
     async def open(self, lease: Lease, offset: int | None, *, sure: bool = True) -> None:
         """Begin to read a partition that was paused when it was assigned.
