@@ -202,12 +202,36 @@ def cluster(settings: Settings) -> list[Check]:
         return [broker, Check("topics", "skipped", "the broker cannot be reached")]
     try:
         nodes = len(admin.describe_cluster()["brokers"])
-        return [Check("broker", "ok", f"{where}: {nodes} broker{'' if nodes == 1 else 's'}"), topics(settings, admin)]
+        broker = Check("broker", "ok", f"{where}: {nodes} broker{'' if nodes == 1 else 's'}")
+        return [broker, topics(settings, admin), group(settings)]
     except (KafkaError, OSError) as error:
         remedy = "allow this user to describe the cluster, its topics and their configuration"
         return [Check("broker", "failed", f"{where} refused: {error}", remedy), Check("topics", "skipped", "refused")]
     finally:
         admin.close()
+
+
+def group(settings: Settings) -> Check:
+    """Whether workers have every partition, and what waits for them; before the first worker starts none has any."""
+    from kafka.errors import KafkaError
+
+    from streams.deployment import look
+
+    try:
+        found = look(settings)
+    except (KafkaError, OSError, ValueError) as error:
+        remedy = f"allow this user to describe the group {settings.kafka.group} and the topics it reads"
+        return Check("group", "failed", f"{settings.kafka.group} cannot be asked: {error}", remedy)
+    lag = f"{found.waiting:,} records wait"
+    if found.oldest_waiting is not None:
+        lag += f", the oldest since {time.strftime('%Y-%m-%d %H:%M:%S', time.gmtime(found.oldest_waiting))} UTC"
+    if not found.workers:
+        return Check("group", "warning", f"no worker is in group {found.group}; {lag}", "start `siphonwatch worker`")
+    said = f"{len(found.workers)} worker{'' if len(found.workers) == 1 else 's'} in group {found.group}; {lag}"
+    if found.unowned:
+        nobody = ", ".join(f"{one.topic}[{one.number}]" for one in found.unowned)
+        return Check("group", "failed", f"{said}; nobody has {nobody}", "`siphonwatch status` shows who has what")
+    return Check("group", "ok", said)
 
 
 def topics(settings: Settings, admin: KafkaAdminClient) -> Check:

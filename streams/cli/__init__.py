@@ -24,6 +24,7 @@ COMMANDS = (
     "redrive",
     "provision",
     "doctor",
+    "status",
     "broker",
     "demo",
 )
