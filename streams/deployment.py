@@ -62,8 +62,8 @@ class Worker(msgspec.Struct, frozen=True):
 
     name: str
     """Client and address, as the broker knows them."""
-    partitions: list[str]
-    """`topic[number]`, sorted."""
+    partitions: list[str] | None
+    """`topic[number]`, sorted; None where the broker does not tell, as the embedded one."""
 
 
 class Sink(msgspec.Struct, frozen=True, kw_only=True):
@@ -93,13 +93,16 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def unowned(self) -> list[Partition]:
-        """Partitions that nobody has."""
+        """Partitions that nobody has; none where the broker does not tell who has what."""
+        if any(worker.partitions is None for worker in self.workers):
+            return []
         return [partition for partition in self.partitions if partition.worker is None]
 
     @property
     def scoring(self) -> bool:
-        """Whether somebody has a partition of telemetry."""
-        return any(partition.stream == "telemetry" and partition.worker for partition in self.partitions)
+        """Whether somebody has a partition of telemetry, or may have one where the broker does not tell."""
+        held = any(partition.stream == "telemetry" and partition.worker for partition in self.partitions)
+        return held or any(worker.partitions is None for worker in self.workers)
 
     @property
     def waiting(self) -> int:
@@ -149,12 +152,12 @@ def _look(settings: Settings, admin: KafkaAdminClient, clock: Callable[[], float
     read = [tp for topic in streams for tp in known.get(topic, [])]
     ends = _offsets(admin, [tp for tps in known.values() for tp in tps], OffsetSpec.LATEST)
     begins = _offsets(admin, [tp for tps in known.values() for tp in tps], OffsetSpec.EARLIEST)
-    groups = {settings.kafka.group: settings.kafka.group}
-    groups |= {name: f"{settings.kafka.group}-sink-{name}" for name in settings.sinks}
-    described = {group: _describe(admin, group) for group in groups.values()}
-    committed = {group: _committed(admin, group) for group in groups.values()}
-    own, positions = described[settings.kafka.group], committed[settings.kafka.group]
-    owners = {tp: name for name, tps in own.members for tp in tps}
+    groups = {name: f"{settings.kafka.group}-sink-{name}" for name in settings.sinks}
+    described = {group: _describe(admin, group) for group in (settings.kafka.group, *groups.values())}
+    positions = _committed(admin, settings.kafka.group, read)
+    delivered = {name: _committed(admin, group, known.get(alerts, [])) for name, group in groups.items()}
+    own = described[settings.kafka.group]
+    owners = {tp: name for name, tps in own.members for tp in tps or []}
 
     waiting = {tp: max(ends[tp] - positions.get(tp, begins[tp]), 0) for tp in read}
     at = {tp: max(positions.get(tp, begins[tp]), begins[tp]) for tp in read if waiting[tp]}
@@ -173,23 +176,26 @@ def _look(settings: Settings, admin: KafkaAdminClient, clock: Callable[[], float
         brokers=len(admin.describe_cluster()["brokers"]),
         group=settings.kafka.group,
         state=own.state,
-        workers=[Worker(name, sorted(f"{tp.topic}[{tp.partition}]" for tp in tps)) for name, tps in own.members],
+        workers=[
+            Worker(name, None if tps is None else sorted(f"{tp.topic}[{tp.partition}]" for tp in tps))
+            for name, tps in own.members
+        ],
         partitions=partitions,
         missing=sorted(set(streams) - set(known)),
         sinks=[
             Sink(
                 name=name, kind=settings.sinks[name].kind, state=described[group].state,
                 deliverers=len(described[group].members),
-                waiting=_behind(known.get(alerts, []), committed[group], ends, begins),
+                waiting=_behind(known.get(alerts, []), delivered[name], ends, begins),
             )
-            for name, group in groups.items() if name in settings.sinks
+            for name, group in groups.items()
         ],
     )  # fmt: skip
 
 
 class _Group(msgspec.Struct, frozen=True):
     state: str
-    members: list[tuple[str, list[TopicPartition]]]
+    members: list[tuple[str, list[TopicPartition] | None]]
 
 
 def _partitions(admin: KafkaAdminClient, topics: Iterable[str]) -> dict[str, list[TopicPartition]]:
@@ -216,15 +222,19 @@ def _describe(admin: KafkaAdminClient, group: str) -> _Group:
         return _Group("Dead", [])
     members = []
     for member in found["members"]:
-        assigned = (member["member_assignment"] or {}).get("assigned_partitions", [])
-        tps = [TopicPartition(part["topic"], number) for part in assigned for number in part["partitions"]]
-        members.append((f"{member['client_id']} {member['client_host']}".strip(), tps))
+        assigned, tps = member["member_assignment"], None
+        if isinstance(assigned, dict):
+            parts = assigned["assigned_partitions"]
+            tps = [TopicPartition(part["topic"], number) for part in parts for number in part["partitions"]]
+        name = f"{member['client_id']} {member['client_host']}".strip() or member["member_id"]
+        members.append((name, tps))
     return _Group(found["group_state"], members)
 
 
-def _committed(admin: KafkaAdminClient, group: str) -> dict[TopicPartition, int]:
+def _committed(admin: KafkaAdminClient, group: str, tps: list[TopicPartition]) -> dict[TopicPartition, int]:
+    """Offsets of partitions by name: the embedded broker does not list a group's own."""
     try:
-        found = admin.list_group_offsets(group)[group]
+        found = admin.list_group_offsets({group: tps})[group] if tps else {}
     except CoordinatorNotAvailableError:
         return {}
     return {tp: at.offset for tp, at in found.items() if at.offset >= 0}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import click
@@ -53,7 +52,7 @@ def command(as_json: bool) -> None:
         console.print(
             f"Kafka at {escape(where)}: {brokers}; group {escape(found.group)}: {found.state}", highlight=False
         )
-        console.print(_workers(found), _partitions(found.partitions, now))
+        console.print(_workers(found), _partitions(found, now))
         if found.sinks:
             console.print(_sinks(found))
         console.print(_summary(found, cases, now), highlight=False)
@@ -93,15 +92,17 @@ def _name(partition: Partition) -> str:
 def _workers(found: Deployment) -> Table:
     table = _table("Workers", "worker", "partitions")
     for worker in found.workers:
-        table.add_row(escape(worker.name), escape(", ".join(worker.partitions)) or "none")
+        held = ["the broker does not tell"] if worker.partitions is None else worker.partitions or ["none"]
+        table.add_row(escape(worker.name), escape(", ".join(held)))
     return table
 
 
-def _partitions(partitions: Sequence[Partition], now: float) -> Table:
+def _partitions(found: Deployment, now: float) -> Table:
     table = _table("Partitions", "partition", "stream", "worker", "committed", "waiting", "oldest", "last checkpoint")
-    for partition in partitions:
+    for partition in found.partitions:
         table.add_row(
-            escape(_name(partition)), partition.stream, escape(partition.worker or "") or "[bold red]none[/]",
+            escape(_name(partition)), partition.stream,
+            escape(partition.worker or "") or ("[bold red]none[/]" if partition in found.unowned else "?"),
             "-" if partition.committed is None else f"{partition.committed:,}", f"{partition.waiting:,}",
             _age(partition.oldest_waiting, now), _age(partition.last_checkpoint, now),
         )  # fmt: skip
