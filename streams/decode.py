@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import itertools
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -10,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models import request as rq
+from streams.adapters.wrapping import clean, unwrapped
 from streams.contract import Malformed, Telemetry, decode
 from streams.scan import make_tables, scan, views
 
@@ -58,11 +60,36 @@ class Decoder:
         keep = np.ones(n, np.bool_)
         for i in np.flatnonzero(~certain).tolist():
             try:
-                records[i] = to_request(decode(values[i]))
+                records[i] = to_request(decode_wrapped(values[i]))
             except Malformed as error:
                 keep[i] = False
                 rejected.append((i, error))
         return Decoded(records[keep], np.flatnonzero(keep), rejected)
+
+
+MARKS = frozenset(("account", "time"))
+"""Fields of telemetry: an object with one is no envelope around it."""
+
+
+def decode_wrapped(raw: bytes) -> Telemetry:
+    """Parse one record, behind a byte-order mark or in an envelope as Kafka Connect and other producers write it.
+
+    Raises
+    ------
+    Malformed
+        As `streams.contract.decode`, of the record as it stands.
+    """
+    try:
+        return decode(raw)
+    except Malformed as error:
+        bad = error
+    plain = clean(raw)
+    for inner in itertools.chain((plain,) if plain != raw else (), unwrapped(plain, MARKS)):
+        try:
+            return decode(inner)
+        except Malformed:
+            continue
+    raise bad
 
 
 def to_request(record: Telemetry) -> np.void:

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
-from streams import kafka
+from streams import chosen, kafka
+from streams.adapters.otlp import TEXT_VARIABLES
 from streams.settings import PREFIX, Loaded, Settings, SettingsError
 from streams.sinks.settings import SECRET_FIELDS
 from streams.sinks.text import is_url
@@ -80,6 +81,8 @@ def examine(settings: Settings, *, offline: bool = False, environ: Mapping[str, 
     env = os.environ if environ is None else environ
     checks = [identity(settings), transport(), clock(time.time()), compiled(env), links(settings)]
     checks += [sinks(settings)] if settings.sinks else []
+    checks += [Check("accounts", "warning", warning) for warning in chosen.warnings(settings)]
+    checks += [otlp_text()] if "otlp" in settings.ingest.topics.values() else []
     if offline:
         return [*checks, Check("broker", "skipped", "offline"), Check("topics", "skipped", "offline")]
     return [*checks, *([grafana(settings)] if settings.grafana.url else []), *cluster(settings)]
@@ -104,6 +107,15 @@ def links(settings: Settings) -> Check:
     return Check(
         "links", "warning", f"links.runbook is {settings.links.runbook!r}: from an alert that leads nowhere",
         "put the runbook where people on call can read it, and set links.runbook to its https:// address",
+    )  # fmt: skip
+
+
+def otlp_text() -> Check:
+    """OpenTelemetry's instrumentations leave text out by default, which no log of theirs says."""
+    return Check(
+        "otlp text", "ok",
+        "applications that OpenTelemetry instruments put text into spans only where their environment holds "
+        + " and ".join(TEXT_VARIABLES),
     )  # fmt: skip
 
 

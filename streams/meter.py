@@ -10,10 +10,13 @@ import structlog
 
 from models.cases import Finding
 from models.vitals import STEPS
-from streams.contract import REASONS
+from streams.contract import REASONS, Malformed
 from streams.metrics import ALLOWED, COMMITS, OUTCOMES, STAGES, Labels, Metrics
 
 _log = structlog.get_logger(__name__)
+
+MAX_KINDS = 256
+"""Kinds of what is no request that are logged; a gateway's plug-ins may have any name."""
 
 _EDGES = np.arange(STEPS + 1) / STEPS
 
@@ -33,9 +36,11 @@ class Meter:
         self._metrics = metrics
         self.labels: Labels = (stream, topic, str(partition))
         self._late = self._ahead = 0
+        self._named: set[str] = set()
+        self._kinds: set[str] = set()
         plain = (
             metrics.requests, metrics.skipped, metrics.late, metrics.ahead, metrics.checkpoint_bytes,
-            metrics.lost_letters, metrics.misplaced, metrics.forged,
+            metrics.lost_letters, metrics.misplaced, metrics.forged, metrics.passed_over,
         )  # fmt: skip
         for counter in plain:
             counter.labels(*self.labels)
@@ -64,9 +69,28 @@ class Meter:
         """Count records that claim an origin without the seal that goes with it."""
         self._metrics.forged.labels(*self.labels).inc(records)
 
-    def dead_letter(self, reason: str) -> None:
-        """Count a record that went to the dead-letter topic."""
-        self._metrics.dead_letters.labels(*self.labels, reason).inc()
+    def dead_letter(self, bad: Malformed) -> None:
+        """Count a record that went to the dead-letter topic; log the first of each reason."""
+        self._metrics.dead_letters.labels(*self.labels, bad.reason).inc()
+        if bad.reason not in self._named:
+            self._named.add(bad.reason)
+            stream, topic, partition = self.labels
+            _log.warning(
+                "a record cannot be read and goes to the dead-letter topic; the first for this reason",
+                stream=stream, topic=topic, partition=int(partition), reason=bad.reason,
+                detail=str(bad).partition(": ")[2],
+            )  # fmt: skip
+
+    def passed_over(self, what: Mapping[str, int]) -> None:
+        """Count elements that are no requests; log the first of each kind."""
+        self._metrics.passed_over.labels(*self.labels).inc(sum(what.values()))
+        stream, topic, partition = self.labels
+        for kind in what.keys() - self._kinds if len(self._kinds) < MAX_KINDS else ():
+            self._kinds.add(kind)
+            _log.info(
+                "passed over what is no request; the first of this kind",
+                stream=stream, topic=topic, partition=int(partition), kind=kind,
+            )  # fmt: skip
 
     def lost_letters(self, letters: Sized) -> None:
         """Count records that cannot be kept even as dead letters."""

@@ -22,6 +22,7 @@ from streams.contract import Malformed, encode
 from streams.decode import Decoder
 from streams.identity import Identity
 from streams.offline import Offline
+from streams.rejected import Rejected
 from streams.settings import Settings
 from streams.sketch import Sketcher
 
@@ -40,8 +41,12 @@ class Totals:
     """Cases opened, by pattern."""
     allowed: int = 0
     """Findings that were not told, for their accounts are allowed."""
-    rejected: Counter[str] = field(default_factory=Counter)
+    rejected: Rejected = field(default_factory=Rejected)
     """Elements that are not what their format says, by reason."""
+    passed_over: Counter[str] = field(default_factory=Counter)
+    """Elements that are no requests, by what they are."""
+    without_text: int = 0
+    """Requests whose records could have held text and did not, where the format's own settings decide that."""
 
 
 class Replay:
@@ -103,7 +108,7 @@ class Replay:
     def _take(self, batch: list[bytes]) -> None:
         decoded = self._decoder.decode(batch)
         for _, error in decoded.rejected:
-            self.totals.rejected[error.reason] += 1
+            self.totals.rejected.take(error)
         if self._telemetry:
             self._telemetry.writelines(batch[row] + b"\n" for row in decoded.rows)
         self._score(decoded.requests)
@@ -117,7 +122,9 @@ class Replay:
         """The batch without what could not be read, which is counted."""
         whole = [record for record in batch if isinstance(record, bytes)]
         if len(whole) < len(batch):
-            self.totals.rejected.update(bad.reason for bad in batch if isinstance(bad, Malformed))
+            for bad in batch:
+                if isinstance(bad, Malformed):
+                    self.totals.rejected.take(bad)
         return whole
 
     def _adapted(self, adapter: Adapter, raw: Iterable[bytes | Malformed]) -> Iterator[bytes | Malformed]:
@@ -127,6 +134,8 @@ class Replay:
                 continue
             for element in adapter.records(record):
                 yield element if isinstance(element, Malformed) else encode(element)
+        self.totals.passed_over.update(adapter.passed_over)
+        self.totals.without_text += adapter.without_text
 
     def _score(self, requests: Array) -> None:
         first = self.totals.requests

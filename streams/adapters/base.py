@@ -122,6 +122,12 @@ class Adapter(ABC):
         if empty:
             yield bad
 
+    def take_passed_over(self) -> Counter[str]:
+        """Return what was passed over since this was last asked."""
+        with self._counting:
+            taken, self.passed_over = self.passed_over, Counter()
+        return taken
+
     def pass_over(self, what: str, n: int = 1) -> None:
         """Count what is no request; several threads may adapt at a time."""
         with self._counting:

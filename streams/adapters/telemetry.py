@@ -12,6 +12,7 @@ class TelemetryV1(Adapter):
     """One telemetry record an element. Accounts are taken as they stand: they are ids already."""
 
     name = "telemetry"
+    marks = frozenset(("account", "time"))
 
     def element(self, raw: bytes) -> Iterator[Telemetry]:
         try:

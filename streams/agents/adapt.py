@@ -15,7 +15,7 @@ from functools import cache, partial
 
 import structlog
 
-from streams import provenance
+from streams import chosen, provenance
 from streams.adapters import make_adapter
 from streams.adapters.base import Adapter
 from streams.agents.parts import dead_letter
@@ -49,6 +49,8 @@ def make_adapters(settings: Settings) -> dict[str, Adapter]:
     SettingsError
         Where identity.key is missing.
     """
+    for warning in chosen.warnings(settings):
+        _log.warning("an account setting that clients may choose", warning=warning)
     identity = Identity.from_settings(settings)
     sketcher = Sketcher(identity)
     return {
@@ -105,6 +107,10 @@ class GatewayIngest:
                 if (letter := self._queue(batch, row, elements, partitions)) is not None:
                     letters.append(letter)
             await self._sender.room()
+        passed = self._adapter.take_passed_over()
+        if tombstones := sum(value is None for value in batch.values):
+            passed["tombstone"] += tombstones
+        self._meter.passed_over(passed)
         if letters:
             self._meter.lost_letters(await self._outlet.dead_letters(letters))
         await self._sender.flush()
@@ -130,7 +136,7 @@ class GatewayIngest:
             if wanted is not None and place not in wanted:
                 continue
             if isinstance(element, Malformed):
-                self._meter.dead_letter(element.reason)
+                self._meter.dead_letter(element)
                 bad.append((place, element))
                 continue
             key = element.account.encode()
@@ -164,7 +170,9 @@ def _records(adapter: Adapter, batch: Batch, row: int) -> Iterator[Telemetry | M
     An adapter is not to fail on anything. One that does costs this message, kept as a dead letter, and not the worker.
     """
     try:
-        yield from adapter.records(batch.values[row] or b"")
+        value = batch.values[row]
+        if value is not None:  # a tombstone says nothing
+            yield from adapter.records(value)
     except Exception as error:  # noqa: BLE001 - see above
         place = traceback.extract_tb(error.__traceback__)[-1]  # what it says may quote the message
         _log.error(

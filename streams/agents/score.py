@@ -192,7 +192,7 @@ class TelemetryPartition:
         self.meter.forged(read.forged)
         if read.rejected:
             for _, error in read.rejected:
-                self.meter.dead_letter(error.reason)
+                self.meter.dead_letter(error)
             letters = (dead_letter(batch, row, error) for row, error in read.rejected)
             self.meter.lost_letters(await self._outlet.dead_letters(letters))
         if self._placement is not None:
@@ -222,15 +222,18 @@ class TelemetryPartition:
 
     def _read(self, batch: Batch) -> Read:
         """Read a batch's records, without what was ingested again after a crash."""
-        values = [b"" if value is None else value for value in batch.values]
-        rows, forged = np.arange(len(values)), 0
+        rows, forged = np.arange(len(batch)), 0
         if any(batch.headers):
             keep, forged = fresh(batch.headers, self._sources, self._mac)
             rows = np.flatnonzero(keep)
-            values = [values[i] for i in rows.tolist()]
+        skipped = len(batch) - len(rows)
+        if None in batch.values:  # tombstones, which say nothing
+            told = np.fromiter((batch.values[i] is not None for i in rows.tolist()), np.bool_, len(rows))
+            self.meter.passed_over({"tombstone": int(len(rows) - told.sum())})
+            rows = rows[told]
+        values = [batch.values[i] or b"" for i in rows.tolist()]
         requests, places, rejected = self._decoder.decode(values)
         rejected = [(int(rows[place]), error) for place, error in rejected]
-        skipped = len(batch) - len(rows)
         rows = rows[places]
         return Read(requests, batch.offsets[rows] + self._numbering.base, rows, rejected, skipped, forged)
 

@@ -13,11 +13,14 @@ import click
 import msgspec
 from kafka.errors import KafkaError
 
+from streams import chosen
 from streams.adapters import FORMATS, Adapter, Unreadable, make_adapter, read_records
 from streams.cli import Failure
+from streams.cli.replay import passed_over
 from streams.contract import Malformed, Telemetry, encode
 from streams.gateway.producer import Outbox, connect
 from streams.identity import Identity
+from streams.rejected import Rejected
 from streams.settings import Settings, load
 from streams.sketch import Sketcher
 
@@ -127,17 +130,17 @@ def parse_speed(_context: click.Context, _option: click.Parameter, value: str) -
     return speed
 
 
-def telemetry(raw: bytes, adapter: Adapter, bad: Counter[str], pace: Pace | Live) -> Iterator[Item]:
+def telemetry(raw: bytes, adapter: Adapter, bad: Rejected, pace: Pace | Live) -> Iterator[Item]:
     """Yield the telemetry of one raw record, keyed by account; count what is malformed by reason."""
     for record in adapter.records(raw):
         if isinstance(record, Malformed):
-            bad[record.reason] += 1
+            bad.take(record)
         else:
             moved = pace.moved(record) if isinstance(pace, Live) else record
             yield Item(encode(moved), moved.account.encode(), moved.time)
 
 
-def unchanged(raw: bytes, adapter: Adapter, bad: Counter[str], _: Pace | Live) -> Iterator[Item]:
+def unchanged(raw: bytes, adapter: Adapter, bad: Rejected, _: Pace | Live) -> Iterator[Item]:
     """Yield the raw record as it is, malformed or not, with the event time of its first good element."""
     moments = [record.time for record in adapter.records(raw) if not isinstance(record, Malformed)]
     yield Item(raw, None, moments[0] if moments else None)
@@ -172,11 +175,13 @@ def command(
     pace = Pace(speed, time.monotonic, time.sleep) if start is None else Live(start, time.time, time.sleep)
     settings = load().settings
     identity = Identity.from_settings(settings)
+    for warning in chosen.warnings(settings):
+        click.echo(warning, err=True)
     outbox = _connect(settings, topic or settings.topic("telemetry"))
-    bad: Counter[str] = Counter()
+    bad, passed = Rejected(), Counter[str]()
     started = time.monotonic()
     try:
-        sent = _produce(files, format_, settings, identity, raw, pace, outbox, bad)
+        sent = _produce(files, format_, settings, identity, raw, pace, outbox, bad, passed)
         outbox.flush()
     except KafkaError as error:
         raise Failure(f"producing to {outbox.topic} failed after {outbox.delivered} records: {error}") from None
@@ -187,6 +192,12 @@ def command(
     if bad:
         reasons = ", ".join(f"{reason} {count:,}" for reason, count in bad.most_common())
         click.echo(f"{bad.total():,} malformed, not produced: {reasons}")
+        for line in bad.lines():
+            click.echo(f"  {line}")
+    if passed:
+        click.echo(f"passed over, as no requests: {passed_over(passed)}")
+    if bad and not sent:
+        raise Failure("nothing could be read")
     if outbox.failed:
         reasons = ", ".join(f"{reason} {count:,}" for reason, count in outbox.failures.most_common())
         raise Failure(f"{outbox.failed:,} records were not delivered to {outbox.topic}: {reasons}")
@@ -219,7 +230,8 @@ def _produce(
     raw: bool,
     pace: Pace | Live,
     outbox: Outbox,
-    bad: Counter[str],
+    bad: Rejected,
+    passed: Counter[str],
 ) -> int:
     sketcher = NoText() if raw else Sketcher(identity)
     items = unchanged if raw else telemetry
@@ -230,12 +242,13 @@ def _produce(
             adapter = make_adapter(records.format, settings, sketcher, identity)
             for record in records:
                 if isinstance(record, Malformed):
-                    bad[record.reason] += 1
+                    bad.take(record)
                     continue
                 for item in items(record, adapter, bad, pace):
                     pace.wait(item.time)
                     outbox.send(item.value, item.key)
                     sent += 1
+            passed.update(adapter.passed_over)
         except (Unreadable, ValueError) as error:
             raise Failure(str(error)) from None
     return sent

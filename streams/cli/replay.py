@@ -6,6 +6,7 @@ import contextlib
 import csv
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 from typing import IO
 
@@ -15,7 +16,9 @@ from rich.console import Console
 
 from models.cases import Finding
 from models.verdict_book import VerdictBook
+from streams import chosen
 from streams.adapters import FORMATS, Unreadable
+from streams.adapters.otlp import TEXT_VARIABLES
 from streams.alerts import encode, to_alert
 from streams.cli import Failure
 from streams.cli.table import alert_table
@@ -66,6 +69,8 @@ def command(
 ) -> None:
     """Score FILE... (plain, .gz, .zst, or - for standard input) with the scorer that the worker runs."""
     settings = _offline(load().settings, plain_ids)
+    for warning in chosen.warnings(settings):
+        click.echo(warning, err=True)
     book = _book(verdicts)
     opened: list[Finding] = []
     with contextlib.ExitStack() as stack:
@@ -94,6 +99,17 @@ def command(
     if opened and not quiet and sys.stdout.isatty():
         Console().print(alert_table([to_alert(finding) for finding in opened]))
     _summarise(replay.totals, scorer, elapsed)
+
+
+def passed_over(what: Counter[str]) -> str:
+    """Return how many elements were no requests, and what they were."""
+    return f"{what.total():,} ({', '.join(f'{n:,} {name}' for name, n in what.most_common(20))})"
+
+
+NO_TEXT = (
+    "detection needs it. Applications that OpenTelemetry instruments put it into their spans where their environment "
+    f"holds {' and '.join(TEXT_VARIABLES)}"
+)
 
 
 def _book(path: Path | None) -> VerdictBook:
@@ -166,6 +182,14 @@ def _summarise(totals: Totals, scorer: Offline, elapsed: float) -> None:
         click.echo(f"turned away by the gateway, of accounts that had got nothing before: {scorer.refused:,} requests")
     if totals.allowed:
         click.echo(f"not told, for their accounts are allowed: {totals.allowed:,} findings")
+    if totals.passed_over:
+        click.echo(f"passed over, as no requests: {passed_over(totals.passed_over)}")
+    if totals.without_text:
+        click.echo(f"{totals.without_text:,} requests without text; {NO_TEXT}")
     if totals.rejected:
         reasons = ", ".join(f"{n:,} {reason}" for reason, n in sorted(totals.rejected.items()))
-        click.echo(f"rejected: {sum(totals.rejected.values()):,} ({reasons})", err=True)
+        click.echo(f"rejected: {totals.rejected.total():,} ({reasons})", err=True)
+        for line in totals.rejected.lines():
+            click.echo(f"  {line}", err=True)
+        if not totals.requests:
+            raise Failure("nothing could be read")

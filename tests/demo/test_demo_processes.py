@@ -10,6 +10,7 @@ import numpy as np
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
+from streams.contract import Malformed
 from streams.demo.processes import Counts, Process, counted
 from streams.meter import Meter
 from streams.metrics import Metrics
@@ -22,7 +23,7 @@ def test_counts_are_requests_once_what_was_not_scored_and_cases_opened() -> None
         meter = Meter(metrics, stream, stream, 0)
         meter.batch(np.zeros(requests))
         meter.skipped(3)
-        meter.dead_letter("json")
+        meter.dead_letter(Malformed("json"))
     metrics.alerts.labels("relay", "high", "opened").inc(2)
     metrics.alerts.labels("relay", "high", "updated").inc(9)
     text = generate_latest(registry).decode()

@@ -11,7 +11,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 import zstandard
@@ -298,3 +298,60 @@ def test_late_requests_are_said_with_what_to_do(replay: Replay, logs: Logs, tmp_
     assert re.search(r"\d+% of the requests came later than scoring\.grace allows", result.stderr), result.output
     sound = replay(telemetry, "--format", "telemetry")
     assert "scoring.grace" not in sound.stderr
+
+
+def test_nothing_readable_is_exit_1_with_the_first_detail_of_each_reason(replay: Replay) -> None:
+    record = {"startTime": 1.8e9, "call_type": "acompletion", "metadata": {}, "model": "m"}
+    Path("log").write_text("\n".join([json.dumps(record)] * 3 + [json.dumps(record | {"startTime": "soon"})]))
+    result = replay("log")
+    assert result.exit_code == 1
+    assert "rejected: 4 (3 account, 1 time)" in result.stderr
+    assert "3 account, the first: none of metadata.user_api_key_org_id" in result.stderr
+    assert "1 time, the first: `startTime` holds no time" in result.stderr
+    assert "nothing could be read" in result.stderr
+
+
+def test_what_is_passed_over_and_text_that_is_missing_are_said(replay: Replay) -> None:
+    def span(number: int, **attributes: str) -> dict[str, Any]:
+        held = {"tenant.id": "acme", "gen_ai.request.model": "m", **attributes}
+        pairs = [{"key": key, "value": {"stringValue": value}} for key, value in held.items()]
+        return {
+            "traceId": "0a" * 16,
+            "spanId": f"{number:016x}",
+            "startTimeUnixNano": "1767571200500000000",
+            "attributes": pairs,
+        }
+
+    spans = [span(1, **{"gen_ai.operation.name": "chat"}), span(2, **{"gen_ai.operation.name": "execute_tool"})]
+    Path("log").write_text(json.dumps({"resourceSpans": [{"resource": {}, "scopeSpans": [{"spans": spans}]}]}))
+    result = replay("log")
+    assert result.exit_code == 0
+    assert "passed over, as no requests: 1 (1 execute_tool)" in result.stdout
+    assert "1 requests without text" in result.stdout
+    assert "OTEL_SEMCONV_STABILITY_OPT_IN" in result.stdout
+    assert "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT" in result.stdout
+
+
+def test_an_account_that_clients_choose_is_warned_of(
+    replay: Replay, logs: Logs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "auth_basic" not in replay(logs.nginx).stderr
+    monkeypatch.setenv("SIPHONWATCH_ACCOUNTS_NGINX", "remote_user, X-Team, remote_addr")
+    said = replay(logs.nginx).stderr
+    assert "accounts.nginx names remote_user" in said and "auth_basic" in said
+    assert "accounts.nginx names X-Team" in said
+
+
+@pytest.mark.parametrize("wrap", ["bom", "string", "connect"])
+def test_telemetry_in_an_envelope_is_read(replay: Replay, logs: Logs, wrap: str) -> None:
+    replay(logs.nginx, "--telemetry", "t", "--scores", "good")
+    lines = Path("t").read_text().splitlines()
+    wrapped = {
+        "bom": ["\ufeff" + line for line in lines],
+        "string": [json.dumps(line) for line in lines],
+        "connect": [json.dumps({"schema": {"type": "struct"}, "payload": json.loads(line)}) for line in lines],
+    }[wrap]
+    Path("wrapped").write_text("\n".join(wrapped) + "\n")
+    assert replay("wrapped", "--format", "telemetry", "--scores", "wrapped.s").exit_code == 0
+    assert Path("wrapped.s").read_bytes() == Path("good").read_bytes()
+    assert replay("wrapped", "--scores", "auto.s").exit_code == 0, "its format is told"

@@ -185,7 +185,7 @@ def test_no_record_ends_a_worker_and_none_is_lost_without_a_count(
     with capsys.disabled():
         print(f"\n{loop.driven.total()} records driven: {dict(loop.driven)}; {loop.refused} refused by the broker")
     for stream, names in (
-        ("telemetry", ("requests", "skipped_requests", "dead_letters", "lost_offsets")),
+        ("telemetry", ("requests", "skipped_requests", "dead_letters", "passed_over_elements", "lost_offsets")),
         ("ingest", ("requests", "lost_offsets")),
     ):
         assert sum(found[f"{name}_total", stream] for name in names) == sums[stream], (stream, found)
