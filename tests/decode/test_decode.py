@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import json
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from models import request as rq
 from streams import contract, scan
 from streams.contract import Malformed, Telemetry, decode, encode
-from streams.decode import Decoder, to_request
+from streams.decode import Decoder, decode_wrapped, to_request
 
 DECODER = Decoder()
 MINIMAL = b'{"id":"r1","time":1.5,"account":"a"}'
@@ -31,7 +32,7 @@ def agree(raw: bytes) -> bool:
     neighbour = to_request(decode(MINIMAL)).tobytes()
     assert batch.requests[0].tobytes() == batch.requests[-1].tobytes() == neighbour
     try:
-        expected = decode(raw)
+        expected = decode_wrapped(raw)
     except Malformed as error:
         ((row, found),) = batch.rejected
         assert (row, found.reason, str(found)) == (1, error.reason, str(error))
@@ -219,3 +220,18 @@ def test_decimals_are_rounded_as_python_rounds_them() -> None:
     texts = [f"{a}.{b:0{d}d}" for a, b, d in zip(whole, part, itertools.cycle((6, 9, 12)))]
     batch = DECODER.decode([b'{"id":"r","account":"a","time":' + t.encode() + b"}" for t in texts])
     assert batch.requests["time"].tolist() == [float(t) for t in texts]
+
+
+@pytest.mark.parametrize(
+    "wrapped",
+    [
+        b"\xef\xbb\xbf" + MINIMAL,
+        json.dumps(MINIMAL.decode()).encode(),
+        json.dumps(json.dumps(MINIMAL.decode())).encode(),
+        b'{"schema":{"type":"struct"},"payload":' + MINIMAL + b"}",
+        json.dumps({"schema": None, "payload": MINIMAL.decode()}).encode(),
+    ],
+    ids=["byte-order mark", "a string", "a string in a string", "connect", "connect, a string"],
+)
+def test_a_record_in_an_envelope_is_the_record(wrapped: bytes) -> None:
+    assert DECODER.decode([wrapped]).requests.tobytes() == DECODER.decode([MINIMAL]).requests.tobytes()

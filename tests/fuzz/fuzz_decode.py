@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from models import request as rq
 from streams import scan
 from streams.contract import Malformed, Telemetry, decode, encode
-from streams.decode import Decoder, to_request
+from streams.decode import Decoder, decode_wrapped, to_request
 
 DECODER = Decoder()
 TABLES = scan.make_tables()
@@ -66,7 +66,7 @@ def one_input(data: bytes) -> None:
     batch = DECODER.decode([GOOD, data, GOOD])
     assert batch.requests[0].tobytes() == batch.requests[-1].tobytes() == GOOD_REQUEST
     try:
-        record = decode(data)
+        record = decode_wrapped(data)
     except Malformed as error:
         ((row, found),) = batch.rejected
         assert row == 1 and str(found) == str(error), (str(found), str(error))
