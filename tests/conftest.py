@@ -8,6 +8,8 @@ import itertools
 import re
 
 import pytest
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
 from kafka_broker import broker, broker_node, kafka, kafka_node, required, tansu, tansu_node, unavailable
 
 from streams.settings import Settings
@@ -15,6 +17,11 @@ from streams.settings import Settings
 __all__ = ["broker", "broker_node", "kafka", "kafka_node", "prefix", "settings", "tansu", "tansu_node"]
 
 _number = itertools.count(1)
+
+
+# What a busy machine does to an example's time, or a first call's compilation, is no failure.
+hypothesis_settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+hypothesis_settings.load_profile("patient")
 
 
 def pytest_configure(config: pytest.Config) -> None:

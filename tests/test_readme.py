@@ -52,7 +52,6 @@ def test_the_readme_is_short_enough_for_a_front_door() -> None:
 
 
 @pytest.mark.broker
-@pytest.mark.timeout(420)
 def test_the_commands_of_the_documents_run_one_after_the_other(tansu: str, tmp_path: Path) -> None:
     written = write(tmp_path, Scenario(5, 20, 0.5))
     written.litellm.rename(tmp_path / "gateway.ndjson")

@@ -58,5 +58,5 @@ def send(settings: Settings, found: list[Finding]) -> None:
     ]
     producer.flush()
     for future in futures:
-        future.get(timeout=10)
+        future.get(timeout=300)
     producer.close(10)

@@ -71,7 +71,7 @@ def test_the_embedded_broker_dies_with_a_parent_that_was_killed(tmp_path: Path) 
         pid = int(parent.stdout.readline())
         assert alive(pid)
         parent.send_signal(signal.SIGKILL)
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 300
     while alive(pid) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not alive(pid)
@@ -93,7 +93,7 @@ def test_the_broker_command_serves_until_told_to_stop_and_refuses_another_broker
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as first:
         assert first.stdout is not None
         assert f"127.0.0.1:{port}" in first.stdout.readline()
-        second = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+        second = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
         assert second.returncode == 1
         assert f"another broker answers on 127.0.0.1:{port}" in second.stderr
         first.send_signal(number)
@@ -155,7 +155,7 @@ def test_a_broker_started_from_another_thread_outlives_that_thread(tmp_path: Pat
     starter.join()
     try:
         time.sleep(1.0)
-        with socket.create_connection(("127.0.0.1", int(node.bootstrap.rpartition(":")[2])), timeout=5):
+        with socket.create_connection(("127.0.0.1", int(node.bootstrap.rpartition(":")[2])), timeout=60):
             pass
     finally:
         node.stop()

@@ -26,7 +26,7 @@ commands.main()
 @pytest.mark.parametrize(("process", "code"), [(1, 128 + signal.SIGTERM), (2, -signal.SIGTERM)])
 def test_process_1_of_a_container_ends_when_told_to_before_it_has_begun(process: int, code: int) -> None:
     """What a signal does by default it does not do to process 1."""
-    done = subprocess.run([sys.executable, "-c", CODE.format(process)], timeout=20, check=False)
+    done = subprocess.run([sys.executable, "-c", CODE.format(process)], timeout=300, check=False)
     assert done.returncode == code
 
 

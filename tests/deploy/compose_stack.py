@@ -79,7 +79,7 @@ class Stack:
             process.terminate()
         for name, process in self.processes.items():
             with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(20)
+                process.wait(300)
             if self.left(name):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
@@ -175,7 +175,7 @@ class Stack:
             return Path(test[-1].replace("/var/lib/siphonwatch", str(self.folder / "gateway"))).exists()
         return get(test[-1].replace(f":{PORTS[name]}", f":{self.ports[name]}")) is not None
 
-    def until(self, what: str, done: Callable[[], object], seconds: float = 60.0) -> None:
+    def until(self, what: str, done: Callable[[], object], seconds: float = 300.0) -> None:
         """Wait for something; fails with the logs where a service ends or it takes too long."""
         end = time.monotonic() + seconds
         while not done():
@@ -200,7 +200,7 @@ class Stack:
 def get(url: str) -> bytes | None:
     """Return what an address serves; None where it does not."""
     try:
-        with urllib.request.urlopen(url, timeout=5) as answer:  # noqa: S310 - loopback
+        with urllib.request.urlopen(url, timeout=60) as answer:  # noqa: S310 - loopback
             body: bytes = answer.read()
             return body
     except (urllib.error.URLError, OSError):

@@ -54,7 +54,11 @@ def test_the_rules_are_those_of_deploy_with_your_links(tmp_path: Path) -> None:
     file = tmp_path / "rules.yml"
     file.write_text(yaml.safe_dump(spec))
     done = subprocess.run(
-        [require_tool("promtool"), "check", "rules", str(file)], capture_output=True, text=True, timeout=60, check=False
+        [require_tool("promtool"), "check", "rules", str(file)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "SUCCESS" in done.stdout

@@ -59,18 +59,18 @@ class Prometheus:
         ]  # fmt: skip
         with (self.folder / "prometheus.log").open("wb") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log)
-        self.until(self._ready, 30.0, "Prometheus to be ready")
+        self.until(self._ready, 300.0, "Prometheus to be ready")
         return self
 
     def __exit__(self, *_: object) -> None:
         self.process.terminate()
-        self.process.wait(30)
+        self.process.wait(300)
 
     def get(self, path: str, **parameters: str) -> Any:
         """What the API answers as data."""
         query = f"?{urllib.parse.urlencode(parameters)}" if parameters else ""
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/api/v1/{path}{query}", timeout=20) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/api/v1/{path}{query}", timeout=60) as answer:
                 return json.load(answer)["data"]
         except urllib.error.HTTPError as error:
             with error:
@@ -106,7 +106,7 @@ class Prometheus:
     def _ready(self) -> bool:
         assert self.process.poll() is None, self._log()
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/-/ready", timeout=5):
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/-/ready", timeout=60):
                 return True
         except (urllib.error.URLError, OSError):
             return False

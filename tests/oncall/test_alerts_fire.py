@@ -30,7 +30,7 @@ from streams.provision.prometheus import render
 from streams.provision.rules import FRESH_SECONDS
 from streams.settings import Settings
 
-pytestmark = [pytest.mark.broker, pytest.mark.kafka, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.broker, pytest.mark.kafka]
 
 FACTOR, SECONDS = 60.0, 10.0
 """Minutes become seconds; ages in seconds are divided by ten."""
@@ -71,12 +71,12 @@ class Scene:
             await produce(self.settings, part)
             await asyncio.sleep(0.5)
 
-    async def fires(self, *names: str, seconds: float = 60.0) -> None:
+    async def fires(self, *names: str, seconds: float = 300.0) -> None:
         """Wait until all of these alerts fire."""
         firing = self.prometheus.firing
         await until(lambda: set(names) <= firing(), seconds, lambda: f"{names}, and firing: {firing()}")
 
-    async def resolves(self, *names: str, seconds: float = 60.0) -> None:
+    async def resolves(self, *names: str, seconds: float = 300.0) -> None:
         """Wait until none of these alerts fires."""
         firing = self.prometheus.firing
         await until(lambda: not set(names) & firing(), seconds, lambda: f"{names}, and firing: {firing()}")
@@ -110,14 +110,14 @@ async def test_a_stopped_worker_pages_and_so_do_the_requests_it_was_late_for(sce
 async def block(scene: Scene, pid: int) -> None:
     """Stop the broker at a moment when the worker has something to commit; at others nothing would be stuck."""
     stalled = "max(siphonwatch_stalled_seconds)"
-    for _ in range(10):
+    for _ in range(100):
         os.kill(pid, signal.SIGSTOP)
         await asyncio.sleep(3)
         if scene.prometheus.value(stalled) > 1.5:
             return
         os.kill(pid, signal.SIGCONT)
         await asyncio.sleep(1.7)
-    pytest.fail("ten times the worker had nothing to commit")
+    pytest.fail("a hundred times the worker had nothing to commit")
 
 
 async def test_a_blocked_broker_pages_for_commits_that_are_stuck_until_it_answers(
@@ -128,7 +128,7 @@ async def test_a_blocked_broker_pages_for_commits_that_are_stuck_until_it_answer
     pid = kafka_node.pid
     assert pid is not None
     try:
-        await until(lambda: bool(scene.prometheus.query("siphonwatch_last_commit_timestamp_seconds")), 30)
+        await until(lambda: bool(scene.prometheus.query("siphonwatch_last_commit_timestamp_seconds")), 300)
         assert "SiphonwatchStuckCommits" not in scene.prometheus.firing()
         await block(scene, pid)
         await scene.fires("SiphonwatchStuckCommits")
@@ -165,23 +165,23 @@ async def test_a_broker_that_stops_while_nothing_waits_is_told(scene: Scene, kaf
     await scene.worker.works()
     await produce(scene.settings, scene.some(500))
     await scored(scene.settings)
-    await until(lambda: gauges(scene, "lag_records") == [0] * 4 and readiness(scene)[0] == 200, 30)
-    await until(lambda: not any(gauges(scene, "stalled_seconds")) or max(gauges(scene, "stalled_seconds")) < 1, 30)
+    await until(lambda: gauges(scene, "lag_records") == [0] * 4 and readiness(scene)[0] == 200, 300)
+    await until(lambda: not any(gauges(scene, "stalled_seconds")) or max(gauges(scene, "stalled_seconds")) < 1, 300)
     pid = kafka_node.pid
     assert pid is not None
     try:
         os.kill(pid, signal.SIGSTOP)
-        await until(lambda: readiness(scene)[0] == 503, 90)
+        await until(lambda: readiness(scene)[0] == 503, 300)
         assert f"{kafka_node.bootstrap} has not answered for 3" in readiness(scene)[1]
-        await until(lambda: gauges(scene, "lag_records") == gauges(scene, "lag_seconds") == [], 30)
+        await until(lambda: gauges(scene, "lag_records") == gauges(scene, "lag_seconds") == [], 300)
         await scene.fires("SiphonwatchBrokerSilent")
         assert readiness(scene, "healthz")[0] == 200, "a restart would not mend it"
     finally:
         os.kill(pid, signal.SIGCONT)
     await scene.resolves("SiphonwatchBrokerSilent")
-    await until(lambda: readiness(scene)[0] == 200, 60)
+    await until(lambda: readiness(scene)[0] == 200, 300)
     await produce(scene.settings, list(scene.records))
     await scored(scene.settings)
-    await until(lambda: gauges(scene, "lag_records") == [0] * 4, 60)
+    await until(lambda: gauges(scene, "lag_records") == [0] * 4, 300)
     await asyncio.to_thread(scene.worker.stop)
     await assert_applied_once(scene.settings)

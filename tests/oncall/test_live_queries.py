@@ -21,7 +21,7 @@ from dashboard_queries import queries
 from streams.provision.prometheus import render
 from streams.provision.rules import ALERTS, RECORDINGS
 
-pytestmark = [pytest.mark.broker, pytest.mark.kafka, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.broker, pytest.mark.kafka]
 
 VARIABLES = {"$__rate_interval": "2m", "$namespace": ".*", "$job": ".+", "$instance": ".+", "$pattern": ".*"}
 SELECTOR = re.compile(r"\b((?:siphonwatch|process)[a-z0-9_:]*|up|ALERTS)(\{[^}]*\})?")
@@ -48,10 +48,10 @@ def prometheus(kafka_node: object, tmp_path_factory: pytest.TempPathFactory) -> 
         with Prometheus(folder / "prometheus", stack.jobs, fast, scrape=0.5) as prometheus:
             asyncio.run(stack.feed())
             fed = 'siphonwatch_verdicts{decision="true-positive"} == 1 and on () siphonwatch_failing_seconds > 0'
-            prometheus.until(lambda: bool(prometheus.query(fed)), 60.0, "the verdict and the failing sink to be seen")
+            prometheus.until(lambda: bool(prometheus.query(fed)), 300.0, "the verdict and the failing sink to be seen")
             records = {rule.record for rule in RECORDINGS}
             absent = lambda: [name for name in records if not prometheus.query(name)]  # noqa: E731
-            prometheus.until(lambda: not absent(), 60.0, "every recorded series")
+            prometheus.until(lambda: not absent(), 300.0, "every recorded series")
             yield prometheus
 
 

@@ -86,7 +86,7 @@ class Alertmanager:
             "--cluster.listen-address=", "--log.level=error",
         ]  # fmt: skip
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 300
         while True:
             try:
                 self.call("status")
@@ -98,7 +98,7 @@ class Alertmanager:
 
     def __exit__(self, *_: object) -> None:
         self.process.terminate()
-        self.process.wait(30)
+        self.process.wait(300)
 
     def call(self, path: str, body: Any = None) -> Any:
         """Ask the API, or post to it."""
@@ -106,7 +106,7 @@ class Alertmanager:
         request = urllib.request.Request(
             f"http://127.0.0.1:{self.port}/api/v2/{path}", data, {"Content-Type": "application/json"}
         )
-        with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310 - loopback
+        with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310 - loopback
             return json.loads(answer.read() or "null")
 
     def quiet(self) -> set[tuple[str, str, str]]:
@@ -146,7 +146,7 @@ def test_what_follows_from_a_page_is_kept_quiet_in_its_deployment_alone(tmp_path
             ("SiphonwatchFreshnessBurnFast", "web", "siphonwatch"),
             ("SiphonwatchRecordsLost", "old", "siphonwatch"),
         }
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 300
         while manager.quiet() != expected and time.monotonic() < deadline:
             time.sleep(0.2)
         assert manager.quiet() == expected

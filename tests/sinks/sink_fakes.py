@@ -163,7 +163,7 @@ class Bench:
         task = asyncio.create_task(self.lane.run())
         done = until or (lambda: self.lane.ready and self.log.committed == self.log.end)
         try:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(300):
                 while not done() and not task.done():  # noqa: ASYNC110 - any condition will do
                     await asyncio.sleep(0)
         finally:

@@ -53,7 +53,7 @@ class Deliverer:
         self.process.kill()
         self.process.wait()
 
-    async def stop(self, seconds: float = 20.0) -> None:
+    async def stop(self, seconds: float = 300.0) -> None:
         """Stop gracefully; it must succeed."""
         self.process.terminate()
         code = await asyncio.to_thread(self.process.wait, seconds)
@@ -65,7 +65,7 @@ class Deliverer:
 
     async def ready(self) -> None:
         """Wait until it delivers."""
-        end = time.monotonic() + 60
+        end = time.monotonic() + 300
         while (await self.get("/readyz"))[0] != 200:
             assert self.process.poll() is None and time.monotonic() < end, self.log.read_text()
             await asyncio.sleep(0.1)
@@ -81,7 +81,7 @@ class Deliverer:
 
 def get(url: str) -> tuple[int, str]:
     try:
-        with urllib.request.urlopen(url, timeout=10) as answer:  # noqa: S310 - our own deliverer
+        with urllib.request.urlopen(url, timeout=60) as answer:  # noqa: S310 - our own deliverer
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as error:
         with error:
@@ -90,7 +90,7 @@ def get(url: str) -> tuple[int, str]:
         return 0, ""
 
 
-async def until(done: Callable[[], bool], seconds: float = 60.0, describe: Callable[[], str] = str) -> None:
+async def until(done: Callable[[], bool], seconds: float = 300.0, describe: Callable[[], str] = str) -> None:
     """Wait for a condition."""
     end = time.monotonic() + seconds
     while not done():

@@ -73,5 +73,5 @@ def send(settings: Settings, messages: list[tuple[bytes, bytes]]) -> None:
     """Put records on the alerts topic, in their order."""
     producer = connect(settings, "tests")
     for future in [producer.send(settings.topic("alerts"), key=key, value=value) for key, value in messages]:
-        future.get(timeout=30)
+        future.get(timeout=300)
     producer.close(10)

@@ -65,7 +65,7 @@ def test_a_wrong_setting_is_exit_code_2_for_the_shell() -> None:
     done = subprocess.run(
         [sys.executable, "-c", "from streams.cli import main; main()", "deliver"],
         env={name: value for name, value in os.environ.items() if not name.startswith("SIPHONWATCH_")},
-        cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=60, check=False,
+        cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
     assert done.returncode == 2 and "no sink is set" in done.stderr and "Traceback" not in done.stderr
 

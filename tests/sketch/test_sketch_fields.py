@@ -220,34 +220,26 @@ HOSTILE = (
 )
 
 
-@pytest.mark.parametrize("unit", HOSTILE)
-def test_a_hostile_megabyte_costs_milliseconds(unit: str) -> None:
+@pytest.fixture(scope="module")
+def prose_seconds() -> float:
+    """CPU time that a megabyte of prose takes on this machine."""
+    return megabyte_seconds("Both proposals are close; the second costs less, and its team is known to us. ")
+
+
+def megabyte_seconds(unit: str) -> float:
+    """The least CPU time of three, as a system prompt, a message and a reply: others' load only adds to it."""
     text = (unit * (1_000_000 // len(unit) + 1))[:1_000_000]
     SKETCHER.sketch([("user", "warm")])
-    best = 1.0
+    seconds = []
     for _ in range(3):
         start = time.process_time()
         SKETCHER.sketch([("system", text), ("user", text)], text)
-        best = min(best, time.process_time() - start)
-    # the system prompt is read without the scan's gates, so this is about twice what the text alone costs
-    assert best < 0.1
-    start = time.process_time()
-    SKETCHER.sketch([("user", text)], text)
-    print(f"{unit!r}: {best * 1e3:.1f} ms with system, {(time.process_time() - start) * 1e3:.1f} ms without")
+        seconds.append(time.process_time() - start)
+    return min(seconds)
 
 
-def test_prompts_a_second_stay_above_the_floor() -> None:
-    """Aim 10,000 a second a core at 600 characters; the floor is lenient because machines are shared."""
-    prompts = [
-        f"{TEXT} {TEXT} Variant {n} of the question, for {n % 7} people at <PERSON>'s office. {TEXT}"
-        for n in range(500)
-    ]
-    reply = "Both proposals are close; the second costs less. " * 12
-    best = 0.0
-    for _ in range(4):
-        start = time.process_time()
-        for prompt in prompts:
-            text_sketch(prompt, reply)
-        best = max(best, len(prompts) / (time.process_time() - start))
-    print(f"{best:,.0f} prompts/s at {len(prompts[0])} characters, reply {len(reply)}")
-    assert best > 3000
+@pytest.mark.parametrize("unit", HOSTILE)
+def test_a_hostile_megabyte_costs_a_few_times_what_prose_costs(unit: str, prose_seconds: float) -> None:
+    cost = megabyte_seconds(unit)
+    print(f"{unit!r}: {cost / prose_seconds:.1f} times prose")
+    assert cost < 20 * prose_seconds

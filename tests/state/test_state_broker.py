@@ -37,7 +37,7 @@ def scenario(settings: Settings, work: Callable[[Callable[[], StateLog]], Awaita
         logs: list[StateLog] = []
 
         def new() -> StateLog:
-            logs.append(open_state(settings, 1, deadline=20.0))
+            logs.append(open_state(settings, 1, deadline=120.0))
             return logs[-1]
 
         try:
@@ -210,7 +210,7 @@ def test_a_broker_restart_in_the_middle_of_a_checkpoint_is_waited_out(kafka: str
     create(settings)
 
     async def run() -> None:
-        journal = KafkaJournal(aiokafka_config(settings.kafka), settings.topic("state"), 0, deadline=90.0)
+        journal = KafkaJournal(aiokafka_config(settings.kafka), settings.topic("state"), 0, deadline=300.0)
         log = StateLog(journal)
         await log.restore()
         await log.checkpoint({1: Page(b"before")}, b"", 1)
@@ -254,7 +254,7 @@ def test_state_survives_what_kafka_compacts_away(kafka: str, prefix: str) -> Non
         written = 1
         latest = dict(pages)
         loop = asyncio.get_running_loop()
-        end = loop.time() + 60
+        end = loop.time() + 300
         while True:
             offset = written
             change = {

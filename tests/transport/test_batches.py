@@ -6,13 +6,10 @@ import asyncio
 
 import msgspec
 import numpy as np
-import pytest
 from transport_fakes import FAST, Counting, Store, prepare, produce, producing, running, until
 
 from streams.settings import Settings
 from streams.transport import Batch, Lease, Record
-
-pytestmark = pytest.mark.timeout(120)
 
 
 async def test_every_key_timestamp_header_and_offset_arrives(settings: Settings) -> None:

@@ -130,7 +130,7 @@ def test_a_client_certificate_is_presented_to_the_broker(certificate: tuple[Path
         listener = await asyncio.start_server(accept, "127.0.0.1", 0, ssl=server)
         port = listener.sockets[0].getsockname()[1]
         _, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context)
-        presented = await asyncio.wait_for(seen, 10)
+        presented = await asyncio.wait_for(seen, 300)
         writer.close()
         listener.close()
         return presented

@@ -17,7 +17,6 @@ from transport_fakes import Counting, Store, committed, numbered, prepare, produ
 from streams.broker.apache import ApacheKafka
 from streams.settings import Settings
 
-pytestmark = pytest.mark.timeout(170)
 SCRIPT = Path(__file__).with_name("killed_worker.py")
 
 
@@ -33,7 +32,7 @@ class Process:
 
     def end(self, how: signal.Signals) -> int:
         self.process.send_signal(how)
-        return self.process.wait(60)
+        return self.process.wait(300)
 
 
 def saved(folder: Path) -> Counter[str]:
@@ -64,15 +63,15 @@ async def test_killed_again_and_again_it_applies_every_record_once(settings: Set
     try:
         for _ in range(2):
             before = saved(tmp_path).total()
-            await until(lambda before=before: saved(tmp_path).total() > before, 60)
+            await until(lambda before=before: saved(tmp_path).total() > before, 300)
             await asyncio.sleep(chance.random())
             assert worker.end(signal.SIGKILL) == -signal.SIGKILL
             worker = Process(settings, tmp_path)
         before = saved(tmp_path).total()
-        await until(lambda: saved(tmp_path).total() > before, 60)
+        await until(lambda: saved(tmp_path).total() > before, 300)
         enough.set()
         count = await loading
-        await until(lambda: saved(tmp_path).total() >= count, 60)
+        await until(lambda: saved(tmp_path).total() >= count, 300)
     finally:
         enough.set()
         code = worker.end(signal.SIGTERM)
@@ -101,6 +100,6 @@ async def test_a_broker_that_restarts_costs_no_record(kafka_node: ApacheKafka, p
         await asyncio.sleep(1)
         await asyncio.to_thread(kafka_node.start)
         await produce(settings, numbered(4000, 4000))
-        await until(lambda: store.total() == 8000, 60)
+        await until(lambda: store.total() == 8000, 300)
     assert sum(store.applied.values(), start=Counter()) == dict.fromkeys(numbered(8000), 1)
     assert await committed(settings) == store.next_offset

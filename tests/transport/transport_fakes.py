@@ -88,7 +88,7 @@ class Worker:
 
     async def stop(self) -> int:
         self.stopping.set()
-        return await asyncio.wait_for(self.exit, 60)
+        return await asyncio.wait_for(self.exit, 300)
 
 
 def prepare(settings: Settings) -> None:
@@ -115,7 +115,7 @@ async def running(
     assert code == 0
 
 
-async def until(condition: Callable[[], object], seconds: float = 40.0) -> None:
+async def until(condition: Callable[[], object], seconds: float = 300.0) -> None:
     """Wait for a condition; fail the test when it does not come true."""
     async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110 - conditions of any kind, not one event

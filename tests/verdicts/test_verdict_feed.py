@@ -104,11 +104,11 @@ async def test_it_reads_from_the_beginning_and_goes_on_with_what_comes(settings:
     send(settings, [verdict(i) for i in range(20)])
     first, second = Fed(settings), Fed(settings)
     async with following(first):
-        await until(lambda: len(first.book) == 20, 30)
+        await until(lambda: len(first.book) == 20, 300)
         await asyncio.to_thread(send, settings, [verdict(3, "false-positive"), verdict(20)])
-        await until(lambda: len(first.book) == 21, 30)
+        await until(lambda: len(first.book) == 21, 300)
     async with following(second):
-        await until(lambda: len(second.book) == 21, 30)
+        await until(lambda: len(second.book) == 21, 300)
     assert first.book.rank(facts("shift")) == second.book.rank(facts("shift"))
     assert first.metric("verdicts", pattern="shift", decision="false-positive") == 1
 
@@ -124,13 +124,13 @@ async def test_a_topic_made_anew_is_read_from_its_start_and_its_verdicts_alone_s
     await asyncio.to_thread(send, settings, [verdict(i) for i in range(5)])
     fed = Fed(settings)
     async with following(fed):
-        await until(lambda: len(fed.book) == 5, 30)
+        await until(lambda: len(fed.book) == 5, 300)
         with connect(settings.kafka) as admin:
             admin.delete_topics([topic])
-            await until(lambda: topic not in admin.list_topics(), 30)
+            await until(lambda: topic not in admin.list_topics(), 300)
             create(settings, admin)
         await asyncio.to_thread(send, settings, [verdict(100 + i) for i in range(count)])
-        await until(lambda: f"{100:016x}" in fed.book and len(fed.book) == count, 60)
+        await until(lambda: f"{100:016x}" in fed.book and len(fed.book) == count, 300)
     assert fed.metric("recreated_topics_total", stream="verdicts", topic=topic, partition="0") == 1
 
 
@@ -148,7 +148,7 @@ async def test_verdicts_that_left_the_topic_before_they_were_read_are_counted(ka
         admin.delete_records({TopicPartition(topic, 0): 12})
     fed = Fed(settings)
     async with following(fed):
-        await until(lambda: len(fed.book) == 8, 30)
+        await until(lambda: len(fed.book) == 8, 300)
     assert fed.metrics.lost_elsewhere == {("verdicts", topic, "0"): 12}
 
 
@@ -158,20 +158,24 @@ async def test_a_broker_that_is_away_is_asked_again_and_ranks_stay(capsys: pytes
     fed = Fed(settings)
     fed.feed.take([encode(verdict(1))])
     before = fed.book.rank(facts("shift"))
+    said = []
+
+    def twice() -> bool:
+        said.append(capsys.readouterr().out)
+        return "".join(said).count("verdicts cannot be read") >= 2
+
     async with following(fed):
-        await asyncio.sleep(1.0)
-    assert capsys.readouterr().out.count("verdicts cannot be read") >= 2
+        await until(twice, 300)
     assert fed.book.rank(facts("shift")) == before
 
 
 def fetch(url: str) -> str:
-    with urllib.request.urlopen(url, timeout=10) as answer:  # noqa: S310 - our own worker
+    with urllib.request.urlopen(url, timeout=60) as answer:  # noqa: S310 - our own worker
         text: str = answer.read().decode()
         return text
 
 
 @pytest.mark.broker
-@pytest.mark.timeout(240)
 async def test_a_worker_s_alerts_carry_the_ranks_of_its_verdicts(settings: Settings, tmp_path: Path) -> None:
     """Byte for byte what a replay with the same verdicts writes."""
     prepare(settings, 1)
@@ -190,7 +194,7 @@ async def test_a_worker_s_alerts_carry_the_ranks_of_its_verdicts(settings: Setti
             metrics = await asyncio.to_thread(fetch, f"http://127.0.0.1:{settings.web.port}/metrics")
             return f"siphonwatch_ranker_updates_total {float(len(verdicts))}" in metrics
 
-        for _ in range(300):
+        for _ in range(3000):
             if await learnt():
                 break
             await asyncio.sleep(0.1)

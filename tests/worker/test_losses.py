@@ -13,7 +13,7 @@ from streams.broker.process import free_port
 from streams.settings import Settings
 from streams.topics import connect
 
-pytestmark = [pytest.mark.broker, pytest.mark.kafka, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.broker, pytest.mark.kafka]
 
 
 @pytest.fixture

@@ -91,7 +91,6 @@ async def coordinated(settings: Settings) -> None:
 
 
 @pytest.mark.broker
-@pytest.mark.timeout(240)
 @pytest.mark.parametrize("crash", ["", "batch:4", "manifest:2", "sighted:2"])
 async def test_a_campaign_found_over_kafka_is_the_one_a_replay_finds(
     settings: Settings, tmp_path: Path, crash: str
@@ -125,7 +124,6 @@ async def test_a_campaign_found_over_kafka_is_the_one_a_replay_finds(
 
 
 @pytest.mark.broker
-@pytest.mark.timeout(240)
 async def test_accounts_on_several_partitions_make_one_campaign(settings: Settings, tmp_path: Path) -> None:
     prepare(settings, 4)
     with Worker(settings, tmp_path) as worker:

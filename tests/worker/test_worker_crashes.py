@@ -11,7 +11,7 @@ from worker_tools import Worker, assert_applied_once, expected_alerts, prepare, 
 from streams.settings import Settings
 from streams.state.kafka import open_state
 
-pytestmark = [pytest.mark.broker, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.broker
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,8 @@ async def test_a_second_worker_joins_and_leaves_under_load(settings: Settings, t
         sending = asyncio.create_task(produce(settings, records, rate=600))
         await asyncio.sleep(4)
         with Worker(settings, tmp_path) as second:
-            await asyncio.sleep(7)
+            await second.works()
+            await asyncio.sleep(1)
             second.stop()
         await sending
         await scored(settings)

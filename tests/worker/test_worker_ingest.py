@@ -23,7 +23,7 @@ from streams.state.kafka import open_state
 from streams.state.pages import from_page
 from streams.topics import connect
 
-pytestmark = [pytest.mark.broker, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.broker
 WORDS = 5
 """Words in a row of a prompt or reply that count as having leaked."""
 
@@ -58,7 +58,7 @@ def private_strings(logs: dict[str, list[bytes]]) -> set[str]:
 
 
 def fetch(url: str) -> str:
-    with urllib.request.urlopen(url, timeout=10) as answer:  # noqa: S310 - our own worker
+    with urllib.request.urlopen(url, timeout=60) as answer:  # noqa: S310 - our own worker
         text: str = answer.read().decode()
         return text
 
@@ -98,7 +98,7 @@ async def test_gateway_topics_are_scored_and_no_text_leaves_them(settings: Setti
             sent[:] = [value for p in range(2) for value in await read(settings, "telemetry", p)]
             return len(sent)
 
-        deadline = time.monotonic() + 120.0  # a busy machine sketches a few hundred records a second
+        deadline = time.monotonic() + 300.0  # a busy machine sketches a few hundred records a second
         while await arrived() < total:
             if time.monotonic() > deadline:
                 break

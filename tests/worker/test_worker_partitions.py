@@ -43,7 +43,6 @@ def of_accounts(alerts: Iterable[bytes]) -> set[bytes]:
 
 
 @pytest.mark.broker
-@pytest.mark.timeout(400)
 async def test_a_replay_in_partitions_finds_what_a_worker_over_as_many_finds(
     settings: Settings, tmp_path: Path
 ) -> None:

@@ -95,13 +95,13 @@ class Worker:
     def stop(self) -> None:
         """Stop gracefully; it must succeed."""
         self.process.terminate()
-        assert self.process.wait(60) == 0, self.log.read_text()
+        assert self.process.wait(300) == 0, self.log.read_text()
 
-    async def works(self, seconds: float = 60.0) -> None:
+    async def works(self, seconds: float = 300.0) -> None:
         """Wait until a partition was restored and is being read."""
         await until(lambda: "restored, reading on" in self.log.read_text(), seconds, self.log.read_text)
 
-    async def dies(self, seconds: float = 60.0) -> None:
+    async def dies(self, seconds: float = 300.0) -> None:
         """Wait until the process has killed itself."""
         await until(lambda: self.process.poll() is not None, seconds, self.log.read_text)
         assert self.process.returncode == -9, self.log.read_text()
@@ -146,7 +146,7 @@ async def read(settings: Settings, name: str, partition: int) -> list[bytes]:
         await consumer.stop()
 
 
-async def scored(settings: Settings, least: int = 0, seconds: float = 90.0, name: str = "telemetry") -> None:
+async def scored(settings: Settings, least: int = 0, seconds: float = 300.0, name: str = "telemetry") -> None:
     """Wait until the group has committed all that the telemetry (or another) topic holds, `least` records or more.
 
     The topic's own count stands, as a producer that sends a record again may double it.
