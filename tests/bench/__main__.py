@@ -52,7 +52,7 @@ FULL = Size(
 )  # fmt: skip
 QUICK = Size(
     accounts=20, days=0.5, copies=2, runs=1, peers={"faust": 2000, "quix": 2000, "aiokafka": 17_000},
-    seconds=2.0, restored=20_000, cold=(12_000, 1000, 4000), rate=2000.0,
+    seconds=2.0, restored=20_000, cold=(30_000, 1000, 4000), rate=2000.0,
 )  # fmt: skip
 PEER_NAMES = {
     "faust": ("plain Faust agent, JSON decoded", "stock transport and codec"),
