@@ -18,6 +18,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from models.patterns import patterns
+from streams.answers import AnswerGauge
 from streams.cli import COMMANDS, cli
 from streams.gauges import PartitionGauges
 from streams.metrics import Metrics
@@ -132,6 +133,7 @@ def exported() -> set[str]:
     registry = CollectorRegistry()
     Metrics(registry)
     registry.register(PartitionGauges(NoPartitions()))  # type: ignore[arg-type]
+    registry.register(AnswerGauge(dict))
     counters = {metric.name for metric in registry.collect() if metric.type == "counter"}
     return {f"{metric.name}_total" if metric.name in counters else metric.name for metric in registry.collect()}
 
