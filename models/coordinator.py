@@ -89,6 +89,7 @@ class Coordinator:
     def __init__(self, config: ScorerConfig, most: int = FINGERPRINTS) -> None:
         self.config = config
         self.relay = Relay()
+        self.second_stage = None
         self.table = AccountTable()
         self.table.reserve(most + EDGES * 2 * BLOCK)  # a block's new ones are counted at its end
         self._most = most

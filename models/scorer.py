@@ -36,6 +36,10 @@ BLOCK = 512
 """Requests a block: large enough for array arithmetic, small enough that its arrays stay in the cache."""
 BACKGROUND = 256
 """One request in so many teaches the second stage what is ordinary."""
+EARLY, EARLY_REQUESTS = 16, 1 << 16
+"""The same among a partition's first so many requests: 4,000 of them, so that it can say something within minutes."""
+RANKED = 100_000
+"""Accounts whose highest rank by the second stage is remembered, some 200 bytes each."""
 REFUSED = (400, 401, 403, 404, 407)
 """Statuses by which a gateway turns away whom it does not know, and gives nothing. Whoever is turned away may name any
 account, another in each request: such a request opens no row. Of an account that has one it counts like any other."""
@@ -99,6 +103,8 @@ class Scorer:
         if len(self.detectors) > MAX_PATTERNS:
             raise ValueError(f"{len(self.detectors)} detectors; a row has places for {MAX_PATTERNS}")
         self.second_stage = second_stage
+        self.ranked: dict[str, float] = {}
+        """The highest rank that the second stage gave each account since the start; those it looked at only."""
         self.table = AccountTable()
         self.clock = make_clock()
         self.reference = make_reference(*_promises(self.detectors))
@@ -199,11 +205,15 @@ class Scorer:
             self.table.rows, slots, requests, scores, now, sure, self._fresh, self.reference, self.budget, block,
             -math.log(self.config.alpha), self.config.close_after, self._trust, strongest, self._events,
         )  # fmt: skip
-        ranks = self._look_closer(features, slots, strongest) if self.second_stage else {}
+        ranks = self._look_closer(features, requests, slots, strongest) if self.second_stage else {}
         return self._tell(self._events[:written], features, requests, now, sure, ranks)
 
     def _look_closer(
-        self, features: Features, slots: npt.NDArray[np.int64], strongest: npt.NDArray[np.float32]
+        self,
+        features: Features,
+        requests: Array,
+        slots: npt.NDArray[np.int64],
+        strongest: npt.NDArray[np.float32],
     ) -> dict[int, float]:
         """Let the second stage score the requests that rank highest, and learn from a thin background of the others."""
         assert self.second_stage is not None  # noqa: S101 - the caller checks
@@ -212,15 +222,21 @@ class Scorer:
         taken = slots >= 0
         chosen = taken & (strongest >= level)
         number = self.counts.requests + np.cumsum(taken) - 1
-        background = taken & ~chosen & (number % BACKGROUND == 0)
+        background = taken & ~chosen & (number % np.where(number < EARLY_REQUESTS, EARLY, BACKGROUND) == 0)
         for i in np.flatnonzero(chosen | background).tolist():
             row = features.as_dict(i)
             if chosen[i]:
-                ranks[i] = self.second_stage.score(row)
+                rank = self.second_stage.score(row)
                 self.counts.second_stage += 1
+                if not math.isnan(rank):
+                    ranks[i] = rank
+                    (account,) = names(requests["account"][i : i + 1])
+                    self.ranked[account] = max(self.ranked.pop(account, 0.0), rank)
             else:
                 self.second_stage.score(row)
                 self.second_stage.learn(row)
+        while len(self.ranked) > RANKED:
+            del self.ranked[next(iter(self.ranked))]
         return ranks
 
     def _tell(
@@ -288,7 +304,7 @@ class Scorer:
             "budget": self.budget.counts,
             "cases": self.cases.dump(),
             "sightings": self.spotter.to_array(self.now),
-            "second_stage": self.second_stage.to_bytes() if self.second_stage else b"",
+            "second_stage": self.second_stage.keep() if self.second_stage else b"",
             "second_stage_name": self.config.second_stage.encode(),
         }
         parts |= {f"reference.{name}": array for name, array in learnt(self.reference).items()}
@@ -320,7 +336,7 @@ class Scorer:
             spotter.from_array(_rows(parts, "sightings"))
             stage, kept, name = self.second_stage, _bytes(parts, "second_stage"), _bytes(parts, "second_stage_name")
             if stage and kept and name == self.config.second_stage.encode():
-                stage = SecondStage.from_bytes(kept)
+                stage = stage.resumed(kept)
         except (KeyError, IndexError, msgspec.DecodeError) as error:
             raise ValueError(f"the models in the state do not fit this version: {error}") from None
         self.counts, self.clock, self.reference, self.rarity = counts, clock, reference, rarity

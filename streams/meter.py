@@ -38,6 +38,7 @@ class Meter:
         self._late = self._ahead = 0
         self._named: set[str] = set()
         self._kinds: set[str] = set()
+        self._closer = 0.0, 0
         plain = (
             metrics.requests, metrics.skipped, metrics.late, metrics.ahead, metrics.checkpoint_bytes,
             metrics.lost_letters, metrics.misplaced, metrics.forged, metrics.passed_over,
@@ -52,6 +53,12 @@ class Meter:
         """Count a restore; `late` and `ahead` requests were counted before it."""
         self._metrics.restore.labels(self.labels[0]).observe(seconds)
         self._late, self._ahead = late, ahead
+
+    def second_stage(self, seconds: float, errors: int) -> None:
+        """Count the second stage's time and failures, given as what they are so far since the start."""
+        self._metrics.second_stage_seconds.labels(*self.labels).inc(max(seconds - self._closer[0], 0.0))
+        self._metrics.second_stage_errors.labels(*self.labels).inc(max(errors - self._closer[1], 0))
+        self._closer = seconds, errors
 
     def skipped(self, requests: int) -> None:
         """Count requests that were applied before."""

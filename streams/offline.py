@@ -129,5 +129,12 @@ class Offline:
                 highest[account] = max(highest.get(account, suspicion), suspicion)
         return highest
 
+    def ranked(self) -> dict[str, float]:
+        """Return the highest rank that the second stage gave each account it looked at."""
+        highest: dict[str, float] = {}
+        for scorer in self._scorers:
+            highest |= scorer.ranked
+        return highest
+
     def _note(self, rows: Array) -> None:
         self._highest.update(zip(names(rows["account"]), rows["suspicion"].tolist(), strict=True))

@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
+import functools
+import time
+from typing import Any
+
 from models.coordinator import Coordinator
-from models.online.second_stage import SecondStage, load
+from models.features import FEATURES
+from models.online.second_stage import SecondStage, check, load, scaled
 from models.relay.together import Together
 from models.scorer import Scorer, ScorerConfig
 from streams.settings import Settings, SettingsError
+
+SECOND_STAGE = "scoring.second_stage"
+
+
+@functools.cache
+def _model(name: str) -> Any:
+    """A second stage's model, tried once a process; not to be taught itself."""
+    model = scaled(load(name, SECOND_STAGE))
+    check(model, [feature.name for feature in FEATURES], SECOND_STAGE, time.thread_time)
+    return model
 
 
 def make_scorer(settings: Settings) -> Scorer:
@@ -20,7 +35,7 @@ def make_scorer(settings: Settings) -> Scorer:
     stage = None
     if name := settings.scoring.second_stage:
         try:
-            stage = SecondStage(load(name, "scoring.second_stage"))
+            stage = SecondStage(_model(name).clone(), clock=time.perf_counter)
         except ValueError as error:
             raise SettingsError(str(error)) from None
     return Scorer(_config(settings), second_stage=stage)

@@ -9,10 +9,11 @@ from __future__ import annotations
 import importlib
 import math
 import pickle
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
-from river import base, compose
+import numpy as np
+from river import anomaly, base, compose, preprocessing
 
 from models.online.quantiles import quantile_init, quantile_rank, quantile_update
 from models.online.state import Array, from_arrays, to_arrays
@@ -23,6 +24,15 @@ MAX_BYTES = 4 << 20
 """Largest pickled model kept in a checkpoint, bytes."""
 HALF_LIFE = 10_000.0
 """Scores after which an old one weighs half in the ranking."""
+LEARNT = 256
+"""Requests that a model learns from before its scores are shown; more where it names a longer window itself."""
+TRIAL = 512
+"""Requests made up to try a model with: twice the window of River's HalfSpaceTrees."""
+WARM = 32
+"""Of these before its time counts: the first ones build the model."""
+SLOW = 2e-3
+"""Processor seconds a request, scored and learnt, from which a model is refused. HalfSpaceTrees take 2e-4, a local
+outlier factor 9e-3 and more, which slowed the scorer 30 times."""
 
 
 class SecondStageError(ValueError):
@@ -108,6 +118,72 @@ def load(path: str, setting: str = "detection.second_stage") -> Any:
     return model
 
 
+def scaled(model: Any) -> Any:
+    """Return a model that gets its inputs as it needs them: a pipeline as it is, any other behind a scaler.
+
+    Half-space trees split [0, 1] at random places, so features beyond it all land in one leaf; other models compare
+    features by their distances.
+    """
+    if isinstance(model, compose.Pipeline):
+        return model
+    scaler = (
+        preprocessing.MinMaxScaler() if isinstance(model, anomaly.HalfSpaceTrees) else preprocessing.StandardScaler()
+    )
+    return compose.Pipeline(scaler, model)
+
+
+def check(model: Any, names: Sequence[str], setting: str, clock: Callable[[], float]) -> None:
+    """Try a model with made-up requests, and refuse one that would do harm or nothing.
+
+    Parameters
+    ----------
+    model
+        From `load`; it is tried as a copy.
+    names
+        Of the features it will get.
+    setting
+        Name of the setting, for messages.
+    clock
+        Processor seconds.
+
+    Raises
+    ------
+    SecondStageError
+        The model is a classifier, raises, scores everything alike, is too slow, or cannot be kept in a checkpoint.
+    """
+    called = type(_final(model)).__name__
+    if _kind(model) == "classifier":
+        raise SecondStageError(
+            f"{setting}: {called} is a classifier, and nothing teaches it which accounts were confirmed; "
+            "name an anomaly detector"
+        )
+    stage = SecondStage(model.clone(), max_errors=1)
+    rng = np.random.default_rng(0)
+    rows = rng.normal(rng.uniform(0.0, 5.0, len(names)), 1.0, (TRIAL, len(names)))
+    requests = [dict(zip(names, row, strict=True)) for row in rows.tolist()]
+    raws = set()
+    began = clock()
+    for tried, request in enumerate(requests, 1):
+        raws.add(stage.raw(request))
+        stage.learn(request)
+        took = (clock() - began) / tried
+        if stage.reason is not None or (tried >= WARM and took > SLOW):
+            break
+    if stage.reason is not None:
+        raise SecondStageError(f"{setting}: {called} fails on requests like ours: {stage.reason}")
+    if took > SLOW:
+        raise SecondStageError(
+            f"{setting}: {called} takes {took * 1000:.1f} ms a request, more than the {SLOW * 1000:.0f} ms that leave "
+            "the scorer its pace; name a model that learns in constant time, such as river.anomaly:HalfSpaceTrees"
+        )
+    if len(raws) < TRIAL // 50 and stage.learnt >= 2 * stage.needed:
+        raise SecondStageError(
+            f"{setting}: {called} gives {len(raws)} different scores to {TRIAL} unlike requests; scale its inputs "
+            "(half-space trees need a MinMaxScaler before them, most others a StandardScaler)"
+        )
+    stage.to_bytes()
+
+
 class SecondStage:
     """Score requests by a River model, as ranks among its own scores.
 
@@ -124,18 +200,24 @@ class SecondStage:
         Exceptions so far.
     reason
         Why the stage is switched off, or `None` while it works.
+    seconds
+        Time spent in the model, by `clock`.
+    learnt
+        Requests it was taught.
 
     Examples
     --------
-    >>> stage = SecondStage(load("river.anomaly:HalfSpaceTrees"))
-    >>> for i in range(300):
-    ...     stage.learn({"a": 0.5 + 0.001 * (i % 7)})
-    >>> usual = [stage.score({"a": 0.5}) for _ in range(20)]
-    >>> stage.score({"a": 0.99}) > 0.9
+    >>> stage = SecondStage(scaled(load("river.anomaly:HalfSpaceTrees")))
+    >>> stage.score({"a": 7.5})
+    nan
+    >>> for i in range(600):
+    ...     stage.learn({"a": 7.5 + 0.001 * (i % 7), "b": i % 11})
+    >>> usual = [stage.score({"a": 7.503, "b": i % 11}) for i in range(20)]
+    >>> stage.score({"a": 3.0, "b": -30.0}) > 0.9
     True
     """
 
-    def __init__(self, model: Any, max_errors: int = MAX_ERRORS) -> None:
+    def __init__(self, model: Any, max_errors: int = MAX_ERRORS, clock: Callable[[], float] = lambda: 0.0) -> None:
         kind = _kind(model)
         if kind is None:
             raise SecondStageError(f"{type(_final(model)).__name__} is neither an anomaly detector nor a classifier")
@@ -144,6 +226,10 @@ class SecondStage:
         self.max_errors = max_errors
         self.errors = 0
         self.reason: str | None = None
+        self.seconds = 0.0
+        self.learnt = 0
+        self.needed = max(LEARNT, int(getattr(_final(model), "window_size", 0)) + 1)
+        self._clock = clock
         self._ranks = quantile_init(half_life=HALF_LIFE)
 
     def _failed(self, doing: str, error: str) -> None:
@@ -153,6 +239,24 @@ class SecondStage:
                 f"second stage {type(_final(self.model)).__name__} switched off after {self.errors} errors; "
                 f"the last, {doing}: {error}. Correct the model or clear the setting, and restart"
             )
+
+    def raw(self, features: Mapping[str, float]) -> float:
+        """Return the model's own score of one request; NaN where it failed, which is counted."""
+        began = self._clock()
+        try:
+            if self.kind == "classifier":
+                value = float(self.model.predict_proba_one(dict(features)).get(True, 0.0))
+            else:
+                value = float(self.model.score_one(dict(features)))
+        except Exception as error:  # noqa: BLE001 - the border to code that is not ours
+            self._failed("scoring", f"{type(error).__name__}: {error}")
+            return math.nan
+        finally:
+            self.seconds += self._clock() - began
+        if not math.isfinite(value):
+            self._failed("scoring", f"the score is {value}")
+            return math.nan
+        return value
 
     def score(self, features: Mapping[str, float]) -> float:
         """Score one request.
@@ -165,22 +269,13 @@ class SecondStage:
         Returns
         -------
         A classifier's probability of `True` (or 1); for a detector the share of earlier scores below this one.
-        In [0, 1], and 0 where the model failed or is switched off.
+        In [0, 1], and NaN where the model failed, is switched off, or has not learnt from enough requests.
         """
         if self.reason is not None:
-            return 0.0
-        try:
-            if self.kind == "classifier":
-                chances = self.model.predict_proba_one(dict(features))
-                raw = float(chances.get(True, 0.0))
-            else:
-                raw = float(self.model.score_one(dict(features)))
-        except Exception as error:  # noqa: BLE001 - the border to code that is not ours
-            self._failed("scoring", f"{type(error).__name__}: {error}")
-            return 0.0
-        if not math.isfinite(raw):
-            self._failed("scoring", f"the score is {raw}")
-            return 0.0
+            return math.nan
+        raw = self.raw(features)
+        if math.isnan(raw) or (self.kind == "detector" and self.learnt < self.needed):
+            return math.nan
         if self.kind == "classifier":
             return min(max(raw, 0.0), 1.0)
         rank = float(quantile_rank(self._ranks, raw))
@@ -199,13 +294,16 @@ class SecondStage:
         """
         if self.reason is not None or (self.kind == "classifier" and label is None):
             return
+        began = self._clock()
         try:
             if self.kind == "classifier":
                 self.model.learn_one(dict(features), label)
             else:
                 self.model.learn_one(dict(features))
+            self.learnt += 1
         except Exception as error:  # noqa: BLE001 - the border to code that is not ours
             self._failed("learning", f"{type(error).__name__}: {error}")
+        self.seconds += self._clock() - began
 
     def to_arrays(self) -> dict[str, Array]:
         """Copy the ranking of scores."""
@@ -221,7 +319,7 @@ class SecondStage:
         """
         try:
             content = pickle.dumps(
-                (self.model, self.max_errors, self.errors, self.reason, self.to_arrays()), protocol=5
+                (self.model, self.max_errors, self.errors, self.reason, self.learnt, self.to_arrays()), protocol=5
             )
         except Exception as error:
             raise SecondStageError(
@@ -235,8 +333,25 @@ class SecondStage:
             )
         return content
 
+    def keep(self) -> bytes:
+        """Return `to_bytes`, or nothing where that fails, which switches the stage off and stops no checkpoint."""
+        try:
+            return self.to_bytes()
+        except SecondStageError as error:
+            self.errors += self.reason is None
+            self.reason = self.reason or f"second stage switched off: {error}"
+            return b""
+
+    def resumed(self, content: bytes) -> SecondStage:
+        """Return the stage as `to_bytes` left it, on this one's clock; this one, empty, where it cannot be read."""
+        try:
+            return SecondStage.from_bytes(content, self._clock)
+        except SecondStageError:
+            self.errors += 1
+            return self
+
     @classmethod
-    def from_bytes(cls, content: bytes) -> SecondStage:
+    def from_bytes(cls, content: bytes, clock: Callable[[], float] = lambda: 0.0) -> SecondStage:
         """Take up where `to_bytes` left off.
 
         Unpickling runs code: read only checkpoints that this deployment wrote itself.
@@ -247,13 +362,13 @@ class SecondStage:
             The bytes are damaged, or written under other versions of the model's code.
         """
         try:
-            model, max_errors, errors, reason, ranks = pickle.loads(content)  # noqa: S301 - our own checkpoint
-            stage = cls(model, max_errors)
+            model, max_errors, errors, reason, learnt, ranks = pickle.loads(content)  # noqa: S301 - our own checkpoint
+            stage = cls(model, max_errors, clock)
             stage._ranks = from_arrays(stage._ranks, ranks)
         except Exception as error:
             raise SecondStageError(
                 f"the second stage in the checkpoint cannot be read ({type(error).__name__}: {error}); "
                 "restore the versions that wrote it, or start the stage afresh"
             ) from error
-        stage.errors, stage.reason = errors, reason
+        stage.errors, stage.reason, stage.learnt = errors, reason, learnt
         return stage

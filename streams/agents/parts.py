@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.cases import CaseBook, Finding
+from models.online.second_stage import SecondStage
 from models.request import Array
 from models.table import AccountTable
 from models.vitals import Bound, Tally, Vitals
@@ -41,6 +42,10 @@ class BatchScorer(Protocol):
     cases: CaseBook
     patterns: tuple[str, ...]
     tally: Tally
+
+    @property
+    def second_stage(self) -> SecondStage | None:
+        """The model that looks closer, where there is one."""
 
     @property
     def now(self) -> float:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 import pytest
 from river import anomaly, compose, linear_model, preprocessing
 
-from models.online.second_stage import SecondStage, SecondStageError, load
+from models.features import FEATURES
+from models.online.second_stage import SLOW, SecondStage, SecondStageError, check, load, scaled
 
 
 def scaled_svm() -> Any:
@@ -50,7 +52,7 @@ def test_detectors_pipelines_and_factories_are_loaded_and_rank_an_outlier_high(p
     stage = SecondStage(load(path))
     for x in stream(1200):
         score = stage.score(x)
-        assert 0.0 <= score <= 1.0
+        assert math.isnan(score) if stage.learnt < stage.needed else 0.0 <= score <= 1.0
         stage.learn(x)
     assert stage.score({"a": 3.0, "b": -3.0}) > 0.9
     assert stage.errors == 0
@@ -60,7 +62,8 @@ def test_a_model_whose_scores_have_no_range_still_gives_ranks() -> None:
     stage = SecondStage(load(f"{HERE}:scaled_svm"))
     scores = []
     for x in stream(1200):
-        scores.append(stage.score(x))
+        if stage.learnt >= stage.needed:
+            scores.append(stage.score(x))
         stage.learn(x)
     assert min(scores) >= 0.0
     assert max(scores) <= 1.0
@@ -107,10 +110,11 @@ def test_what_cannot_be_used_is_refused_with_setting_value_and_remedy(path: str,
 
 def test_single_errors_are_counted_and_outlived() -> None:
     stage = SecondStage(Fragile(), max_errors=3)
-    assert stage.score({"a": 0.95}) == 0.0
-    assert stage.score({"a": -1.0}) == 0.0
+    assert math.isnan(stage.score({"a": 0.95}))
+    assert math.isnan(stage.score({"a": -1.0}))
     assert stage.errors == 2
     assert stage.reason is None
+    stage.learnt = stage.needed
     assert stage.score({"a": 0.5}) == 0.5
 
 
@@ -122,7 +126,7 @@ def test_too_many_errors_switch_the_stage_off_and_say_why() -> None:
     assert stage.reason is not None
     assert "Fragile switched off after 3 errors" in stage.reason
     assert "a is too large" in stage.reason
-    assert stage.score({"a": 0.5}) == 0.0
+    assert math.isnan(stage.score({"a": 0.5}))
 
 
 def test_an_error_in_learning_is_counted_too() -> None:
@@ -142,7 +146,7 @@ def test_a_checkpoint_takes_up_where_it_left_off() -> None:
         first.learn(x)
     resumed = SecondStage.from_bytes(first.to_bytes())
     for x in stream(100, seed=1):
-        assert resumed.score(x) == straight.score(x)
+        assert resumed.score(x) == straight.score(x) >= 0.0
         resumed.learn(x)
         straight.learn(x)
 
@@ -164,3 +168,94 @@ def test_a_model_that_cannot_be_pickled_is_named() -> None:
     model.hook = lambda: None
     with pytest.raises(SecondStageError, match="HalfSpaceTrees cannot be pickled"):
         SecondStage(model).to_bytes()
+
+
+NAMES = [feature.name for feature in FEATURES]
+
+
+class Clock:
+    """Processor time that each reading of moves on."""
+
+    def __init__(self, step: float) -> None:
+        self.now, self.step = 0.0, step
+
+    def __call__(self) -> float:
+        self.now += self.step
+        return self.now
+
+
+class Unpicklable(anomaly.HalfSpaceTrees):  # type: ignore[misc]
+    def __reduce__(self) -> Any:
+        raise TypeError("a connection cannot be pickled")
+
+
+class Alike(anomaly.HalfSpaceTrees):  # type: ignore[misc]
+    def score_one(self, x: dict[str, float]) -> float:
+        return 0.5
+
+
+class Hungry(anomaly.HalfSpaceTrees):  # type: ignore[misc]
+    def learn_one(self, x: dict[str, float]) -> None:
+        raise KeyError("user_age")
+
+
+@pytest.mark.parametrize("model", [anomaly.HalfSpaceTrees(seed=1), anomaly.OneClassSVM(), scaled_trees(), scaled_svm()])
+def test_what_river_has_for_a_stream_passes_the_trial_when_scaled(model: Any) -> None:
+    check(scaled(model), NAMES, "scoring.second_stage", lambda: 0.0)
+
+
+@pytest.mark.parametrize(
+    ("model", "says"),
+    [
+        (scaled_regression(), "LogisticRegression is a classifier"),
+        (Alike(), "1 different scores"),
+        (Unpicklable(), "cannot be pickled"),
+        (Hungry(), "fails on requests like ours.*user_age"),
+    ],
+)
+def test_a_model_that_does_nothing_or_harm_is_refused_at_the_start(model: Any, says: str) -> None:
+    with pytest.raises(SecondStageError, match=says):
+        check(model, NAMES, "scoring.second_stage", lambda: 0.0)
+
+
+def test_a_model_too_slow_for_the_scorer_is_refused_with_its_time() -> None:
+    with pytest.raises(SecondStageError, match="ms a request, more than"):
+        check(scaled(anomaly.HalfSpaceTrees(seed=1)), NAMES, "scoring.second_stage", Clock(SLOW * 1.1))
+
+
+def test_the_trial_teaches_the_model_itself_nothing() -> None:
+    model = scaled(anomaly.HalfSpaceTrees(seed=1))
+    check(model, NAMES, "scoring.second_stage", lambda: 0.0)
+    assert not list(model.steps.values())[-1].trees
+
+
+def test_half_space_trees_tell_unlike_requests_apart_whatever_the_features_scale() -> None:
+    stage = SecondStage(scaled(anomaly.HalfSpaceTrees(seed=1)))
+    rng = np.random.default_rng(3)
+    usual = [dict(zip(NAMES, row, strict=True)) for row in rng.normal(40.0, 3.0, (1200, len(NAMES))).tolist()]
+    for x in usual:
+        stage.score(x)
+        stage.learn(x)
+    odd = {name: 90.0 if i % 2 else -90.0 for i, name in enumerate(NAMES)}
+    assert stage.score(odd) > 0.95
+    assert len({round(stage.score(x), 3) for x in usual[:200]}) > 20
+
+
+def test_a_state_that_cannot_be_kept_switches_the_stage_off_and_stops_nothing() -> None:
+    stage = SecondStage(Unpicklable())
+    assert stage.keep() == b""
+    assert stage.reason is not None and "cannot be pickled" in stage.reason
+    assert stage.errors == 1 and stage.keep() == b"" and stage.errors == 1
+
+
+def test_a_state_that_cannot_be_read_starts_the_stage_afresh_and_counts() -> None:
+    stage = SecondStage(scaled_trees())
+    assert stage.resumed(b"\x80\x05damaged") is stage
+    assert stage.errors == 1 and stage.reason is None
+
+
+def test_the_time_in_the_model_is_counted() -> None:
+    stage = SecondStage(scaled_trees(), clock=Clock(0.5))
+    stage.score({"a": 1.0})
+    stage.learn({"a": 1.0})
+    assert stage.seconds == 1.0
