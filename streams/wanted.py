@@ -26,7 +26,7 @@ class Filter:
     severities
         Those wanted.
     accounts
-        Ids that mean the wanted account; none for all.
+        Beginnings of the ids that mean the wanted account; none for all.
     case
         The beginning of the case's id.
     since
@@ -43,7 +43,7 @@ class Filter:
         since: float | None = None,
     ) -> None:
         self._patterns, self._severities = frozenset(patterns), frozenset(severities)
-        self._accounts, self._case, self._since_ms = frozenset(accounts), case, since and since * 1000
+        self._accounts, self._case, self._since_ms = tuple(accounts), case, since and since * 1000
         self._types = frozenset(f"siphonwatch.case.{kind}.v1" for kind in kinds)
 
     def takes(self, alert: dict[str, Any]) -> bool:
@@ -59,7 +59,7 @@ class Filter:
         return bool(
             (not self._patterns or own["pattern"] in self._patterns)
             and data["severity"].lower() in self._severities
-            and (not self._accounts or not self._accounts.isdisjoint(own["accounts"]))
+            and (not self._accounts or any(name.startswith(self._accounts) for name in own["accounts"]))
             and own["case"].startswith(self._case)
             and (not self._types or alert["type"] in self._types)
             and (self._since_ms is None or data["time"] >= self._since_ms)

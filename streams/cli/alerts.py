@@ -9,7 +9,6 @@ from collections.abc import Iterable
 from typing import Any
 
 import click
-import msgspec
 
 from models.evidence import SEVERITIES
 from models.patterns import patterns
@@ -18,6 +17,7 @@ from streams.cli.table import alert_table, screen
 from streams.cli.triage import TriageTable, in_order, open_cases, read_book
 from streams.identity import Identity
 from streams.settings import Settings, load
+from streams.sinks.alert import NotAnAlert, read
 from streams.tail import Tail, TailError
 from streams.wanted import KINDS, Filter, seconds, severities
 
@@ -30,7 +30,6 @@ class Reader:
 
     def __init__(self, wanted: Filter) -> None:
         self._wanted = wanted
-        self._decoder = msgspec.json.Decoder(dict[str, Any])
         self.unreadable = 0
 
     def select(self, values: Iterable[bytes]) -> list[tuple[dict[str, Any], bytes]]:
@@ -38,13 +37,14 @@ class Reader:
         chosen = []
         for value in values:
             try:
-                alert = self._decoder.decode(value)
-                if self._wanted.takes(alert):
-                    chosen.append((str(alert["time"]), str(alert["id"]), alert, value))
-            except (msgspec.DecodeError, KeyError, TypeError, AttributeError):
+                alert = read(value, 0.0)
+            except NotAnAlert:
                 self.unreadable += 1
-        chosen.sort(key=lambda row: row[:2])
-        return [(alert, value) for _, _, alert, value in chosen]
+                continue
+            if self._wanted.takes(alert.event):
+                chosen.append(alert)
+        chosen.sort(key=lambda alert: (alert.time, alert.id))
+        return [(alert.event, alert.value) for alert in chosen]
 
 
 def parse_since(_context: click.Context, _option: click.Parameter, text: str | None) -> float | None:
@@ -81,10 +81,15 @@ def parse_severity(_context: click.Context, _option: click.Parameter, text: str)
     "--severity", callback=parse_severity, default="low+", show_default=True, metavar="LEVEL[+]",
     help=f"One of {', '.join(SEVERITIES)}; with + that or worse.",
 )  # fmt: skip
-@click.option("--account", default="", help="Only this account: its id, or its name where identity.key is set.")
+@click.option(
+    "--account", default="", help="Only this account: the beginning of its id, or its name where identity.key is set."
+)
 @click.option("--case", default="", help="Only this case; the beginning of its id will do.")
 @click.option("--kind", "kinds", type=click.Choice(KINDS), multiple=True, help="Only this; may be repeated.")
-@click.option("--json", "shape", flag_value="json", help="CloudEvents, one a line, as they stand on the topic.")
+@click.option(
+    "--json", "shape", flag_value="json",
+    help="CloudEvents, one a line, as they stand on the topic; --by-rank adds the rank and verdict of now.",
+)  # fmt: skip
 @click.option("--table", "shape", flag_value="table", help="For people.  [default: on a terminal, else --json]")
 @click.option(
     "--by-rank", is_flag=True, help="The open cases, the likeliest to be confirmed first, by today's verdicts."
@@ -109,6 +114,7 @@ def command(
     if by_rank and (follow or kinds):
         raise click.UsageError("--by-rank shows what is open now: leave out --follow and --kind")
     settings = load().settings
+    narrowed = bool(patterns or account or case or kinds or since or severity != SEVERITIES)
     wanted = Filter(patterns, severity, _ids(settings, account), case.lower(), kinds, since)
     if by_rank:
         _triage(settings, wanted, shape, limit)
@@ -120,10 +126,8 @@ def command(
         with Tail.connect(settings, settings.topic("alerts"), oldest) as tail:
             found = reader.select(tail.history())
             show(found[-limit:] if limit else found)
-            if not found and not follow:
-                click.echo(
-                    "no alerts match" if patterns or account or case or kinds or since else "no alerts", err=True
-                )
+            if not found:
+                click.echo(f"no alerts{' match' * narrowed}{' yet' * follow}", err=True)
             if follow:
                 for values in tail.follow():
                     show(reader.select(values))
@@ -149,9 +153,9 @@ def _triage(settings: Settings, wanted: Filter, shape: str | None, limit: int | 
         click.echo("no open cases match" if cases else "no open cases", err=True)
     elif (shape or ("table" if sys.stdout.isatty() else "json")) == "json":
         for row in ranked:
-            click.echo(row.value)
+            click.echo(row.line())
     else:
-        screen().print(TriageTable(ranked))
+        screen().print(TriageTable(ranked, time.time()))
     if reader.unreadable:
         click.echo(f"{reader.unreadable:,} records on the topic are no alerts of ours and were left out", err=True)
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from rich.cells import cell_len, set_cell_size
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.markup import escape
 from rich.table import Table
 
 from streams.alerts import chance, evidence, told
+from streams.sinks.alert import KIND_OF
 
 COLOURS = {"Informational": "white", "Low": "white", "Medium": "yellow", "High": "red", "Critical": "bold red"}
 WIDE = 160
@@ -20,7 +22,7 @@ REASONS = 3
 CHANCE = 16
 """Characters of `1 in 120 billion`, the longest odds there are."""
 ACCOUNT = 20
-"""Characters of an account's id: enough of a hash to be told from all others."""
+"""Columns for an account's id: enough of a hash to be told from all others; `--account` takes the beginning."""
 
 
 class AlertTable:
@@ -44,7 +46,9 @@ class AlertTable:
     def _wide(self) -> Table:
         table = Table(header_style="bold", show_header=self._header)
         # Fixed widths: a table that goes on keeps its columns under those above.
-        for heading, width in (("time", 19), ("case", 16), ("pattern", 15), ("severity", 8), ("account", ACCOUNT)):
+        for heading, width in (
+            ("time", 19), ("case", 16), ("pattern", 15), ("case is", 7), ("severity", 8), ("account", ACCOUNT),
+        ):  # fmt: skip
             table.add_column(heading, no_wrap=True, width=width)
         for heading, width in (("requests", 8), ("e-value", CHANCE)):
             table.add_column(heading, no_wrap=True, justify="right", width=width)
@@ -53,7 +57,7 @@ class AlertTable:
         for alert in self._alerts:
             own = _own(alert)
             table.add_row(
-                moment(alert), own["case"], own["pattern"], severity(alert), account(own),
+                moment(alert), plain(own["case"]), plain(own["pattern"]), kind(alert), severity(alert), account(own),
                 f"{own['requests_seen']:,}", how_sure(own), reasons(own),
             )  # fmt: skip
         return table
@@ -66,8 +70,8 @@ class AlertTable:
             own = _own(alert)
             figures = f"{account(own)}, {own['requests_seen']:,} requests, {evidence(own['e_value'])}"
             table.add_row(
-                f"{moment(alert)}\n{own['case']}",
-                f"[bold]{own['pattern']}[/], {severity(alert)}: {figures}\n{reasons(own)}",
+                f"{moment(alert)}\n{plain(own['case'])}",
+                f"[bold]{plain(own['pattern'])}[/] {kind(alert)}, {severity(alert)}: {figures}\n{reasons(own)}",
             )
         return table
 
@@ -88,6 +92,25 @@ def moment(alert: dict[str, Any]) -> str:
     return str(alert["time"])[:19].replace("T", " ")
 
 
+def kind(alert: dict[str, Any]) -> str:
+    """Return what the alert says of its case: `opened`, `updated` or `closed`."""
+    return KIND_OF.get(alert["type"], "")
+
+
+def plain(text: str, width: int | None = None) -> str:
+    """Return text of a record as a console prints it: no markup, no control characters, no more columns than `width`.
+
+    Examples
+    --------
+    >>> plain("[red]org-7\x1b[2J", 9)
+    '\\\\[red]org-'
+    """
+    shown = "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
+    if width is not None and cell_len(shown) > width:
+        shown = set_cell_size(shown, width).rstrip()
+    return escape(shown)
+
+
 def severity(alert: dict[str, Any]) -> str:
     """Return the severity, coloured."""
     name = str(alert["data"]["severity"])
@@ -96,9 +119,9 @@ def severity(alert: dict[str, Any]) -> str:
 
 def account(own: dict[str, Any]) -> str:
     """Return the account, and how many more the case has."""
-    accounts = own["accounts"]
+    accounts = own["accounts"] or ["-"]
     more = f" +{len(accounts) - 1}" if len(accounts) > 1 else ""
-    return escape(str(accounts[0])[: ACCOUNT - len(more)]) + more
+    return plain(accounts[0], ACCOUNT - len(more)) + more
 
 
 def how_sure(own: dict[str, Any]) -> str:
@@ -110,10 +133,17 @@ def how_sure(own: dict[str, Any]) -> str:
 def reasons(own: dict[str, Any]) -> str:
     """Return the strongest signals, each feature once: `name observed (direction baseline)`."""
     strongest: dict[str, str] = {}
-    for s in own["signals"]:
-        text = told(s["name"], s["observed"], s["direction"], s["baseline"], s["unit"])
-        strongest.setdefault(s["name"], text)
-    return "; ".join(escape(text) for text in list(strongest.values())[:REASONS])
+    for s in own.get("signals", ()):
+        strongest.setdefault(s["name"], _reason(s))
+    return "; ".join(plain(text) for text in list(strongest.values())[:REASONS])
+
+
+def _reason(signal: dict[str, Any]) -> str:
+    try:
+        told_as = signal["observed"], signal["direction"], signal["baseline"], signal.get("unit", "")
+        return told(signal["name"], *told_as)
+    except (TypeError, ValueError, OverflowError):  # a figure that is none
+        return str(signal["name"])
 
 
 def _own(alert: dict[str, Any]) -> dict[str, Any]:

@@ -6,12 +6,11 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from rich.console import Console, ConsoleOptions, RenderResult
-from rich.markup import escape
 from rich.table import Table
 
 from models.verdict_book import VerdictBook
-from streams.alerts import evidence
-from streams.cli.table import ACCOUNT, CHANCE, WIDE, account, how_sure, reasons, severity
+from streams.alerts import encode, evidence
+from streams.cli.table import ACCOUNT, CHANCE, WIDE, account, how_sure, plain, reasons, severity
 from streams.cli.verdict import recorded
 from streams.settings import Settings
 from streams.verdicts import NotAVerdict, Verdict, facts_of_alert, standing
@@ -30,6 +29,10 @@ class Ranked(NamedTuple):
     verdict: str
     """What analysts said of it, empty where nothing yet."""
 
+    def line(self) -> bytes:
+        """Return the alert in JSON with what it is ranked by, as the CloudEvents extensions `rank` and `verdict`."""
+        return encode(self.alert | {"rank": self.rank, "verdict": self.verdict})
+
 
 class Judged(NamedTuple):
     """The verdicts of now."""
@@ -43,9 +46,10 @@ def open_cases(alerts: Iterable[tuple[dict[str, Any], bytes]]) -> list[tuple[dic
     """Return the newest alert of each case that is not closed."""
     newest: dict[str, tuple[dict[str, Any], bytes]] = {}
     for alert, value in alerts:
-        known = newest.get(alert["subject"])
+        case = _own(alert)["case"]
+        known = newest.get(case)
         if known is None or _sequence(known[0]) <= _sequence(alert):
-            newest[alert["subject"]] = alert, value
+            newest[case] = alert, value
     return [(alert, value) for alert, value in newest.values() if alert["type"] != CLOSED]
 
 
@@ -78,8 +82,8 @@ def in_order(cases: Sequence[tuple[dict[str, Any], bytes]], now: Judged) -> list
             rank = now.book.rank(facts_of_alert(alert)).rank
         except NotAVerdict:  # of a version that said less
             rank = 0.0
-        ranked.append(Ranked(alert, value, rank, now.decisions.get(alert["subject"], "")))
-    return sorted(ranked, key=lambda row: (-row.rank, row.alert["subject"]))
+        ranked.append(Ranked(alert, value, rank, now.decisions.get(_own(alert)["case"], "")))
+    return sorted(ranked, key=lambda row: (-row.rank, _own(row.alert)["case"]))
 
 
 class TriageTable:
@@ -89,33 +93,37 @@ class TriageTable:
     ----------
     rows
         In the order of the table.
+    now
+        Seconds since 1970, from which ages count.
     """
 
-    def __init__(self, rows: Sequence[Ranked]) -> None:
+    def __init__(self, rows: Sequence[Ranked], now: float) -> None:
         self._rows = rows
+        self._now = now
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        yield _wide(self._rows) if options.max_width >= WIDE else _narrow(self._rows)
+        yield (_wide if options.max_width >= WIDE else _narrow)(self._rows, self._now)
 
 
-def _wide(rows: Iterable[Ranked]) -> Table:
+def _wide(rows: Iterable[Ranked], now: float) -> Table:
     table = Table(header_style="bold", expand=True)
     table.add_column("rank", no_wrap=True, justify="right", width=5)
     for heading, width in (("case", 16), ("pattern", 15), ("severity", 8), ("accounts", ACCOUNT)):
         table.add_column(heading, no_wrap=True, width=width)
+    table.add_column("open for", no_wrap=True, justify="right", width=8)
     table.add_column("e-value", no_wrap=True, justify="right", width=CHANCE)
     table.add_column("verdict", no_wrap=True, width=15)
     table.add_column("top signal", ratio=1)
     for row in rows:
         own = _own(row.alert)
         table.add_row(
-            f"{row.rank:.3f}", own["case"], escape(own["pattern"]), severity(row.alert), account(own),
-            how_sure(own), row.verdict, _top_signal(own),
+            f"{row.rank:.3f}", plain(own["case"]), plain(own["pattern"]), severity(row.alert), account(own),
+            age(row.alert, now), how_sure(own), row.verdict, _top_signal(own),
         )  # fmt: skip
     return table
 
 
-def _narrow(rows: Iterable[Ranked]) -> Table:
+def _narrow(rows: Iterable[Ranked], now: float) -> Table:
     table = Table(header_style="bold", show_lines=True, expand=True)
     table.add_column("rank, case", no_wrap=True, width=16)
     table.add_column("open case", ratio=1)
@@ -123,11 +131,25 @@ def _narrow(rows: Iterable[Ranked]) -> Table:
         own = _own(row.alert)
         said = f", judged {row.verdict}" if row.verdict else ""
         table.add_row(
-            f"{row.rank:.3f}\n{own['case']}",
-            f"[bold]{escape(own['pattern'])}[/], {severity(row.alert)}: {account(own)}, "
+            f"{row.rank:.3f}\n{plain(own['case'])}",
+            f"[bold]{plain(own['pattern'])}[/], {severity(row.alert)}: {account(own)}, open for {age(row.alert, now)}, "
             f"{evidence(own['e_value'])}{said}\n{_top_signal(own)}",
         )
     return table
+
+
+def age(alert: dict[str, Any], now: float) -> str:
+    """Return how long ago, by event time, its case opened.
+
+    Examples
+    --------
+    >>> [age({"data": {"finding_info": {"created_time": 0}}}, seconds) for seconds in (90, 7300, 2e5, -5)]
+    ['1 min', '2 h', '2 d', '0 min']
+    """
+    passed = max(now - alert["data"]["finding_info"]["created_time"] / 1000, 0.0)
+    if passed < 3600:
+        return f"{int(passed / 60)} min"
+    return f"{int(passed / 3600)} h" if passed < 2 * 86_400 else f"{int(passed / 86_400):,} d"
 
 
 def _top_signal(own: dict[str, Any]) -> str:
@@ -140,4 +162,5 @@ def _own(alert: dict[str, Any]) -> dict[str, Any]:
 
 
 def _sequence(alert: dict[str, Any]) -> int:
-    return int(_own(alert)["sequence"])
+    sequence = _own(alert).get("sequence")
+    return sequence if isinstance(sequence, int) else 0

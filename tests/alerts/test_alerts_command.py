@@ -96,6 +96,9 @@ def test_filters_choose_and_combine(settings: Settings) -> None:
     assert shown(settings, "--since", "2h") == []
     result = run(settings, "--kind", "closed")
     assert "no alerts match" in result.stderr and "1 records on the topic are no alerts" in result.stderr
+    assert "no alerts match" in run(settings, "--account", "nobody").stderr
+    assert "no alerts match" in run(settings, "--severity", "low").stderr
+    assert shown(settings, "--account", "org-scrap") == [f"org-scraping-{i}" for i in range(3)]
     table = run(settings, "--table")
     assert table.exit_code == 0 and "org-scraping-0" in table.stdout and "sweep_1d 0.94 (above 0.35)" in table.stdout
 

@@ -231,8 +231,14 @@ def test_open_cases_stand_by_rank_and_verdicts_reorder_them_at_once(settings: Se
         assert run(settings, one.case, decision).exit_code == 0
     assert set(ranked(settings)[:2]) == {weak[0].id, weak[1].id}, "what looks like what was confirmed comes first"
     assert sorted(ranked(settings)) == sorted(by_evidence), "and nothing is hidden"
+    printed = [json.loads(line) for line in run(settings, "--by-rank", "--json", command="alerts").stdout.splitlines()]
+    ranks = [alert["rank"] for alert in printed]
+    assert ranks == sorted(ranks, reverse=True) and len(set(ranks)) > 2
+    verdicts = {alert["subject"]: alert["verdict"] for alert in printed}
+    assert verdicts[weak[0].case] == "true-positive" and verdicts[weak[1].case] == ""
     table = run(settings, "--by-rank", "--table", command="alerts")
     assert table.exit_code == 0, table.output
+    assert "open for" in table.stdout
     for text in ("rank", "false-positive", weak[1].case, "org-shift-1", "sweep_1d 0.94 (above 0.35)", "shift"):
         assert text in table.stdout
     assert "breadth" not in table.stdout and "records on the topic are no alerts" in table.stderr
@@ -243,7 +249,7 @@ def test_the_order_fits_the_screen(width: int) -> None:
     alerts = [(to_alert(one), b"") for one in findings(2, "desensitisation", 9.0)]
     now = judged([judge(alerts[0][0], "benign-expected", by="Ann", time=1.8e9)])
     console = Console(file=io.StringIO(), width=width, color_system=None)
-    console.print(TriageTable(in_order(alerts, now)))
+    console.print(TriageTable(in_order(alerts, now), 1.8e9))
     assert isinstance(console.file, io.StringIO)
     text = console.file.getvalue()
     assert max(map(len, text.splitlines())) <= width
