@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Self
 
 from kafka import KafkaConsumer, TopicPartition
-from kafka.errors import KafkaError
+from kafka.errors import CorruptRecordError, KafkaError
 
 from streams.gateway.producer import BOOTSTRAP_MS
 from streams.kafka import client_config
@@ -115,7 +115,7 @@ class Tail:
                 return
             if quiet > STALL_SECONDS:
                 raise TailError(f"the broker sent nothing for {STALL_SECONDS:.0f} s although there is more")
-            polled = self._consumer.poll(timeout_ms=POLL_MS)
+            polled = self._poll()
             if polled:
                 quiet_since = self._clock()
             self._settle_ends(fetched)
@@ -125,8 +125,18 @@ class Tail:
     def follow(self) -> Iterator[list[bytes]]:
         """Give the values that come, as they come; never ends, and gives an empty list now and then."""
         while True:
-            polled = self._consumer.poll(timeout_ms=POLL_MS)
+            polled = self._poll()
             yield [record.value for records in polled.values() for record in records if record.value is not None]
+
+    def _poll(self) -> Any:
+        try:
+            return self._consumer.poll(timeout_ms=POLL_MS)
+        except CorruptRecordError as error:
+            places = ", ".join(f"[{tp.partition}] {self._consumer.position(tp)}" for tp in self._partitions)
+            topic = self._partitions[0].topic
+            raise TailError(
+                f"{topic} has a record that cannot be read ({error}); read up to offsets {places}"
+            ) from None
 
     def _seek(self, since_ms: int | None) -> None:
         found = self._consumer.beginning_offsets(self._partitions)

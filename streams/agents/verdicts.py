@@ -19,6 +19,7 @@ from models.verdict_book import DECISIONS, VerdictBook, Vote
 from streams.incarnation import ASK_SECONDS, UNKNOWN, KnowingConsumer
 from streams.kafka import aiokafka_config
 from streams.metrics import VERDICTS, Metrics
+from streams.polling import getmany
 from streams.settings import Settings
 from streams.verdicts import NotAVerdict, decode
 
@@ -76,7 +77,7 @@ class VerdictFeed:
                 await self._follow(topic)
             except _Another:
                 continue
-            except (KafkaError, OSError, UnicodeError) as error:  # a header's name may be no UTF-8
+            except (KafkaError, OSError) as error:
                 _log.warning(
                     "verdicts cannot be read: alerts keep the rank known so far",
                     topic=topic, error=f"{type(error).__name__}: {error}", again_in_seconds=self._retry_seconds,
@@ -95,7 +96,7 @@ class VerdictFeed:
             due: dict[TopicPartition, int] = {}
             asked = self._clock()
             while True:
-                polled = await consumer.getmany(timeout_ms=POLL_MS, max_records=MAX_RECORDS)
+                polled = await getmany(consumer, timeout_ms=POLL_MS, max_records=MAX_RECORDS)
                 if polled or self._clock() - asked >= ASK_SECONDS:
                     asked, now = self._clock(), await consumer.incarnation(topic)
                     if now not in (UNKNOWN, self._incarnation):

@@ -13,6 +13,7 @@ from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 
 from streams.incarnation import ASK_SECONDS, UNKNOWN
+from streams.polling import getmany
 from streams.sinks.alert import NotAnAlert, Told, id_of, read
 from streams.sinks.make import Channel
 from streams.sinks.metrics import SinkMetrics
@@ -104,7 +105,7 @@ class Lane:
         """
         await self._begin()
         while not self._stopping:
-            polled = await self._consumer.getmany(self.tp, timeout_ms=POLL_MS, max_records=MAX_RECORDS)
+            polled = await getmany(self._consumer, self.tp, timeout_ms=POLL_MS, max_records=MAX_RECORDS)
             records = polled.get(self.tp, ())
             if await self._another(bool(records)):
                 continue
