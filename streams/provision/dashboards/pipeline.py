@@ -196,6 +196,27 @@ ASIDE = (
     ),
     Panel(
         kind="timeseries",
+        title="Passed over",
+        description="What gateways write that is no request: spans around a model's, tools, guardrails, tombstones.",
+        unit="ops",
+        runbook="metrics",
+        queries=(
+            Query(f"sum by (topic) (rate(siphonwatch_passed_over_elements_total{{{WORKER}}}{RATE}))", "{{topic}}"),
+        ),
+    ),
+    Panel(
+        kind="timeseries",
+        title="Topics made anew",
+        description="Times that a topic was another one under the same name, which is read from its start.",
+        unit="short",
+        runbook="siphonwatchtopicmadeanew",
+        queries=(
+            Query(f"sum by (topic) (increase(siphonwatch_recreated_topics_total{{{WORKER}}}{RATE}))", "{{topic}}"),
+        ),
+        bars=True,
+    ),
+    Panel(
+        kind="timeseries",
         title="Sending: failed attempts, blocked",
         description="Attempts to send what came of a partition that failed, by topic; and for how long the broker has"
         " not taken what the partition that waits longest sends. It loses nothing meanwhile.",
