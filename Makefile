@@ -47,7 +47,7 @@ endef
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 17
 
-demo: $(VENV)/.demo ## Install, start a broker and a worker, play a scenario, print its alerts (3 minutes at most)
+demo: $(VENV)/.demo ## Install, start a broker and a worker, play a scenario, print its alerts (3 minutes; a slow machine takes longer)
 	@$(VENV)/bin/siphonwatch demo $(DEMO_ARGS)
 
 # A scorer for each kind of API, as a log of one kind is what a gateway has.

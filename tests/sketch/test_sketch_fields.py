@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from types import FrameType
 
 import pytest
 from hypothesis import given, settings
@@ -243,3 +244,31 @@ def test_a_hostile_megabyte_costs_a_few_times_what_prose_costs(unit: str, prose_
     cost = megabyte_seconds(unit)
     print(f"{unit!r}: {cost / prose_seconds:.1f} times prose")
     assert cost < 20 * prose_seconds
+
+
+def calls(text: str, reply: str) -> int:
+    """Calls, of Python and of C, that one sketch takes: what it costs beside the compiled scan, on any machine."""
+    counted = 0
+
+    def count(_frame: FrameType, event: str, _argument: object) -> None:
+        nonlocal counted
+        counted += event in ("call", "c_call")
+
+    before = sys.getprofile()
+    sys.setprofile(count)
+    try:
+        text_sketch(text, reply)
+    finally:
+        sys.setprofile(before)
+    return counted
+
+
+def test_a_prompt_takes_a_few_hundred_calls_however_long_it_is() -> None:
+    """10,000 prompts a second and core leave 100 microseconds for each: compiled code reads its characters."""
+    reply = "Both proposals are close; the second costs less. " * 12
+    prompt = f"{TEXT} {TEXT} A variant of the question, for people at <PERSON>'s office. {TEXT}"
+    calls(prompt, reply)
+    short, long = calls(prompt, reply), calls(f"{prompt} " * 4, reply * 4)
+    print(f"{short} calls at {len(prompt)} characters, {long} at four times as many")
+    assert short <= 600
+    assert long <= 1.5 * short
