@@ -40,7 +40,7 @@ EARLY, EARLY_REQUESTS = 16, 1 << 16
 """The same among a partition's first so many requests: 4,000 of them, so that it can say something within minutes."""
 RANKED = 100_000
 """Accounts whose highest rank by the second stage is remembered, some 200 bytes each."""
-REFUSED = (400, 401, 403, 404, 407)
+REFUSED = (400, 401, 403, 407)
 """Statuses by which a gateway turns away whom it does not know, and gives nothing. Whoever is turned away may name any
 account, another in each request: such a request opens no row. Of an account that has one it counts like any other."""
 FORMAT = 3

@@ -133,7 +133,7 @@ class Metrics:
         self.forged = counter("forged_records", "Records that claim an origin without the seal that goes with it")
         self.passed_over = counter("passed_over_elements", "Elements of records that are no requests, and tombstones")
         self.misplaced = counter("misplaced_requests", "Requests in another partition than their account's by murmur2")
-        self.refused = counter("refused_requests", "Requests turned away (400, 401, 403, 404, 407) of unknown accounts")
+        self.refused = counter("refused_requests", "Requests turned away (400, 401, 403, 407) of unknown accounts")
         self.late = counter("late_requests", "Requests later than the grace; counted all the same")
         self.ahead = counter("ahead_requests", "Requests further ahead of the clock than one may be")
         self.alerts = counter("alerts", "Alerts sent", "pattern", "severity", "outcome", of=())

@@ -9,18 +9,21 @@ import asyncio
 import os
 import tempfile
 import weakref
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from typing import Any
 
 from streams.state import codec
 from streams.state.codec import Page
 from streams.state.log import Snapshot
 
+SPARE = 64 * 1024 * 1024
+"""Bytes of pages that went, beyond as many as are wanted, at which the file is written anew."""
+
 
 class LocalStateLog:
     """Stands in for `StateLog` where nothing outlives the process.
 
-    The file, in the folder for temporary files, has no name. The room of pages that went is not used again.
+    The file, in the folder for temporary files, has no name. It is written anew where pages that went take most of it.
     """
 
     written = 0
@@ -28,6 +31,7 @@ class LocalStateLog:
 
     def __init__(self) -> None:
         self._fd = -1
+        self._close: Callable[[], object] = int  # nothing is open
         self._end = 0
         self._cold: dict[int, tuple[int, int]] = {}  # page -> place in the file, bytes
 
@@ -81,15 +85,26 @@ class LocalStateLog:
         self._cold.clear()
 
     def _keep(self, pages: Mapping[int, Page]) -> None:
-        if pages and self._fd < 0:
-            with tempfile.TemporaryFile(prefix="siphonwatch-state-") as file:
-                self._fd = os.dup(file.fileno())
-            weakref.finalize(self, os.close, self._fd)
+        if pages and (self._fd < 0 or self._end > SPARE + 2 * sum(size for _, size in self._cold.values())):
+            self._begin()
         for number, page in pages.items():
-            packed = codec.pack_page(page)
-            left, at = memoryview(packed), self._end
-            while left:
-                written = os.pwrite(self._fd, left, at)
-                left, at = left[written:], at + written
-            self._cold[number] = (self._end, len(packed))
-            self._end = at
+            self._write(number, codec.pack_page(page))
+
+    def _begin(self) -> None:
+        """Begin a file, with what the one before holds that is still wanted."""
+        before, close = self._fd, self._close
+        with tempfile.TemporaryFile(prefix="siphonwatch-state-") as file:
+            self._fd = os.dup(file.fileno())
+        self._close = weakref.finalize(self, os.close, self._fd)
+        self._end = 0
+        for number, (at, size) in list(self._cold.items()):
+            self._write(number, os.pread(before, size, at))
+        close()
+
+    def _write(self, number: int, packed: bytes) -> None:
+        left, at = memoryview(packed), self._end
+        while left:
+            written = os.pwrite(self._fd, left, at)
+            left, at = left[written:], at + written
+        self._cold[number] = (self._end, len(packed))
+        self._end = at

@@ -28,7 +28,7 @@ def test_made_up_keys_that_are_turned_away_cost_no_row() -> None:
     assert scorer.now == 0.0 and scorer.counts.requests == 0
 
 
-@pytest.mark.parametrize("status", [200, 206, 304, 408, 429, 499, 500, 503, 529])
+@pytest.mark.parametrize("status", [200, 206, 304, 404, 408, 429, 499, 500, 503, 529])
 def test_whoever_may_have_got_something_has_a_row(status: int) -> None:
     scorer = Scorer(ScorerConfig())
     run(scorer, flood(30, status))
@@ -37,7 +37,7 @@ def test_whoever_may_have_got_something_has_a_row(status: int) -> None:
 
 def test_an_account_that_was_let_in_is_turned_away_in_full_view() -> None:
     q = requests("known", [START + i for i in range(5)])
-    q["status"] = [401, 200, 403, 401, 404]
+    q["status"] = [401, 200, 403, 401, 407]
     scorer = Scorer(ScorerConfig())
     run(scorer, q)
     rows = scorer.table.rows[scorer.table.used()]

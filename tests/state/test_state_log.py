@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import zlib
 from collections.abc import Callable
+from random import Random
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from state_fakes import FakeJournal, Topic, contents, drive, fetched, inline, state_log
 
-from streams.state import Fenced, LocalStateLog, Page, Snapshot, StateError, StateLog, codec
+from streams.state import Fenced, LocalStateLog, Page, Snapshot, StateError, StateLog, codec, local
 from streams.state.journal import Record
 
 A, B, C = Page(b"a" * 90, b"ia"), Page(b"b" * 80, b"ib", cold=True), Page(b"c", b"")
@@ -341,7 +343,7 @@ def test_a_record_of_someone_else_is_left_alone() -> None:
     assert b"hello" in topic.keys()
 
 
-def test_memory_log_gives_back_cold_pages_and_forgets_the_others() -> None:
+def test_the_local_log_gives_back_cold_pages_and_forgets_the_others() -> None:
     async def work() -> None:
         log = LocalStateLog()
         assert await log.restore() is None
@@ -353,5 +355,22 @@ def test_memory_log_gives_back_cold_pages_and_forgets_the_others() -> None:
             with pytest.raises(KeyError):
                 await fetched(log, [page])
         await log.stop()
+
+    asyncio.run(work())
+
+
+def test_the_local_log_s_file_stays_in_proportion_to_what_it_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local, "SPARE", 10_000)
+
+    async def work() -> None:
+        log = LocalStateLog()
+        draw = Random(1)
+        data = {page: draw.randbytes(500) for page in range(1000)}
+        for first in range(0, 1000, 10):
+            await log.stage({page: Page(data[page], cold=True) for page in range(first, first + 10)})
+            await log.checkpoint(dict.fromkeys(range(first - 10, first - 1)), b"", first)
+        kept = range(9, 990, 10)
+        assert os.fstat(log._fd).st_size < 250_000, "520,000 bytes were written"
+        assert await fetched(log, kept) == {page: data[page] for page in kept}
 
     asyncio.run(work())
