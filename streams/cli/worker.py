@@ -87,6 +87,8 @@ async def work(settings: Settings, limits: Limits | None = None, *, afresh: bool
     book, allowed, turns = VerdictBook(), Allowed.from_settings(settings), make_turns()
     telemetry, sightings = settings.topic("telemetry"), settings.topic("sightings")
     seals = Seals.from_settings(settings)
+    if not settings.identity.key:
+        log.warning("identity.key is not set: who may write telemetry or sightings can pose as a worker there")
     adapters = make_adapters(settings) if settings.ingest.topics else {}
     async with make_producer(settings) as producer:
 
