@@ -32,6 +32,11 @@ def parse(value: str) -> IP | None:
     >>> parse("192.0.2.7:443"), parse("[2001:db8::1]:80"), parse("::ffff:192.0.2.7"), parse("api.example")
     (IPv4Address('192.0.2.7'), IPv6Address('2001:db8::1'), IPv4Address('192.0.2.7'), None)
     """
+    return _parsed(value) if len(value) <= 2 * MAX_CHARS else None  # what is kept is bounded
+
+
+@lru_cache(CACHED)
+def _parsed(value: str) -> IP | None:
     found = value.strip()
     if len(found) > MAX_CHARS:
         return None
@@ -91,6 +96,9 @@ class Addresses:
             X-Forwarded-For. A client may begin it as it likes; each trusted proxy adds whom it heard at the end.
         """
         client = peer
+        if not forwarded:
+            host = parse(peer)
+            return peer if host is None else str(host)
         if peer and ((host := parse(peer)) is None or not self._is_trusted(host)):
             return peer if host is None else str(host)
         for hop in reversed(forwarded.rsplit(",", MAX_HOPS)[-MAX_HOPS:] if forwarded else []):

@@ -75,15 +75,21 @@ MODEL_ROUTE = re.compile(
 ROLES = {"model": "assistant", "chatbot": "assistant", "ai": "assistant", "human": "user", "function": "tool"}
 """A provider's name of who speaks, in lower case -> OpenAI's; others keep theirs."""
 
-CONFIGURATIONS = ("generationConfig", "generation_config", "inferenceConfig", "parameters", "textGenerationConfig",
-                  "options", "additionalModelRequestFields", "additional_model_request_fields")  # fmt: skip
+CONFIGURATIONS = frozenset(
+    ("generationConfig", "generation_config", "inferenceConfig", "parameters", "textGenerationConfig", "options",
+     "additionalModelRequestFields", "additional_model_request_fields")
+)  # fmt: skip
 """Objects within a body that hold its parameters."""
 
-MAX_TOKENS = ("max_tokens", "max_completion_tokens", "max_output_tokens", "maxOutputTokens", "maxTokens",
-              "max_tokens_to_sample", "max_new_tokens", "max_gen_len", "maxTokenCount", "num_predict")  # fmt: skip
-STRUCTURES = ("response_format", "responseMimeType", "response_mime_type", "responseSchema", "response_schema",
-              "responseJsonSchema", "response_json_schema", "guided_json", "guided_grammar", "guided_regex", "grammar",
-              "output_format")  # fmt: skip
+MAX_TOKENS = frozenset(
+    ("max_tokens", "max_completion_tokens", "max_output_tokens", "maxOutputTokens", "maxTokens",
+     "max_tokens_to_sample", "max_new_tokens", "max_gen_len", "maxTokenCount", "num_predict")
+)  # fmt: skip
+STRUCTURES = frozenset(
+    ("response_format", "responseMimeType", "response_mime_type", "responseSchema", "response_schema",
+     "responseJsonSchema", "response_json_schema", "guided_json", "guided_grammar", "guided_regex", "grammar",
+     "output_format")
+)  # fmt: skip
 """Parameters that hold the reply to a form."""
 PLAIN = ("", "text", "text/plain", "none", "auto", False, None)
 
@@ -165,9 +171,9 @@ def _listed(items: Any) -> Messages:
         if isinstance(item, str):
             found.append(("user", item))
         elif isinstance(item, dict):
-            content = next(
-                (item[key] for key in ("content", "parts", "message", "output", "text") if key in item), None
-            )
+            content = item.get("content")
+            if content is None and "content" not in item:
+                content = next((item[key] for key in SPOKEN if key in item), None)
             redacted = redacted or content == REDACTED
             found.append((_role(item, content), content_text(content)))
     return [] if redacted and not any(words for _, words in found) else found
@@ -227,15 +233,16 @@ def parts(value: Any) -> Any:
 
 def parameters(body: Mapping[str, Any]) -> dict[str, Any]:
     """Return the sampling parameters of a request's body as telemetry fields."""
-    for key in CONFIGURATIONS:
-        if key in body and isinstance(body[key], dict):
-            body = {**body[key], **body}
+    if not CONFIGURATIONS.isdisjoint(body):
+        for key in CONFIGURATIONS & body.keys():
+            if isinstance(body[key], dict):
+                body = {**body[key], **body}
     logprobs = body.get("top_logprobs") or body.get("logprobs") or body.get("responseLogprobs")
     return {
         "stream": truth(body.get("stream")),
         "temperature": number(body.get("temperature")),
         "top_p": number(body.get("top_p", body.get("topP", body.get("p")))),
-        "max_tokens": next((found for key in MAX_TOKENS if key in body and (found := count(body[key]))), 0),
+        "max_tokens": 0 if MAX_TOKENS.isdisjoint(body) else max(count(body[key]) for key in MAX_TOKENS & body.keys()),
         "n": count(body.get("n", body.get("candidateCount", body.get("num_generations"))), 1),
         "logprobs": count(logprobs),
         "tools": _tools(body),
@@ -258,9 +265,8 @@ def _tools(body: Mapping[str, Any]) -> int:
 
 def structured(body: Mapping[str, Any]) -> bool:
     """Tell whether a request's body holds the reply to JSON, a schema or a grammar."""
-    for key in STRUCTURES:
-        if key in body and _form(body[key]):
-            return True
+    if not STRUCTURES.isdisjoint(body) and any(_form(body[key]) for key in STRUCTURES & body.keys()):
+        return True
     held = mapping(body.get("text")).get("format") or mapping(body.get("output_config")).get("format")
     return _form(held) or ("format" in body and _form(body["format"]))
 

@@ -52,8 +52,8 @@ METHOD = ("request_method", "method")
 ID = ("request_id", "http_x_request_id")
 REMAINING = ("sent_http_x_ratelimit_remaining", "sent_http_ratelimit_remaining")
 NOT_CLIENT = frozenset(("http_user_agent", "http_x_forwarded_for", "http_x_request_id", "http_referer", "http_host"))
-REFUSED = (401, 403)
-"""Statuses of a request whose credentials were not accepted: the key in it may be made up."""
+UNAUTHENTICATED = 401
+"""Status of a request whose credentials were not accepted: they may be made up, or somebody else's name."""
 CREDENTIALS = frozenset(("api_key", "remote_user"))
 FLAT = frozenset((*TIME, *PEER, "request", "status"))
 """Fields of which a damaged line must still hold one to be read at all."""
@@ -179,7 +179,7 @@ class Nginx(Adapter):
             header = f"http_{field.lower().replace('-', '_')}"
             if FORWARDED in (field, header):
                 found = address
-            elif status in REFUSED and (field in CREDENTIALS or field.startswith("http_") or header in line):
+            elif status == UNAUTHENTICATED and (field in CREDENTIALS or field.startswith("http_") or header in line):
                 continue
             else:
                 found = text(line.get(field)) or text(line.get(header))
@@ -197,4 +197,7 @@ def _first_of_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _any(line: Mapping[str, Any], keys: tuple[str, ...]) -> Any:
     """Return the first present value; a dash is absent."""
-    return next((line[key] for key in keys if text(line.get(key))), None)
+    for key in keys:
+        if key in line and text(line[key]):
+            return line[key]
+    return None

@@ -4,6 +4,7 @@ server-sent events or lines. It keeps no text."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 from typing import Any
 
 from streams.adapters.chat import MAX_PARTS, REDACTED, SILENT, content_text, embedded, parts
@@ -30,15 +31,26 @@ FINISHES = {
 """A provider's reason, in lower case -> OpenAI's name of it; others keep theirs."""
 
 
+MAX_REASON = 64
+"""Characters of a reason that are looked at; no provider's is longer."""
+
+
 def finish_reason(value: Any) -> str:
     """Return why a reply ended: stop, length, tool_calls, content_filter, or the provider's own word in lower case.
 
     Takes the reason, a list of them, or such a list as text.
     """
+    if not value:
+        return ""
     found = embedded(value)
     while isinstance(found, list):
         found = next((reason for reason in found if text(reason)), None)
-    lowered = text(found).rpartition(".")[2].lower().replace("-", "_").replace(" ", "_")
+    return _named(text(found)[:MAX_REASON])
+
+
+@lru_cache(1024)
+def _named(reason: str) -> str:
+    lowered = reason.rpartition(".")[2].lower().replace("-", "_").replace(" ", "_")
     return FINISHES.get(lowered) or name(lowered, 16)
 
 

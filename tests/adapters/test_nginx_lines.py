@@ -225,7 +225,8 @@ def test_a_user_name_is_an_account_only_where_the_operator_says_so() -> None:
 def test_a_key_that_was_refused_names_nobody() -> None:
     record = {"time_iso8601": "2026-01-05T00:00:00Z", "remote_addr": ADDRESS, "api_key": "k-1", "status": "200"}
     assert one("nginx", record).account == account("k-1")
-    assert one("nginx", record | {"status": "403"}).account == account(ADDRESS)
+    assert one("nginx", record | {"status": "401"}).account == account(ADDRESS)
+    assert one("nginx", record | {"status": "403"}).account == account("k-1"), "known, and not allowed"
 
 
 @pytest.mark.parametrize("cut", [50, 62, 70, 80, 95])
