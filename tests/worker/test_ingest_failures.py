@@ -1,0 +1,98 @@
+"""An adapter that fails on a message costs that message, and headers that are not ours cost nothing."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from prometheus_client import CollectorRegistry
+
+from streams.agents.adapt import BAD, GatewayIngest
+from streams.contract import Malformed, Telemetry
+from streams.dlq import DeadLetter
+from streams.inorder import Outgoing
+from streams.meter import Meter
+from streams.metrics import INGEST, Metrics
+from streams.provenance import UNKEYED
+from streams.retries import Retries
+from streams.transport import Batch
+from streams.transport.batch import Headers, Lease
+
+
+class Adapter:
+    """Fails on some messages, after what it could read."""
+
+    def records(self, raw: bytes) -> Iterator[Telemetry | Malformed]:
+        yield Telemetry(id="r", time=1.0, account=raw.decode())
+        if raw.startswith(b"secret"):
+            raise KeyError(raw.decode())
+        yield Malformed("time", "none")
+
+    def take_passed_over(self) -> Counter[str]:
+        return Counter()
+
+
+class Out:
+    """A sender and an outlet that keep what they are given."""
+
+    def __init__(self) -> None:
+        self.sent: list[Outgoing] = []
+        self.letters: list[DeadLetter] = []
+
+    async def partitions(self) -> list[int]:
+        return [0]
+
+    def partition_of(self, key: bytes, partitions: list[int]) -> int:
+        return partitions[0]
+
+    def put(self, partition: int, record: Outgoing) -> None:
+        self.sent.append(record)
+
+    async def room(self) -> None:
+        """There is."""
+
+    async def flush(self) -> None:
+        """All is kept at once."""
+
+    async def dead_letters(self, letters: list[DeadLetter]) -> list[DeadLetter]:
+        self.letters += letters
+        return []
+
+
+async def ingest(values: list[bytes | None], headers: list[Headers]) -> Out:
+    out = Out()
+    meter = Meter(Metrics(CollectorRegistry()), INGEST, "gateway", 0)
+    worker = GatewayIngest(Adapter(), out, out, Retries(meter), meter, UNKEYED)  # type: ignore[arg-type]
+    n = len(values)
+    await worker.process(
+        Batch(
+            Lease("gateway", 0, 1, lambda _: None), keys=[None] * n, values=values, headers=headers, size=1,
+            offsets=np.arange(n), timestamps=np.zeros(n, np.int64), next_offset=n,
+        )
+    )  # fmt: skip
+    return out
+
+
+async def test_an_adapter_that_fails_costs_its_message_and_says_nothing_of_it(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    out = await ingest([b"a", b"secret-words", b"b"], [(), (), ()])
+    assert [record.key for record in out.sent] == [b"a", b"secret-words", b"b"]
+    assert [(letter.offset, letter.reason) for letter in out.letters] == [(0, "time"), (1, "schema"), (2, "time")]
+    assert dict(out.letters[1].headers) == {BAD: b"1"}
+    said = capsys.readouterr().out
+    assert "an adapter failed" in said and "KeyError" in said and "secret" not in said
+    assert "secret" not in out.letters[1].detail
+
+
+@pytest.mark.parametrize("places", [None, b"", b"x", b"-1", b"1,,2", b"9" * 5000, b"0,1,2"])
+async def test_places_that_are_no_list_mean_the_whole_message(places: bytes | None) -> None:
+    out = await ingest([b"a"], [((BAD, places),)])
+    assert len(out.sent) == 1 and len(out.letters) == 1
+
+
+async def test_a_redriven_letter_takes_up_its_bad_places_alone() -> None:
+    out = await ingest([b"a"], [((BAD, b"1"),)])
+    assert not out.sent and dict(out.letters[0].headers) == {BAD: b"1"}
