@@ -17,6 +17,7 @@ import msgspec
 
 from streams import chosen, kafka
 from streams.adapters.otlp import TEXT_VARIABLES
+from streams.connection import ClientLog, reason
 from streams.settings import PREFIX, Loaded, Settings, SettingsError
 from streams.sinks.settings import SECRET_FIELDS
 from streams.sinks.text import is_url
@@ -205,20 +206,27 @@ def cluster(settings: Settings) -> list[Check]:
 
     where = f"{settings.kafka.bootstrap} ({settings.kafka.security_protocol})"
     limit = int(BROKER_SECONDS * 1000)
-    try:
-        config = kafka.client_config(settings.kafka, "siphonwatch-doctor")
-        admin = KafkaAdminClient(**{**config, "bootstrap_timeout_ms": limit, "request_timeout_ms": limit})
-    except (KafkaError, OSError, ValueError) as error:
+    with ClientLog().listening() as heard:
+        try:
+            config = kafka.client_config(settings.kafka, "siphonwatch-doctor")
+            admin = KafkaAdminClient(**{**config, "bootstrap_timeout_ms": limit, "request_timeout_ms": limit})
+            failure = None
+        except (KafkaError, OSError, ValueError) as error:
+            failure = heard.cause(error)
+    if failure is not None:
         remedy = "start the broker, or set kafka.bootstrap, kafka.security_protocol and the kafka.sasl_* settings right"
-        broker = Check("broker", "failed", f"{where}: {error}", remedy)
+        broker = Check("broker", "failed", f"{where}: {failure}", remedy)
         return [broker, Check("topics", "skipped", "the broker cannot be reached")]
     try:
         nodes = len(admin.describe_cluster()["brokers"])
         broker = Check("broker", "ok", f"{where}: {nodes} broker{'' if nodes == 1 else 's'}")
         return [broker, topics(settings, admin), group(settings)]
     except (KafkaError, OSError) as error:
-        remedy = "allow this user to describe the cluster, its topics and their configuration"
-        return [Check("broker", "failed", f"{where} refused: {error}", remedy), Check("topics", "skipped", "refused")]
+        remedy = "allow this user what `siphonwatch topics --acls` prints"
+        return [
+            Check("broker", "failed", f"{where} refused: {reason(error)}", remedy),
+            Check("topics", "skipped", "refused"),
+        ]
     finally:
         admin.close()
 

@@ -11,6 +11,7 @@ from typing import Any, Self
 from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import CorruptRecordError, KafkaError
 
+from streams.connection import ClientLog, reason
 from streams.gateway.producer import BOOTSTRAP_MS
 from streams.kafka import client_config
 from streams.settings import Settings
@@ -67,25 +68,23 @@ class Tail:
         TailError
             When no broker answers, or the topic does not exist.
         """
-        try:
-            consumer = KafkaConsumer(
-                **client_config(settings.kafka, "siphonwatch-tail"),
-                group_id=None,
-                enable_auto_commit=False,
-                allow_auto_create_topics=False,
-                bootstrap_timeout_ms=BOOTSTRAP_MS,
-            )
-        except KafkaError as error:
-            where = settings.kafka.bootstrap
-            raise TailError(
-                f"cannot reach Kafka at {where} ({type(error).__name__}): is it running, and is kafka.bootstrap right?"
-            ) from None
+        with ClientLog().listening() as heard:
+            try:
+                consumer = KafkaConsumer(
+                    **client_config(settings.kafka, "siphonwatch-tail"),
+                    group_id=None,
+                    enable_auto_commit=False,
+                    allow_auto_create_topics=False,
+                    bootstrap_timeout_ms=BOOTSTRAP_MS,
+                )
+            except KafkaError as error:
+                raise TailError(f"cannot reach Kafka at {settings.kafka.bootstrap}: {heard.cause(error)}") from None
         try:
             return cls(consumer, topic, since_ms)
         except BaseException as error:
             consumer.close()
             if isinstance(error, KafkaError):
-                raise TailError(f"cannot read {topic}: {type(error).__name__}: {error}") from None
+                raise TailError(f"cannot read {topic}: {reason(error)}") from None
             raise
 
     def __enter__(self) -> Self:

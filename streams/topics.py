@@ -13,6 +13,7 @@ import msgspec
 from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
 from kafka.errors import KafkaError, TopicAlreadyExistsError
 
+from streams.connection import ClientLog, reason
 from streams.kafka import client_config
 from streams.settings import Kafka, Settings
 
@@ -81,14 +82,15 @@ def connect(kafka: Kafka) -> Iterator[KafkaAdminClient]:
     TopicsError
         When no broker answers, or one refuses what is asked inside.
     """
-    try:
-        admin = KafkaAdminClient(**client_config(kafka), bootstrap_timeout_ms=CONNECT_MS)
-    except KafkaError as error:
-        raise TopicsError(f"no broker answers at {kafka.bootstrap} ({error}): check kafka.bootstrap") from None
+    with ClientLog().listening() as heard:
+        try:
+            admin = KafkaAdminClient(**client_config(kafka), bootstrap_timeout_ms=CONNECT_MS)
+        except KafkaError as error:
+            raise TopicsError(f"no broker answers at {kafka.bootstrap}: {heard.cause(error)}") from None
     try:
         yield admin
     except KafkaError as error:
-        raise TopicsError(f"the cluster at {kafka.bootstrap} refused: {error}") from None
+        raise TopicsError(f"the cluster at {kafka.bootstrap} refused: {reason(error)}") from None
     finally:
         admin.close()
 

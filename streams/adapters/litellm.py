@@ -145,7 +145,13 @@ class LiteLLM(Adapter):
         operation = chat.operation(payload.call_type) or "chat"
         said = payload.messages
         said = chat.messages(chat.embedded(said) if type(said) is str else said)
+        inputs = len(said)
+        if operation == "embedding" and inputs > 1:  # one request: all of its inputs are its text
+            said = [("user", "\n".join(words for _, words in said))]
         system = "" if said and said[0][0] == "system" else _system(wanted)
+        sketched = self.sketch([("system", system), *said] if system else said, words)
+        if operation == "embedding" and sketched:
+            sketched["turns"] = inputs
         return Telemetry(
             id=self.request_id(_id(payload), raw),
             time=start,
@@ -170,7 +176,7 @@ class LiteLLM(Adapter):
             remaining=_remaining(payload),
             guardrails=len(sequence(metadata.get("applied_guardrails"))),
             **asked,
-            **self.sketch([("system", system), *said] if system else said, words),
+            **sketched,
         )
 
 

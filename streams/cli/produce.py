@@ -17,6 +17,7 @@ from streams import chosen
 from streams.adapters import FORMATS, Adapter, Unreadable, make_adapter, read_records
 from streams.cli import Failure
 from streams.cli.replay import passed_over
+from streams.connection import ClientLog, explain, reason
 from streams.contract import Malformed, Telemetry, encode
 from streams.gateway.producer import Outbox, connect
 from streams.identity import Identity
@@ -184,13 +185,13 @@ def command(
         sent = _produce(files, format_, settings, identity, raw, pace, outbox, bad, passed)
         outbox.flush()
     except KafkaError as error:
-        raise Failure(f"producing to {outbox.topic} failed after {outbox.delivered} records: {error}") from None
+        raise Failure(f"producing to {outbox.topic} failed after {outbox.delivered} records: {reason(error)}") from None
     finally:
         outbox.close(10)
     seconds = max(time.monotonic() - started, 1e-9)
     click.echo(f"{outbox.delivered:,} records to {outbox.topic} in {seconds:.1f} s ({sent / seconds:,.0f} records/s)")
     if bad:
-        reasons = ", ".join(f"{reason} {count:,}" for reason, count in bad.most_common())
+        reasons = ", ".join(f"{name} {count:,}" for name, count in bad.most_common())
         click.echo(f"{bad.total():,} malformed, not produced: {reasons}")
         for line in bad.lines():
             click.echo(f"  {line}")
@@ -199,26 +200,27 @@ def command(
     if bad and not sent:
         raise Failure("nothing could be read")
     if outbox.failed:
-        reasons = ", ".join(f"{reason} {count:,}" for reason, count in outbox.failures.most_common())
-        raise Failure(f"{outbox.failed:,} records were not delivered to {outbox.topic}: {reasons}")
+        reasons = ", ".join(f"{name} {count:,}" for name, count in outbox.failures.most_common())
+        cause = explain(*outbox.failures)
+        advice = f"; {cause}" if cause else ""
+        raise Failure(f"{outbox.failed:,} records were not delivered to {outbox.topic}: {reasons}{advice}")
 
 
 def _connect(settings: Settings, topic: str) -> Outbox:
-    try:
-        producer = connect(settings, "siphonwatch-produce")
-    except KafkaError as error:
-        raise Failure(
-            f"cannot reach Kafka at {settings.kafka.bootstrap}: {error}. Is it running, and is kafka.bootstrap right?"
-        ) from None
+    with ClientLog().listening() as heard:
+        try:
+            producer = connect(settings, "siphonwatch-produce")
+        except KafkaError as error:
+            raise Failure(f"cannot reach Kafka at {settings.kafka.bootstrap}: {heard.cause(error)}") from None
     try:
         known = producer.partitions_for(topic)
     except KafkaError as error:
-        known, reason = None, str(error)
+        known, why = None, reason(error)
     else:
-        reason = "the broker does not know it"
+        why = "the broker does not know it"
     if not known:
         producer.close(0)
-        raise Failure(f"topic {topic} cannot be used: {reason}. Create it with `siphonwatch topics --create`")
+        raise Failure(f"topic {topic} cannot be used: {why}. Create it with `siphonwatch topics --create`")
     return Outbox(producer, topic)
 
 

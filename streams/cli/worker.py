@@ -19,6 +19,7 @@ from streams.agents.verdicts import VerdictFeed
 from streams.allow import Allowed
 from streams.app import run
 from streams.cli import Failure
+from streams.connection import reason
 from streams.inorder import InOrder, make_turns
 from streams.logs import configure
 from streams.meter import Meter
@@ -65,7 +66,7 @@ def command(afresh: bool) -> None:
         raise Failure(str(error)) from None
     except KafkaError as error:
         raise Failure(
-            f"no broker at {settings.kafka.bootstrap} ({type(error).__name__}); `siphonwatch doctor` tells more"
+            f"no broker at {settings.kafka.bootstrap}: {reason(error)}; `siphonwatch doctor` tells more"
         ) from None
     except OSError as error:
         raise Failure(f"cannot listen on {settings.web.host}:{settings.web.port}: {error.strerror or error}") from None

@@ -6,10 +6,14 @@ kafka-python 3 buffers without limit; here `send` waits once too many are under 
 from __future__ import annotations
 
 import threading
+import time
 from collections import Counter
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from kafka import KafkaProducer
+from kafka.errors import InvalidRecordError, InvalidTimestampError, MessageSizeTooLargeError, RecordListTooLargeError
 
 from streams.kafka import client_config
 from streams.settings import Settings
@@ -22,6 +26,13 @@ MAX_IN_FLIGHT = 20_000
 """Unacknowledged records, about 10 MB of telemetry."""
 
 BOOTSTRAP_MS = 10_000
+
+FOREVER_MS = 2**31 - 1
+"""Delivery timeout of a gateway, some 24 days: within it the client itself sends again, in order, whatever the broker
+does; what bounds the records that wait is their number and size."""
+
+HOPELESS = (MessageSizeTooLargeError, RecordListTooLargeError, InvalidTimestampError, InvalidRecordError)
+"""Errors that lie in the record: sent again it would fail again."""
 
 
 def connect(settings: Settings, client_id: str = "siphonwatch-gateway", **overrides: Any) -> KafkaProducer:
@@ -75,7 +86,14 @@ class Outbox:
         Records a broker acknowledged.
     failures
         Records that were not delivered, by the error's name.
+    keep
+        Called with value and key of a record that was not delivered through no fault of its own; where it returns
+        true, the record is not counted as failed, and will be sent again by who keeps it.
+    progress
+        `time.monotonic` of the last acknowledgement, or of the first record sent since all were acknowledged.
     """
+
+    keep: Callable[[bytes, bytes | None], bool] | None = None
 
     def __init__(self, producer: Any, topic: str, max_in_flight: int = MAX_IN_FLIGHT) -> None:
         self._producer = producer
@@ -85,6 +103,12 @@ class Outbox:
         self._changed = threading.Condition()
         self.delivered = 0
         self.failures: Counter[str] = Counter()
+        self.progress = time.monotonic()
+
+    @property
+    def in_flight(self) -> int:
+        """Records sent and not yet acknowledged."""
+        return self._in_flight
 
     @property
     def failed(self) -> int:
@@ -104,6 +128,8 @@ class Outbox:
         with self._changed:
             while self._in_flight >= self._max:
                 self._changed.wait()
+            if not self._in_flight:
+                self.progress = time.monotonic()
             self._in_flight += 1
         try:
             future = self._producer.send(self.topic, value=value, key=key)
@@ -113,7 +139,7 @@ class Outbox:
                 self._changed.notify()
             raise
         future.add_callback(self._done)
-        future.add_errback(self._failed)
+        future.add_errback(partial(self._failed, value, key))
 
     def flush(self, timeout: float | None = None) -> None:
         """Wait until everything sent is delivered or failed.
@@ -130,13 +156,16 @@ class Outbox:
         self._producer.close(timeout=timeout)
 
     def _done(self, _metadata: object) -> None:
+        self.progress = time.monotonic()
         with self._changed:
             self._in_flight -= 1
             self.delivered += 1
             self._changed.notify()
 
-    def _failed(self, error: BaseException) -> None:
+    def _failed(self, value: bytes, key: bytes | None, error: BaseException) -> None:
+        kept = self.keep is not None and not isinstance(error, HOPELESS) and self.keep(value, key)
         with self._changed:
             self._in_flight -= 1
-            self.failures[type(error).__name__] += 1
+            if not kept:
+                self.failures[type(error).__name__] += 1
             self._changed.notify()

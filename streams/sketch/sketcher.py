@@ -90,6 +90,11 @@ class Sketcher:
             "intents": intents.read(sample, int(rules), counts[characters.HAN] > 0) | context.intents,
         }
 
+    def warm(self) -> None:
+        """Compile what the first request would wait for, or load it from the cache."""
+        marked = " ".join(f"<NAME_{number}>" for number in range(masks.FEW + 1))
+        self.sketch([("user", marked)], marked)
+
     def _system(self, text: str) -> _System:
         if not text:
             return _NO_SYSTEM

@@ -162,7 +162,10 @@ class FakeSender:
         self.offered.append(raw)
         return True
 
-    def close(self) -> None:
+    def close(self, timeout: float = 0.0) -> None:
+        pass
+
+    def counts(self) -> None:
         pass
 
 
@@ -181,3 +184,26 @@ def test_the_two_lines_of_configuration_name_an_idle_callback(litellm: Any) -> N
     custom_logger = importlib.import_module("litellm.integrations.custom_logger")
     assert isinstance(module.siphonwatch, custom_logger.CustomLogger)
     assert module.siphonwatch._sender is None
+
+
+def test_a_request_told_to_both_kinds_of_hooks_is_one_record(litellm: Any) -> None:
+    module = importlib.import_module("streams.gateway.litellm_callback")
+    sender = FakeSender()
+    logger = module.SiphonwatchLogger(lambda: sender)
+    refused = {"id": "c-1", "litellm_call_id": "c-1", "startTime": 5.0, "status": "failure"}
+    logger.log_failure_event({"standard_logging_object": refused}, None, None, None)
+    asyncio.run(logger.async_log_failure_event({"standard_logging_object": dict(refused)}, None, None, None))
+    assert len(sender.offered) == 1
+    attempt = refused | {"startTime": 6.0}
+    logger.log_failure_event({"standard_logging_object": attempt}, None, None, None)
+    assert len(sender.offered) == 2, "another attempt of the same request is another request to the provider"
+
+
+def test_what_is_remembered_of_requests_is_bounded(litellm: Any) -> None:
+    module = importlib.import_module("streams.gateway.litellm_callback")
+    sender = FakeSender()
+    logger = module.SiphonwatchLogger(lambda: sender)
+    for number in range(module.REMEMBERED + 100):
+        logger.log_success_event({"standard_logging_object": {"id": f"c-{number}"}}, None, None, None)
+    assert len(sender.offered) == module.REMEMBERED + 100
+    assert len(logger._seen) == module.REMEMBERED

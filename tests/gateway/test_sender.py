@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from gateway_fakes import FakeProducer
-from kafka.errors import KafkaTimeoutError, MessageSizeTooLargeError
+from kafka.errors import KafkaError, KafkaTimeoutError, MessageSizeTooLargeError, TopicAuthorizationFailedError
+from prometheus_client import CollectorRegistry
 
 from streams.adapters.base import Adapter
 from streams.contract import Malformed, Telemetry, decode
+from streams.gateway.figures import export
 from streams.gateway.producer import Outbox
 from streams.gateway.sender import Sender
 
@@ -46,7 +50,7 @@ def make() -> Iterator[Make]:
     """Makes senders and stops them after the test."""
     senders: list[Sender] = []
 
-    def made(producer: FakeProducer | Callable[[], Outbox], **options: int) -> Sender:
+    def made(producer: FakeProducer | Callable[[], Outbox], **options: Any) -> Sender:
         connect = (lambda: Outbox(producer, "topic")) if isinstance(producer, FakeProducer) else producer
         senders.append(Sender(OneField(), connect, **options))
         return senders[-1]
@@ -117,7 +121,7 @@ def test_what_waited_goes_out_when_kafka_comes_back(make: Make) -> None:
 
 @pytest.mark.parametrize(
     "producer",
-    [FakeProducer(error=KafkaTimeoutError("delivery")), FakeProducer(refuse=MessageSizeTooLargeError("big"))],
+    [FakeProducer(error=MessageSizeTooLargeError("big")), FakeProducer(refuse=MessageSizeTooLargeError("big"))],
 )
 def test_a_record_kafka_does_not_take_is_counted_and_logged(
     make: Make, producer: FakeProducer, caplog: pytest.LogCaptureFixture
@@ -128,6 +132,94 @@ def test_a_record_kafka_does_not_take_is_counted_and_logged(
     sender.close(1)
     assert (sender.counts().failed, sender.counts().delivered) == (1, 0)
     assert "1 failed" in caplog.text
+
+
+@pytest.mark.parametrize("error", [KafkaTimeoutError("delivery"), TopicAuthorizationFailedError("no ACL")])
+def test_records_that_the_client_gave_up_are_sent_again_by_a_new_one(
+    make: Make, error: KafkaError, caplog: pytest.LogCaptureFixture
+) -> None:
+    broken, whole = FakeProducer(error=error), FakeProducer()
+    producers = iter([broken, whole])
+    sender = make(lambda: Outbox(next(producers), "topic"))
+    for account in "abc":
+        sender.offer(record(account))
+    assert sender.flush(60)
+    assert {sent["key"] for sent in whole.sent} == {b"a", b"b", b"c"}
+    assert (sender.counts().delivered, sender.counts().failed, sender.counts().waiting) == (3, 0, 0)
+    assert "they are sent again" in caplog.text
+
+
+def test_a_record_waits_while_the_client_takes_none(make: Make, caplog: pytest.LogCaptureFixture) -> None:
+    producer = FakeProducer(refuse=KafkaTimeoutError("no metadata"))
+    sender = make(producer)
+    sender.offer(record("a"))
+    assert not sender.flush(0.2)
+    assert sender.counts().waiting == 1
+    producer.refuse = None
+    assert sender.flush(60)
+    assert (sender.counts().delivered, sender.counts().failed) == (1, 0)
+    assert "Kafka takes no records, they wait" in caplog.text
+
+
+def test_a_stop_counts_what_came_back_and_what_is_under_way(make: Make, caplog: pytest.LogCaptureFixture) -> None:
+    producer = FakeProducer(hold=True)
+    sender = make(producer)
+    producer.flush = lambda timeout=None: (_ for _ in ()).throw(KafkaTimeoutError("flush"))  # type: ignore[method-assign]
+    sender.offer(record("a"))
+    wait_until(lambda: len(producer.sent) == 1)
+    sender.close(0.1)
+    assert "closed with 0 of 1 records delivered, 0 dropped, 0 failed, 1 not acknowledged" in caplog.text
+
+
+def test_a_silent_kafka_is_told_while_records_come(
+    make: Make, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("streams.gateway.sender.REPORT_SECONDS", 0.0)
+    producer = FakeProducer(hold=True)
+    sender = make(producer)
+    sender.offer(record("a"))
+    wait_until(lambda: len(producer.sent) == 1)
+    sender.offer(record("b"))
+    assert "Kafka has acknowledged nothing for" in caplog.text
+    producer.release()
+
+
+def test_a_preparation_comes_first_and_is_logged_where_it_takes_long(
+    make: Make, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("streams.gateway.sender.SLOW_SECONDS", 0.0)
+    producer, go_on = FakeProducer(), threading.Event()
+    sender = make(producer, prepare=lambda: bool(go_on.wait(60)) and None)
+    sender.offer(record("a"))
+    wait_until(lambda: "compiling the sketch" in caplog.text)
+    assert not producer.sent
+    go_on.set()
+    assert sender.flush(60)
+    assert "the sketch is ready after" in caplog.text
+
+
+def test_counts_are_metrics_of_the_gateway(make: Make) -> None:
+    registry = CollectorRegistry()
+    sender = make(FakeProducer())
+    export(sender.counts, registry)
+    export(sender.counts, registry)
+    for account in ("a", "bad"):
+        sender.offer(record(account))
+    assert sender.flush(5)
+
+    def value(outcome: str) -> float | None:
+        return registry.get_sample_value("siphonwatch_gateway_records_total", {"outcome": outcome})
+
+    assert (value("delivered"), value("malformed"), value("dropped"), value("failed")) == (1, 1, 0, 0)
+    assert registry.get_sample_value("siphonwatch_gateway_waiting_records") == 0
+
+
+def wait_until(event: Callable[[], bool]) -> None:
+    """Wait for what another thread does."""
+    deadline = time.monotonic() + 60
+    while not event():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
 
 
 def test_a_closed_sender_takes_nothing_more_and_closes_its_producer(make: Make) -> None:
