@@ -5,6 +5,7 @@ Neither aiokafka's requests nor its metadata hold topic ids, so the request is h
 
 from __future__ import annotations
 
+import asyncio
 import base64
 from collections.abc import Iterable
 from io import BytesIO
@@ -12,13 +13,15 @@ from zlib import crc32
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.client import AIOKafkaClient, ConnectionGroup
-from aiokafka.errors import NodeNotReadyError
+from aiokafka.errors import KafkaError, NodeNotReadyError
 from aiokafka.protocol.abstract import AbstractType
 from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.types import Boolean, CompactArray, CompactString, Int16, Int32, Schema, TaggedFields
 
 ASK_SECONDS = 10.0
 """Between two questions for a topic's id while nothing comes of it."""
+RETRY_SECONDS = 0.5
+"""Between two attempts to ask while no broker answers."""
 UNKNOWN = ""
 """The incarnation of a topic whose broker gives none."""
 MARK = "~"
@@ -121,6 +124,25 @@ async def incarnations(client: AIOKafkaClient, topics: Iterable[str]) -> dict[st
     return {topic: id_ for error, topic, id_, *_ in answer.topics if not error}
 
 
+async def incarnation_of(client: AIOKafkaClient, topic: str) -> str:
+    """Return a topic's id now; `UNKNOWN` where the broker gives none, or the topic does not exist.
+
+    Waits while no broker answers.
+
+    Raises
+    ------
+    KafkaError
+        When one refuses.
+    """
+    while True:
+        try:
+            return (await incarnations(client, [topic])).get(topic, UNKNOWN)
+        except KafkaError as error:
+            if not error.retriable:
+                raise
+            await asyncio.sleep(RETRY_SECONDS)
+
+
 def mark_of(timestamp: int, value: bytes | None) -> str:
     """Return what tells the last record before a position, to stand beside the position where topics have no ids.
 
@@ -136,14 +158,8 @@ class KnowingConsumer(AIOKafkaConsumer):
     """A consumer that knows which incarnation of a topic it reads, and which one the group committed in."""
 
     async def incarnation(self, topic: str) -> str:
-        """Return a topic's id now; `UNKNOWN` where the broker gives none, or the topic does not exist.
-
-        Raises
-        ------
-        KafkaError
-            When no broker answers.
-        """
-        return (await incarnations(self._client, [topic])).get(topic, UNKNOWN)
+        """Return a topic's id now, see `incarnation_of`."""
+        return await incarnation_of(self._client, topic)
 
     async def committed_in(self, tp: TopicPartition) -> tuple[int | None, str]:
         """Return the offset that the group committed, None without one, and what stands beside it.

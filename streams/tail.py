@@ -74,6 +74,7 @@ class Tail:
                     **client_config(settings.kafka, "siphonwatch-tail"),
                     group_id=None,
                     enable_auto_commit=False,
+                    auto_offset_reset="earliest",  # a topic that is made anew while it is followed
                     allow_auto_create_topics=False,
                     bootstrap_timeout_ms=BOOTSTRAP_MS,
                 )

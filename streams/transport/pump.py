@@ -19,7 +19,7 @@ from aiokafka.consumer.fetcher import Fetcher, FetchResult
 from aiokafka.errors import ConsumerStoppedError, KafkaError, OffsetOutOfRangeError
 
 from streams.answers import SILENT_SECONDS
-from streams.incarnation import ASK_SECONDS, MARK, UNKNOWN, incarnations, mark_of
+from streams.incarnation import ASK_SECONDS, MARK, UNKNOWN, incarnation_of, incarnations, mark_of
 from streams.transport.batch import Batch, Begin, Lease, MadeAnew
 from streams.transport.gaps import Gaps, Meaning
 from streams.transport.limits import Limits
@@ -86,9 +86,11 @@ class Pump:
         self._deliver = deliver
         self._look = look
         self._lanes: dict[TopicPartition, _Lane] = {}
+        self._read: dict[TopicPartition, str] = {}  # the incarnations that were begun here
         self._wake = asyncio.Event()
         self._clock = clock
         self._asked = clock()
+        self._answered = True
         self.gaps = Gaps(consumer)
 
     async def begin(self, lease: Lease) -> Begin:
@@ -100,14 +102,16 @@ class Pump:
             When the broker does not answer.
         """
         tp = TopicPartition(lease.topic, lease.partition)
-        found = await incarnations(self._consumer._client, [tp.topic])  # noqa: SLF001 - a request that it lacks
-        lease.incarnation = found.get(tp.topic, UNKNOWN)
+        lease.incarnation = await incarnation_of(self._consumer._client, tp.topic)  # noqa: SLF001 - a request that it lacks
         offsets = await self._consumer._coordinator.fetch_committed_offsets([tp])  # noqa: SLF001 - with their metadata
         committed, said = offsets.get(tp, (None, ""))
         known = bool(said and lease.incarnation and not said.startswith(MARK))
         anew = lease.anew or (known and said != lease.incarnation)
         if committed and said.startswith(MARK) and not lease.incarnation:
             anew = anew or await self._mark(tp, committed - 1) not in ("", said)
+        if committed is None and lease.incarnation:  # brokers forget what was committed of a topic that is deleted
+            anew = anew or self._read.get(tp, lease.incarnation) != lease.incarnation
+        self._read[tp] = lease.incarnation
         return Begin(lease.incarnation, None if anew else committed, known and not anew, anew, said)
 
     async def _mark(self, tp: TopicPartition, offset: int) -> str:
@@ -236,9 +240,11 @@ class Pump:
         try:
             found = await incarnations(self._consumer._client, {lane.tp.topic for lane in lanes})  # noqa: SLF001
         except KafkaError as error:
-            log.warning("topic ids are not known, so nothing is taken: %s: %s", type(error).__name__, error)
+            if self._answered:
+                log.warning("topic ids are not known, so nothing is taken: %s: %s", type(error).__name__, error)
+            self._answered = False
             return
-        self._asked = self._clock()
+        self._asked, self._answered = self._clock(), True
         for lane in lanes:
             incarnation = found.get(lane.tp.topic, UNKNOWN)
             if incarnation == lane.lease.incarnation:

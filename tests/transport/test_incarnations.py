@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 from transport_fakes import Counting, Store, committed, numbered, prepare, produce, running, until
 
+from streams import incarnation
 from streams.incarnation import UNKNOWN, KnowingConsumer, Uuid
 from streams.metrics import Metrics
 from streams.settings import Settings
@@ -86,6 +87,7 @@ async def test_without_topic_ids_a_topic_made_anew_is_told_by_the_record_before_
         return dict.fromkeys(topics, UNKNOWN)
 
     monkeypatch.setattr(pump, "incarnations", no_ids)
+    monkeypatch.setattr(incarnation, "incarnations", no_ids)
     settings = Settings()
     settings.kafka.bootstrap = kafka
     settings.kafka.group = settings.topics.prefix = prefix
