@@ -29,6 +29,17 @@ with atheris.instrument_imports(include=["streams.adapters"]):
 
 SKETCHER = Sketcher(Identity(KEY))
 ADAPTERS = [adapter(format, SKETCHER) for format in FORMATS]
+FURTHER = (
+    ("prefixed", "nginx", b"2026-01-05T00:00:07.1Z stdout F <190>Jan  5 00:00:07 web1 nginx: " + COMBINED.encode()),
+    ("escapes", "nginx", b'{"msec":1.8e9,"remote_addr":"192.0.2.1","status":,"request":"GET /\\x22 HTTP/1.1"}'),
+    ("quotes", "nginx", b'{"msec":1.8e9,"remote_addr":"192.0.2.1","http_user_agent":"a"b","status":200}'),
+    ("text", "envoy", b'[2026-01-05T00:00:00Z] "GET / HTTP/1.1" 200 - 0 3 12 9 "192.0.2.1" "x" "r" "h" "u:1"'),
+    ("service", "envoy", b'{"commonProperties":{"startTime":1.8e9},"request":{"path":"/v1/messages"}}'),
+    ("protobuf", "otlp", bytes.fromhex("0a2e0a0012 2a12280a10") + bytes(range(16)) + bytes.fromhex("1208") + b"12345678"
+     + bytes.fromhex("2a0463686174")),
+    ("logs", "otlp", b'{"resource_logs":[{"scope_logs":[{"log_records":[{"event_name":"gen_ai.choice"}]}]}]}'),
+)  # fmt: skip
+"""(name, format, record) of further shapes."""
 REASONS = frozenset(("json", "schema", "size", "account", "time", "encoding", "fields"))
 LIMIT = 1 << 20
 
@@ -59,6 +70,11 @@ def main() -> None:
             sample = json.dumps(SAMPLES[format]).encode()
             (Path(folder) / format).write_bytes(bytes((i, 40)) + sample)
             (Path(folder) / f"{format}-array").write_bytes(bytes((i, 41)) + b"[" + sample + b", 3, " + sample + b"]")
+            wrapped = json.dumps({"log": sample.decode(), "stream": "stdout"}).encode()
+            (Path(folder) / f"{format}-wrapped").write_bytes(bytes((i, 42)) + wrapped)
+            (Path(folder) / f"{format}-cut").write_bytes(bytes((i, 43)) + sample[: len(sample) * 2 // 3])
+        for name, format, raw in FURTHER:
+            (Path(folder) / name).write_bytes(bytes((FORMATS.index(format), 0)) + raw)
         (Path(folder) / "combined").write_bytes(bytes((FORMATS.index("nginx"), 0)) + COMBINED.encode())
         atheris.Setup([*sys.argv, "-max_len=16384", folder], one_input)
         atheris.Fuzz()
