@@ -273,7 +273,8 @@ class Scorer:
 
     def bounds(self) -> list[Bound]:
         """Return what memory is bounded by beside the rows, which whoever gives them room bounds."""
-        return [Bound("open_cases", len(self.cases), MAX_OPEN, self.cases.crowded_out)]
+        ranked = [Bound("second_stage_ranks", len(self.ranked), RANKED)] if self.second_stage else []
+        return [Bound("open_cases", len(self.cases), MAX_OPEN, self.cases.crowded_out), *ranked]
 
     def suspicion(self) -> dict[str, float]:
         """Return the highest suspicion each account in memory has reached."""

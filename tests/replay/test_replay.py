@@ -191,7 +191,7 @@ def test_bad_lines_are_counted_by_reason_and_good_ones_are_unharmed(replay: Repl
     Path("mixed").write_bytes(b"\n".join([*lines[:50], *bad, *lines[50:]]) + b"\n")
     result = replay("mixed", "--format", "telemetry", "--scores", "mixed.s", "--telemetry", "t2")
     assert result.exit_code == 0
-    counted = re.search(r"rejected: (\d+) \(([^)]*)\)", result.stderr), result.output
+    counted = re.search(r"rejected: (\d+) \(([^)]*)\)", result.stderr)
     assert counted and int(counted[1]) == len(bad)
     assert {part.split()[1] for part in counted[2].split(", ")} <= {"json", "schema", "encoding"}
     assert Path("mixed.s").read_bytes() == Path("good").read_bytes()
