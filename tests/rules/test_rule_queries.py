@@ -47,11 +47,10 @@ class Nowhere:
 def exported() -> dict[str, set[str]]:
     """Labels of every series that Prometheus has of workers and deliverers, by name."""
     found: dict[str, set[str]] = {"up": set()}
-    registry = CollectorRegistry()
-    of_sinks = deliverer.Metrics(registry)
+    of_sinks = deliverer.Metrics(CollectorRegistry())
     read_out = [PartitionGauges(Nowhere()), AnswerGauge(dict), of_sinks.lag]  # type: ignore[arg-type]
-    for metric in [*vars(Metrics(registry)).values(), *vars(of_sinks).values()]:
-        if metric in read_out:
+    for metric in [*vars(Metrics(CollectorRegistry())).values(), *vars(of_sinks).values()]:
+        if metric in read_out or not hasattr(metric, "describe"):
             continue
         if isinstance(metric, BulkHistogram):
             name, labels, kind = metric._name, {metric._label}, "histogram"
