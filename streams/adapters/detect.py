@@ -28,7 +28,7 @@ ENVOY_SERVICE = frozenset(("commonProperties", "common_properties", "httpLogs", 
 NGINX = frozenset(("remote_addr", "request", "request_uri", "uri", "request_method", "body_bytes_sent"))
 NGINX_TIME = frozenset(("time_local", "time_iso8601", "msec", "time", "timestamp", "@timestamp"))
 MARKS = frozenset(("resourceSpans", "resource_spans", "resourceLogs", "resource_logs", "startTime", "started_at",
-                   "start_time", "remote_addr", "request", "account"))  # fmt: skip
+                   "start_time", "remote_addr", "request"))  # fmt: skip
 """Keys of records of some format: an object with one is no envelope."""
 NOT_TELEMETRY = frozenset(("remote_addr", "request", "request_uri", "messages", "metadata", "response"))
 
@@ -85,8 +85,8 @@ def recognise(record: bytes) -> str:
 
 
 def _of_line(line: bytes) -> str:
-    if line[:1] == b"[":
-        return "envoy" if LINE.match(line.decode("utf-8", "replace")) else ""
+    if line[:1] == b"[" and LINE.match(line.decode("utf-8", "replace")):
+        return "envoy"
     try:
         return "nginx" if combined(line.decode("utf-8", "replace")) else ""
     except Malformed:

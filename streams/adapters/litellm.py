@@ -11,6 +11,7 @@ import msgspec
 
 from streams.adapters import chat, replies
 from streams.adapters.base import MAX_ID, Adapter, TextSketcher, load_object, require_time
+from streams.adapters.errors import error_status
 from streams.adapters.values import (
     at,
     count,
@@ -219,7 +220,7 @@ def _status(payload: Payload, metadata: Mapping[str, Any]) -> int:
         return 200
     error = mapping(payload.error_information) or mapping(metadata.get("error_information"))
     code = count(error.get("error_code"))
-    return code if 100 <= code <= 999 else 500
+    return code if 100 <= code <= 999 else error_status(text(error.get("error_class")))
 
 
 def _duration(payload: Payload, start: float) -> float:

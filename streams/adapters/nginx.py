@@ -16,6 +16,7 @@ from typing import Any
 from streams.adapters import rest
 from streams.adapters.base import Adapter, TextSketcher, load_flat, require_time
 from streams.adapters.values import count, flat_fields, number, seconds, text, timestamp, unescaped
+from streams.adapters.wrapping import is_array
 from streams.addresses import Addresses, is_forwarded, parse
 from streams.contract import Malformed, Telemetry
 from streams.identity import Identity
@@ -55,6 +56,8 @@ NOT_CLIENT = frozenset(("http_user_agent", "http_x_forwarded_for", "http_x_reque
 UNAUTHENTICATED = 401
 """Status of a request whose credentials were not accepted: they may be made up, or somebody else's name."""
 CREDENTIALS = frozenset(("api_key", "remote_user"))
+FIELDS = frozenset((*PEER, *TARGET, *METHOD, "request", "status", "body_bytes_sent", "http_user_agent"))
+"""Fields of which a record must have one; what a shipper adds beside a line is none of them."""
 FLAT = frozenset((*TIME, *PEER, "request", "status"))
 """Fields of which a damaged line must still hold one to be read at all."""
 
@@ -114,8 +117,11 @@ class Nginx(Adapter):
         """Fields that must stand in a line once: where a client wrote another, the first counts."""
 
     def element(self, raw: bytes) -> Iterator[Telemetry]:
-        if raw[:1] in (b"{", b"[", b'"') or not raw:
-            yield self._telemetry(self._fields(raw), raw)
+        if raw[:1] in (b"{", b'"', b"") or is_array(raw):
+            fields = self._fields(raw)
+            if FIELDS.isdisjoint(fields):
+                raise Malformed("fields", "no field of an access log is there, such as remote_addr, request or status")
+            yield self._telemetry(fields, raw)
             return
         line = combined(raw.decode("utf-8", "replace"))
         if line is None:

@@ -14,6 +14,7 @@ from typing import Any
 
 from streams.adapters import chat, replies
 from streams.adapters.base import Adapter, load_object, require_time
+from streams.adapters.errors import error_status
 from streams.adapters.otlp_wire import PROTOBUF, SERVER, Attributes, Group, Span, from_json, from_protobuf
 from streams.adapters.values import at, count, model_name, name, number, text
 from streams.adapters.values import span as span_seconds
@@ -70,18 +71,7 @@ TEXT_VARIABLES = (
 )
 """What an application's environment must hold for OpenTelemetry's own instrumentations to put text into spans."""
 
-ERRORS = (
-    ("ratelimit", 429), ("throttl", 429), ("toomany", 429), ("quota", 429), ("resourceexhausted", 429),
-    ("overloaded", 529), ("notfound", 404), ("authentication", 401), ("unauthorized", 401), ("unauthenticated", 401),
-    ("apikey", 401), ("permission", 403), ("forbidden", 403), ("accessdenied", 403), ("unprocessable", 422),
-    ("toolarge", 413), ("conflict", 409), ("gatewaytimeout", 504), ("timeout", 504), ("timedout", 504),
-    ("deadline", 504), ("cancel", 499), ("disconnect", 499), ("badgateway", 502), ("unavailable", 503),
-    ("connect", 503), ("contentfilter", 400), ("contentpolicy", 400), ("contextlength", 400), ("contextwindow", 400),
-    ("badrequest", 400), ("invalid", 400), ("validation", 400), ("unsupported", 400),
-)  # fmt: skip
-"""Part of an error's type, in lower case and letters alone -> the HTTP status it stands for; the first that fits."""
 _ERROR_CODE = re.compile(r"(?:Error code|status(?: code)?)[: ]{1,3}([45]\d\d)\b", re.IGNORECASE)
-_NOT_LETTERS = re.compile(r"[^a-z]")
 
 HEADER = "http.request.header."
 
@@ -287,8 +277,7 @@ def _status(span: Span) -> int:
     said = _ERROR_CODE.search(text(thrown.get("exception.message"))[:4096])
     if said:
         return int(said.group(1))
-    letters = _NOT_LETTERS.sub("", failure[:256].lower())
-    return next((status for part, status in ERRORS if part in letters), 500)
+    return error_status(failure)
 
 
 def _parameters(found: Attributes) -> dict[str, Any]:

@@ -36,8 +36,8 @@ PREFIX = re.compile(
 )  # fmt: skip
 """One prefix; each part is bounded, so that no line costs more than its length."""
 
-_BRACKET_LINE = re.compile(rb"\[(?:\d{4}-\d\d-\d\d[T ]|pod/)")
-"""A line, not a JSON array: Envoy's text format and kubectl's prefix begin with a bracket too."""
+_BRACKET_LINE = re.compile(rb"\[(?:\d{4}-\d\d-\d\d[T ]|pod/|[0-9a-fA-F]{0,4}:[0-9a-fA-F:.]{1,60}\] )")
+"""A line, not a JSON array: Envoy's text format, kubectl's prefix and an IPv6 address begin with a bracket too."""
 
 ENVELOPE = ("log", "message", "MESSAGE", "msg", "line", "payload", "textPayload", "jsonPayload", "log_processed",
             "structured", "event.original", "_raw", "body")  # fmt: skip
@@ -89,6 +89,22 @@ def unwrapped(raw: bytes, marks: frozenset[str]) -> Iterator[bytes]:
     yield from _opened(tree, marks, MAX_WRAPPERS)
 
 
+def _bodies(groups: Any) -> Iterator[str]:
+    """The texts of OTLP's log records."""
+    for key, snake in (("scopeLogs", "scope_logs"), ("logRecords", "log_records")):
+        groups = [
+            inner
+            for group in (groups if isinstance(groups, list) else ())
+            if isinstance(group, dict) and isinstance(held := group.get(key, group.get(snake)), list)
+            for inner in held
+        ]
+    for record in groups:
+        body = record.get("body") if isinstance(record, dict) else None
+        words = body.get("stringValue", body.get("string_value")) if isinstance(body, dict) else None
+        if isinstance(words, str):
+            yield words
+
+
 def _opened(tree: Any, marks: frozenset[str], left: int) -> Iterator[bytes]:
     if isinstance(tree, str):
         tree = without_prefix(clean(tree.encode("utf-8", "replace")))
@@ -108,6 +124,10 @@ def _opened(tree: Any, marks: frozenset[str], left: int) -> Iterator[bytes]:
                 for value in stream.get("values", ()) if isinstance(stream, dict) else ():
                     if isinstance(value, list) and len(value) > 1 and isinstance(value[1], str):
                         yield from _opened(value[1], marks, left - 1)
+            return
+        if (groups := tree.get("resourceLogs", tree.get("resource_logs"))) is not None:  # the Collector's, of a file
+            for body in _bodies(groups):
+                yield from _opened(body, marks, left - 1)
             return
         held = [tree[key] for key in ENVELOPE if tree.get(key)]
         found = next((value for kind in (str, dict) for value in held if isinstance(value, kind)), None)

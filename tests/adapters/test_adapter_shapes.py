@@ -31,7 +31,8 @@ SHAPES = {
 ADAPTERS = {format: adapter(format, SKETCHER) for format in SHAPES}
 tokens = st.sampled_from(
     [b"", b"\0", b"\xff", b'"', b"\\", b"\\x", b"\\u12", b"[", b"]", b"{", b"}", b":", b",", b" ", b"\n",
-     b"\xef\xbb\xbf", b'] "', b"null", b"1e999", b"-", b"<34>1 ", b"2026-01-05T00:00:00Z ", b"data: ", b"\x0a\x00", b'{"payload":']
+     b"\xef\xbb\xbf", b'] "', b"null", b"1e999", b"-", b"<34>1 ", b"2026-01-05T00:00:00Z ",
+     b"data: ", b"\x0a\x00", b'{"payload":']
 )  # fmt: skip
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=6),

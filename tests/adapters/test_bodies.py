@@ -206,6 +206,11 @@ def test_a_row_of_spend_logs_has_an_account_and_no_text() -> None:
     assert found.account == one("litellm", LITELLM | {"metadata": {"user_api_key_hash": "hashed"}}).account
 
 
+def test_a_failure_without_a_code_is_told_by_its_class() -> None:
+    failed = {"status": "failure", "error_information": {"error_code": "", "error_class": "RateLimitError"}}
+    assert one("litellm", LITELLM | failed).status == 429
+
+
 def test_metadata_and_parameters_may_be_text() -> None:
     sample = LITELLM | {key: json.dumps(LITELLM[key]) for key in ("metadata", "model_parameters")}
     assert one("litellm", sample) == one("litellm", LITELLM)

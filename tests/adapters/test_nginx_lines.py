@@ -147,6 +147,10 @@ WRAPPERS: dict[str, Any] = {
     "logcli": lambda line: {"labels": {"job": "x"}, "line": line, "timestamp": "2026-01-05T00:00:09Z"},
     "google": lambda line: {"insertId": "1", "textPayload": line, "timestamp": "2026-01-05T00:00:09Z"},
     "connect": lambda line: {"schema": {"type": "string", "optional": False}, "payload": line},
+    "collector": lambda line: {
+        "resourceLogs": [{"scopeLogs": [{"logRecords": [{"body": {"stringValue": line}, "timeUnixNano": "1"}]}]}]
+    },
+    "with a field that the shipper added": lambda line: {"message": line, "account": "fleet-7", "@timestamp": "x"},
     "json in json": lambda line: line,
 }  # fmt: skip
 
@@ -157,7 +161,7 @@ def test_what_a_shipper_wraps_is_unwrapped(wrap: Any, line: str) -> None:
     raw = json.dumps(wrap(line))
     found = one("nginx", raw)
     assert (found.account, found.op, found.time) == (account(ADDRESS), "get", 1767571200.0)
-    assert detect(raw.encode()) == "nginx"
+    assert detect(raw.encode()) == ("otlp" if "resourceLogs" in raw else "nginx")
 
 
 def test_an_object_that_a_shipper_parsed_is_unwrapped() -> None:
