@@ -38,6 +38,8 @@ HOT = 16
 PROJECTION = base64.b64encode(bytes(range(32))).decode()
 STEP = 600.0
 """Event-time seconds between two rounds."""
+FIRST = 1.7e9
+"""In the past of every clock, so that no request is ahead of it."""
 
 
 class _Nowhere:
@@ -81,11 +83,12 @@ async def _play() -> None:
     )  # fmt: skip
     sightings = SightingsPartition(0, Coordinator(ScorerConfig()), LocalStateLog(), outlet, metrics)
     for number in range(ROUNDS):
-        batch = _batch([encode(_request(account, number)) for account in range(ACCOUNTS)], number * ACCOUNTS)
+        sent = FIRST + number * STEP + ACCOUNTS
+        batch = _batch([encode(_request(account, number)) for account in range(ACCOUNTS)], number * ACCOUNTS, sent)
         await telemetry.process(batch)
         await telemetry.checkpoint()
         requests = decoder.decode([value or b"" for value in batch.values]).requests
-        await sightings.process(_batch(pack("telemetry:0", requests, batch.offsets), number, sealed=True))
+        await sightings.process(_batch(pack("telemetry:0", requests, batch.offsets), number, sent, sealed=True))
         await sightings.checkpoint()
     scorer.table.settle()  # as a restore does, and a table that outgrows its index
     severity(0.0)  # the case book's, which these requests open no case in
@@ -95,7 +98,7 @@ async def _play() -> None:
 
 def _request(account: int, number: int) -> Telemetry:
     """A request that looks a little like everything: half are prompts, half resources read in order."""
-    moment = 1.8e9 + number * STEP + account
+    moment = FIRST + number * STEP + account
     if account % 2:
         return Telemetry(
             id=f"{account}-{number}", time=moment, account=f"warm-{account}", kind="rest",
@@ -108,11 +111,11 @@ def _request(account: int, number: int) -> Telemetry:
     )  # fmt: skip
 
 
-def _batch(values: Sequence[bytes], first: int, sealed: bool = False) -> Batch:
+def _batch(values: Sequence[bytes], first: int, sent: float, sealed: bool = False) -> Batch:
     n, mac = len(values), UNKEYED.mac(SIGHTINGS, 0)
     headers: list[Headers] = [((SEAL, mac(value)),) if sealed else () for value in values]
     return Batch(
         Lease("telemetry", 0, 1, lambda _: None), keys=[None] * n, values=list(values), headers=headers,
-        offsets=np.arange(first, first + n), timestamps=np.zeros(n, np.int64), next_offset=first + n,
+        offsets=np.arange(first, first + n), timestamps=np.full(n, int(sent * 1000)), next_offset=first + n,
         size=sum(map(len, values)), missing=0,
     )  # fmt: skip
