@@ -1,11 +1,12 @@
 """The topics siphonwatch needs: what they should be, creating them, and saying where the cluster differs.
 
-It never changes or deletes a topic that exists.
+Of a topic that exists it changes the number of partitions only, and never downwards; it deletes none.
 """
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator
+import time
+from collections.abc import Container, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -22,6 +23,16 @@ STATE_MESSAGE_BYTES = 8 * 1024 * 1024
 """A page of account rows or a partition's models is one record of the state topic, compressed."""
 PARTITIONS = {"verdicts": 1}
 """Analysts write few, and every worker reads them all in one order."""
+FOLLOWERS = {"campaigns": "sightings", "sightings": "telemetry", "state": "telemetry"}
+"""Topics that need at least as many partitions as another one has, in the order in which they grow: partition N of
+state holds what partition N of telemetry needs. Sightings follow for the same number of workers to share them."""
+GROWN_SECONDS = 10.0
+"""How long the cluster may take to show partitions that it made."""
+FOLLOWERS = {"campaigns": "sightings", "sightings": "telemetry", "state": "telemetry"}
+"""Topics that need at least the partitions of another one, in the order in which they grow: partition N of state holds
+what partition N of telemetry needs. Sightings follow so that as many workers share them."""
+GROWN_SECONDS = 10.0
+"""How long the cluster may take to show partitions that it made."""
 CONNECT_MS = 10_000
 SAFE_REPLICATION = 3
 """From so many replicas on, a write is acknowledged only when two of them have it."""
@@ -104,12 +115,15 @@ def create(settings: Settings, admin: KafkaAdminClient) -> list[str]:
         When the cluster refuses, for instance a replication factor above its number of brokers.
     """
     existing = set(admin.list_topics())
+    source = settings.topic("telemetry")
+    least = _describe([source], admin)[source][0] if source in existing else 0
+    followers = set(map(settings.topic, FOLLOWERS))
     created = []
     for topic in wanted(settings):
         if topic.name in existing:
             continue
         shape = {
-            "num_partitions": topic.partitions,
+            "num_partitions": max(topic.partitions, least if topic.name in followers else 0),
             "replication_factor": topic.replication,
             "configs": topic.config,
         }
@@ -119,6 +133,38 @@ def create(settings: Settings, admin: KafkaAdminClient) -> list[str]:
             continue  # another one was faster
         created.append(topic.name)
     return created
+
+
+def grow(settings: Settings, admin: KafkaAdminClient, *, telemetry: bool = False) -> list[str]:
+    """Give the topics that follow telemetry the partitions they lack; return a line for each that grew.
+
+    Parameters
+    ----------
+    telemetry
+        Give telemetry itself `topics.partitions`, where it has fewer: accounts move to other partitions then.
+
+    Raises
+    ------
+    KafkaError
+        When the cluster refuses.
+    """
+    source = settings.topic("telemetry")
+    names = [*map(settings.topic, FOLLOWERS), source]  # telemetry last: others are ready for what is written there
+    counts = {name: partitions for name, (partitions, _) in _describe(names, admin).items()}
+    least = max(counts.get(source, 0), settings.topics.partitions if telemetry else 0)
+    said = []
+    for name in names:
+        if name in counts and counts[name] < least:
+            admin.create_partitions({name: least})
+            _wait_for(name, least, admin)
+            said.append(f"{name} has {least} partitions now, {counts[name]} before")
+    return said
+
+
+def _wait_for(name: str, partitions: int, admin: KafkaAdminClient) -> None:
+    end = time.monotonic() + GROWN_SECONDS
+    while _describe([name], admin).get(name, (0, 0))[0] < partitions and time.monotonic() < end:
+        time.sleep(0.1)
 
 
 def check(settings: Settings, admin: KafkaAdminClient) -> list[str]:
@@ -134,7 +180,7 @@ def check(settings: Settings, admin: KafkaAdminClient) -> list[str]:
     for topic in topics:
         if topic.name in found:
             problems += _compare(topic, found[topic.name], configs.get(topic.name, {}))
-    return problems + _missing(settings, names, found)
+    return problems + _unequal(settings, found) + _missing(settings, names, found)
 
 
 def missing(settings: Settings, admin: KafkaAdminClient) -> list[str]:
@@ -160,20 +206,34 @@ def describe(settings: Settings, admin: KafkaAdminClient) -> list[Topic]:
     return [Topic(name, *found[name], configs.get(name, {})) for name in names if name in found]
 
 
+def _unequal(settings: Settings, found: Mapping[str, tuple[int, int]]) -> list[str]:
+    """Where numbers of partitions do not go together. Those of alerts and dead letters may be any."""
+    problems = []
+    telemetry = settings.topic("telemetry")
+    has, says = found.get(telemetry, (settings.topics.partitions, 0))[0], settings.topics.partitions
+    if has != says:
+        cure = f"set topics.partitions to {has}"
+        if has < says:
+            cure += ", or run `siphonwatch topics --grow`: accounts move to other partitions then, and begin anew there"
+        problems.append(f"{telemetry} has {has} partitions, settings say {says}: {cure}")
+    for follower, leader in FOLLOWERS.items():
+        name, other = settings.topic(follower), settings.topic(leader)
+        if name in found and other in found and found[name][0] < found[other][0]:
+            problems.append(
+                f"{name} has {found[name][0]} partitions and {other} {found[other][0]}: "
+                "run `siphonwatch topics --create`, which gives it those it lacks"
+            )
+    return problems
+
+
 def _compare(topic: Topic, shape: tuple[int, int], config: dict[str, str]) -> list[str]:
     partitions, replication = shape
     problems = []
-    if partitions != topic.partitions:
-        if topic.name.split(".")[-2] in PARTITIONS:
-            cure = (
-                f"it must have {topic.partitions}, as its records are read in one order: make it anew, send them again"
-            )
-        else:
-            cure = (
-                f"settings say {topic.partitions}: accounts are keyed to partitions, so set topics.partitions to what "
-                "is there, or use a new topics.prefix"
-            )
-        problems.append(f"{topic.name} has {partitions} partitions, {cure}")
+    if partitions != topic.partitions and topic.name.split(".")[-2] in PARTITIONS:
+        problems.append(
+            f"{topic.name} has {partitions} partitions, it must have {topic.partitions}, as its records are read in "
+            "one order: make it anew, send them again"
+        )
     if replication != topic.replication:
         problems.append(
             f"{topic.name} has replication factor {replication}, settings say {topic.replication}: "

@@ -13,8 +13,6 @@ from streams.cli import Failure
 from streams.settings import Settings, load
 
 if TYPE_CHECKING:
-    from kafka.admin import KafkaAdminClient
-
     from streams.topics import Topic
 
 PIPE_WIDTH = 200
@@ -35,8 +33,19 @@ def parse_principals(_context: click.Context, _option: click.Parameter, given: t
     return found
 
 
-@click.command("topics", short_help="Create, check or list the topics.")
-@click.option("--create", "action", flag_value="create", help="Create what is missing, then check.")
+@click.command("topics", short_help="Create, grow, check or list the topics.")
+@click.option(
+    "--create",
+    "action",
+    flag_value="create",
+    help="Create what is missing, give state the partitions that telemetry has, then check; exit 0 when that is done.",
+)
+@click.option(
+    "--grow",
+    "action",
+    flag_value="grow",
+    help="The same, and give telemetry topics.partitions: accounts that move begin anew (docs/partitions.md).",
+)
 @click.option("--check", "action", flag_value="check", help="Compare with the settings; exit 1 on a difference.")
 @click.option("--list", "action", flag_value="list", help="Show the topics as they are.")
 @click.option("--acls", "action", flag_value="acls", help="Print who needs which right, as kafka-acls.sh commands.")
@@ -52,10 +61,10 @@ def parse_principals(_context: click.Context, _option: click.Parameter, given: t
 def command(
     action: str | None, principals: dict[str, str], roles: tuple[str, ...], bootstrap: str, command_config: str
 ) -> None:
-    """Create, check or list the topics, or print who needs which right on them; nothing that exists is changed."""
+    """Create, grow, check or list the topics, or print who needs which right; settings of one that exists are kept."""
     if action is None:
-        raise click.UsageError("say one of --create, --check, --list, --acls")
-    from streams.topics import TopicsError, connect, create, describe
+        raise click.UsageError("say one of --create, --grow, --check, --list, --acls")
+    from streams.topics import TopicsError, check, connect, create, describe, grow
 
     settings = load().settings
     if action == "acls":
@@ -67,23 +76,29 @@ def command(
             if action == "list":
                 _show(describe(settings, admin))
                 return
-            if action == "create":
+            if action in ("create", "grow"):
                 for name in create(settings, admin):
                     click.echo(f"created {name}")
-            _check(settings, admin)
+                for line in grow(settings, admin, telemetry=action == "grow"):
+                    click.echo(line)
+            problems = check(settings, admin)
     except TopicsError as error:
         raise Failure(str(error)) from None
+    _tell(settings, problems, failing=action == "check")
 
 
-def _check(settings: Settings, admin: KafkaAdminClient) -> None:
-    from streams.topics import check, wanted
+def _tell(settings: Settings, problems: list[str], *, failing: bool) -> None:
+    """Say what differs; what only somebody else can mend is no failure of a command that did its own work."""
+    from streams.topics import wanted
 
-    problems = check(settings, admin)
     for problem in problems:
         click.echo(problem, err=True)
-    if problems:
+    if not problems:
+        click.echo(f"{len(wanted(settings)) + len(settings.ingest.topics)} topics are as the settings want them")
+    elif failing:
         raise Failure(f"{len(problems)} difference{'s' if len(problems) > 1 else ''} between cluster and settings")
-    click.echo(f"{len(wanted(settings)) + len(settings.ingest.topics)} topics are as the settings want them")
+    else:
+        click.echo("all of ours are there; what is said above is left to you, `--check` fails for it", err=True)
 
 
 def _show(topics: list[Topic]) -> None:

@@ -28,6 +28,8 @@ BATCH = 256 * 1024
 SCAN_BYTES = 8 * 1024 * 1024
 SEEK_BYTES = 64 * 1024
 REQUEST_SECONDS = 15.0
+GROWN_SECONDS = 10.0
+"""Between two looks at whether a topic has the partition it lacks."""
 BACKOFF = (0.1, 5.0)
 """First and longest pause between attempts, seconds."""
 
@@ -185,12 +187,19 @@ class KafkaJournal:
             )
             await _start(producer)
             self._producer = producer
-            if self._tp.partition not in await producer.partitions_for(self._topic):
-                raise StateError(
-                    f"{self.name} does not exist: the state topic needs as many partitions as the telemetry topic;"
-                    " run `siphonwatch topics --create`"
-                )
+            await self._wait_for_partition(producer)
         return self._producer
+
+    async def _wait_for_partition(self, producer: Any) -> None:
+        """Return once the topic has grown to this partition: those that have theirs go on meanwhile."""
+        while self._tp.partition not in await producer.partitions_for(self._topic):
+            _log.warning(
+                f"{self.name} does not exist, so the partition whose state it would hold is not read: run"
+                " `siphonwatch topics --create`, which gives topics of state the partitions they lack",
+                again_in_seconds=GROWN_SECONDS,
+            )
+            await asyncio.sleep(GROWN_SECONDS)
+            await producer.client.force_metadata_update()
 
     async def _open_consumer(self, *, scan: bool) -> Any:
         if not scan and self._seeker is not None:
