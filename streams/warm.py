@@ -16,7 +16,7 @@ import numpy as np
 from prometheus_client import CollectorRegistry
 
 from models.coordinator import Coordinator
-from models.evidence import severity
+from models.evidence import severity, whole_second
 from models.scorer import Scorer, ScorerConfig
 from streams.agents.coordinate import SightingsPartition
 from streams.agents.placement import Placement
@@ -92,6 +92,7 @@ async def _play() -> None:
         await sightings.checkpoint()
     scorer.table.settle()  # as a restore does, and a table that outgrows its index
     severity(0.0)  # the case book's, which these requests open no case in
+    whole_second(0.0)
     for dumped, fresh in ((scorer, Scorer(ScorerConfig())), (sightings.scorer, Coordinator(ScorerConfig()))):
         fresh.load(dumped.dump())
 
