@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,10 +16,13 @@ from kafka.errors import KafkaError, KafkaTimeoutError, MessageSizeTooLargeError
 from prometheus_client import CollectorRegistry
 
 from streams.adapters.base import Adapter
+from streams.broker.embedded import EmbeddedBroker
 from streams.contract import Malformed, Telemetry, decode
 from streams.gateway.figures import export
-from streams.gateway.producer import Outbox
+from streams.gateway.producer import Outbox, connect
 from streams.gateway.sender import Sender
+from streams.settings import load
+from streams.topics import connect as admin_of
 
 
 class OneField(Adapter):
@@ -254,3 +259,27 @@ def test_the_outbox_counts_failures_by_name() -> None:
     outbox.send(b"2", None)
     assert outbox.failures == {"KafkaTimeoutError": 2}
     assert outbox.failed == 2
+
+
+@pytest.mark.broker
+def test_records_outlive_an_outage_in_which_the_client_gives_up(
+    tansu_node: EmbeddedBroker, make: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = load({"SIPHONWATCH_KAFKA_BOOTSTRAP": tansu_node.bootstrap}).settings
+    with admin_of(settings.kafka) as admin:
+        admin.create_topics({"outage": {"num_partitions": 1, "replication_factor": 1}}, wait_for_metadata=True)
+    impatient = {"delivery_timeout_ms": 1500, "request_timeout_ms": 1000, "bootstrap_timeout_ms": 1000}
+    sender = make(lambda: Outbox(connect(settings, **impatient), "outage"))
+    sender.offer(record("before"))
+    assert sender.flush(60)
+    pid = tansu_node.pid
+    assert pid is not None
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        for number in range(50):
+            sender.offer(record(f"during-{number}"))
+        wait_until(lambda: "they are sent again" in caplog.text)
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    assert sender.flush(120)
+    assert (sender.counts().delivered, sender.counts().failed, sender.counts().dropped) == (51, 0, 0)
