@@ -57,7 +57,7 @@ def absent(what: str) -> NoReturn:
 
 def wait(done: Any, process: subprocess.Popen[bytes], what: str) -> Any:
     """Wait for something that a program brings about, as long as the program runs."""
-    end = time.monotonic() + 120
+    end = time.monotonic() + 300
     while not (found := done()):
         assert process.poll() is None, f"it ended while waiting for {what}"
         assert time.monotonic() < end, what
@@ -72,7 +72,7 @@ def running(command: list[str]) -> Iterator[subprocess.Popen[bytes]]:
         yield process
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait(300)
 
 
 def test_every_format_has_a_part() -> None:
@@ -129,7 +129,6 @@ def test_what_nginx_writes_with_its_format_is_read_whatever_the_client_is_called
 
 @pytest.mark.broker
 @pytest.mark.kafka
-@pytest.mark.timeout(300)
 def test_rsyslog_brings_every_line_to_kafka_as_it_stands(kafka: str, prefix: str, tmp_path: Path) -> None:
     log, topic = tmp_path / "siphonwatch.log", f"{prefix}-gateway-logs"
     lines = [
@@ -232,7 +231,7 @@ def test_kcat_puts_telemetry_where_the_worker_looks_for_its_account(kafka: str, 
     command = block("kcat").replace("127.0.0.1:9092", settings.kafka.bootstrap)
     command = command.replace("siphonwatch.telemetry.v1", settings.topic("telemetry"))
     program("kcat")
-    subprocess.run(["sh", "-ec", command], cwd=tmp_path, check=True, timeout=60, capture_output=True)
+    subprocess.run(["sh", "-ec", command], cwd=tmp_path, check=True, timeout=300, capture_output=True)
     from kafka.partitioner.default import murmur2
 
     consumer = KafkaConsumer(
@@ -240,7 +239,7 @@ def test_kcat_puts_telemetry_where_the_worker_looks_for_its_account(kafka: str, 
         group_id=settings.topics.prefix,
     )  # fmt: skip
     seen: dict[str, int] = {}
-    end = time.monotonic() + 60
+    end = time.monotonic() + 300
     try:
         while len(seen) < len(accounts) and time.monotonic() < end:
             for tp, records in consumer.poll(timeout_ms=500).items():

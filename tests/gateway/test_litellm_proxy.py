@@ -80,7 +80,7 @@ class Proxy:
     def stop(self) -> None:
         """SIGTERM, as Kubernetes sends it."""
         self.process.send_signal(signal.SIGTERM)
-        self.process.wait(60)
+        self.process.wait(300)
 
 
 Start = Callable[..., Any]
@@ -132,7 +132,7 @@ def start(settings: Settings, tmp_path: Path) -> Iterator[Start]:
             assert process.poll() is None, proxy.log
             assert time.monotonic() < deadline, proxy.log
             try:
-                urllib.request.urlopen(proxy.url + "/health/liveliness", timeout=5).close()  # noqa: S310
+                urllib.request.urlopen(proxy.url + "/health/liveliness", timeout=60).close()  # noqa: S310
                 break
             except OSError:
                 time.sleep(0.3)
@@ -143,7 +143,7 @@ def start(settings: Settings, tmp_path: Path) -> Iterator[Start]:
         if process.poll() is None:
             process.terminate()
             try:
-                process.wait(60)
+                process.wait(300)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
@@ -201,7 +201,7 @@ def test_a_proxy_that_is_stopped_delivers_what_it_was_asked(
             statuses = list(pool.map(lambda number: proxy.ask("/chat/completions", chat(number)), range(1, REQUESTS)))
             proxy.process.send_signal(signal.SIGTERM)
             wait_for(lambda: "Shutting down" in proxy.log)
-        proxy.process.wait(60)
+        proxy.process.wait(300)
     assert statuses == [200] * (REQUESTS - 1)
     assert len(telemetry(settings)) == REQUESTS, proxy.log
 

@@ -90,7 +90,6 @@ def test_every_command_is_run_or_listed() -> None:
 
 
 @pytest.mark.broker
-@pytest.mark.timeout(300)
 async def test_the_commands_run_as_they_stand_there(settings: Settings, tmp_path: Path) -> None:
     found = findings(2)
     fill(settings, found)

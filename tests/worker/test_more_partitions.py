@@ -18,7 +18,7 @@ from streams.cli import cli
 from streams.settings import Settings
 from streams.topics import connect, describe
 
-pytestmark = [pytest.mark.broker, pytest.mark.kafka, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.broker, pytest.mark.kafka]
 
 
 @pytest.fixture
@@ -75,10 +75,10 @@ async def test_a_running_worker_says_what_it_waits_for_and_reads_every_partition
         await asyncio.to_thread(alter, settings, telemetry, 4)
         settings.topics.partitions = 4
         said = f"{state}[3] does not exist"
-        await until(lambda: said in worker.log.read_text(), 60, worker.log.read_text)
+        await until(lambda: said in worker.log.read_text(), 300, worker.log.read_text)
         assert worker.process.poll() is None
         waiting = (503, f"restoring {telemetry}[2], {telemetry}[3]\n")
-        await until(lambda: readiness(settings) == waiting, 60, lambda: str(readiness(settings)))
+        await until(lambda: readiness(settings) == waiting, 300, lambda: str(readiness(settings)))
         await produce(settings, records[third : 2 * third])
         code, output = await asyncio.to_thread(topics, settings, "--check")
         assert code == 1
@@ -87,7 +87,7 @@ async def test_a_running_worker_says_what_it_waits_for_and_reads_every_partition
         assert code == 0, output
         assert f"{state} has 4 partitions now, 2 before" in output
         assert (await asyncio.to_thread(topics, settings, "--check"))[0] == 0
-        await until(lambda: readiness(settings)[0] == 200, 60, worker.log.read_text)
+        await until(lambda: readiness(settings)[0] == 200, 300, worker.log.read_text)
         await scored(settings)
         await asyncio.to_thread(worker.stop)
     after = [await accounts(settings, p) for p in range(4)]

@@ -14,7 +14,7 @@ from streams.polling import getmany
 from streams.settings import Settings
 from streams.topics import connect, create
 
-pytestmark = [pytest.mark.broker, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.broker
 PARTITIONS = 2
 PLAN = [["a"], ["b", "!", "c"], ["d"], ["!"], ["!", "e"], ["f"]]
 """Record batches; `!` stands for a record that cannot be read, and what is behind it in its batch is lost with it."""
