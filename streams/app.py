@@ -22,7 +22,7 @@ from streams.agents.assignment import Assignment
 from streams.agents.ingest import Ingest, IngestPartition
 from streams.agents.partition import Partition, PartitionWorker
 from streams.answers import AnswerGauge, Answers
-from streams.gauges import PartitionGauges
+from streams.gauges import AbsentGauge, PartitionGauges
 from streams.health import HealthServer
 from streams.kafka import CLIENT_ID, broker_credentials, broker_urls
 from streams.meter import Meter
@@ -30,6 +30,7 @@ from streams.metrics import INGEST, SIGHTINGS, TELEMETRY, Metrics
 from streams.settings import Settings
 from streams.state import Fenced, StateError
 from streams.transport import Consumer, Lease, Limits
+from streams.transport.absent import Absent
 from streams.transport.gaps import Gaps
 
 log = logging.getLogger(__name__)
@@ -74,6 +75,8 @@ class WorkerApp(faust.App):
         """Counts of offset gaps, once there were partitions."""
         self.answers: Answers | None = None
         """When brokers last answered, once the consumer is connected."""
+        self.absent: Absent | None = None
+        """Topics waited for, once the consumer is connected."""
 
     def fail(self, error: BaseException) -> None:
         """Have the process stop, as a partition failed."""
@@ -277,6 +280,7 @@ async def run(
     )  # fmt: skip
     registry.register(PartitionGauges(app.assignment, lambda: app.gaps, metrics.lost_elsewhere))
     registry.register(AnswerGauge(app.broker_ages))
+    registry.register(AbsentGauge(sorted(settings.ingest.topics), lambda: app.absent))
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

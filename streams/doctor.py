@@ -260,5 +260,7 @@ def topics(settings: Settings, admin: KafkaAdminClient) -> Check:
 
     problems = check(settings, admin)
     if problems:
-        return Check("topics", "failed", "\n".join(problems), "`siphonwatch topics --create` makes what is missing")
+        made = any("topics --create" in problem for problem in problems)
+        remedy = "`siphonwatch topics --create` makes what is missing" if made else ""
+        return Check("topics", "failed", "\n".join(problems), remedy)
     return Check("topics", "ok", f"all of {settings.topics.prefix}.* present and in shape")

@@ -5,13 +5,14 @@ It changes nothing but the note of when a partition had last caught up.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from streams.metrics import PARTITION, STREAMS, Labels
+from streams.transport.absent import Absent
 from streams.transport.gaps import Gaps, Meaning
 
 if TYPE_CHECKING:
@@ -56,6 +57,37 @@ GAPS = {
     ),
     "reread_gaps": ("Offsets of gaps that were read again", (Meaning.REREAD,)),
 }
+
+
+class AbsentGauge(Collector):
+    """Which gateway topics a worker waits for.
+
+    Parameters
+    ----------
+    topics
+        Those of `ingest.topics`.
+    absent
+        Returns what waits, None before there is a consumer.
+    """
+
+    def __init__(self, topics: Sequence[str], absent: Callable[[], Absent | None] = lambda: None) -> None:
+        self._topics = topics
+        self._absent = absent
+
+    def describe(self) -> list[Metric]:
+        """Return the metric without values."""
+        return [self._family()]
+
+    def collect(self) -> Iterator[Metric]:
+        """Give the metric with the values of now."""
+        family, waiting = self._family(), self._absent()
+        if waiting is not None:
+            for topic in self._topics:
+                family.add_metric([topic], float(topic in waiting.topics))
+        yield family
+
+    def _family(self) -> GaugeMetricFamily:
+        return GaugeMetricFamily("siphonwatch_topic_absent", "1 while a gateway topic does not exist", labels=["topic"])
 
 
 class Watched(Protocol):

@@ -180,19 +180,23 @@ def check(settings: Settings, admin: KafkaAdminClient) -> list[str]:
     for topic in topics:
         if topic.name in found:
             problems += _compare(topic, found[topic.name], configs.get(topic.name, {}))
-    return problems + _unequal(settings, found) + _missing(settings, names, found)
+    return problems + _unequal(settings, found) + _missing(names, found) + _awaited(settings, found)
 
 
 def missing(settings: Settings, admin: KafkaAdminClient) -> list[str]:
-    """Return one line for each topic that a worker needs and the cluster does not have."""
+    """Return one line for each topic of ours that the cluster does not have; for a gateway's a worker waits."""
     names = [topic.name for topic in wanted(settings)]
-    return _missing(settings, names, _describe([*names, *settings.ingest.topics], admin))
+    return _missing(names, _describe(names, admin))
 
 
-def _missing(settings: Settings, names: list[str], found: Container[str]) -> list[str]:
-    ours = [f"{name} does not exist: run `siphonwatch topics --create`" for name in names if name not in found]
-    return ours + [
-        f"{name} of ingest.topics does not exist: create it at the gateway, or take it out of ingest.topics"
+def _missing(names: list[str], found: Container[str]) -> list[str]:
+    return [f"{name} does not exist: run `siphonwatch topics --create`" for name in names if name not in found]
+
+
+def _awaited(settings: Settings, found: Container[str]) -> list[str]:
+    return [
+        f"{name} of ingest.topics does not exist, workers wait for it: create it at the gateway, or take it out of "
+        "ingest.topics"
         for name in sorted(settings.ingest.topics)
         if name not in found
     ]

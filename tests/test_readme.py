@@ -20,7 +20,7 @@ from prometheus_client import CollectorRegistry
 from models.patterns import patterns
 from streams.answers import AnswerGauge
 from streams.cli import COMMANDS, cli
-from streams.gauges import PartitionGauges
+from streams.gauges import AbsentGauge, PartitionGauges
 from streams.metrics import Metrics
 from streams.scenario import Scenario
 from streams.scenario.write import write
@@ -134,6 +134,7 @@ def exported() -> set[str]:
     Metrics(registry)
     registry.register(PartitionGauges(NoPartitions()))  # type: ignore[arg-type]
     registry.register(AnswerGauge(dict))
+    registry.register(AbsentGauge(()))
     counters = {metric.name for metric in registry.collect() if metric.type == "counter"}
     return {f"{metric.name}_total" if metric.name in counters else metric.name for metric in registry.collect()}
 

@@ -22,6 +22,7 @@ from faust.types import TP, ConsumerMessage
 from streams.answers import Answers
 from streams.kafka import METADATA_MS
 from streams.transport import codecs
+from streams.transport.absent import Absent
 from streams.transport.batch import Batch, Begin, Lease, MadeAnew
 from streams.transport.gaps import Gaps
 from streams.transport.limits import Limits
@@ -86,13 +87,30 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         consumer = self._ensure_consumer()
         self.pump = Pump(consumer, limits_of(self.app), cast("Consumer", self.consumer).deliver, self._look)
         self.answers = Answers(consumer._client)  # noqa: SLF001 - the consumer does not tell when a broker answered
-        self._asking = self.thread_loop.create_task(self.answers.run())
+        self._beside = [self.thread_loop.create_task(self.answers.run())]
         self.app.answers = self.answers
 
     async def on_thread_stop(self) -> None:
-        self._asking.cancel()
-        await asyncio.gather(self._asking, return_exceptions=True)
+        for task in self._beside:
+            task.cancel()
+        await asyncio.gather(*self._beside, return_exceptions=True)
         await super().on_thread_stop()
+
+    async def subscribe(self, topics: Iterable[str]) -> None:
+        """Subscribe to the topics that exist, and to each other one once it does."""
+        await self.run_here(self._subscribe(set(topics)))
+
+    async def _subscribe(self, topics: set[str]) -> None:
+        consumer = self._ensure_consumer()
+        listener = self._rebalance_listener
+        self.absent = Absent(consumer._client, lambda found: consumer.subscribe(found, listener=listener))  # noqa: SLF001 - as above
+        self.app.absent = self.absent
+        begun: asyncio.Future[None] = self.thread_loop.create_future()
+        waiting = self.thread_loop.create_task(self.absent.run(topics, begun))
+        self._beside.append(waiting)
+        await asyncio.wait([waiting, begun], return_when=asyncio.FIRST_COMPLETED)
+        if waiting.done():
+            waiting.result()
 
     def run_here(self, coroutine: Coroutine[Any, Any, T]) -> Awaitable[T]:
         """Run a coroutine in this thread's event loop; awaited in the main one."""

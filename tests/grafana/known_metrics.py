@@ -28,7 +28,7 @@ def known() -> dict[str, frozenset[str]]:
         for metric in vars(holder).values():
             if hasattr(metric, "describe"):
                 _add(found, metric.describe()[0], _labels(metric))
-    for family in (*gauges._families().values(), answers._family()):
+    for family in (*gauges._families().values(), answers._family(), *gauges.AbsentGauge(()).describe()):
         _add(found, family, tuple(family._labelnames))
     return found
 

@@ -11,7 +11,7 @@ from prometheus_client.metrics import MetricWrapperBase
 from models.patterns import patterns
 from streams.answers import AnswerGauge
 from streams.contract import REASONS
-from streams.gauges import PATTERN_TEXTS, TEXTS, PartitionGauges
+from streams.gauges import PATTERN_TEXTS, TEXTS, AbsentGauge, PartitionGauges
 from streams.metrics import FRESHNESS, STREAMS, BulkHistogram, Metrics, process_registry
 from streams.provision.recordings import UNREADABLE
 from streams.provision.rule_types import DELIVERERS, FRESH_SECONDS, WORKERS
@@ -48,7 +48,7 @@ def exported() -> dict[str, set[str]]:
     """Labels of every series that Prometheus has of workers and deliverers, by name."""
     found: dict[str, set[str]] = {"up": set()}
     of_sinks = deliverer.Metrics(CollectorRegistry())
-    read_out = [PartitionGauges(Nowhere()), AnswerGauge(dict), of_sinks.lag]  # type: ignore[arg-type]
+    read_out = [PartitionGauges(Nowhere()), AnswerGauge(dict), AbsentGauge(()), of_sinks.lag]  # type: ignore[arg-type]
     for metric in [*vars(Metrics(CollectorRegistry())).values(), *vars(of_sinks).values()]:
         if metric in read_out or not hasattr(metric, "describe"):
             continue

@@ -55,7 +55,7 @@ FLOW = (
     ),
     Panel(
         kind="timeseries",
-        title="Last answer of each broker",
+        title="Last answer of each broker, absent topics",
         description="How long ago a broker that leads partitions answered the worker that hears least of it. Workers"
         " ask every 5 s; where the answer is old, lag is not known.",
         unit="s",
@@ -64,6 +64,7 @@ FLOW = (
             Query(
                 f"max by (broker) (time() - siphonwatch_last_broker_answer_timestamp_seconds{{{WORKER}}})", "{{broker}}"
             ),
+            Query(f"max by (topic) (siphonwatch_topic_absent{{{WORKER}}}) > 0", "absent: {{topic}}"),
         ),
         steps=(Step(30, "orange"), Step(120, "red")),
     ),
