@@ -26,7 +26,10 @@ pytestmark = [pytest.mark.broker, pytest.mark.kafka]
 VARIABLES = {"$__rate_interval": "2m", "$namespace": ".*", "$job": ".+", "$instance": ".+", "$pattern": ".*"}
 SELECTOR = re.compile(r"\b((?:siphonwatch|process)[a-z0-9_:]*|up|ALERTS)(\{[^}]*\})?")
 
-WAITING = {"siphonwatch_drift_ratio": "a detector has learnt 200 benign account-hours in a partition"}
+WAITING = {
+    "siphonwatch_drift_ratio": "a detector has learnt 200 benign account-hours in a partition",
+    "siphonwatch_second_stage_off": "scoring.second_stage is set",
+}
 """Metrics that have no value here, and the event that would give them one."""
 
 

@@ -132,6 +132,19 @@ LEARNT = (
         steps=(Step(200, "green"),),
     ),
     Panel(
+        kind="timeseries",
+        title="Second stage",
+        description="Where a model of yours is the second stage: seconds of work per second, failures in each interval,"
+        " and partitions in which it has switched itself off. The worker's log says why.",
+        unit="short",
+        runbook="metrics",
+        queries=(
+            Query(f"sum(rate(siphonwatch_second_stage_seconds_total{{{WORKER}}}[$__rate_interval]))", "work"),
+            Query(f"sum(increase(siphonwatch_second_stage_errors_total{{{WORKER}}}[$__rate_interval]))", "failures"),
+            Query(f"sum(siphonwatch_second_stage_off{{{WORKER}}})", "off"),
+        ),
+    ),
+    Panel(
         kind="table",
         title="Versions running",
         description="What each worker runs. More than one row outside a rolling upgrade means that some were left"
