@@ -41,7 +41,7 @@ class Meter:
         self._closer = 0.0, 0
         plain = (
             metrics.requests, metrics.skipped, metrics.late, metrics.ahead, metrics.checkpoint_bytes,
-            metrics.lost_letters, metrics.misplaced, metrics.forged, metrics.passed_over,
+            metrics.lost_letters, metrics.misplaced, metrics.forged, metrics.passed_over, metrics.recreated,
         )  # fmt: skip
         for counter in plain:
             counter.labels(*self.labels)

@@ -55,7 +55,7 @@ FLOW = (
     ),
     Panel(
         kind="timeseries",
-        title="Last answer of each broker, absent topics",
+        title="Last answer of each broker",
         description="How long ago a broker that leads partitions answered the worker that hears least of it. Workers"
         " ask every 5 s; where the answer is old, lag is not known.",
         unit="s",
@@ -64,7 +64,6 @@ FLOW = (
             Query(
                 f"max by (broker) (time() - siphonwatch_last_broker_answer_timestamp_seconds{{{WORKER}}})", "{{broker}}"
             ),
-            Query(f"max by (topic) (siphonwatch_topic_absent{{{WORKER}}}) > 0", "absent: {{topic}}"),
         ),
         steps=(Step(30, "orange"), Step(120, "red")),
     ),
@@ -207,12 +206,14 @@ ASIDE = (
     ),
     Panel(
         kind="timeseries",
-        title="Topics made anew",
-        description="Times that a topic was another one under the same name, which is read from its start.",
+        title="Topics made anew, absent",
+        description="Times that a topic was another one under the same name, which is read from its start; and topics"
+        " of gateways that are not there, which workers wait for.",
         unit="short",
         runbook="siphonwatchtopicmadeanew",
         queries=(
             Query(f"sum by (topic) (increase(siphonwatch_recreated_topics_total{{{WORKER}}}{RATE}))", "{{topic}}"),
+            Query(f"count(max by (topic) (siphonwatch_topic_absent{{{WORKER}}}) > 0) or vector(0)", "absent"),
         ),
         bars=True,
     ),

@@ -73,7 +73,8 @@ PROCESSES = (
         runbook="panels-memory",
         queries=(
             Query(
-                f"sum by (stream, bound) (max by (stream, bound, {TP}) (siphonwatch_bound_dropped{{{WORKER}}})) > 0",
+                f"sum by (stream, bound) (max by (stream, bound, {TP}) (siphonwatch_bound_dropped{{{WORKER}}})) > 0"
+                " or vector(0)",
                 "{{stream}}: {{bound}}",
             ),
         ),
