@@ -10,6 +10,7 @@ import importlib
 import math
 import pickle
 from collections.abc import Callable, Mapping, Sequence
+from statistics import median
 from typing import Any, Literal
 
 import numpy as np
@@ -29,7 +30,7 @@ LEARNT = 256
 TRIAL = 512
 """Requests made up to try a model with: twice the window of River's HalfSpaceTrees."""
 WARM = 32
-"""Of these before its time counts: the first ones build the model."""
+"""Requests over which its time is looked at."""
 SLOW = 2e-3
 """Processor seconds a request, scored and learnt, from which a model is refused. HalfSpaceTrees take 2e-4, a local
 outlier factor 9e-3 and more, which slowed the scorer 30 times."""
@@ -162,12 +163,15 @@ def check(model: Any, names: Sequence[str], setting: str, clock: Callable[[], fl
     rows = rng.normal(rng.uniform(0.0, 5.0, len(names)), 1.0, (TRIAL, len(names)))
     requests = [dict(zip(names, row, strict=True)) for row in rows.tolist()]
     raws = set()
-    began = clock()
-    for tried, request in enumerate(requests, 1):
+    spent: list[float] = []
+    for request in requests:
+        began = clock()
         raws.add(stage.raw(request))
         stage.learn(request)
-        took = (clock() - began) / tried
-        if stage.reason is not None or (tried >= WARM and took > SLOW):
+        spent.append(clock() - began)
+        # The median: the first request builds the model, and one may be interrupted.
+        took = median(spent[-WARM:])
+        if stage.reason is not None or (len(spent) > WARM and took > SLOW):
             break
     if stage.reason is not None:
         raise SecondStageError(f"{setting}: {called} fails on requests like ours: {stage.reason}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from typing import Any
 
@@ -29,7 +30,8 @@ NGINX = frozenset(("remote_addr", "request", "request_uri", "uri", "request_meth
 NGINX_TIME = frozenset(("time_local", "time_iso8601", "msec", "time", "timestamp", "@timestamp"))
 MARKS = frozenset(("resourceSpans", "resource_spans", "resourceLogs", "resource_logs", "startTime", "started_at",
                    "start_time", "remote_addr", "request"))  # fmt: skip
-"""Keys of records of some format: an object with one is no envelope."""
+"""Keys of records of some format: an object with one is no envelope. Telemetry's `account` is tried last, as envelopes
+may have such a key too."""
 NOT_TELEMETRY = frozenset(("remote_addr", "request", "request_uri", "messages", "metadata", "response"))
 
 
@@ -77,7 +79,7 @@ def recognise(record: bytes) -> str:
     except NotJson:
         return ""
     found = _of_object(tree) if isinstance(tree, dict) else ""
-    for inner in unwrapped(record, MARKS) if not found else ():
+    for inner in itertools.chain(unwrapped(record, MARKS), unwrapped(record, MARKS | {"account"})) if not found else ():
         found = recognise(inner) if inner != record else ""
         if found:
             break

@@ -303,7 +303,7 @@ def test_every_sink_s_metrics_stand_at_zero_before_the_first_alert() -> None:
         assert registry.get_sample_value("siphonwatch_deliveries_total", {"sink": "ops", "outcome": outcome}) == 0
     names = {f"siphonwatch_{name}" for name in (
         "deliveries", "delivery_seconds", "delivery_lag_records", "failing_seconds",
-        "last_delivery_timestamp_seconds", "delivery_delay_seconds",
+        "last_delivery_timestamp_seconds", "delivery_delay_seconds", "recreated_topics",
     )}  # fmt: skip
     assert {metric.name for metric in registry.collect()} == names
 
