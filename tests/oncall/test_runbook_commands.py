@@ -90,7 +90,9 @@ def test_every_command_is_run_or_listed() -> None:
 
 
 @pytest.mark.broker
-async def test_the_commands_run_as_they_stand_there(settings: Settings, tmp_path: Path) -> None:
+async def test_the_commands_run_as_they_stand_there(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Logging is set up once a process: for the tests that come after, not here.
+    monkeypatch.setattr("streams.cli.deliver.configure", lambda log: None)
     found = findings(2)
     fill(settings, found)
     async with Receiver() as receiver:
