@@ -145,8 +145,8 @@ async def test_an_answer_that_nobody_reads_is_dropped(monkeypatch: pytest.Monkey
     async with served(registry) as port:
         async with connected(port, limit=1024) as (reader, writer):
             writer.write(b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n")  # more than the kernel's buffers hold
-            await asyncio.sleep(5)
-            read = 0
+            read = len(await asyncio.wait_for(reader.read(1), 300))  # the answer has begun, and fills the buffers
+            await asyncio.sleep(10)
             with suppress(OSError):
                 while part := await asyncio.wait_for(reader.read(65536), 300):
                     read += len(part)
@@ -156,9 +156,10 @@ async def test_an_answer_that_nobody_reads_is_dropped(monkeypatch: pytest.Monkey
 
 async def test_connections_beyond_the_most_close_the_oldest(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(status, "MOST", 5)
+    monkeypatch.setattr(status, "SECONDS", 3600.0)  # idleness closes none of them
     async with served() as port:
         async with AsyncExitStack() as held:
             readers = [(await held.enter_async_context(connected(port)))[0] for _ in range(20)]
             ends = asyncio.gather(*(reader.read() for reader in readers[:14]), return_exceptions=True)
-            await asyncio.wait_for(ends, 8)  # sooner than idleness would close them
+            await asyncio.wait_for(ends, 300)
         assert await answered(port)
