@@ -20,7 +20,7 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[2]
 SPEC = "1.6"
-LICENCES = {"verlib2": "BSD-2-Clause"}
+LICENCES = {"protobuf": "BSD-3-Clause", "verlib2": "BSD-2-Clause"}
 """SPDX expressions of packages whose metadata name none, as their licence files say; an entry goes when theirs does."""
 
 
