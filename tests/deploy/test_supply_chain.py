@@ -105,8 +105,8 @@ def test_what_was_taken_out_of_the_environment_is_not_missed() -> None:
     assert sbom.problems(bill(), pins(setuptools="1.0"), {"setuptools"}) == []
 
 
-def test_a_licence_that_only_its_file_names_is_filled_in() -> None:
-    (name,) = sbom.LICENCES
+@pytest.mark.parametrize("name", sbom.LICENCES)
+def test_a_licence_that_only_its_file_names_is_filled_in(name: str) -> None:
     found = sbom.restricted(bill(component(name, licenses=[])), pins(**{name: "1.0"}))
     assert found["components"][0]["licenses"][0]["acknowledgement"] == "concluded"
     assert sbom.problems(found, pins(**{name: "1.0"})) == []
