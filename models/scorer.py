@@ -43,6 +43,8 @@ RANKED = 100_000
 REFUSED = (400, 401, 403, 407)
 """Statuses by which a gateway turns away whom it does not know, and gives nothing. Whoever is turned away may name any
 account, another in each request: such a request opens no row. Of an account that has one it counts like any other."""
+_OPENS = ~np.isin(np.arange(1000), REFUSED)
+"""Whether a request with a status opens a row, by status: looked up, as asking for each block costs 40 us."""
 FORMAT = 3
 
 
@@ -186,7 +188,7 @@ class Scorer:
         n = len(requests)
         block = self.counts.requests // BLOCK
         values, now, sure, strongest = self._values[:n], self._now[:n], self._sure[:n], self._strongest[:n]
-        slots = self.table.locate(requests, ~np.isin(requests["status"], REFUSED))
+        slots = self.table.locate(requests, _OPENS.take(requests["status"], mode="clip"))
         refused = int((slots < 0).sum())
         self.counts.refused += refused
         self.counts.skipped -= refused
