@@ -59,6 +59,9 @@ class FileCounting:
     def readings(self) -> Readings:
         return iter(())
 
+    def blocked(self) -> float:
+        return 0.0
+
     async def close(self) -> None:
         print("closed", self.file.stem, flush=True)
 
