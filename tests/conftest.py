@@ -29,6 +29,8 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("filterwarnings", "ignore:(read|open)_text is deprecated:DeprecationWarning")
     # It also forgets to close the sockets of connections that were refused.
     config.addinivalue_line("filterwarnings", "ignore:unclosed <socket.socket.*0\\.0\\.0\\.0:ResourceWarning")
+    # And of TLS connections whose handshake failed.
+    config.addinivalue_line("filterwarnings", "ignore:unclosed <ssl.SSLSocket:ResourceWarning")
 
 
 @pytest.hookimpl(tryfirst=True)
