@@ -10,7 +10,6 @@ import importlib
 import math
 import pickle
 from collections.abc import Callable, Mapping, Sequence
-from statistics import median
 from typing import Any, Literal
 
 import numpy as np
@@ -170,7 +169,7 @@ def check(model: Any, names: Sequence[str], setting: str, clock: Callable[[], fl
         stage.learn(request)
         spent.append(clock() - began)
         # The median: the first request builds the model, and one may be interrupted.
-        took = median(spent[-WARM:])
+        took = float(np.median(spent[-WARM:]))
         if stage.reason is not None or (len(spent) > WARM and took > SLOW):
             break
     if stage.reason is not None:
