@@ -29,8 +29,10 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("filterwarnings", "ignore:(read|open)_text is deprecated:DeprecationWarning")
     # It also forgets to close the sockets of connections that were refused.
     config.addinivalue_line("filterwarnings", "ignore:unclosed <socket.socket.*0\\.0\\.0\\.0:ResourceWarning")
-    # And of TLS connections whose handshake failed.
+    # And of TLS connections whose handshake failed, and the pair of sockets by which a client that could not be made
+    # would have been woken.
     config.addinivalue_line("filterwarnings", "ignore:unclosed <ssl.SSLSocket:ResourceWarning")
+    config.addinivalue_line("filterwarnings", "ignore:unclosed <socket.socket.*family=1, type=1:ResourceWarning")
 
 
 @pytest.hookimpl(tryfirst=True)
