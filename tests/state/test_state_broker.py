@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+import structlog
 from kafka.admin import KafkaAdminClient, NewTopic
 from state_fakes import contents, fetched
 
@@ -159,14 +161,24 @@ def test_a_cancelled_checkpoint_leaves_the_log_usable(settings: Settings) -> Non
     scenario(settings, work)
 
 
-def test_a_partition_that_does_not_exist_is_named(settings: Settings) -> None:
+def test_a_partition_that_does_not_exist_yet_is_waited_for_by_name(settings: Settings) -> None:
     create(settings)
 
     async def run() -> None:
         log = open_state(settings, 7, deadline=3.0)
         try:
-            with pytest.raises(StateError, match=r"state\.v1\[7\] does not exist.*siphonwatch topics --create"):
-                await log.restore()
+            with structlog.testing.capture_logs() as lines:
+                waiting = asyncio.create_task(log.restore())
+                for _ in range(6000):
+                    if lines:
+                        break
+                    await asyncio.sleep(0.05)
+                assert not waiting.done()
+                waiting.cancel()
+                with suppress(asyncio.CancelledError):
+                    await waiting
+            said = lines[0]["event"]
+            assert "state.v1[7] does not exist" in said and "siphonwatch topics --create" in said
         finally:
             await log.stop()
 
