@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import inspect
 import itertools
+import logging
 import re
+from collections.abc import Iterator
 
 import pytest
+import structlog
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 from kafka_broker import broker, broker_node, kafka, kafka_node, required, tansu, tansu_node, unavailable
@@ -47,6 +50,18 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
 
 def pytest_report_header() -> str:
     return "" if required() else unavailable()
+
+
+@pytest.fixture(autouse=True)
+def logging_as_it_was() -> Iterator[None]:
+    """Undo what a command run in this process did to logging: the next test's messages go where it looks for them."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    # pytest's own handlers come and go around a test; only what was added within it is taken off.
+    root.handlers = [handler for handler in root.handlers if handler in handlers]
+    root.setLevel(level)
+    structlog.reset_defaults()
 
 
 @pytest.fixture
