@@ -39,6 +39,7 @@ endef
 define install
 	$(call locked,$(1),$(2))
 	@$(1)/bin/python -m pip install $(PIP_QUIET) --no-deps --no-build-isolation --editable .
+	@mkdir -p .cache/import/siphonwatch && ln -sfn ../../../models ../../../streams .cache/import/siphonwatch/
 	@touch $@
 endef
 
@@ -64,7 +65,7 @@ evaluate: $(VENV)/.demo ## Install, write labelled traffic, measure detection on
 
 test: lint ## Install, lint, type-check, run the whole suite; pytest's closing line comes last
 	@$(VENV)/bin/python -m pytest --numprocesses $(PYTEST_WORKERS) --dist loadfile --doctest-modules --ignore-glob='*/fuzz/fuzz_*' --ignore-glob='*/tests/bench/*' \
-		tests models streams $(PYTEST_ARGS)
+		tests .cache/import/siphonwatch $(PYTEST_ARGS)
 
 lint: $(VENV)/.test ## Ruff, formatting, strict mypy
 	@$(VENV)/bin/ruff check .

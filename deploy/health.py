@@ -10,7 +10,7 @@ import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
 
-from streams.settings import Settings, SettingsError, load
+from siphonwatch.streams.common.settings import Settings, SettingsError, load
 
 SECONDS = 4.0
 DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))

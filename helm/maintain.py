@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 import yaml
 
-from streams.settings import Settings
+from siphonwatch.streams.common.settings import Settings
 
 CHART = Path(__file__).parent / "siphonwatch"
 SCHEMA, VALUES, README = CHART / "values.schema.json", CHART / "values.yaml", CHART / "README.md"

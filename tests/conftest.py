@@ -15,7 +15,7 @@ from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 from kafka_broker import broker, broker_node, kafka, kafka_node, required, tansu, tansu_node, unavailable
 
-from streams.settings import Settings
+from siphonwatch.streams.common.settings import Settings
 
 __all__ = ["broker", "broker_node", "kafka", "kafka_node", "prefix", "settings", "tansu", "tansu_node"]
 

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from streams.broker.apache import ApacheKafka, missing
-from streams.broker.embedded import EmbeddedBroker
-from streams.broker.process import Broker
+from siphonwatch.streams.lab.broker.apache import ApacheKafka, missing
+from siphonwatch.streams.lab.broker.embedded import EmbeddedBroker
+from siphonwatch.streams.lab.broker.process import Broker
 
 REQUIRE = "REQUIRE_KAFKA"
 BOTH = [

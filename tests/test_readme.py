@@ -17,14 +17,14 @@ import msgspec
 import pytest
 from prometheus_client import CollectorRegistry
 
-from models.patterns import patterns
-from streams.answers import AnswerGauge
-from streams.cli import COMMANDS, cli
-from streams.gauges import AbsentGauge, PartitionGauges
-from streams.metrics import Metrics
-from streams.scenario import Scenario
-from streams.scenario.write import write
-from streams.settings import Settings
+from siphonwatch.models.engine.patterns import patterns
+from siphonwatch.streams.cli import COMMANDS, cli
+from siphonwatch.streams.common.answers import AnswerGauge
+from siphonwatch.streams.common.settings import Settings
+from siphonwatch.streams.lab.scenario import Scenario
+from siphonwatch.streams.lab.scenario.write import write
+from siphonwatch.streams.worker.gauges import AbsentGauge, PartitionGauges
+from siphonwatch.streams.worker.metrics import Metrics
 
 ROOT = Path(__file__).parents[1]
 README, RUNBOOK = ROOT / "README.md", ROOT / "deploy" / "runbook.md"

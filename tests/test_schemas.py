@@ -12,15 +12,15 @@ import numpy as np
 import pytest
 from py_ocsf_models.events.findings.detection_finding import DetectionFinding
 
-from models.scorer import Scorer, ScorerConfig
-from streams.alerts import encode, to_alert
-from streams.contract import encode as encode_telemetry
-from streams.contract import json_schema
-from streams.decode import Decoder
-from streams.sinks.trial import make_alerts
-from streams.verdicts import encode as encode_verdict
-from streams.verdicts import json_schema as verdict_schema
-from streams.verdicts import judge
+from siphonwatch.models.engine.scorer import Scorer, ScorerConfig
+from siphonwatch.streams.contracts.alert import encode, to_alert
+from siphonwatch.streams.contracts.telemetry import encode as encode_telemetry
+from siphonwatch.streams.contracts.telemetry import json_schema
+from siphonwatch.streams.contracts.verdict import encode as encode_verdict
+from siphonwatch.streams.contracts.verdict import json_schema as verdict_schema
+from siphonwatch.streams.contracts.verdict import judge
+from siphonwatch.streams.deliver.trial import make_alerts
+from siphonwatch.streams.worker.decode import Decoder
 
 sys.path.append(str(Path(__file__).parent / "worker"))
 from worker_tools import traffic

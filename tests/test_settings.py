@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.settings import Settings, SettingsError, load
+from siphonwatch.streams.common.settings import Settings, SettingsError, load
 
 
 def toml(folder: Path, text: str) -> Path:

@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from models.evaluate.bootstrap import Bools, Floats
-from models.evidence import ENOUGH
+from siphonwatch.models.evaluate.bootstrap import Bools, Floats
+from siphonwatch.models.evidence.process import ENOUGH
 
 
 class Subset(NamedTuple):

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from models.evaluate.bootstrap import Bools, Floats, Ints, ratio
+from siphonwatch.models.evaluate.bootstrap import Bools, Floats, Ints, ratio
 
 
 class Alerts(NamedTuple):

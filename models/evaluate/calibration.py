@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from models.evaluate.bootstrap import Bools, Floats
+from siphonwatch.models.evaluate.bootstrap import Bools, Floats
 
 ALPHAS = (0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001, 0.0001)
 

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from models.evaluate.alerts import Alerts
-from models.evaluate.bootstrap import Bools, Floats, Ints
+from siphonwatch.models.evaluate.alerts import Alerts
+from siphonwatch.models.evaluate.bootstrap import Bools, Floats, Ints
 
 SHARES = (0.05, 0.10, 0.25, 0.50, 1.00)
 """An attack account is reported under the nearest of these, in ratio."""

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from models.evaluate.ablation import combined, subsets
-from models.evaluate.alerts import discoveries, first_alerts
-from models.evaluate.bootstrap import Bootstrap, counted
-from models.evaluate.calibration import ALPHAS, crossed
-from models.evaluate.data import Observed, codes
-from models.evaluate.features import directions, halves, stable
-from models.evaluate.report import Ablation, Calibration, Direction
-from models.evaluate.rivals import rank_figures
-from models.features import NAMES
+from siphonwatch.models.account.features import NAMES
+from siphonwatch.models.evaluate.ablation import combined, subsets
+from siphonwatch.models.evaluate.alerts import discoveries, first_alerts
+from siphonwatch.models.evaluate.bootstrap import Bootstrap, counted
+from siphonwatch.models.evaluate.calibration import ALPHAS, crossed
+from siphonwatch.models.evaluate.data import Observed, codes
+from siphonwatch.models.evaluate.features import directions, halves, stable
+from siphonwatch.models.evaluate.report import Ablation, Calibration, Direction
+from siphonwatch.models.evaluate.rivals import rank_figures
 
 MARGIN = 0.02
 """ROC areas nearer to 0.5 than this point nowhere."""

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from models.detectors.base import Detector, Explanation, Scores
-from models.evaluate.bootstrap import Bools, Floats, Ints
-from models.evaluate.ranking import auc_columns
-from models.features import WIDTH, Features
-from models.kernel import kernel
-from models.layout import MAX_PATTERNS
+from siphonwatch.models.account.features import WIDTH, Features
+from siphonwatch.models.account.row import MAX_PATTERNS
+from siphonwatch.models.common.kernel import kernel
+from siphonwatch.models.detect.base import Detector, Explanation, Scores
+from siphonwatch.models.evaluate.bootstrap import Bools, Floats, Ints
+from siphonwatch.models.evaluate.ranking import auc_columns
 
 HALF = 0.5
 

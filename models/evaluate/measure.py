@@ -7,13 +7,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from models.evaluate.alerts import First, discoveries, first_alerts, quantiles, requests_until
-from models.evaluate.bootstrap import LEVEL, Bools, Bootstrap, Floats, Ints, counted
-from models.evaluate.data import Observed, Truth, codes, nearest_share
-from models.evaluate.explain import ablations, calibrations, feature_directions
-from models.evaluate.ranking import average_precision, curve, exceeds, placements, threshold
-from models.evaluate.report import FPRS, Benign, Dataset, Delay, Discovery, Group, Line, Load, Report
-from models.evaluate.rivals import rank_figures, rivals
+from siphonwatch.models.evaluate.alerts import First, discoveries, first_alerts, quantiles, requests_until
+from siphonwatch.models.evaluate.bootstrap import LEVEL, Bools, Bootstrap, Floats, Ints, counted
+from siphonwatch.models.evaluate.data import Observed, Truth, codes, nearest_share
+from siphonwatch.models.evaluate.explain import ablations, calibrations, feature_directions
+from siphonwatch.models.evaluate.ranking import average_precision, curve, exceeds, placements, threshold
+from siphonwatch.models.evaluate.report import FPRS, Benign, Dataset, Delay, Discovery, Group, Line, Load, Report
+from siphonwatch.models.evaluate.rivals import rank_figures, rivals
 
 PERCENTILES = (0.5, 0.9)
 POINTS = 400
@@ -46,7 +46,7 @@ def evaluate(
     Parameters
     ----------
     sets, pooled
-        The data sets, and all as one (`models.evaluate.data.pool`). Each has attack and benign accounts.
+        The data sets, and all as one (`siphonwatch.models.evaluate.data.pool`). Each has attack and benign accounts.
     alpha, budget
         What the scorer promised, to be held against what it did.
     left_out

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from models.evaluate.bootstrap import Bools, Floats, ratio
+from siphonwatch.models.evaluate.bootstrap import Bools, Floats, ratio
 
 
 def placements(positive: Floats, negative: Floats, weights: Floats) -> Floats:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from models.evaluate.bootstrap import Estimate
+from siphonwatch.models.evaluate.bootstrap import Estimate
 
 FPRS = (0.001, 0.01)
 """Shares of benign accounts that may be flagged, at which recall is reported."""

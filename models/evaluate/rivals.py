@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from models.evaluate.bootstrap import Bools, Bootstrap, Estimate, Floats, counted, ratio
-from models.evaluate.data import Observed
-from models.evaluate.ranking import exceeds, placements
-from models.evaluate.report import FPRS, Rival
+from siphonwatch.models.evaluate.bootstrap import Bools, Bootstrap, Estimate, Floats, counted, ratio
+from siphonwatch.models.evaluate.data import Observed
+from siphonwatch.models.evaluate.ranking import exceeds, placements
+from siphonwatch.models.evaluate.report import FPRS, Rival
 
 OURS = "siphonwatch"
 

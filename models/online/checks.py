@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from models.online.detector import BulkDetector, Vectors
+from siphonwatch.models.online.detector import BulkDetector, Vectors
 
 
 class BrokenPromise(AssertionError):
@@ -61,7 +61,7 @@ def check_bulk(estimator_factory: Callable[[], BulkDetector], X: npt.NDArray[Any
 
     Examples
     --------
-    >>> from models.online.half_space_trees import HalfSpaceTrees
+    >>> from siphonwatch.models.online.half_space_trees import HalfSpaceTrees
     >>> X = np.random.default_rng(0).random((300, 2), np.float32)
     >>> check_bulk(lambda: HalfSpaceTrees(n_trees=4, height=3, window_size=50, features=("a", "b")), X)
     """

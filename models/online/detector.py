@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from river import base
 
-from models.online.state import Array, from_arrays, nbytes, to_arrays
+from siphonwatch.models.common.state import Array, from_arrays, nbytes, to_arrays
 
 Vectors = npt.NDArray[np.float32]
 

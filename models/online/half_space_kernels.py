@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from models.kernel import inlined, kernel
+from siphonwatch.models.common.kernel import inlined, kernel
 
 COUNTER, WINDOW, READY, LIMIT, HEIGHT = range(5)
 """Places in `HstState.sizes`: requests in the open window, requests a window, 1 once a window has closed, the mass

@@ -13,9 +13,9 @@ import numpy.typing as npt
 from river import anomaly
 from river.tree.padded import make_padded_tree
 
-from models.kernel import kernel
-from models.online.detector import BulkDetector, Vectors
-from models.online.half_space_kernels import (
+from siphonwatch.models.common.kernel import kernel
+from siphonwatch.models.online.detector import BulkDetector, Vectors
+from siphonwatch.models.online.half_space_kernels import (
     COUNTER,
     READY,
     HstState,

@@ -10,10 +10,10 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from models.kernel import inlined, kernel
-from models.online.detector import BulkDetector, Vectors
-from models.online.isolation_regrow import TURNS, first_learnt, known, regrow_due, taught
-from models.online.isolation_tree import (
+from siphonwatch.models.common.kernel import inlined, kernel
+from siphonwatch.models.online.detector import BulkDetector, Vectors
+from siphonwatch.models.online.isolation_regrow import TURNS, first_learnt, known, regrow_due, taught
+from siphonwatch.models.online.isolation_tree import (
     FILLED,
     HEAD,
     LEAF_SAMPLES,
@@ -29,7 +29,7 @@ from models.online.isolation_tree import (
     walk_missing,
     widen_pending,
 )
-from models.online.splitmix import scramble
+from siphonwatch.models.online.splitmix import scramble
 
 MAX_DEPTH = 12
 """Deepest tree allowed: 2**13 nodes."""

@@ -7,9 +7,20 @@ from __future__ import annotations
 
 import numpy as np
 
-from models.kernel import inlined, kernel
-from models.online.isolation_tree import FILLED, HEAD, LEARNED, ONE, TURN, OifState, add, grow, level, walk_missing
-from models.online.splitmix import GOLDEN, scramble, uniform
+from siphonwatch.models.common.kernel import inlined, kernel
+from siphonwatch.models.online.isolation_tree import (
+    FILLED,
+    HEAD,
+    LEARNED,
+    ONE,
+    TURN,
+    OifState,
+    add,
+    grow,
+    level,
+    walk_missing,
+)
+from siphonwatch.models.online.splitmix import GOLDEN, scramble, uniform
 
 ROOT_SAMPLE = 256
 """Points whose extremes bound a root's split: the sample of a tree in the offline isolation forest (Liu et al. 2008).

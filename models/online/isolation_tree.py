@@ -10,8 +10,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from models.kernel import inlined, kernel
-from models.online.splitmix import below, uniform
+from siphonwatch.models.common.kernel import inlined, kernel
+from siphonwatch.models.online.splitmix import below, uniform
 
 LEAF_SAMPLES, DEPTH, HEAD, FILLED, LEARNED, TURN = range(6)
 """Places in `OifState.sizes`: points that split the root, deepest level a node may have, next place in the ring,

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from models.kernel import kernel
-from models.online.detector import BulkDetector, Vectors
+from siphonwatch.models.common.kernel import kernel
+from siphonwatch.models.online.detector import BulkDetector, Vectors
 
 FAST, SLOW, CROSS = range(3)
 """Places of the weights: both scales, and for `weight_sq` the product of both scales' weights."""

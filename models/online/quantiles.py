@@ -13,8 +13,8 @@ import numpy.typing as npt
 from numba import njit
 from river import stats
 
-from models.kernel import kernel
-from models.online.state import Array, from_arrays, to_arrays
+from siphonwatch.models.common.kernel import kernel
+from siphonwatch.models.common.state import Array, from_arrays, to_arrays
 
 LOG_GAMMA, LEAST, GROWTH, UNIT, TOTAL = range(5)
 """Places in `QuantileState.params`: logarithm of the ratio of a bin's ends; least magnitude told from 0; factor by

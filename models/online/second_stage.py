@@ -16,8 +16,8 @@ from typing import Any, Literal
 import numpy as np
 from river import anomaly, base, compose, preprocessing
 
-from models.online.quantiles import quantile_init, quantile_rank, quantile_update
-from models.online.state import Array, from_arrays, to_arrays
+from siphonwatch.models.common.state import Array, from_arrays, to_arrays
+from siphonwatch.models.online.quantiles import quantile_init, quantile_rank, quantile_update
 
 MAX_ERRORS = 10
 """Exceptions after which the stage is switched off: enough to outlive single odd requests."""

@@ -9,7 +9,7 @@ import sys
 
 import click
 
-from streams.settings import SettingsError
+from siphonwatch.streams.common.settings import SettingsError
 
 COMMANDS = (
     "worker",
@@ -31,7 +31,7 @@ COMMANDS = (
 
 
 class Lazy(click.Group):
-    """Finds a command `x` as `command` in `streams.cli.x`."""
+    """Finds a command `x` as `command` in `siphonwatch.streams.cli.x`."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -39,7 +39,7 @@ class Lazy(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        command = importlib.import_module(f"streams.cli.{cmd_name}").command
+        command = importlib.import_module(f"siphonwatch.streams.cli.{cmd_name}").command
         assert isinstance(command, click.Command)  # noqa: S101 - a programming error, not input
         return command
 

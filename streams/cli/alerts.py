@@ -10,16 +10,16 @@ from typing import Any
 
 import click
 
-from models.evidence import SEVERITIES
-from models.patterns import patterns
-from streams.cli import Failure
-from streams.cli.table import alert_table, screen
-from streams.cli.triage import TriageTable, in_order, open_cases, read_book
-from streams.identity import Identity
-from streams.settings import Settings, load
-from streams.sinks.alert import NotAnAlert, read
-from streams.tail import Tail, TailError
-from streams.wanted import KINDS, Filter, seconds, severities
+from siphonwatch.models.engine.patterns import patterns
+from siphonwatch.models.evidence.process import SEVERITIES
+from siphonwatch.streams.cli import Failure
+from siphonwatch.streams.cli.table import alert_table, screen
+from siphonwatch.streams.cli.triage import TriageTable, in_order, open_cases, read_book
+from siphonwatch.streams.common.identity import Identity
+from siphonwatch.streams.common.settings import Settings, load
+from siphonwatch.streams.deliver.alert import NotAnAlert, read
+from siphonwatch.streams.deliver.tail import Tail, TailError
+from siphonwatch.streams.deliver.wanted import KINDS, Filter, seconds, severities
 
 SKEW_SECONDS = 3600
 """An alert is sent after its event time by the worker's clock, which may be behind the gateways' by so much."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import click
 
-from streams.broker.embedded import EmbeddedBroker
-from streams.broker.process import BrokerError
-from streams.cli import Failure
-from streams.demo.interrupt import Interrupt
+from siphonwatch.streams.cli import Failure
+from siphonwatch.streams.lab.broker.embedded import EmbeddedBroker
+from siphonwatch.streams.lab.broker.process import BrokerError
+from siphonwatch.streams.lab.demo.interrupt import Interrupt
 
 WATCH_SECONDS = 1.0
 """Between two looks at whether the broker still runs."""

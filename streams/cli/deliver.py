@@ -7,13 +7,13 @@ import asyncio
 import click
 from aiokafka.errors import KafkaError
 
-from streams.cli import Failure
-from streams.logs import configure
-from streams.settings import Settings, load
-from streams.sinks.make import check
-from streams.sinks.service import deliver
-from streams.sinks.trial import trials
-from streams.topics import TopicsError, connect, missing
+from siphonwatch.streams.cli import Failure
+from siphonwatch.streams.common.logs import configure
+from siphonwatch.streams.common.settings import Settings, load
+from siphonwatch.streams.deliver.make import check
+from siphonwatch.streams.deliver.service import deliver
+from siphonwatch.streams.deliver.trial import trials
+from siphonwatch.streams.operate.topics import TopicsError, connect, missing
 
 
 @click.command("deliver", short_help="Deliver alerts to sinks, until told to stop.")

@@ -16,18 +16,18 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from streams.broker.process import BrokerError
-from streams.cli import Failure
-from streams.cli.produce import parse_speed
-from streams.cli.table import alert_table, screen
-from streams.demo.interrupt import Interrupt
-from streams.demo.play import Stalled
-from streams.demo.processes import Counts, ProcessError
-from streams.demo.run import Outcome, run
-from streams.demo.scorecard import Row, Scorecard
-from streams.scenario import Scenario, write
-from streams.tail import TailError
-from streams.topics import TopicsError
+from siphonwatch.streams.cli import Failure
+from siphonwatch.streams.cli.produce import parse_speed
+from siphonwatch.streams.cli.table import alert_table, screen
+from siphonwatch.streams.deliver.tail import TailError
+from siphonwatch.streams.lab.broker.process import BrokerError
+from siphonwatch.streams.lab.demo.interrupt import Interrupt
+from siphonwatch.streams.lab.demo.play import Stalled
+from siphonwatch.streams.lab.demo.processes import Counts, ProcessError
+from siphonwatch.streams.lab.demo.run import Outcome, run
+from siphonwatch.streams.lab.demo.scorecard import Row, Scorecard
+from siphonwatch.streams.lab.scenario import Scenario, write
+from siphonwatch.streams.operate.topics import TopicsError
 
 PLAIN_SECONDS = 60.0
 """Between progress lines where there is no terminal, unless a tenth more is done."""

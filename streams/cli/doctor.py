@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from streams import doctor
-from streams.settings import load
+from siphonwatch.streams.common.settings import load
+from siphonwatch.streams.operate import doctor
 
 _COLOURS = {"ok": "green", "warning": "yellow", "failed": "bold red", "skipped": "dim"}
 

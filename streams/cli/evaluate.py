@@ -10,18 +10,18 @@ import click
 import msgspec
 from rich.console import Console
 
-from models.evaluate.data import pool
-from models.evaluate.measure import evaluate
-from models.evaluate.report import Report
-from streams.adapters import FORMATS, Unreadable
-from streams.cli import Failure
-from streams.cli.replay import OFFLINE_KEY
-from streams.evaluate.baselines import Baseline, NoBaselines, load_baselines
-from streams.evaluate.labels import LabelsError, read_attack_requests, read_labels
-from streams.evaluate.page import page
-from streams.evaluate.run import Run, observe
-from streams.evaluate.table import show
-from streams.settings import Identity, Settings, load
+from siphonwatch.models.evaluate.data import pool
+from siphonwatch.models.evaluate.measure import evaluate
+from siphonwatch.models.evaluate.report import Report
+from siphonwatch.streams.cli import Failure
+from siphonwatch.streams.cli.replay import OFFLINE_KEY
+from siphonwatch.streams.common.settings import Identity, Settings, load
+from siphonwatch.streams.edge.adapters import FORMATS, Unreadable
+from siphonwatch.streams.lab.evaluate.baselines import Baseline, NoBaselines, load_baselines
+from siphonwatch.streams.lab.evaluate.labels import LabelsError, read_attack_requests, read_labels
+from siphonwatch.streams.lab.evaluate.page import page
+from siphonwatch.streams.lab.evaluate.run import Run, observe
+from siphonwatch.streams.lab.evaluate.table import show
 
 FILE = click.Path(dir_okay=False, path_type=Path)
 PIPE_WIDTH = 200

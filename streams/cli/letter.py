@@ -11,8 +11,8 @@ from typing import Any
 
 import msgspec
 
-from streams.dlq import DeadLetter
-from streams.sightings import MAGIC
+from siphonwatch.streams.contracts.dead_letter import DeadLetter
+from siphonwatch.streams.contracts.sighting import MAGIC
 
 FIELDS, DEPTH = 40, 3
 """Fields of one object that are named, and objects inside objects that are looked into."""

@@ -1,29 +1,29 @@
 """`siphonwatch produce`: log files to the telemetry topic, or their raw records to a gateway's topic, as fast as
 possible, at a multiple of real time, or as if they happened now. It is a tool and a test feed; gateways use
-`streams.gateway`."""
+`siphonwatch.streams.edge`."""
 
 from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import click
-import msgspec
 from kafka.errors import KafkaError
 
-from streams import chosen
-from streams.adapters import FORMATS, Adapter, Unreadable, make_adapter, read_records
-from streams.cli import Failure
-from streams.cli.replay import passed_over
-from streams.connection import ClientLog, explain, reason
-from streams.contract import Malformed, Telemetry, encode
-from streams.gateway.producer import Outbox, connect
-from streams.identity import Identity
-from streams.rejected import Rejected
-from streams.settings import Settings, load
-from streams.sketch import Sketcher
+from siphonwatch.streams.cli import Failure
+from siphonwatch.streams.cli.replay import passed_over
+from siphonwatch.streams.common import chosen
+from siphonwatch.streams.common.connection import ClientLog, explain, reason
+from siphonwatch.streams.common.identity import Identity
+from siphonwatch.streams.common.settings import Settings, load
+from siphonwatch.streams.contracts.rejected import Rejected
+from siphonwatch.streams.contracts.telemetry import Malformed, encode
+from siphonwatch.streams.edge.adapters import FORMATS, Adapter, Unreadable, make_adapter, read_records
+from siphonwatch.streams.edge.producer import Outbox, connect
+from siphonwatch.streams.edge.sketch import Sketcher
+from siphonwatch.streams.lab.pace import Live, Pace
 
 
 class Item(NamedTuple):
@@ -41,65 +41,6 @@ class NoText:
     def sketch(self, messages: object, reply: str = "") -> dict[str, object]:
         """Return no sketch fields."""
         return {}
-
-
-class Pace:
-    """Waits so that event time passes at a multiple of real time; a record earlier than one before it never waits.
-
-    Parameters
-    ----------
-    speed
-        Event seconds a second; 0 never waits.
-    clock, sleep
-        `time.monotonic` and `time.sleep`, or a test's.
-    """
-
-    def __init__(self, speed: float, clock: Callable[[], float], sleep: Callable[[float], None]) -> None:
-        self._speed = speed
-        self._clock = clock
-        self._sleep = sleep
-        self._origin: tuple[float, float] | None = None
-
-    def wait(self, moment: float | None) -> None:
-        """Wait until the event time `moment` is due."""
-        if not self._speed or moment is None:
-            return
-        if self._origin is None:
-            self._origin = (moment, self._clock())
-        began, started = self._origin
-        ahead = (moment - began) / self._speed - (self._clock() - started)
-        if ahead > 0:
-            self._sleep(ahead)
-
-
-class Live:
-    """Moves event time, so that the first record happened so long ago and the others keep their distance from it, and
-    waits until a record has happened: those of the past go at once, the later ones when their time comes.
-
-    Parameters
-    ----------
-    ago
-        Seconds before the present at which the first record stands; 0 is now.
-    clock, sleep
-        `time.time` and `time.sleep`, or a test's.
-    """
-
-    def __init__(self, ago: float, clock: Callable[[], float], sleep: Callable[[float], None]) -> None:
-        self._ago = ago
-        self._clock = clock
-        self._sleep = sleep
-        self._shift: float | None = None
-
-    def moved(self, record: Telemetry) -> Telemetry:
-        """Return the record at its new time."""
-        if self._shift is None:
-            self._shift = self._clock() - self._ago - record.time
-        return msgspec.structs.replace(record, time=round(record.time + self._shift, 3))
-
-    def wait(self, moment: float | None) -> None:
-        """Wait until the moved event time `moment` is no longer ahead of the clock."""
-        if moment is not None and (ahead := moment - self._clock()) > 0:
-            self._sleep(ahead)
 
 
 UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from streams.cli import Failure
-from streams.settings import Settings, load
+from siphonwatch.streams.cli import Failure
+from siphonwatch.streams.common.settings import Settings, load
 
 
 @click.command("provision", short_help="Keep dashboards and alert rules in Grafana or files.")
@@ -40,7 +40,7 @@ def command(mode: str | None, directory: Path | None) -> None:
 
 
 def _write(directory: Path, settings: Settings) -> None:
-    from streams.provision.write import write
+    from siphonwatch.streams.operate.provision.write import write
 
     try:
         paths = write(directory, settings.links)
@@ -51,8 +51,8 @@ def _write(directory: Path, settings: Settings) -> None:
 
 
 def _provision(settings: Settings, *, apply: bool) -> None:
-    from streams.provision import plan as plans
-    from streams.provision.grafana import GrafanaError, connect
+    from siphonwatch.streams.common.grafana import GrafanaError, connect
+    from siphonwatch.streams.operate.provision import plan as plans
 
     connection = connect(settings.grafana)
     try:

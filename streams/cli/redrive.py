@@ -28,13 +28,13 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from streams import dlq
-from streams.cli import Failure
-from streams.cli.letter import describe, origin, printable
-from streams.gateway.producer import BOOTSTRAP_MS, connect
-from streams.kafka import client_config
-from streams.provenance import REDRIVEN, REDRIVEN_SEAL, Seals
-from streams.settings import Settings, load
+from siphonwatch.streams.cli import Failure
+from siphonwatch.streams.cli.letter import describe, origin, printable
+from siphonwatch.streams.common.kafka import client_config
+from siphonwatch.streams.common.settings import Settings, load
+from siphonwatch.streams.contracts import dead_letter as dlq
+from siphonwatch.streams.contracts.provenance import REDRIVEN, REDRIVEN_SEAL, Seals
+from siphonwatch.streams.edge.producer import BOOTSTRAP_MS, connect
 
 MAX_REDRIVES = 3
 """A record that failed again this often will fail the next time too."""

@@ -14,18 +14,18 @@ import click
 import msgspec
 from rich.console import Console
 
-from models.cases import Finding
-from models.verdict_book import VerdictBook
-from streams import chosen
-from streams.adapters import FORMATS, Unreadable
-from streams.adapters.otlp import TEXT_VARIABLES
-from streams.alerts import encode, to_alert
-from streams.cli import Failure
-from streams.cli.table import alert_table
-from streams.offline import Offline
-from streams.replay import Replay, Totals
-from streams.settings import Identity, Settings, load
-from streams.verdicts import NotAVerdict, decode
+from siphonwatch.models.evidence.cases import Finding
+from siphonwatch.models.learn.verdict_book import VerdictBook
+from siphonwatch.streams.cli import Failure
+from siphonwatch.streams.cli.table import alert_table
+from siphonwatch.streams.common import chosen
+from siphonwatch.streams.common.settings import Identity, Settings, load
+from siphonwatch.streams.contracts.alert import encode, to_alert
+from siphonwatch.streams.contracts.verdict import NotAVerdict, decode
+from siphonwatch.streams.edge.adapters import FORMATS, Unreadable
+from siphonwatch.streams.edge.adapters.otlp import TEXT_VARIABLES
+from siphonwatch.streams.lab.offline import Offline
+from siphonwatch.streams.lab.replay import Replay, Totals
 
 OFFLINE_KEY = "siphonwatch offline"
 """Hashes identifiers where no key is set: good for looking, not for anything that leaves the machine."""

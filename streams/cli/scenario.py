@@ -7,9 +7,9 @@ from typing import cast
 
 import click
 
-from streams.cli import Failure
-from streams.scenario import Scenario, write
-from streams.scenario.world import Kind
+from siphonwatch.streams.cli import Failure
+from siphonwatch.streams.lab.scenario import Scenario, write
+from siphonwatch.streams.lab.scenario.world import Kind
 
 
 @click.command("scenario", short_help="Write invented gateway logs with labelled attacks.")

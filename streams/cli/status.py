@@ -12,14 +12,14 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
-from streams.cli import Failure
-from streams.cli.alerts import Reader
-from streams.cli.table import screen
-from streams.cli.triage import open_cases
-from streams.deployment import Deployment, Partition, look
-from streams.settings import Settings, load
-from streams.tail import Tail, TailError
-from streams.wanted import Filter
+from siphonwatch.streams.cli import Failure
+from siphonwatch.streams.cli.alerts import Reader
+from siphonwatch.streams.cli.table import screen
+from siphonwatch.streams.cli.triage import open_cases
+from siphonwatch.streams.common.settings import Settings, load
+from siphonwatch.streams.deliver.tail import Tail, TailError
+from siphonwatch.streams.deliver.wanted import Filter
+from siphonwatch.streams.operate.deployment import Deployment, Partition, look
 
 
 @click.command("status", short_help="Show workers, what waits, sinks and open cases.")

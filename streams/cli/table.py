@@ -10,8 +10,8 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.markup import escape
 from rich.table import Table
 
-from streams.alerts import chance, evidence, told
-from streams.sinks.alert import KIND_OF
+from siphonwatch.streams.contracts.alert import chance, evidence, told
+from siphonwatch.streams.deliver.alert import KIND_OF
 
 COLOURS = {"Informational": "white", "Low": "white", "Medium": "yellow", "High": "red", "Critical": "bold red"}
 WIDE = 160
@@ -31,7 +31,7 @@ class AlertTable:
     Parameters
     ----------
     alerts
-        As `streams.alerts.to_alert` makes them.
+        As `siphonwatch.streams.contracts.alert.to_alert` makes them.
     header
         Leave it out for a table that goes on from one above.
     """

@@ -8,12 +8,12 @@ import click
 from rich.console import Console
 from rich.table import Column, Table
 
-from streams.acls import ROLES, commands
-from streams.cli import Failure
-from streams.settings import Settings, load
+from siphonwatch.streams.cli import Failure
+from siphonwatch.streams.common.settings import Settings, load
+from siphonwatch.streams.operate.acls import ROLES, commands
 
 if TYPE_CHECKING:
-    from streams.topics import Topic
+    from siphonwatch.streams.operate.topics import Topic
 
 PIPE_WIDTH = 200
 """Columns of output that is no terminal: room for whole topic names."""
@@ -64,7 +64,7 @@ def command(
     """Create, grow, check or list the topics, or print who needs which right; settings of one that exists are kept."""
     if action is None:
         raise click.UsageError("say one of --create, --grow, --check, --list, --acls")
-    from streams.topics import TopicsError, check, connect, create, describe, grow
+    from siphonwatch.streams.operate.topics import TopicsError, check, connect, create, describe, grow
 
     settings = load().settings
     if action == "acls":
@@ -89,7 +89,7 @@ def command(
 
 def _tell(settings: Settings, problems: list[str], *, failing: bool) -> None:
     """Say what differs; what only somebody else can mend is no failure of a command that did its own work."""
-    from streams.topics import wanted
+    from siphonwatch.streams.operate.topics import wanted
 
     for problem in problems:
         click.echo(problem, err=True)

@@ -8,12 +8,12 @@ from typing import Any, NamedTuple
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
 
-from models.verdict_book import VerdictBook
-from streams.alerts import encode, evidence
-from streams.cli.table import ACCOUNT, CHANCE, WIDE, account, how_sure, plain, reasons, severity
-from streams.cli.verdict import recorded
-from streams.settings import Settings
-from streams.verdicts import NotAVerdict, Verdict, facts_of_alert, standing
+from siphonwatch.models.learn.verdict_book import VerdictBook
+from siphonwatch.streams.cli.table import ACCOUNT, CHANCE, WIDE, account, how_sure, plain, reasons, severity
+from siphonwatch.streams.cli.verdict import recorded
+from siphonwatch.streams.common.settings import Settings
+from siphonwatch.streams.contracts.alert import encode, evidence
+from siphonwatch.streams.contracts.verdict import NotAVerdict, Verdict, facts_of_alert, standing
 
 CLOSED = "siphonwatch.case.closed.v1"
 

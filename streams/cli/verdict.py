@@ -13,15 +13,15 @@ from kafka.errors import KafkaError
 from rich.markup import escape
 from rich.table import Table
 
-from models.verdict_book import DECISIONS, WITHDRAWN, Decision
-from streams.cli import Failure
-from streams.cli.table import screen
-from streams.cli.verdict_file import VALUE, FileErrors, Row, decision_of, read
-from streams.gateway.producer import Outbox, connect
-from streams.settings import Settings, load
-from streams.sinks.text import clean, clip
-from streams.tail import Tail, TailError
-from streams.verdicts import NotAVerdict, Verdict, decode, encode, judge, standing, undone
+from siphonwatch.models.learn.verdict_book import DECISIONS, WITHDRAWN, Decision
+from siphonwatch.streams.cli import Failure
+from siphonwatch.streams.cli.table import screen
+from siphonwatch.streams.cli.verdict_file import VALUE, FileErrors, Row, decision_of, read
+from siphonwatch.streams.common.settings import Settings, load
+from siphonwatch.streams.contracts.verdict import NotAVerdict, Verdict, decode, encode, judge, standing, undone
+from siphonwatch.streams.deliver.tail import Tail, TailError
+from siphonwatch.streams.deliver.text import clean, clip
+from siphonwatch.streams.edge.producer import Outbox, connect
 
 SHORTEST = 6
 """Characters of a case's id that may stand for it, where no other begins so."""

@@ -7,8 +7,8 @@ from __future__ import annotations
 import csv
 from typing import IO, NamedTuple
 
-from models.verdict_book import DECISIONS, Decision
-from streams.sinks.text import clean, clip
+from siphonwatch.models.learn.verdict_book import DECISIONS, Decision
+from siphonwatch.streams.deliver.text import clean, clip
 
 COLUMNS = ("case", "decision", "note", "by")
 REQUIRED = COLUMNS[:2]

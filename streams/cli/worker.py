@@ -10,31 +10,32 @@ import click
 import structlog
 from aiokafka.errors import KafkaError
 
-from models.verdict_book import VerdictBook
-from streams.agents.adapt import GatewayIngest, make_adapters
-from streams.agents.coordinate import STATE, Sightings, SightingsPartition
-from streams.agents.placement import Placement
-from streams.agents.score import TelemetryPartition
-from streams.agents.verdicts import VerdictFeed
-from streams.allow import Allowed
-from streams.app import run
-from streams.cli import Failure
-from streams.connection import reason
-from streams.inorder import InOrder, make_turns
-from streams.logs import configure
-from streams.meter import Meter
-from streams.metrics import INGEST, SIGHTINGS, TELEMETRY, Metrics, process_registry
-from streams.outlet import KafkaOutlet, make_producer
-from streams.provenance import Seals
-from streams.release import release
-from streams.retries import Retries
-from streams.scoring import make_coordinator, make_scorer
-from streams.settings import Settings, load
-from streams.state.kafka import open_state
-from streams.state.log import StateError
-from streams.topics import TopicsError, connect, missing
-from streams.transport import Limits
-from streams.warm import warm
+from siphonwatch.models.learn.verdict_book import VerdictBook
+from siphonwatch.streams.cli import Failure
+from siphonwatch.streams.common.connection import reason
+from siphonwatch.streams.common.logs import configure
+from siphonwatch.streams.common.release import release
+from siphonwatch.streams.common.settings import Settings, load
+from siphonwatch.streams.common.status import process_registry
+from siphonwatch.streams.contracts.provenance import Seals
+from siphonwatch.streams.operate.topics import TopicsError, connect, missing
+from siphonwatch.streams.worker.agents.adapt import GatewayIngest, make_adapters
+from siphonwatch.streams.worker.agents.coordinate import STATE, Sightings, SightingsPartition
+from siphonwatch.streams.worker.agents.placement import Placement
+from siphonwatch.streams.worker.agents.score import TelemetryPartition
+from siphonwatch.streams.worker.agents.verdicts import VerdictFeed
+from siphonwatch.streams.worker.allow import Allowed
+from siphonwatch.streams.worker.app import run
+from siphonwatch.streams.worker.inorder import InOrder, make_turns
+from siphonwatch.streams.worker.meter import Meter
+from siphonwatch.streams.worker.metrics import INGEST, SIGHTINGS, TELEMETRY, Metrics
+from siphonwatch.streams.worker.outlet import KafkaOutlet, make_producer
+from siphonwatch.streams.worker.retries import Retries
+from siphonwatch.streams.worker.scoring import make_coordinator, make_scorer
+from siphonwatch.streams.worker.state.kafka import open_state
+from siphonwatch.streams.worker.state.log import StateError
+from siphonwatch.streams.worker.transport import Limits
+from siphonwatch.streams.worker.warm import warm
 
 log = structlog.get_logger(__name__)
 

@@ -6,10 +6,10 @@ import copy
 import json
 from typing import Any
 
-from streams.adapters import Adapter, make_adapter
-from streams.contract import Malformed, Telemetry, decode, encode
-from streams.identity import Identity
-from streams.settings import Settings, load
+from siphonwatch.streams.common.identity import Identity
+from siphonwatch.streams.common.settings import Settings, load
+from siphonwatch.streams.contracts.telemetry import Malformed, Telemetry, decode, encode
+from siphonwatch.streams.edge.adapters import Adapter, make_adapter
 
 KEY = "a secret of the tests only"
 PROMPT = "Summarise why the quarterly revenue of Zanzibar Widgets fell after the merger with Nimbus."

@@ -10,10 +10,10 @@ from adapter_samples import COMBINED, SAMPLES, adapter, bad, changed, export, on
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streams.adapters import FORMATS, detect
-from streams.contract import Malformed, Telemetry, decode, encode
-from streams.identity import Identity
-from streams.sketch import Sketcher
+from siphonwatch.streams.common.identity import Identity
+from siphonwatch.streams.contracts.telemetry import Malformed, Telemetry, decode, encode
+from siphonwatch.streams.edge.adapters import FORMATS, detect
+from siphonwatch.streams.edge.sketch import Sketcher
 
 REASONS = {"json", "schema", "size", "account", "time", "encoding", "fields"}
 SKETCHER = Sketcher(Identity("a secret of the tests only"))

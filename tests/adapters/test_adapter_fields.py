@@ -34,8 +34,8 @@ from adapter_samples import (
     span,
 )
 
-from streams.contract import Malformed, Telemetry
-from streams.identity import Identity
+from siphonwatch.streams.common.identity import Identity
+from siphonwatch.streams.contracts.telemetry import Malformed, Telemetry
 
 MODEL_FORMATS = ("litellm", "otlp", "kong", "envoy")
 CONVERSATION = [("system", SYSTEM), ("user", PROMPT)]

@@ -10,9 +10,9 @@ from adapter_samples import COMBINED, KEY, SAMPLES, SECRETS, adapter, one
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streams.contract import encode
-from streams.identity import Identity
-from streams.sketch import Sketcher
+from siphonwatch.streams.common.identity import Identity
+from siphonwatch.streams.contracts.telemetry import encode
+from siphonwatch.streams.edge.sketch import Sketcher
 
 words = st.text(st.characters(codec="ascii", categories=["L", "N", "P"]), min_size=6, max_size=20)
 SKETCHER = Sketcher(Identity(KEY))

@@ -10,12 +10,12 @@ from adapter_samples import ENVOY, KONG, LITELLM, SAMPLES, adapter
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streams.adapters import chat, replies
-from streams.adapters.values import NotJson, flat_fields, load_json, model_name
-from streams.adapters.wrapping import unwrapped, without_prefix
-from streams.contract import Malformed, decode, encode
-from streams.identity import Identity
-from streams.sketch import Sketcher
+from siphonwatch.streams.common.identity import Identity
+from siphonwatch.streams.contracts.telemetry import Malformed, decode, encode
+from siphonwatch.streams.edge.adapters import chat, replies
+from siphonwatch.streams.edge.adapters.values import NotJson, flat_fields, load_json, model_name
+from siphonwatch.streams.edge.adapters.wrapping import unwrapped, without_prefix
+from siphonwatch.streams.edge.sketch import Sketcher
 
 SKETCHER = Sketcher(Identity("a secret of the tests only"))
 LINE = b'192.0.2.44 - - [05/Jan/2026:00:00:00 +0000] "GET /v1/parts/12 HTTP/1.1" 200 31 "-" "curl/8.7.1"'

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from adapter_samples import LITELLM, Spy, adapter, one
 
-from streams.adapters import chat, replies
-from streams.adapters.values import model_name
+from siphonwatch.streams.edge.adapters import chat, replies
+from siphonwatch.streams.edge.adapters.values import model_name
 
 ASK, RULE, SAID = "Who moved lot 7?", "You keep the ledger.", "The night crew."
 

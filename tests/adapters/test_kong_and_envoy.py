@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from adapter_samples import ENVOY, KEY, KONG, Spy, adapter, bad, changed, one
 
-from streams.adapters import detect, read_records
-from streams.contract import Malformed
-from streams.identity import Identity
+from siphonwatch.streams.common.identity import Identity
+from siphonwatch.streams.contracts.telemetry import Malformed
+from siphonwatch.streams.edge.adapters import detect, read_records
 
 
 def account(name: str) -> str:

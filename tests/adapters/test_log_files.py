@@ -15,9 +15,9 @@ from adapter_samples import COMBINED, LITELLM, SAMPLES
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.adapters import Unreadable, read_records
-from streams.adapters.elements import Elements, split
-from streams.contract import Malformed
+from siphonwatch.streams.contracts.telemetry import Malformed
+from siphonwatch.streams.edge.adapters import Unreadable, read_records
+from siphonwatch.streams.edge.adapters.elements import Elements, split
 
 values = st.recursive(
     st.none() | st.integers() | st.text(max_size=8),

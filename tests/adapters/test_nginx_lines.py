@@ -17,9 +17,9 @@ from adapter_samples import KEY, adapter, bad, one
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streams.adapters import detect, read_records
-from streams.contract import Malformed, Telemetry
-from streams.identity import Identity
+from siphonwatch.streams.common.identity import Identity
+from siphonwatch.streams.contracts.telemetry import Malformed, Telemetry
+from siphonwatch.streams.edge.adapters import detect, read_records
 
 ADDRESS = "192.0.2.44"
 TIME = "[05/Jan/2026:00:00:00 +0000]"

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 from adapter_samples import ACCOUNT, GEN_AI, KEY, Spy, adapter, attribute, bad, export, one, span
 
-from streams.adapters import read_records
-from streams.adapters.otlp import DETAILS, TEXT_VARIABLES
-from streams.contract import Malformed, Telemetry
-from streams.identity import Identity
+from siphonwatch.streams.common.identity import Identity
+from siphonwatch.streams.contracts.telemetry import Malformed, Telemetry
+from siphonwatch.streams.edge.adapters import read_records
+from siphonwatch.streams.edge.adapters.otlp import DETAILS, TEXT_VARIABLES
 
 ASK, SAID = "Who moved lot 7?", "The night crew."
 

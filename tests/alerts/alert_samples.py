@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from models.cases import CaseBook, Finding
-from models.detectors import Signal
-from streams.alerts import encode, to_alert
-from streams.gateway.producer import connect
-from streams.settings import Settings
-from streams.topics import connect as admin_of
-from streams.topics import create
+from siphonwatch.models.detect import Signal
+from siphonwatch.models.evidence.cases import CaseBook, Finding
+from siphonwatch.streams.common.settings import Settings
+from siphonwatch.streams.contracts.alert import encode, to_alert
+from siphonwatch.streams.edge.producer import connect
+from siphonwatch.streams.operate.topics import connect as admin_of
+from siphonwatch.streams.operate.topics import create
 
 START = 1_767_571_200.0
 SIGNALS = [

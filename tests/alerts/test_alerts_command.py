@@ -16,11 +16,11 @@ from alert_samples import START, alerts, fill, findings, send
 from click.testing import CliRunner, Result
 from rich.console import Console
 
-from streams.broker.process import free_port
-from streams.cli import cli
-from streams.cli.table import alert_table
-from streams.identity import Identity
-from streams.settings import Settings
+from siphonwatch.streams.cli import cli
+from siphonwatch.streams.cli.table import alert_table
+from siphonwatch.streams.common.identity import Identity
+from siphonwatch.streams.common.settings import Settings
+from siphonwatch.streams.lab.broker.process import free_port
 
 KEY = "a secret of the tests only"
 QUIET = {name: value for name, value in os.environ.items() if not name.startswith("SIPHONWATCH_")}
@@ -111,7 +111,9 @@ def test_an_account_is_found_by_its_name_where_ids_are_hashed(settings: Settings
     assert shown(settings, "--account", "other") == []
 
 
-INTERRUPTIBLE = "import signal; signal.signal(2, signal.default_int_handler); from streams.cli import main; main()"
+INTERRUPTIBLE = (
+    "import signal; signal.signal(2, signal.default_int_handler); from siphonwatch.streams.cli import main; main()"
+)
 """A test run in the background hands on that interrupts are to be ignored."""
 
 
@@ -158,7 +160,10 @@ def test_a_missing_topic_is_named_with_its_remedy(settings: Settings) -> None:
 
 def test_an_unreachable_broker_is_named(tmp_path: Path) -> None:
     # In a process of its own: kafka-python leaves the sockets of a failed start to the garbage collector.
-    code = "import streams.tail as t; t.BOOTSTRAP_MS = 1000; from streams.cli import main; main()"
+    code = (
+        "import siphonwatch.streams.deliver.tail as t; t.BOOTSTRAP_MS = 1000;"
+        "from siphonwatch.streams.cli import main; main()"
+    )
     bootstrap = f"127.0.0.1:{free_port()}"
     result = subprocess.run(
         [sys.executable, "-c", code, "alerts"],

@@ -14,11 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from streams.alerts import encode, to_alert
-from streams.cli.alerts import Reader
-from streams.cli.table import ACCOUNT, alert_table
-from streams.cli.triage import TriageTable, in_order, judged, open_cases
-from streams.wanted import Filter
+from siphonwatch.streams.cli.alerts import Reader
+from siphonwatch.streams.cli.table import ACCOUNT, alert_table
+from siphonwatch.streams.cli.triage import TriageTable, in_order, judged, open_cases
+from siphonwatch.streams.contracts.alert import encode, to_alert
+from siphonwatch.streams.deliver.wanted import Filter
 
 WIDTHS = (80, 200)
 

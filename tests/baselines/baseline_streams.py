@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from models.request import PROJECTION, REQUEST, Array
+from siphonwatch.models.account.request import PROJECTION, REQUEST, Array
 
 
 def stream(

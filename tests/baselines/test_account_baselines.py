@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from baseline_streams import stream, texts
 
-from models.baselines.account_trees import DailyTrees, aggregates
-from models.baselines.placeholder import MARKED, PlaceholderShare
-from models.baselines.volume import Volume
-from models.request import MASKS
+from siphonwatch.models.account.request import MASKS
+from siphonwatch.models.evaluate.baselines.account_trees import DailyTrees, aggregates
+from siphonwatch.models.evaluate.baselines.placeholder import MARKED, PlaceholderShare
+from siphonwatch.models.evaluate.baselines.volume import Volume
 
 
 def test_volume_is_the_number_of_requests() -> None:

@@ -9,7 +9,7 @@ import pytest
 from baseline_streams import stream, texts
 from river import anomaly
 
-from models.baselines import Baseline, baselines, embedding_mmd, prada, seat
+from siphonwatch.models.evaluate.baselines import Baseline, baselines, embedding_mmd, prada, seat
 
 HEAVY = (5_000, 15_000)
 BOUNDS = [(prada, "LARGEST_SET"), (prada, "TESTED"), (seat, "REMEMBERED"), (embedding_mmd, "REFERENCE")]

@@ -8,8 +8,8 @@ from baseline_streams import stream, texts
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from models.baselines import Baseline, baselines
-from models.request import REQUEST
+from siphonwatch.models.account.request import REQUEST
+from siphonwatch.models.evaluate.baselines import Baseline, baselines
 
 EACH = pytest.mark.parametrize("baseline", baselines(), ids=lambda b: b.name)
 

@@ -9,7 +9,7 @@ from baseline_streams import stream, texts
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.baselines.embedding_mmd import (
+from siphonwatch.models.evaluate.baselines.embedding_mmd import (
     BANDWIDTHS,
     WindowedMMD,
     _kernel,

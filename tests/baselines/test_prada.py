@@ -9,7 +9,7 @@ from baseline_streams import stream, texts
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.baselines.prada import LARGEST_SET, MIN_DISTANCES, Prada, _nearest
+from siphonwatch.models.evaluate.baselines.prada import LARGEST_SET, MIN_DISTANCES, Prada, _nearest
 
 
 def plainly(vectors: npt.NDArray[np.float32]) -> tuple[list[float], int]:

@@ -7,7 +7,7 @@ from baseline_streams import stream, texts
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.baselines.seat import BLOCK, FLAGGED_PAIRS, REMEMBERED, Seat, _similar_pairs
+from siphonwatch.models.evaluate.baselines.seat import BLOCK, FLAGGED_PAIRS, REMEMBERED, Seat, _similar_pairs
 
 
 @settings(max_examples=20, deadline=None)

@@ -19,9 +19,9 @@ from bench import data, feed, generic, report, worker
 from bench.data import Traffic
 from bench.machine import ChildError, Machine
 from bench.report import Figure
-from streams.broker.apache import ApacheKafka
-from streams.broker.process import BrokerError
-from streams.demo.processes import ProcessError
+from siphonwatch.streams.lab.broker.apache import ApacheKafka
+from siphonwatch.streams.lab.broker.process import BrokerError
+from siphonwatch.streams.lab.demo.processes import ProcessError
 
 PEER_SECONDS, COLD_SECONDS = 150.0, 600.0
 PARTS = ("worker", "peers", "replay", "latency", "restore", "cold")

@@ -21,14 +21,14 @@ import numpy.typing as npt
 from prometheus_client import CollectorRegistry
 
 from bench.machine import resident_bytes
-from streams.agents.score import TelemetryPartition
-from streams.contract import Telemetry, decode, encode
-from streams.metrics import Metrics
-from streams.scoring import make_scorer
-from streams.settings import Settings, load
-from streams.state.kafka import open_state
-from streams.transport import Batch, Begin
-from streams.transport.batch import Lease
+from siphonwatch.streams.common.settings import Settings, load
+from siphonwatch.streams.contracts.telemetry import Telemetry, decode, encode
+from siphonwatch.streams.worker.agents.score import TelemetryPartition
+from siphonwatch.streams.worker.metrics import Metrics
+from siphonwatch.streams.worker.scoring import make_scorer
+from siphonwatch.streams.worker.state.kafka import open_state
+from siphonwatch.streams.worker.transport import Batch, Begin
+from siphonwatch.streams.worker.transport.batch import Lease
 
 PART = 8192
 """Requests a batch, as many as the transport hands over at most."""

@@ -8,12 +8,12 @@ from typing import NamedTuple
 
 import msgspec
 
-from streams.adapters import make_adapter
-from streams.contract import Telemetry, decode, encode
-from streams.identity import Identity
-from streams.scenario import Scenario
-from streams.settings import Settings
-from streams.sketch import Sketcher
+from siphonwatch.streams.common.identity import Identity
+from siphonwatch.streams.common.settings import Settings
+from siphonwatch.streams.contracts.telemetry import Telemetry, decode, encode
+from siphonwatch.streams.edge.adapters import make_adapter
+from siphonwatch.streams.edge.sketch import Sketcher
+from siphonwatch.streams.lab.scenario import Scenario
 
 CACHE = Path(__file__).resolve().parents[2] / ".cache" / "bench"
 KEY = "the benchmark's own key, no secret"

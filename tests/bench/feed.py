@@ -10,12 +10,12 @@ from typing import Any
 from aiokafka import AIOKafkaProducer
 
 from bench.data import KEY, Traffic
-from streams.broker.process import free_port
-from streams.settings import Settings
-from streams.topics import connect, create
+from siphonwatch.streams.common.settings import Settings
+from siphonwatch.streams.lab.broker.process import free_port
+from siphonwatch.streams.operate.topics import connect, create
 
 BATCH_BYTES = 256 * 1024
-"""As `streams.gateway` sends: zstd, batches of 256 KiB."""
+"""As `siphonwatch.streams.edge` sends: zstd, batches of 256 KiB."""
 IN_FLIGHT = 16
 TICK = 0.01
 """Seconds between batches of a steady feed."""

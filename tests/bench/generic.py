@@ -20,9 +20,9 @@ from rich.table import Table
 from river import anomaly, preprocessing
 
 from bench.report import WIDTH
-from models.online.detector import BulkDetector, Vectors
-from models.online.half_space_trees import HalfSpaceTrees
-from models.online.isolation_forest import OnlineIsolationForest
+from siphonwatch.models.online.detector import BulkDetector, Vectors
+from siphonwatch.models.online.half_space_trees import HalfSpaceTrees
+from siphonwatch.models.online.isolation_forest import OnlineIsolationForest
 
 SETS = {"http": "16_http", "shuttle": "32_shuttle"}
 SEEDS = (1, 2, 3)

@@ -10,9 +10,9 @@ import time
 from pathlib import Path
 
 from bench.data import KEY
-from streams.replay import Replay
-from streams.scoring import make_scorer
-from streams.settings import Settings
+from siphonwatch.streams.common.settings import Settings
+from siphonwatch.streams.lab.replay import Replay
+from siphonwatch.streams.worker.scoring import make_scorer
 
 WARM = 2048
 

@@ -14,17 +14,17 @@ import numpy as np
 from prometheus_client import CollectorRegistry
 
 from bench.machine import resident_bytes
-from models.layout import PAGE_ROWS, ROW
-from models.scorer import Scorer
-from streams.agents.parts import Outlet
-from streams.agents.score import TelemetryPartition
-from streams.decode import Decoder
-from streams.metrics import Metrics
-from streams.scoring import make_scorer
-from streams.settings import load
-from streams.state.kafka import open_state
-from streams.state.pages import to_page
-from streams.transport import Begin
+from siphonwatch.models.account.row import PAGE_ROWS, ROW
+from siphonwatch.models.engine.scorer import Scorer
+from siphonwatch.streams.common.settings import load
+from siphonwatch.streams.worker.agents.parts import Outlet
+from siphonwatch.streams.worker.agents.score import TelemetryPartition
+from siphonwatch.streams.worker.decode import Decoder
+from siphonwatch.streams.worker.metrics import Metrics
+from siphonwatch.streams.worker.scoring import make_scorer
+from siphonwatch.streams.worker.state.kafka import open_state
+from siphonwatch.streams.worker.state.pages import to_page
+from siphonwatch.streams.worker.transport import Begin
 
 PART = 2048
 """Pages a checkpoint: a real worker writes what changed, not all at once."""

@@ -14,10 +14,10 @@ import msgspec
 from bench.data import Traffic
 from bench.feed import create_topics, delete_topics, pace, preload
 from bench.machine import Machine, cpu_seconds
-from streams.demo.processes import ProcessError, Worker
-from streams.metrics import STAGES
-from streams.settings import PREFIX, Settings
-from streams.tail import Tail
+from siphonwatch.streams.common.settings import PREFIX, Settings
+from siphonwatch.streams.deliver.tail import Tail
+from siphonwatch.streams.lab.demo.processes import ProcessError, Worker
+from siphonwatch.streams.worker.metrics import STAGES
 
 LOOK_SECONDS = 0.05
 STALL_SECONDS = 120.0

@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 from kafka_broker import REQUIRE
 
-from streams.broker import apache
-from streams.broker.embedded import EmbeddedBroker
-from streams.broker.process import Broker, BrokerError, free_port
+from siphonwatch.streams.lab.broker import apache
+from siphonwatch.streams.lab.broker.embedded import EmbeddedBroker
+from siphonwatch.streams.lab.broker.process import Broker, BrokerError, free_port
 
 
 class Sleeper(Broker):
@@ -63,7 +63,7 @@ def test_the_embedded_broker_listens_on_loopback_only_and_stops(tmp_path: Path) 
 @pytest.mark.broker
 def test_the_embedded_broker_dies_with_a_parent_that_was_killed(tmp_path: Path) -> None:
     script = (
-        "from streams.broker.embedded import EmbeddedBroker; from pathlib import Path; import time\n"
+        "from siphonwatch.streams.lab.broker.embedded import EmbeddedBroker; from pathlib import Path; import time\n"
         f"b = EmbeddedBroker(Path({str(tmp_path / 'tansu.log')!r})).start(); print(b.pid, flush=True); time.sleep(60)"
     )
     with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as parent:
@@ -89,7 +89,7 @@ def test_a_port_that_something_else_has_is_refused_and_left_alone(tmp_path: Path
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_the_broker_command_serves_until_told_to_stop_and_refuses_another_brokers_port(number: int) -> None:
     port = str(free_port())
-    command = [sys.executable, "-c", "from streams.cli import main; main()", "broker", "--port", port]
+    command = [sys.executable, "-c", "from siphonwatch.streams.cli import main; main()", "broker", "--port", port]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as first:
         assert first.stdout is not None
         assert f"127.0.0.1:{port}" in first.stdout.readline()

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from streams import doctor
-from streams.broker.process import free_port
-from streams.settings import Settings, load
+from siphonwatch.streams.common.settings import Settings, load
+from siphonwatch.streams.lab.broker.process import free_port
+from siphonwatch.streams.operate import doctor
 
 KEY = "a-key-that-nobody-may-read"
 QUIET = {name: value for name, value in os.environ.items() if not name.startswith("SIPHONWATCH_")}
@@ -20,7 +20,7 @@ QUIET = {name: value for name, value in os.environ.items() if not name.startswit
 
 def run(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-c", "from streams.cli import main; main()", "doctor", *arguments],
+        [sys.executable, "-c", "from siphonwatch.streams.cli import main; main()", "doctor", *arguments],
         env={**QUIET, "COLUMNS": "200", **variables},
         cwd=Path(__file__).parents[2],
         capture_output=True,
@@ -128,8 +128,8 @@ def test_a_cache_folder_that_cannot_be_written_is_found(tmp_path: Path) -> None:
 
 @pytest.mark.broker
 def test_doctor_names_the_topics_that_are_missing_until_they_are_created(tmp_path: Path) -> None:
-    from streams.broker.embedded import EmbeddedBroker
-    from streams.topics import connect, create
+    from siphonwatch.streams.lab.broker.embedded import EmbeddedBroker
+    from siphonwatch.streams.operate.topics import connect, create
 
     with EmbeddedBroker(tmp_path / "broker.log") as broker:
         settings = load({"SIPHONWATCH_KAFKA_BOOTSTRAP": broker.bootstrap, "SIPHONWATCH_IDENTITY_KEY": KEY}).settings

@@ -10,11 +10,11 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from streams.cli import COMMANDS, cli
+from siphonwatch.streams.cli import COMMANDS, cli
 
 CODE = """
 import os, signal, time
-import streams.cli as commands
+import siphonwatch.streams.cli as commands
 
 own = os.getpid()
 os.getpid = lambda: {}

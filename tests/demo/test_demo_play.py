@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from streams.cli.demo import Plain
-from streams.demo import patience as patience_module
-from streams.demo.patience import BUSY_FACTOR, SECONDS, Patience, cpu_seconds
-from streams.demo.play import AHEAD, Player, Stalled
-from streams.demo.processes import Counts, ProcessError, Watch
-from streams.gateway.producer import Outbox
-from streams.scenario import Scenario
+from siphonwatch.streams.cli.demo import Plain
+from siphonwatch.streams.edge.producer import Outbox
+from siphonwatch.streams.lab.demo import patience as patience_module
+from siphonwatch.streams.lab.demo.patience import BUSY_FACTOR, SECONDS, Patience, cpu_seconds
+from siphonwatch.streams.lab.demo.play import AHEAD, Player, Stalled
+from siphonwatch.streams.lab.demo.processes import Counts, ProcessError, Watch
+from siphonwatch.streams.lab.scenario import Scenario
 
 BOUND = 60.0
 """Seconds that an event of another thread may take on any machine."""
@@ -179,12 +179,12 @@ def test_where_there_is_no_terminal_a_run_is_a_line_a_tenth_or_a_minute(capsys: 
     plain = Plain(1000, clock)
     plain.phase("compiling")
     for clock.now in range(150):
-        plain.compiling("models.windows")
+        plain.compiling("siphonwatch.models.account.windows")
     plain.phase("playing")
     for done in range(0, 1001, 2):
         clock.now += 0.1
         plain.progress(done, Counts(done, 0, 0))
     lines = capsys.readouterr().out.splitlines()
-    assert sum("compiling models.windows" in line for line in lines) == 2
+    assert sum("compiling siphonwatch.models.account.windows" in line for line in lines) == 2
     assert sum("scored" in line for line in lines) == 10
     assert len(lines) == 14

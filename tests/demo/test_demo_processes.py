@@ -10,10 +10,10 @@ import numpy as np
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from streams.contract import Malformed
-from streams.demo.processes import Counts, Process, counted
-from streams.meter import Meter
-from streams.metrics import Metrics
+from siphonwatch.streams.contracts.telemetry import Malformed
+from siphonwatch.streams.lab.demo.processes import Counts, Process, counted
+from siphonwatch.streams.worker.meter import Meter
+from siphonwatch.streams.worker.metrics import Metrics
 
 
 def test_counts_are_requests_once_what_was_not_scored_and_cases_opened() -> None:
@@ -36,9 +36,11 @@ def test_what_a_process_compiles_is_read_out_of_its_log(tmp_path: Path) -> None:
     environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "cache")}
     said = []
     for name in ("first", "second"):
-        with Process(name, ["-m", "streams.demo.compile"], tmp_path / f"{name}.log", environment) as process:
-            assert process.compiling() in ("", "streams.sketch.kernel"), "the first of all"
+        with Process(
+            name, ["-m", "siphonwatch.streams.lab.demo.compile"], tmp_path / f"{name}.log", environment
+        ) as process:
+            assert process.compiling() in ("", "siphonwatch.streams.edge.sketch.kernel"), "the first of all"
             while process.running():
                 time.sleep(0.05)
             said.append(process.compiling())
-    assert said == ["streams.scan.words", ""]
+    assert said == ["siphonwatch.streams.worker.scan.words", ""]

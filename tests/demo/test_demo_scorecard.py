@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from streams.demo.scorecard import Truth, compare
-from streams.scenario import Label, Scenario
+from siphonwatch.streams.lab.demo.scorecard import Truth, compare
+from siphonwatch.streams.lab.scenario import Label, Scenario
 
 T = 1_767_571_200.0
 

@@ -19,8 +19,8 @@ import yaml
 from compose_file import FILE, environment, mounts, services
 from programs import health
 
-from streams.broker.apache import ApacheKafka, jars
-from streams.broker.process import free_port
+from siphonwatch.streams.lab.broker.apache import ApacheKafka, jars
+from siphonwatch.streams.lab.broker.process import free_port
 
 DEPLOY = FILE.parent
 PORTS = {"kafka": 19092, "worker": 6066, "deliver": 6067, "prometheus": 9090, "alertmanager": 9093}
@@ -126,7 +126,7 @@ class Stack:
 
     def siphonwatch(self, name: str) -> list[str]:
         """Return the command line of a service of our image."""
-        return [sys.executable, "-c", "from streams.cli import main; main()", *services()[name]["command"]]
+        return [sys.executable, "-c", "from siphonwatch.streams.cli import main; main()", *services()[name]["command"]]
 
     def gateway(self) -> list[str]:
         """Write the gateway's script for this test; return its command line. Its folder stands for the volume."""

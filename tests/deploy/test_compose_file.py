@@ -19,9 +19,9 @@ from compose_file import FILE, ROOT, environment, mounts, order, own, services, 
 from dockerfile import DOCKERFILE, stages
 from programs import health
 
-from streams.broker.apache import version as kafka_version
-from streams.cli import cli
-from streams.settings import Settings, load
+from siphonwatch.streams.cli import cli
+from siphonwatch.streams.common.settings import Settings, load
+from siphonwatch.streams.lab.broker.apache import version as kafka_version
 
 SCHEMA = Path(__file__).parent / "schemas" / "compose-spec.json"
 DEPLOY = ROOT / "deploy"

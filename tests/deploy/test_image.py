@@ -17,7 +17,7 @@ import pytest
 from dockerfile import DOCKERFILE, ROOT, stages, variables
 from programs import health
 
-from streams.settings import Settings, load
+from siphonwatch.streams.common.settings import Settings, load
 
 ENTRYPOINT = ROOT / "deploy" / "entrypoint.sh"
 

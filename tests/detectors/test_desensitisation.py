@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.detectors import Desensitisation
-from models.features import Features
-from models.request import Array
-from models.scorer import Scorer, ScorerConfig
+from siphonwatch.models.account.features import Features
+from siphonwatch.models.account.request import Array
+from siphonwatch.models.detect import Desensitisation
+from siphonwatch.models.engine.scorer import Scorer, ScorerConfig
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "models"))
 from core_fakes import START, chat, hashes, run, sweep

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from models.detectors import Detector, Ramp, detectors
-from models.detectors.checks import BrokenPromise, check_detector
-from models.features import INDEX, WIDTH, Features
-from models.layout import PATTERNS
+from siphonwatch.models.account.features import INDEX, WIDTH, Features
+from siphonwatch.models.account.row import PATTERNS
+from siphonwatch.models.detect import Detector, Ramp, detectors
+from siphonwatch.models.detect.checks import BrokenPromise, check_detector
 
 
 @pytest.mark.parametrize("detector", detectors(), ids=lambda d: d.pattern)

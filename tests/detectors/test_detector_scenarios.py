@@ -11,18 +11,18 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from models.detectors.rarity import Rarity
-from models.features import Features
-from models.layout import PATTERNS
-from models.request import Array
-from models.scorer import Scorer, ScorerConfig
-from streams.adapters import make_adapter
-from streams.contract import Malformed, encode
-from streams.decode import Decoder
-from streams.identity import Identity
-from streams.scenario import Scenario
-from streams.settings import load
-from streams.sketch.sketcher import Sketcher
+from siphonwatch.models.account.features import Features
+from siphonwatch.models.account.request import Array
+from siphonwatch.models.account.row import PATTERNS
+from siphonwatch.models.detect.cards.rarity import Rarity
+from siphonwatch.models.engine.scorer import Scorer, ScorerConfig
+from siphonwatch.streams.common.identity import Identity
+from siphonwatch.streams.common.settings import load
+from siphonwatch.streams.contracts.telemetry import Malformed, encode
+from siphonwatch.streams.edge.adapters import make_adapter
+from siphonwatch.streams.edge.sketch.sketcher import Sketcher
+from siphonwatch.streams.lab.scenario import Scenario
+from siphonwatch.streams.worker.decode import Decoder
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "models"))
 from core_fakes import START, chat, hashes, run, sweep, walk

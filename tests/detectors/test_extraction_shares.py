@@ -9,8 +9,8 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from models.request import Array
-from models.scorer import Scorer, ScorerConfig
+from siphonwatch.models.account.request import Array
+from siphonwatch.models.engine.scorer import Scorer, ScorerConfig
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "models"))
 from core_fakes import START, chat, hashes, requests, run, sweep

@@ -10,19 +10,19 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from models.detectors import Explanation
-from models.detectors.scraping import Scraping
-from models.features import Features
-from models.request import Array, blank, names
-from models.scorer import Scorer, ScorerConfig
-from streams.adapters import make_adapter
-from streams.contract import Malformed, encode
-from streams.decode import Decoder
-from streams.identity import Identity
-from streams.scenario import EPOCH, records, rest, rest_clients, rest_scrapers, rest_world
-from streams.scenario.calls import DAY, Account, Call, Channel, Stream
-from streams.settings import load
-from streams.sketch.sketcher import Sketcher
+from siphonwatch.models.account.features import Features
+from siphonwatch.models.account.request import Array, blank, names
+from siphonwatch.models.detect import Explanation
+from siphonwatch.models.detect.cards.scraping import Scraping
+from siphonwatch.models.engine.scorer import Scorer, ScorerConfig
+from siphonwatch.streams.common.identity import Identity
+from siphonwatch.streams.common.settings import load
+from siphonwatch.streams.contracts.telemetry import Malformed, encode
+from siphonwatch.streams.edge.adapters import make_adapter
+from siphonwatch.streams.edge.sketch.sketcher import Sketcher
+from siphonwatch.streams.lab.scenario import EPOCH, records, rest, rest_clients, rest_scrapers, rest_world
+from siphonwatch.streams.lab.scenario.calls import DAY, Account, Call, Channel, Stream
+from siphonwatch.streams.worker.decode import Decoder
 
 CAUGHT, SPARED = 0.3, 0.1
 """Mean of an account's thirty highest scores."""

@@ -10,7 +10,15 @@ from aiokafka.errors import KafkaTimeoutError, MessageSizeTooLargeError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streams.dlq import MAX_WHOLE, DeadLetter, DeadLetters, Joiner, Undelivered, Unreadable, read
+from siphonwatch.streams.contracts.dead_letter import (
+    MAX_WHOLE,
+    DeadLetter,
+    DeadLetters,
+    Joiner,
+    Undelivered,
+    Unreadable,
+    read,
+)
 
 LETTER = DeadLetter(
     key=b"account",

@@ -8,9 +8,9 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from kafka.admin import KafkaAdminClient, NewTopic
 
-from streams.dlq import DeadLetter, DeadLetters, Joiner, read
-from streams.outlet import make_producer
-from streams.settings import Settings
+from siphonwatch.streams.common.settings import Settings
+from siphonwatch.streams.contracts.dead_letter import DeadLetter, DeadLetters, Joiner, read
+from siphonwatch.streams.worker.outlet import make_producer
 
 pytestmark = [pytest.mark.broker, pytest.mark.kafka]
 

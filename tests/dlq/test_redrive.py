@@ -17,10 +17,10 @@ from click.testing import CliRunner, Result
 from kafka import KafkaConsumer, TopicPartition
 from kafka.admin import KafkaAdminClient, NewTopic
 
-from streams.cli.redrive import command
-from streams.dlq import DeadLetter, DeadLetters
-from streams.provenance import Seals
-from streams.settings import Settings
+from siphonwatch.streams.cli.redrive import command
+from siphonwatch.streams.common.settings import Settings
+from siphonwatch.streams.contracts.dead_letter import DeadLetter, DeadLetters
+from siphonwatch.streams.contracts.provenance import Seals
 
 pytestmark = pytest.mark.broker
 
@@ -217,7 +217,7 @@ def test_a_topic_that_does_not_exist_is_named(settings: Settings) -> None:
 
 def test_no_broker_is_a_failure_that_names_it() -> None:
     """In a process of its own: kafka-python leaves sockets open that it could not connect."""
-    code = "import streams.cli.redrive as redrive; redrive.BOOTSTRAP_MS = 500; redrive.command([])"
+    code = "import siphonwatch.streams.cli.redrive as redrive; redrive.BOOTSTRAP_MS = 500; redrive.command([])"
     environment = {**os.environ, "SIPHONWATCH_KAFKA_BOOTSTRAP": "127.0.0.1:9"}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 1
@@ -275,7 +275,7 @@ def test_a_letter_of_which_a_part_is_missing_holds_up_nothing(
     bury(topics, [letter(topics, 2, key=None), letter(topics, 3)])
     assert redrive().exit_code == 0
     assert len(arrived(topics, topics.topic("telemetry"))) == 2
-    monkeypatch.setattr("streams.cli.redrive.PART_SECONDS", -60.0)
+    monkeypatch.setattr("siphonwatch.streams.cli.redrive.PART_SECONDS", -60.0)
     result = redrive()
     assert result.exit_code == 0
     assert "1 letters lack parts" in result.output

@@ -11,11 +11,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from click.testing import CliRunner
 
-from models.evaluate.alerts import Alerts
-from models.evaluate.data import Observed, Requests, Truth
-from models.features import WIDTH
-from streams.cli import cli
-from streams.scenario import Scenario
+from siphonwatch.models.account.features import WIDTH
+from siphonwatch.models.evaluate.alerts import Alerts
+from siphonwatch.models.evaluate.data import Observed, Requests, Truth
+from siphonwatch.streams.cli import cli
+from siphonwatch.streams.lab.scenario import Scenario
 
 
 class Log(NamedTuple):

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.evaluate.alerts import Alerts, discoveries, first_alerts, quantiles, requests_until
+from siphonwatch.models.evaluate.alerts import Alerts, discoveries, first_alerts, quantiles, requests_until
 
 
 def alerts(*rows: tuple[int, float, int, int]) -> Alerts:

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import models.evaluate.bootstrap as module
-from models.evaluate.bootstrap import Bootstrap, Estimate, counted, ratio
+import siphonwatch.models.evaluate.bootstrap as module
+from siphonwatch.models.evaluate.bootstrap import Bootstrap, Estimate, counted, ratio
 
 
 @settings(deadline=None)

@@ -16,8 +16,8 @@ import pytest
 from click.testing import CliRunner, Result
 from eval_fakes import COLUMNS, Log, write_csv, write_log
 
-from streams.cli import cli
-from streams.evaluate.baselines import PACKAGE
+from siphonwatch.streams.cli import cli
+from siphonwatch.streams.lab.evaluate.baselines import PACKAGE
 
 ROOT = Path(__file__).parents[2]
 JUDGE = ROOT.parent / "shared" / "bench" / "score.py"
@@ -281,7 +281,10 @@ def test_without_the_package_of_baselines_that_is_said(
     monkeypatch.setitem(sys.modules, PACKAGE, None)
     done = evaluate(*arguments(log), "--baselines")
     assert done.exit_code == 1
-    assert "--baselines: this installation has no models.baselines; leave the option out" in done.stderr
+    assert (
+        "--baselines: this installation has no siphonwatch.models.evaluate.baselines; leave the option out"
+        in done.stderr
+    )
 
 
 def test_a_gateways_packed_log_gives_the_report_of_its_telemetry(

@@ -6,11 +6,11 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.detectors import Detector, detectors
-from models.evaluate.ablation import combined, subsets
-from models.evaluate.calibration import crossed
-from models.evaluate.features import Gathered, Observer, directions, halves, stable
-from models.features import WIDTH, Features
+from siphonwatch.models.account.features import WIDTH, Features
+from siphonwatch.models.detect import Detector, detectors
+from siphonwatch.models.evaluate.ablation import combined, subsets
+from siphonwatch.models.evaluate.calibration import crossed
+from siphonwatch.models.evaluate.features import Gathered, Observer, directions, halves, stable
 
 
 @settings(deadline=None)

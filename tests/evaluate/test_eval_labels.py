@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streams.evaluate.labels import LabelsError, read_attack_requests, read_labels
+from siphonwatch.streams.lab.evaluate.labels import LabelsError, read_attack_requests, read_labels
 
 
 def written(path: Path, text: str) -> Path:

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from eval_fakes import observed
 
-from models.evaluate.data import Observed, nearest_share, pool
-from models.evaluate.measure import evaluate
-from models.evaluate.report import FPRS, Report
+from siphonwatch.models.evaluate.data import Observed, nearest_share, pool
+from siphonwatch.models.evaluate.measure import evaluate
+from siphonwatch.models.evaluate.report import FPRS, Report
 
 
 def report(*sets: Observed, replicates: int = 50, left_out: tuple[str, ...] = ()) -> Report:

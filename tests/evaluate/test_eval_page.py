@@ -15,16 +15,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from models.evaluate.bootstrap import Estimate
-from models.evaluate.data import pool
-from models.evaluate.measure import evaluate
-from models.evaluate.report import Report
-from streams.evaluate import text
-from streams.evaluate.page import page
-from streams.evaluate.sheets import sheets
-from streams.evaluate.style import STYLE
-from streams.evaluate.svg import Bar, Plot, Scale, bars
-from streams.evaluate.table import show
+from siphonwatch.models.evaluate.bootstrap import Estimate
+from siphonwatch.models.evaluate.data import pool
+from siphonwatch.models.evaluate.measure import evaluate
+from siphonwatch.models.evaluate.report import Report
+from siphonwatch.streams.lab.evaluate import text
+from siphonwatch.streams.lab.evaluate.page import page
+from siphonwatch.streams.lab.evaluate.sheets import sheets
+from siphonwatch.streams.lab.evaluate.style import STYLE
+from siphonwatch.streams.lab.evaluate.svg import Bar, Plot, Scale, bars
+from siphonwatch.streams.lab.evaluate.table import show
 
 VOID = {"meta"}
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.evaluate.ranking import (
+from siphonwatch.models.evaluate.ranking import (
     auc_columns,
     average_precision,
     curve,

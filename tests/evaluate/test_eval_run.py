@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from eval_fakes import Log, write_log
 
-from models.evaluate.ablation import combined
-from models.evidence import SEVERITIES
-from models.request import names
-from streams.decode import Decoder
-from streams.evaluate.labels import LabelsError, read_attack_requests, read_labels
-from streams.evaluate.run import Run, observe
-from streams.scoring import make_together
-from streams.settings import Settings
+from siphonwatch.models.account.request import names
+from siphonwatch.models.evaluate.ablation import combined
+from siphonwatch.models.evidence.process import SEVERITIES
+from siphonwatch.streams.common.settings import Settings
+from siphonwatch.streams.lab.evaluate.labels import LabelsError, read_attack_requests, read_labels
+from siphonwatch.streams.lab.evaluate.run import Run, observe
+from siphonwatch.streams.worker.decode import Decoder
+from siphonwatch.streams.worker.scoring import make_together
 
 
 @pytest.fixture(scope="module")

@@ -7,11 +7,11 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from models.budget import make_budget
-from models.calibration import Reference, make_reference
-from models.evidence import EVENT, OPEN, weigh
-from models.layout import ROW
-from models.request import blank
+from siphonwatch.models.account.request import blank
+from siphonwatch.models.account.row import ROW
+from siphonwatch.models.evidence.budget import make_budget
+from siphonwatch.models.evidence.calibration import Reference, make_reference
+from siphonwatch.models.evidence.process import EVENT, OPEN, weigh
 
 MONDAY = 1_767_571_200.0
 """2026-01-05 00:00 UTC."""

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from evidence_population import Population, Scores, as_promised, scores_at
 
-from models.budget import FIRST, NUMBERED, RELEASED, bar, log_gamma, make_budget
+from siphonwatch.models.evidence.budget import FIRST, NUMBERED, RELEASED, bar, log_gamma, make_budget
 
 BUDGET = 0.1
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
-from models.calibration import (
+from siphonwatch.models.evidence.calibration import (
     BANDS,
     BINS,
     COHORTS,

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from evidence_population import Population, Scores, as_promised, scores_at
 
-from models.calibration import MAX_RISE, calibrate
-from models.evidence import STAKE
+from siphonwatch.models.evidence.calibration import MAX_RISE, calibrate
+from siphonwatch.models.evidence.process import STAKE
 
 Draw = Callable[[np.random.Generator, int], Scores]
 N, HOURS = 4000, 14 * 24

@@ -17,15 +17,15 @@ import atheris
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "adapters")]
 
-from streams.sketch import Sketcher  # noqa: E402 - before instrumentation, which numba cannot compile
+from siphonwatch.streams.edge.sketch import Sketcher  # noqa: E402 - before instrumentation, which numba cannot compile
 
-with atheris.instrument_imports(include=["streams.adapters"]):
+with atheris.instrument_imports(include=["siphonwatch.streams.edge.adapters"]):
     from adapter_samples import COMBINED, KEY, SAMPLES, adapter
 
-    from streams.adapters import FORMATS, detect
-    from streams.adapters.elements import Elements
-    from streams.contract import Malformed, decode, encode
-    from streams.identity import Identity
+    from siphonwatch.streams.common.identity import Identity
+    from siphonwatch.streams.contracts.telemetry import Malformed, decode, encode
+    from siphonwatch.streams.edge.adapters import FORMATS, detect
+    from siphonwatch.streams.edge.adapters.elements import Elements
 
 SKETCHER = Sketcher(Identity(KEY))
 ADAPTERS = [adapter(format, SKETCHER) for format in FORMATS]

@@ -20,10 +20,10 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from models import request as rq
-from streams import scan
-from streams.contract import Malformed, Telemetry, decode, encode
-from streams.decode import Decoder, decode_wrapped, to_request
+from siphonwatch.models.account import request as rq
+from siphonwatch.streams.contracts.telemetry import Malformed, Telemetry, decode, encode
+from siphonwatch.streams.worker import scan
+from siphonwatch.streams.worker.decode import Decoder, decode_wrapped, to_request
 
 DECODER = Decoder()
 TABLES = scan.make_tables()

@@ -12,13 +12,13 @@ from contextlib import contextmanager
 import pytest
 from click.testing import CliRunner
 
-from streams.broker.process import free_port
-from streams.cli import cli
-from streams.connection import ClientLog, explain
-from streams.doctor import cluster
-from streams.gateway.producer import Outbox, connect
-from streams.gateway.sender import Sender
-from streams.settings import load
+from siphonwatch.streams.cli import cli
+from siphonwatch.streams.common.connection import ClientLog, explain
+from siphonwatch.streams.common.settings import load
+from siphonwatch.streams.edge.producer import Outbox, connect
+from siphonwatch.streams.edge.sender import Sender
+from siphonwatch.streams.lab.broker.process import free_port
+from siphonwatch.streams.operate.doctor import cluster
 
 KEY = "a secret of the tests only"
 

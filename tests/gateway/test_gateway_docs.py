@@ -25,13 +25,13 @@ from kafka.admin import KafkaAdminClient
 sys.path.append(str(Path(__file__).parents[1] / "adapters"))
 from adapter_samples import KEY, adapter, one
 
-from streams.adapters import otlp
-from streams.adapters.otlp import TEXT_VARIABLES
-from streams.broker.process import free_port
-from streams.contract import Telemetry
-from streams.identity import Identity
-from streams.settings import Format, Settings
-from streams.topics import connect, create
+from siphonwatch.streams.common.identity import Identity
+from siphonwatch.streams.common.settings import Format, Settings
+from siphonwatch.streams.contracts.telemetry import Telemetry
+from siphonwatch.streams.edge.adapters import otlp
+from siphonwatch.streams.edge.adapters.otlp import TEXT_VARIABLES
+from siphonwatch.streams.lab.broker.process import free_port
+from siphonwatch.streams.operate.topics import connect, create
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "gateways.md").read_text()

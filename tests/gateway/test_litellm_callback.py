@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 from gateway_fakes import FakeProducer
 
-from streams.adapters import make_adapter
-from streams.contract import Telemetry, decode
-from streams.gateway.producer import Outbox
-from streams.gateway.sender import Sender
-from streams.identity import Identity
-from streams.settings import load
-from streams.sketch import Sketcher
+from siphonwatch.streams.common.identity import Identity
+from siphonwatch.streams.common.settings import load
+from siphonwatch.streams.contracts.telemetry import Telemetry, decode
+from siphonwatch.streams.edge.adapters import make_adapter
+from siphonwatch.streams.edge.producer import Outbox
+from siphonwatch.streams.edge.sender import Sender
+from siphonwatch.streams.edge.sketch import Sketcher
 
 KEY = "a secret of the tests only"
 PROMPT = "Why did the Zanzibar Widgets merger fail so badly?"
@@ -39,7 +39,7 @@ def litellm() -> Any:
 @pytest.fixture
 def producer(litellm: Any) -> Iterator[FakeProducer]:
     """What the callback, installed as LiteLLM's configuration would, produces to."""
-    module = importlib.import_module("streams.gateway.litellm_callback")
+    module = importlib.import_module("siphonwatch.streams.edge.litellm")
     settings = load({"SIPHONWATCH_IDENTITY_KEY": KEY, "SIPHONWATCH_ACCOUNTS_LITELLM": "metadata.user_api_key_org_id"})
     identity = Identity(KEY)
     adapter = make_adapter("litellm", settings.settings, Sketcher(identity), identity)
@@ -134,7 +134,7 @@ def test_an_asynchronous_failure_becomes_telemetry_with_its_status(litellm: Any,
 def test_the_gateway_goes_on_when_settings_forbid_telemetry(
     litellm: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    module = importlib.import_module("streams.gateway.litellm_callback")
+    module = importlib.import_module("siphonwatch.streams.edge.litellm")
     monkeypatch.delenv("SIPHONWATCH_IDENTITY_KEY", raising=False)
     logger = module.SiphonwatchLogger()
     for _ in range(3):
@@ -143,7 +143,7 @@ def test_the_gateway_goes_on_when_settings_forbid_telemetry(
 
 
 def test_the_gateway_goes_on_when_a_payload_cannot_be_written(litellm: Any, caplog: pytest.LogCaptureFixture) -> None:
-    module = importlib.import_module("streams.gateway.litellm_callback")
+    module = importlib.import_module("siphonwatch.streams.edge.litellm")
     logger = module.SiphonwatchLogger(FakeSender)
     endless: dict[str, Any] = {"prompt": PROMPT}
     endless["self"] = endless
@@ -170,7 +170,7 @@ class FakeSender:
 
 
 def test_objects_and_broken_text_in_a_payload_are_written_anyway(litellm: Any) -> None:
-    module = importlib.import_module("streams.gateway.litellm_callback")
+    module = importlib.import_module("siphonwatch.streams.edge.litellm")
     sender = FakeSender()
     logger = module.SiphonwatchLogger(lambda: sender)
     for payload in ({"when": object()}, {"text": "cut \ud83d"}, {("a", 1): 2, "b": 3}):
@@ -180,14 +180,14 @@ def test_objects_and_broken_text_in_a_payload_are_written_anyway(litellm: Any) -
 
 
 def test_the_two_lines_of_configuration_name_an_idle_callback(litellm: Any) -> None:
-    module = importlib.import_module("streams.gateway.litellm_callback")
+    module = importlib.import_module("siphonwatch.streams.edge.litellm")
     custom_logger = importlib.import_module("litellm.integrations.custom_logger")
     assert isinstance(module.siphonwatch, custom_logger.CustomLogger)
     assert module.siphonwatch._sender is None
 
 
 def test_a_request_told_to_both_kinds_of_hooks_is_one_record(litellm: Any) -> None:
-    module = importlib.import_module("streams.gateway.litellm_callback")
+    module = importlib.import_module("siphonwatch.streams.edge.litellm")
     sender = FakeSender()
     logger = module.SiphonwatchLogger(lambda: sender)
     refused = {"id": "c-1", "litellm_call_id": "c-1", "startTime": 5.0, "status": "failure"}
@@ -200,7 +200,7 @@ def test_a_request_told_to_both_kinds_of_hooks_is_one_record(litellm: Any) -> No
 
 
 def test_what_is_remembered_of_requests_is_bounded(litellm: Any) -> None:
-    module = importlib.import_module("streams.gateway.litellm_callback")
+    module = importlib.import_module("siphonwatch.streams.edge.litellm")
     sender = FakeSender()
     logger = module.SiphonwatchLogger(lambda: sender)
     for number in range(module.REMEMBERED + 100):

@@ -20,11 +20,11 @@ from typing import Any
 import pytest
 from kafka import KafkaConsumer, TopicPartition
 
-from streams.broker.embedded import EmbeddedBroker
-from streams.broker.process import free_port
-from streams.contract import Telemetry, decode
-from streams.settings import Settings, load
-from streams.topics import connect, create
+from siphonwatch.streams.common.settings import Settings, load
+from siphonwatch.streams.contracts.telemetry import Telemetry, decode
+from siphonwatch.streams.lab.broker.embedded import EmbeddedBroker
+from siphonwatch.streams.lab.broker.process import free_port
+from siphonwatch.streams.operate.topics import connect, create
 
 MASTER = "sk-invented-for-tests"
 REQUESTS = 100
@@ -47,7 +47,7 @@ model_list:
   - model_name: embed
     litellm_params: {model: openai/embed, api_key: none, mock_response: [[0.1, 0.2]]}
 litellm_settings:
-  callbacks: streams.gateway.litellm_callback.siphonwatch
+  callbacks: siphonwatch.streams.edge.litellm.callback
 """
 
 

@@ -16,13 +16,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kafka import KafkaConsumer, TopicPartition
 
-from streams.adapters import make_adapter, read_records
-from streams.broker.process import free_port
-from streams.cli import cli
-from streams.cli.produce import Live, Pace
-from streams.contract import Telemetry, decode
-from streams.settings import Settings, load
-from streams.topics import connect, create
+from siphonwatch.streams.cli import cli
+from siphonwatch.streams.cli.produce import Live, Pace
+from siphonwatch.streams.common.settings import Settings, load
+from siphonwatch.streams.contracts.telemetry import Telemetry, decode
+from siphonwatch.streams.edge.adapters import make_adapter, read_records
+from siphonwatch.streams.lab.broker.process import free_port
+from siphonwatch.streams.operate.topics import connect, create
 
 KEY = "a secret of the tests only"
 
@@ -120,7 +120,10 @@ def test_records_of_long_ago_are_played_as_if_they_had_begun_so_long_ago(setting
 
 def test_an_unreachable_broker_is_named(log: Path) -> None:
     # In a process of its own: kafka-python leaves the sockets of a failed start to the garbage collector.
-    code = "import streams.gateway.producer as p; p.BOOTSTRAP_MS = 1000; from streams.cli import main; main()"
+    code = (
+        "import siphonwatch.streams.edge.producer as p; p.BOOTSTRAP_MS = 1000;"
+        "from siphonwatch.streams.cli import main; main()"
+    )
     bootstrap = f"127.0.0.1:{free_port()}"
     result = subprocess.run(
         [sys.executable, "-c", code, "produce", str(log)],

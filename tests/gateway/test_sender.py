@@ -15,14 +15,14 @@ from gateway_fakes import FakeProducer
 from kafka.errors import KafkaError, KafkaTimeoutError, MessageSizeTooLargeError, TopicAuthorizationFailedError
 from prometheus_client import CollectorRegistry
 
-from streams.adapters.base import Adapter
-from streams.broker.embedded import EmbeddedBroker
-from streams.contract import Malformed, Telemetry, decode
-from streams.gateway.figures import export
-from streams.gateway.producer import Outbox, connect
-from streams.gateway.sender import Sender
-from streams.settings import load
-from streams.topics import connect as admin_of
+from siphonwatch.streams.common.settings import load
+from siphonwatch.streams.contracts.telemetry import Malformed, Telemetry, decode
+from siphonwatch.streams.edge.adapters.base import Adapter
+from siphonwatch.streams.edge.figures import export
+from siphonwatch.streams.edge.producer import Outbox, connect
+from siphonwatch.streams.edge.sender import Sender
+from siphonwatch.streams.lab.broker.embedded import EmbeddedBroker
+from siphonwatch.streams.operate.topics import connect as admin_of
 
 
 class OneField(Adapter):
@@ -179,7 +179,7 @@ def test_a_stop_counts_what_came_back_and_what_is_under_way(make: Make, caplog: 
 def test_a_silent_kafka_is_told_while_records_come(
     make: Make, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("streams.gateway.sender.REPORT_SECONDS", 0.0)
+    monkeypatch.setattr("siphonwatch.streams.edge.sender.REPORT_SECONDS", 0.0)
     producer = FakeProducer(hold=True)
     sender = make(producer)
     sender.offer(record("a"))
@@ -192,7 +192,7 @@ def test_a_silent_kafka_is_told_while_records_come(
 def test_a_preparation_comes_first_and_is_logged_where_it_takes_long(
     make: Make, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("streams.gateway.sender.SLOW_SECONDS", 0.0)
+    monkeypatch.setattr("siphonwatch.streams.edge.sender.SLOW_SECONDS", 0.0)
     producer, go_on = FakeProducer(), threading.Event()
     sender = make(producer, prepare=lambda: bool(go_on.wait(60)) and None)
     sender.offer(record("a"))

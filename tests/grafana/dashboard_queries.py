@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from streams.provision.dashboards import all_dashboards
-from streams.settings import Links
+from siphonwatch.streams.common.settings import Links
+from siphonwatch.streams.operate.provision.dashboards import all_dashboards
 
 VARIABLES = {
     "$__rate_interval": "1m",

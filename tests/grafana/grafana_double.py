@@ -14,7 +14,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import jsonschema
 
-from streams.provision.expand import duration, milliseconds
+from siphonwatch.streams.operate.provision.expand import duration, milliseconds
 
 TOKEN = "glsa_test_secret_token"
 """What callers have to show."""

@@ -6,8 +6,9 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry
 
-from streams import answers, gauges, metrics
-from streams.sinks import metrics as sink_metrics
+from siphonwatch.streams.common import answers
+from siphonwatch.streams.deliver import metrics as sink_metrics
+from siphonwatch.streams.worker import gauges, metrics
 
 TARGET = frozenset({"job", "instance", "namespace"})
 """Labels that a scrape adds."""

@@ -10,9 +10,9 @@ import pytest
 from click.testing import CliRunner
 from grafana_double import TOKEN, Double
 
-from streams.cli import cli
-from streams.provision import plan
-from streams.settings import SettingsError
+from siphonwatch.streams.cli import cli
+from siphonwatch.streams.common.settings import SettingsError
+from siphonwatch.streams.operate.provision import plan
 
 FOLDER = "siphonwatch"
 CONTACT = "https://hooks.example/on-call?key=hidden-in-the-address"

@@ -10,12 +10,12 @@ import pytest
 from grafana_double import TOKEN, Double
 from provision_tools import grafana
 
-from models.cases import CaseBook, Finding
-from streams.alerts import to_alert
-from streams.provision.annotate import Annotator
-from streams.provision.dashboards import all_dashboards
-from streams.provision.grafana import GrafanaError, connect
-from streams.settings import Grafana, Links
+from siphonwatch.models.evidence.cases import CaseBook, Finding
+from siphonwatch.streams.common.grafana import GrafanaError, connect
+from siphonwatch.streams.common.settings import Grafana, Links
+from siphonwatch.streams.contracts.alert import to_alert
+from siphonwatch.streams.deliver.annotate import Annotator
+from siphonwatch.streams.operate.provision.dashboards import all_dashboards
 
 __all__ = ["grafana"]
 

@@ -15,9 +15,9 @@ from dashboard_queries import panels, queries
 from known_metrics import known
 from oncall_tools import require_tool
 
-from models.patterns import patterns
-from streams.provision.dashboards import all_dashboards
-from streams.settings import Links
+from siphonwatch.models.engine.patterns import patterns
+from siphonwatch.streams.common.settings import Links
+from siphonwatch.streams.operate.provision.dashboards import all_dashboards
 
 ROOT = Path(__file__).parents[2]
 BOARDS = all_dashboards(Links())

@@ -6,8 +6,8 @@ import pytest
 from grafana_double import TOKEN, Double
 from provision_tools import grafana as grafana
 
-from streams import doctor
-from streams.settings import Settings
+from siphonwatch.streams.common.settings import Settings
+from siphonwatch.streams.operate import doctor
 
 
 def checked(double: Double, token: str = TOKEN) -> doctor.Check:

@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from oncall_tools import require_tool
 
-from streams.provision.alert_rules import rule, rules, uid
-from streams.provision.expand import duration, expand, milliseconds
-from streams.provision.rules import ALERTS, RECORDINGS, Alert, Recording
-from streams.settings import Links
+from siphonwatch.streams.common.settings import Links
+from siphonwatch.streams.operate.provision.alert_rules import rule, rules, uid
+from siphonwatch.streams.operate.provision.expand import duration, expand, milliseconds
+from siphonwatch.streams.operate.provision.rules import ALERTS, RECORDINGS, Alert, Recording
 
 KNOWN = {recording.record: recording for recording in RECORDINGS}
 TESTS = Path(__file__).parents[2] / "deploy/prometheus/rules_test"

@@ -9,9 +9,9 @@ import pytest
 from grafana_double import TOKEN, Double
 from provision_tools import CONTACT, applied, few_alerts, grafana, provision
 
-from streams.provision import plan
-from streams.provision.alert_rules import uid
-from streams.provision.rules import ALERTS
+from siphonwatch.streams.operate.provision import plan
+from siphonwatch.streams.operate.provision.alert_rules import uid
+from siphonwatch.streams.operate.provision.rules import ALERTS
 
 __all__ = ["few_alerts", "grafana"]
 

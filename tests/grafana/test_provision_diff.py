@@ -8,8 +8,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.provision.diff import LONGEST, Field, fields, show
-from streams.provision.objects.contact import route, with_ours
+from siphonwatch.streams.operate.provision.diff import LONGEST, Field, fields, show
+from siphonwatch.streams.operate.provision.objects.contact import route, with_ours
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.text(max_size=8)
 JSON = st.recursive(

@@ -12,8 +12,8 @@ import pytest
 from grafana_double import TOKEN, Double
 from provision_tools import applied, few_alerts, grafana, provision
 
-from streams.broker.process import free_port
-from streams.provision import plan
+from siphonwatch.streams.lab.broker.process import free_port
+from siphonwatch.streams.operate.provision import plan
 
 __all__ = ["few_alerts", "grafana"]
 

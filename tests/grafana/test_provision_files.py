@@ -10,9 +10,9 @@ from dashboard_queries import panels
 from grafana_double import Double
 from provision_tools import grafana, provision
 
-from streams.provision import alert_rules, write
-from streams.provision.objects import source
-from streams.settings import Links
+from siphonwatch.streams.common.settings import Links
+from siphonwatch.streams.operate.provision import alert_rules, write
+from siphonwatch.streams.operate.provision.objects import source
 
 __all__ = ["grafana"]
 

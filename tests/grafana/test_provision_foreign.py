@@ -10,8 +10,8 @@ import pytest
 from grafana_double import Double
 from provision_tools import applied, few_alerts, grafana, provision
 
-from streams.provision.alert_rules import uid
-from streams.provision.rules import ALERTS
+from siphonwatch.streams.operate.provision.alert_rules import uid
+from siphonwatch.streams.operate.provision.rules import ALERTS
 
 __all__ = ["few_alerts", "grafana"]
 

@@ -26,10 +26,10 @@ from chart_tools import (
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from streams.acls import DELIVER, READONLY, WORKER, rights
-from streams.settings import Settings, load
-from streams.sinks.make import check
-from streams.topics import wanted
+from siphonwatch.streams.common.settings import Settings, load
+from siphonwatch.streams.deliver.make import check
+from siphonwatch.streams.operate.acls import DELIVER, READONLY, WORKER, rights
+from siphonwatch.streams.operate.topics import wanted
 
 
 def loaded(text: str, tmp_path: Path, **environ: str) -> Settings:
@@ -251,7 +251,7 @@ def test_a_password_in_values_restarts_the_pods_when_it_changes() -> None:
 
 
 def test_every_container_starts_a_command_that_exists() -> None:
-    from streams.cli import COMMANDS
+    from siphonwatch.streams.cli import COMMANDS
 
     commands = {c["args"][0] for case in CASES for _, t in pods(manifests(values(case))) for c in containers(t)}
     assert commands == {"worker", "deliver", "topics", "provision"} and commands <= set(COMMANDS)

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from chart_tools import CASES, MINIMAL, manifests, merged, one, values
 
-from streams.app import STOP_SECONDS
+from siphonwatch.streams.worker.app import STOP_SECONDS
 
 
 def pre_stop(port: int, settle: int = 30) -> list[str]:

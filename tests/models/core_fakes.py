@@ -8,11 +8,11 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from models import request as rq
-from models.cases import Finding
-from models.request import Array
-from models.scorer import Scorer
-from streams.state.pages import to_page
+from siphonwatch.models.account import request as rq
+from siphonwatch.models.account.request import Array
+from siphonwatch.models.engine.scorer import Scorer
+from siphonwatch.models.evidence.cases import Finding
+from siphonwatch.streams.worker.state.pages import to_page
 
 START = 1_767_571_200.0
 """Monday 2026-01-05 00:00 UTC."""

@@ -6,16 +6,17 @@ import numpy as np
 import pytest
 from core_fakes import START, requests
 
-from models import cases, coordinator
-from models.cases import CaseBook, Finding
-from models.coordinator import BLOCK, Coordinator
-from models.request import Array
-from models.scorer import ScorerConfig
-from models.table import AccountTable
-from models.vitals import Bound
-from streams.addresses import Addresses
-from streams.scoring import make_coordinator
-from streams.settings import Settings
+from siphonwatch.models.account.request import Array
+from siphonwatch.models.account.table import AccountTable
+from siphonwatch.models.engine import coordinator
+from siphonwatch.models.engine.coordinator import BLOCK, Coordinator
+from siphonwatch.models.engine.scorer import ScorerConfig
+from siphonwatch.models.engine.vitals import Bound
+from siphonwatch.models.evidence import cases
+from siphonwatch.models.evidence.cases import CaseBook, Finding
+from siphonwatch.streams.common.addresses import Addresses
+from siphonwatch.streams.common.settings import Settings
+from siphonwatch.streams.worker.scoring import make_coordinator
 
 
 def strangers(n: int, first: int = 0) -> Array:

@@ -17,12 +17,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from py_ocsf_models.events.findings.detection_finding import DetectionFinding
 
-from models.cases import CaseBook, Finding
-from models.detectors import Signal, detectors
-from models.evidence import SEVERITIES
-from models.scorer import Scorer, ScorerConfig
-from streams.alerts import chance, encode, rfc3339, to_alert
-from streams.cli.table import CHANCE
+from siphonwatch.models.detect import Signal, detectors
+from siphonwatch.models.engine.scorer import Scorer, ScorerConfig
+from siphonwatch.models.evidence.cases import CaseBook, Finding
+from siphonwatch.models.evidence.process import SEVERITIES
+from siphonwatch.streams.cli.table import CHANCE
+from siphonwatch.streams.contracts.alert import chance, encode, rfc3339, to_alert
 
 GOLDEN = Path(__file__).with_name("golden_alert.json")
 ALPHA, CLOSE = 1e-3, 3600.0

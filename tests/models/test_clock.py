@@ -11,9 +11,9 @@ from core_fakes import START, chat, requests, run, sweep
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.clock import CELLS, QUORUM, make_clock, settled, tick
-from models.layout import SUMS, TAUS, sum_index
-from models.scorer import Scorer, ScorerConfig
+from siphonwatch.models.account.clock import CELLS, QUORUM, make_clock, settled, tick
+from siphonwatch.models.account.row import SUMS, TAUS, sum_index
+from siphonwatch.models.engine.scorer import Scorer, ScorerConfig
 
 GRACE, AHEAD = 60.0, 600.0
 FAR = START + 10 * 86_400.0

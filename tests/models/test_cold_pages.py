@@ -10,15 +10,15 @@ from core_fakes import START, requests, run, traffic
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.cases import Finding
-from models.cold import ColdIndex
-from models.layout import PAGE_ROWS, ROW
-from models.request import Array
-from models.scorer import Scorer, ScorerConfig
-from models.table import NAME, AccountTable
-from streams.state.codec import Page
-from streams.state.cold_file import PAGE_BYTES, ColdFile
-from streams.state.pages import FIRST_COLD, ColdPages, from_page, to_page
+from siphonwatch.models.account.cold import ColdIndex
+from siphonwatch.models.account.request import Array
+from siphonwatch.models.account.row import PAGE_ROWS, ROW
+from siphonwatch.models.account.table import NAME, AccountTable
+from siphonwatch.models.engine.scorer import Scorer, ScorerConfig
+from siphonwatch.models.evidence.cases import Finding
+from siphonwatch.streams.worker.state.codec import Page
+from siphonwatch.streams.worker.state.cold_file import PAGE_BYTES, ColdFile
+from siphonwatch.streams.worker.state.pages import FIRST_COLD, ColdPages, from_page, to_page
 
 TRAFFIC = traffic(seed=3, accounts=60, each=12)
 N = len(TRAFFIC)

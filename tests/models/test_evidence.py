@@ -14,13 +14,25 @@ from core_fakes import START, chat, run, sweep
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.budget import RELEASED, make_budget
-from models.calibration import POOLED, make_reference
-from models.cases import CaseBook
-from models.evidence import COOL, EVENT, FLOOR, OPEN, REFRESH, SUSPECT, UPDATE, is_suspect, log_add, severity, weigh
-from models.layout import ROW
-from models.request import blank
-from models.scorer import BLOCK, Scorer, ScorerConfig
+from siphonwatch.models.account.request import blank
+from siphonwatch.models.account.row import ROW
+from siphonwatch.models.engine.scorer import BLOCK, Scorer, ScorerConfig
+from siphonwatch.models.evidence.budget import RELEASED, make_budget
+from siphonwatch.models.evidence.calibration import POOLED, make_reference
+from siphonwatch.models.evidence.cases import CaseBook
+from siphonwatch.models.evidence.process import (
+    COOL,
+    EVENT,
+    FLOOR,
+    OPEN,
+    REFRESH,
+    SUSPECT,
+    UPDATE,
+    is_suspect,
+    log_add,
+    severity,
+    weigh,
+)
 
 NULL = 0.3
 Scores = npt.NDArray[np.float32]

@@ -13,13 +13,22 @@ from core_fakes import START, chat, hashes, requests, run, sweep, walk
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.describe import COLUMNS, GENERATION, GRADING, REASONING, SINGLE_TURN, SWEEP
-from models.detectors.extraction import Extraction
-from models.features import Features
-from models.jobs import JOB_FEATURES, JOB_WIDTH, LOOP_GAP, LOOP_LAG, TAU, count_job, derive_job, job_id
-from models.layout import JOBS, ROW
-from models.request import Array
-from models.scorer import Scorer, ScorerConfig
+from siphonwatch.models.account.describe import COLUMNS, GENERATION, GRADING, REASONING, SINGLE_TURN, SWEEP
+from siphonwatch.models.account.features import Features
+from siphonwatch.models.account.jobs import (
+    JOB_FEATURES,
+    JOB_WIDTH,
+    LOOP_GAP,
+    LOOP_LAG,
+    TAU,
+    count_job,
+    derive_job,
+    job_id,
+)
+from siphonwatch.models.account.request import Array
+from siphonwatch.models.account.row import JOBS, ROW
+from siphonwatch.models.detect.cards.extraction import Extraction
+from siphonwatch.models.engine.scorer import Scorer, ScorerConfig
 
 DAY = 86_400.0
 KNOWN_BY = ("system", "temperature", "max_tokens")

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from core_fakes import START, name_account, requests, run, state, traffic
 
-from models.request import Array
-from models.scorer import REFUSED, Scorer, ScorerConfig
+from siphonwatch.models.account.request import Array
+from siphonwatch.models.engine.scorer import REFUSED, Scorer, ScorerConfig
 
 
 def flood(n: int, status: int) -> Array:

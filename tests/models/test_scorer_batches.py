@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from river import base
 
-from models.cases import Finding
-from models.online.second_stage import SecondStage
-from models.scorer import BLOCK, EARLY, Scorer, ScorerConfig
+from siphonwatch.models.engine.scorer import BLOCK, EARLY, Scorer, ScorerConfig
+from siphonwatch.models.evidence.cases import Finding
+from siphonwatch.models.online.second_stage import SecondStage
 
 TRAFFIC = traffic(seed=1)
 N = len(TRAFFIC)
@@ -173,8 +173,8 @@ def test_suspicion_names_every_account() -> None:
 
 
 def test_more_detectors_than_a_row_has_places_for_are_refused() -> None:
-    from models.detectors import detectors
-    from models.layout import MAX_PATTERNS
+    from siphonwatch.models.account.row import MAX_PATTERNS
+    from siphonwatch.models.detect import detectors
 
     with pytest.raises(ValueError, match=f"9 detectors; a row has places for {MAX_PATTERNS}"):
         Scorer(CONFIG, chosen=(*detectors(), *detectors())[:9])

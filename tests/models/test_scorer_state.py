@@ -9,14 +9,14 @@ from core_fakes import START, requests, run, state, traffic
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.arrays import pack, unpack
-from models.cases import Finding
-from models.layout import PAGE_ROWS, ROW
-from models.online.second_stage import SecondStage, load
-from models.request import REQUEST, name_words
-from models.scorer import FORMAT, Scorer, ScorerConfig
-from models.table import AccountTable
-from streams.state.pages import from_page
+from siphonwatch.models.account.request import REQUEST, name_words
+from siphonwatch.models.account.row import PAGE_ROWS, ROW
+from siphonwatch.models.account.table import AccountTable
+from siphonwatch.models.common.arrays import pack, unpack
+from siphonwatch.models.engine.scorer import FORMAT, Scorer, ScorerConfig
+from siphonwatch.models.evidence.cases import Finding
+from siphonwatch.models.online.second_stage import SecondStage, load
+from siphonwatch.streams.worker.state.pages import from_page
 
 TRAFFIC = traffic(seed=2)
 N = len(TRAFFIC)

@@ -17,15 +17,15 @@ sys.path += [str(Path(__file__).parents[1] / area) for area in ("worker", "sinks
 from sink_process import Deliverer
 from worker_tools import Worker, prepare, produce, read, scored, traffic
 
-from streams.broker.process import free_port
-from streams.contract import encode
-from streams.decode import Decoder
-from streams.scenario import Scenario
-from streams.scoring import make_scorer
-from streams.settings import Settings
-from streams.topics import connect
-from streams.verdicts import encode as encode_verdict
-from streams.verdicts import judge
+from siphonwatch.streams.common.settings import Settings
+from siphonwatch.streams.contracts.telemetry import encode
+from siphonwatch.streams.contracts.verdict import encode as encode_verdict
+from siphonwatch.streams.contracts.verdict import judge
+from siphonwatch.streams.lab.broker.process import free_port
+from siphonwatch.streams.lab.scenario import Scenario
+from siphonwatch.streams.operate.topics import connect
+from siphonwatch.streams.worker.decode import Decoder
+from siphonwatch.streams.worker.scoring import make_scorer
 
 SECRET = "whsec_c2lwaG9ud2F0Y2g6IGEgc2VjcmV0IG9mIGEgdGVzdC4="
 PARTITIONS = 2

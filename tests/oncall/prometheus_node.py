@@ -18,7 +18,7 @@ import yaml
 sys.path.append(str(Path(__file__).parents[1]))
 from oncall_tools import require_tool
 
-from streams.broker.process import free_port
+from siphonwatch.streams.lab.broker.process import free_port
 
 
 class Prometheus:

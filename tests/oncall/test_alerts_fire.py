@@ -23,12 +23,12 @@ sys.path += [str(Path(__file__).parents[1] / area) for area in ("worker", "rules
 from scaled_rules import scaled
 from worker_tools import Worker, assert_applied_once, prepare, produce, scored, traffic, until
 
-from streams.broker.apache import ApacheKafka
-from streams.broker.process import free_port
-from streams.contract import Telemetry
-from streams.provision.prometheus import render
-from streams.provision.rules import FRESH_SECONDS
-from streams.settings import Settings
+from siphonwatch.streams.common.settings import Settings
+from siphonwatch.streams.contracts.telemetry import Telemetry
+from siphonwatch.streams.lab.broker.apache import ApacheKafka
+from siphonwatch.streams.lab.broker.process import free_port
+from siphonwatch.streams.operate.provision.prometheus import render
+from siphonwatch.streams.operate.provision.rules import FRESH_SECONDS
 
 pytestmark = [pytest.mark.broker, pytest.mark.kafka]
 

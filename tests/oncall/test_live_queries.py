@@ -18,8 +18,8 @@ from prometheus_node import Prometheus
 sys.path.append(str(Path(__file__).parents[1] / "grafana"))
 from dashboard_queries import queries
 
-from streams.provision.prometheus import render
-from streams.provision.rules import ALERTS, RECORDINGS
+from siphonwatch.streams.operate.provision.prometheus import render
+from siphonwatch.streams.operate.provision.rules import ALERTS, RECORDINGS
 
 pytestmark = [pytest.mark.broker, pytest.mark.kafka]
 

@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
 
-from models.vitals import STEPS, Tally
-from streams.gauges import PATTERN_TEXTS, TEXTS, PartitionGauges
-from streams.meter import Meter
-from streams.metrics import FRESHNESS, SCORES, BulkHistogram, Metrics
-from streams.transport.gaps import Gaps, Meaning
+from siphonwatch.models.engine.vitals import STEPS, Tally
+from siphonwatch.streams.worker.gauges import PATTERN_TEXTS, TEXTS, PartitionGauges
+from siphonwatch.streams.worker.meter import Meter
+from siphonwatch.streams.worker.metrics import FRESHNESS, SCORES, BulkHistogram, Metrics
+from siphonwatch.streams.worker.transport.gaps import Gaps, Meaning
 
 
 @given(st.lists(st.floats(0, 5000, allow_nan=False), min_size=1, max_size=50))

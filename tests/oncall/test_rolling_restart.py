@@ -16,10 +16,10 @@ from prometheus_node import Prometheus
 sys.path.append(str(Path(__file__).parents[1] / "worker"))
 from worker_tools import Worker, assert_applied_once, prepare, produce, read, scored, traffic
 
-from streams.broker.process import free_port
-from streams.contract import Telemetry
-from streams.provision.rules import FRESH_SECONDS
-from streams.settings import Settings
+from siphonwatch.streams.common.settings import Settings
+from siphonwatch.streams.contracts.telemetry import Telemetry
+from siphonwatch.streams.lab.broker.process import free_port
+from siphonwatch.streams.operate.provision.rules import FRESH_SECONDS
 
 pytestmark = [pytest.mark.broker, pytest.mark.kafka]
 

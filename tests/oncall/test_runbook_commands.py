@@ -18,8 +18,8 @@ from alert_samples import fill, findings
 from sink_receiver import Receiver
 from sink_samples import SECRET
 
-from streams.cli import COMMANDS, cli
-from streams.settings import Settings
+from siphonwatch.streams.cli import COMMANDS, cli
+from siphonwatch.streams.common.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 RUNBOOK = (ROOT / "deploy" / "runbook.md").read_text()
@@ -92,7 +92,7 @@ def test_every_command_is_run_or_listed() -> None:
 @pytest.mark.broker
 async def test_the_commands_run_as_they_stand_there(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     # Logging is set up once a process: for the tests that come after, not here.
-    monkeypatch.setattr("streams.cli.deliver.configure", lambda log: None)
+    monkeypatch.setattr("siphonwatch.streams.cli.deliver.configure", lambda log: None)
     found = findings(2)
     fill(settings, found)
     async with Receiver() as receiver:

@@ -10,11 +10,11 @@ import pytest
 import river.checks
 from river import metrics
 
-from models.online.checks import BrokenPromise, check_bulk
-from models.online.detector import BulkDetector
-from models.online.half_space_trees import HalfSpaceTrees
-from models.online.isolation_forest import OnlineIsolationForest
-from models.online.mean_embedding import MeanEmbeddingShift
+from siphonwatch.models.online.checks import BrokenPromise, check_bulk
+from siphonwatch.models.online.detector import BulkDetector
+from siphonwatch.models.online.half_space_trees import HalfSpaceTrees
+from siphonwatch.models.online.isolation_forest import OnlineIsolationForest
+from siphonwatch.models.online.mean_embedding import MeanEmbeddingShift
 
 F = ("a", "b", "c", "d", "e", "f")
 FACTORIES: dict[str, Callable[[], BulkDetector]] = {

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from river import anomaly
 
-from models.online.half_space_trees import HalfSpaceTrees
+from siphonwatch.models.online.half_space_trees import HalfSpaceTrees
 
 NAMES = ("a", "b", "c", "d", "e")
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.online.isolation_forest import OnlineIsolationForest
-from models.online.isolation_regrow import regrow
+from siphonwatch.models.online.isolation_forest import OnlineIsolationForest
+from siphonwatch.models.online.isolation_regrow import regrow
 
 SHARED = Path(__file__).parents[3] / "shared" / "data" / "bench" / "ADBench"
 

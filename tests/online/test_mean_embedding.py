@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from models.online.mean_embedding import (
+from siphonwatch.models.online.mean_embedding import (
     WARM,
     MeanEmbeddingShift,
     Reference,

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.online.quantiles import (
+from siphonwatch.models.online.quantiles import (
     ForgettingQuantile,
     QuantileState,
     quantile_init,

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from river import anomaly, compose, linear_model, preprocessing
 
-from models.features import FEATURES
-from models.online.second_stage import SLOW, SecondStage, SecondStageError, check, load, scaled
+from siphonwatch.models.account.features import FEATURES
+from siphonwatch.models.online.second_stage import SLOW, SecondStage, SecondStageError, check, load, scaled
 
 
 def scaled_svm() -> Any:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from models.request import Array, blank, fnv1a, mix, name_words
+from siphonwatch.models.account.request import Array, blank, fnv1a, mix, name_words
 
 DAY = 86_400.0
 START = 1_767_571_200.0

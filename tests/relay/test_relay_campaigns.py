@@ -10,14 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from relay_traffic import DAY, START, Traffic
 
-from models.cases import Finding
-from models.coordinator import WATCHED, Coordinator
-from models.relay.detector import Relay
-from models.relay.edges import CAP, TOTAL, Spotter
-from models.relay.features import INDEX
-from models.relay.members import KEPT, NAMED, Campaign
-from models.request import Array
-from models.scorer import ScorerConfig
+from siphonwatch.models.account.request import Array
+from siphonwatch.models.campaign.detector import Relay
+from siphonwatch.models.campaign.edges import CAP, TOTAL, Spotter
+from siphonwatch.models.campaign.features import INDEX
+from siphonwatch.models.campaign.members import KEPT, NAMED, Campaign
+from siphonwatch.models.engine.coordinator import WATCHED, Coordinator
+from siphonwatch.models.engine.scorer import ScorerConfig
+from siphonwatch.models.evidence.cases import Finding
 
 PRODUCT = {"headers": 7, "agent": 8, "system": 9, "temperature": 1.0, "max_tokens": 2048, "model": 5}
 SDK = {"headers": 7, "agent": 8, "model": 5}

@@ -13,14 +13,14 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from relay_traffic import DAY, START, Traffic
 
-from models.arrays import pack, unpack
-from models.coordinator import BLOCK, FORGET, PRUNE_BLOCKS, Coordinator
-from models.layout import ROW
-from models.relay.edges import Spotter, fingerprints
-from models.relay.layout import CAMPAIGN
-from models.relay.together import Together
-from models.request import Array
-from models.scorer import Scorer, ScorerConfig
+from siphonwatch.models.account.request import Array
+from siphonwatch.models.account.row import ROW
+from siphonwatch.models.campaign.edges import Spotter, fingerprints
+from siphonwatch.models.campaign.row import CAMPAIGN
+from siphonwatch.models.common.arrays import pack, unpack
+from siphonwatch.models.engine.coordinator import BLOCK, FORGET, PRUNE_BLOCKS, Coordinator
+from siphonwatch.models.engine.scorer import Scorer, ScorerConfig
+from siphonwatch.models.engine.together import Together
 
 CONFIG = ScorerConfig()
 

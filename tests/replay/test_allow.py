@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from streams.allow import Allowed
-from streams.identity import Identity
-from streams.settings import load
+from siphonwatch.streams.common.identity import Identity
+from siphonwatch.streams.common.settings import load
+from siphonwatch.streams.worker.allow import Allowed
 
 KEY = "a-key-for-this-test"
 

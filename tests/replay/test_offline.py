@@ -14,14 +14,14 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "models"))
 
 from core_fakes import START, requests, traffic
 
-from models.cases import Finding
-from models.request import Array
-from streams import offline
-from streams.cli import cli
-from streams.contract import Telemetry, encode
-from streams.offline import Offline
-from streams.scoring import make_together
-from streams.settings import Settings
+from siphonwatch.models.account.request import Array
+from siphonwatch.models.evidence.cases import Finding
+from siphonwatch.streams.cli import cli
+from siphonwatch.streams.common.settings import Settings
+from siphonwatch.streams.contracts.telemetry import Telemetry, encode
+from siphonwatch.streams.lab import offline
+from siphonwatch.streams.lab.offline import Offline
+from siphonwatch.streams.worker.scoring import make_together
 
 TRAFFIC = traffic(seed=3, accounts=60, each=12)
 

@@ -17,14 +17,14 @@ import pytest
 import zstandard
 from click.testing import CliRunner, Result
 
-from streams.cli import cli
-from streams.identity import Identity
-from streams.scenario import Scenario, write
-from streams.settings import Settings
+from siphonwatch.streams.cli import cli
+from siphonwatch.streams.common.identity import Identity
+from siphonwatch.streams.common.settings import Settings
+from siphonwatch.streams.lab.scenario import Scenario, write
 
 ROOT = Path(__file__).parents[2]
 KEY = "a-key-for-the-replay-tests"
-SIPHONWATCH = [sys.executable, "-c", "from streams.cli import main; main()"]
+SIPHONWATCH = [sys.executable, "-c", "from siphonwatch.streams.cli import main; main()"]
 Replay = Callable[..., Result]
 
 

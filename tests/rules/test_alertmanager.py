@@ -19,9 +19,9 @@ from rule_files import ALERTMANAGER, load, run
 sys.path.append(str(Path(__file__).parents[1]))
 from oncall_tools import require_tool
 
-from streams.broker.process import free_port
-from streams.provision.rules import ALERTS
-from streams.sinks.alertmanager import NAME as CASE
+from siphonwatch.streams.deliver.alertmanager import NAME as CASE
+from siphonwatch.streams.lab.broker.process import free_port
+from siphonwatch.streams.operate.provision.rules import ALERTS
 
 SEVERITY = {alert.name: alert.severity for alert in ALERTS}
 

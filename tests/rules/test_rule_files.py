@@ -9,9 +9,9 @@ import click
 import pytest
 from rule_files import ALERTMANAGER, CASES, PROMETHEUS, RULES, RUNBOOK, SECONDS, load, run
 
-from streams.cli import cli
-from streams.provision.prometheus import render
-from streams.provision.rules import ALERTS, RECORDINGS, Alert
+from siphonwatch.streams.cli import cli
+from siphonwatch.streams.operate.provision.prometheus import render
+from siphonwatch.streams.operate.provision.rules import ALERTS, RECORDINGS, Alert
 
 
 def test_the_committed_rules_are_those_rendered() -> None:

@@ -8,15 +8,16 @@ import pytest
 from prometheus_client import CollectorRegistry
 from prometheus_client.metrics import MetricWrapperBase
 
-from models.patterns import patterns
-from streams.answers import AnswerGauge
-from streams.contract import REASONS
-from streams.gauges import PATTERN_TEXTS, TEXTS, AbsentGauge, PartitionGauges
-from streams.metrics import FRESHNESS, STREAMS, BulkHistogram, Metrics, process_registry
-from streams.provision.recordings import UNREADABLE
-from streams.provision.rule_types import DELIVERERS, FRESH_SECONDS, WORKERS
-from streams.provision.rules import ALERTS, RECORDINGS, Alert, Recording
-from streams.sinks import metrics as deliverer
+from siphonwatch.models.engine.patterns import patterns
+from siphonwatch.streams.common.answers import AnswerGauge
+from siphonwatch.streams.common.status import process_registry
+from siphonwatch.streams.contracts.telemetry import REASONS
+from siphonwatch.streams.deliver import metrics as deliverer
+from siphonwatch.streams.operate.provision.recordings import UNREADABLE
+from siphonwatch.streams.operate.provision.rule_types import DELIVERERS, FRESH_SECONDS, WORKERS
+from siphonwatch.streams.operate.provision.rules import ALERTS, RECORDINGS, Alert, Recording
+from siphonwatch.streams.worker.gauges import PATTERN_TEXTS, TEXTS, AbsentGauge, PartitionGauges
+from siphonwatch.streams.worker.metrics import FRESHNESS, STREAMS, BulkHistogram, Metrics
 
 TARGET = {"job", "namespace", "instance"}
 """Labels of what Prometheus scrapes."""

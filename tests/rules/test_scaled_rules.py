@@ -10,7 +10,7 @@ import yaml
 from rule_files import run
 from scaled_rules import milliseconds, scaled
 
-from streams.provision.prometheus import render
+from siphonwatch.streams.operate.provision.prometheus import render
 
 RULES = """
 groups:

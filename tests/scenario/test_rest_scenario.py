@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from streams.cli import cli
-from streams.replay import Replay
-from streams.scenario import Scenario, rest_scrapers, rest_world, write
-from streams.scenario.write import COLUMNS
-from streams.scoring import make_scorer
-from streams.settings import load
+from siphonwatch.streams.cli import cli
+from siphonwatch.streams.common.settings import load
+from siphonwatch.streams.lab.replay import Replay
+from siphonwatch.streams.lab.scenario import Scenario, rest_scrapers, rest_world, write
+from siphonwatch.streams.lab.scenario.write import COLUMNS
+from siphonwatch.streams.worker.scoring import make_scorer
 
 SMALL = ("--seed", "3", "--accounts", "60", "--days", "1")
 

@@ -13,13 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from streams.adapters import detect, make_adapter
-from streams.contract import Malformed
-from streams.identity import Identity
-from streams.scenario import EPOCH, Event, Scenario, write
-from streams.scenario.masking import SYNTAXES, Mask, canonical
-from streams.settings import load
-from streams.sketch.sketcher import Sketcher
+from siphonwatch.streams.common.identity import Identity
+from siphonwatch.streams.common.settings import load
+from siphonwatch.streams.contracts.telemetry import Malformed
+from siphonwatch.streams.edge.adapters import detect, make_adapter
+from siphonwatch.streams.edge.sketch.sketcher import Sketcher
+from siphonwatch.streams.lab.scenario import EPOCH, Event, Scenario, write
+from siphonwatch.streams.lab.scenario.masking import SYNTAXES, Mask, canonical
 
 FAMILIES = {
     "extraction": {
@@ -60,7 +60,7 @@ def prompt(event: Event) -> str:
 
 def test_the_same_seed_gives_the_same_bytes_in_another_process() -> None:
     code = (
-        "import hashlib, json; from streams.scenario import Scenario\n"
+        "import hashlib, json; from siphonwatch.streams.lab.scenario import Scenario\n"
         "print(hashlib.sha256(json.dumps([e for e in Scenario(3, 25, 0.5)]).encode()).hexdigest())"
     )
     digests = {

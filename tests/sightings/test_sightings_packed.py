@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.coordinator import Coordinator
-from models.relay.sighting import FIELDS
-from models.request import REQUEST, Array, blank
-from models.scorer import ScorerConfig
-from streams.contract import Malformed
-from streams.sightings import MAX_ROWS, join, pack, unpack
+from siphonwatch.models.account.request import REQUEST, Array, blank
+from siphonwatch.models.campaign.sighting import FIELDS
+from siphonwatch.models.engine.coordinator import Coordinator
+from siphonwatch.models.engine.scorer import ScorerConfig
+from siphonwatch.streams.contracts.sighting import MAX_ROWS, join, pack, unpack
+from siphonwatch.streams.contracts.telemetry import Malformed
 
 SOURCE = "siphonwatch.telemetry.v1:3"
 HEAD = 32

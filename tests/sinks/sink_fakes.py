@@ -12,14 +12,14 @@ from aiokafka.structs import OffsetAndTimestamp, TopicPartition
 from prometheus_client import CollectorRegistry
 from structlog.testing import LogCapture
 
-from streams.sinks.alert import Told
-from streams.sinks.lane import Lane
-from streams.sinks.make import Channel
-from streams.sinks.metrics import Metrics
-from streams.sinks.outcome import Backoff, Outcome
-from streams.sinks.receivers import Receiver
-from streams.sinks.settings import Sink
-from streams.wanted import Filter
+from siphonwatch.streams.common.sink_settings import Sink
+from siphonwatch.streams.deliver.alert import Told
+from siphonwatch.streams.deliver.lane import Lane
+from siphonwatch.streams.deliver.make import Channel
+from siphonwatch.streams.deliver.metrics import Metrics
+from siphonwatch.streams.deliver.outcome import Backoff, Outcome
+from siphonwatch.streams.deliver.receivers import Receiver
+from siphonwatch.streams.deliver.wanted import Filter
 
 TP = TopicPartition("alerts", 0)
 NOW = 1_790_000_000.0

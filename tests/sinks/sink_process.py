@@ -12,8 +12,8 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
-from streams.broker.process import free_port
-from streams.settings import Settings
+from siphonwatch.streams.common.settings import Settings
+from siphonwatch.streams.lab.broker.process import free_port
 
 ROOT = Path(__file__).parents[2]
 QUIET = {name: value for name, value in os.environ.items() if not name.startswith("SIPHONWATCH_")}
@@ -36,7 +36,7 @@ class Deliverer:
         }
         with self.log.open("wb") as out:
             self.process = subprocess.Popen(
-                [sys.executable, "-c", "from streams.cli import main; main()", "deliver"],
+                [sys.executable, "-c", "from siphonwatch.streams.cli import main; main()", "deliver"],
                 env={**QUIET, **{f"SIPHONWATCH_{name}": value for name, value in variables.items()}},
                 cwd=ROOT, stdout=out, stderr=out,
             )  # fmt: skip

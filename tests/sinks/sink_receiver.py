@@ -11,7 +11,7 @@ import msgspec
 from aiohttp import web
 from sink_samples import SECRET
 
-from streams.sinks.signature import keys, verify
+from siphonwatch.streams.deliver.signature import keys, verify
 
 Answer = Callable[[web.Request, bytes], web.Response | None]
 """What to answer a request; None to take it."""

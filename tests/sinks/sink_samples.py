@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from models.cases import CaseBook, Finding
-from models.detectors import Signal
-from streams.alerts import encode, to_alert
-from streams.gateway.producer import connect
-from streams.settings import Settings
-from streams.sinks.alert import Told, read
-from streams.topics import connect as admin_of
-from streams.topics import create
+from siphonwatch.models.detect import Signal
+from siphonwatch.models.evidence.cases import CaseBook, Finding
+from siphonwatch.streams.common.settings import Settings
+from siphonwatch.streams.contracts.alert import encode, to_alert
+from siphonwatch.streams.deliver.alert import Told, read
+from siphonwatch.streams.edge.producer import connect
+from siphonwatch.streams.operate.topics import connect as admin_of
+from siphonwatch.streams.operate.topics import create
 
 START = 1_790_000_000.0
 SIGNALS = [

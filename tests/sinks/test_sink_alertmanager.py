@@ -15,16 +15,16 @@ from oncall_tools import require_tool
 from sink_process import Deliverer, get, until
 from sink_samples import grows_graver, life, prepare, records, send, told
 
-from streams.alerts import rfc3339
-from streams.broker.process import free_port
-from streams.settings import Settings
-from streams.sinks.alert import Told
-from streams.sinks.alertmanager import Alertmanager
-from streams.sinks.make import make
-from streams.sinks.outcome import Outcome, judge
-from streams.sinks.post import Judge, Message, Poster
-from streams.sinks.receivers import AlertmanagerReceiver
-from streams.sinks.settings import Sink
+from siphonwatch.streams.common.settings import Settings
+from siphonwatch.streams.common.sink_settings import Sink
+from siphonwatch.streams.contracts.alert import rfc3339
+from siphonwatch.streams.deliver.alert import Told
+from siphonwatch.streams.deliver.alertmanager import Alertmanager
+from siphonwatch.streams.deliver.make import make
+from siphonwatch.streams.deliver.outcome import Outcome, judge
+from siphonwatch.streams.deliver.post import Judge, Message, Poster
+from siphonwatch.streams.deliver.receivers import AlertmanagerReceiver
+from siphonwatch.streams.lab.broker.process import free_port
 
 ROUTES = """
 route: {receiver: hook, group_by: [alertname, case], group_wait: 1s, group_interval: 1s, repeat_interval: 1h}

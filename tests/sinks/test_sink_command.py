@@ -23,16 +23,16 @@ from sink_samples import SECRET, life, told
 sys.path.append(str(Path(__file__).parents[1] / "grafana"))
 from grafana_double import TOKEN, Double
 
-from streams import doctor
-from streams.broker.process import free_port
-from streams.cli import cli
-from streams.settings import Settings, SettingsError
-from streams.sinks import make as maker
-from streams.sinks.alert import read
-from streams.sinks.make import check, make
-from streams.sinks.outcome import Outcome
-from streams.sinks.settings import Sink
-from streams.sinks.trial import ACCOUNT, TITLE, trials
+from siphonwatch.streams.cli import cli
+from siphonwatch.streams.common.settings import Settings, SettingsError
+from siphonwatch.streams.common.sink_settings import Sink
+from siphonwatch.streams.deliver import make as maker
+from siphonwatch.streams.deliver.alert import read
+from siphonwatch.streams.deliver.make import check, make
+from siphonwatch.streams.deliver.outcome import Outcome
+from siphonwatch.streams.deliver.trial import ACCOUNT, TITLE, trials
+from siphonwatch.streams.lab.broker.process import free_port
+from siphonwatch.streams.operate import doctor
 
 QUIET: dict[str, str | None] = {name: None for name in os.environ if name.startswith("SIPHONWATCH_")}
 HOOK = "https://hooks.example/x"
@@ -41,7 +41,7 @@ HOOK = "https://hooks.example/x"
 @pytest.fixture(autouse=True)
 def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
     """Logging is set up once a process: for the tests that come after, not here."""
-    monkeypatch.setattr("streams.cli.deliver.configure", lambda log: None)
+    monkeypatch.setattr("siphonwatch.streams.cli.deliver.configure", lambda log: None)
 
 
 def run(*arguments: str, **variables: str) -> Result:
@@ -63,7 +63,7 @@ def test_without_a_sink_it_says_how_to_set_one() -> None:
 
 def test_a_wrong_setting_is_exit_code_2_for_the_shell() -> None:
     done = subprocess.run(
-        [sys.executable, "-c", "from streams.cli import main; main()", "deliver"],
+        [sys.executable, "-c", "from siphonwatch.streams.cli import main; main()", "deliver"],
         env={name: value for name, value in os.environ.items() if not name.startswith("SIPHONWATCH_")},
         cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
@@ -295,7 +295,7 @@ async def test_a_test_alert_says_of_no_version_that_it_scores_and_an_alert_witho
 def test_every_sink_s_metrics_stand_at_zero_before_the_first_alert() -> None:
     from prometheus_client import CollectorRegistry
 
-    from streams.sinks.metrics import OUTCOMES, Metrics
+    from siphonwatch.streams.deliver.metrics import OUTCOMES, Metrics
 
     registry = CollectorRegistry()
     Metrics(registry).of("ops")
@@ -309,8 +309,8 @@ def test_every_sink_s_metrics_stand_at_zero_before_the_first_alert() -> None:
 
 
 def test_the_example_that_is_printed_is_a_sink(tmp_path: Path) -> None:
-    from streams.settings import load
-    from streams.sinks.make import EXAMPLE
+    from siphonwatch.streams.common.settings import load
+    from siphonwatch.streams.deliver.make import EXAMPLE
 
     path = tmp_path / "siphonwatch.toml"
     path.write_text(EXAMPLE)
@@ -320,7 +320,7 @@ def test_the_example_that_is_printed_is_a_sink(tmp_path: Path) -> None:
 def test_the_runbook_s_table_has_every_metric_of_the_deliverer_and_no_other() -> None:
     from prometheus_client import CollectorRegistry
 
-    from streams.sinks.metrics import OUTCOMES, Metrics
+    from siphonwatch.streams.deliver.metrics import OUTCOMES, Metrics
 
     runbook = (Path(__file__).parents[2] / "deploy" / "runbook.md").read_text()
     section = runbook.partition("\n## Sinks\n")[2].partition("\n## ")[0]

@@ -14,7 +14,7 @@ from sink_process import Deliverer, until
 from sink_receiver import Receiver
 from sink_samples import SECRET, life, prepare, records, send
 
-from streams.settings import Settings
+from siphonwatch.streams.common.settings import Settings
 
 pytestmark = pytest.mark.broker
 

@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from sink_fakes import DELIVERED, NOW, TP, Bench, Killed, Log, Scripted, capture
 from sink_samples import life, records, told
 
-from streams.sinks import lane
-from streams.sinks.alert import Told
-from streams.sinks.outcome import Outcome
-from streams.sinks.recent import REMEMBERED, Recent
-from streams.sinks.settings import Sink
-from streams.wanted import Filter
+from siphonwatch.streams.common.sink_settings import Sink
+from siphonwatch.streams.deliver import lane
+from siphonwatch.streams.deliver.alert import Told
+from siphonwatch.streams.deliver.outcome import Outcome
+from siphonwatch.streams.deliver.recent import REMEMBERED, Recent
+from siphonwatch.streams.deliver.wanted import Filter
 
 FAILED = Outcome("failed", "status 503")
 

@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sink_receiver import Receiver
 
-from streams.broker.process import free_port
-from streams.sinks.outcome import RETRY_AFTER_MAX, Backoff, Outcome, judge, retry_after
-from streams.sinks.post import SHOWN, BadUrl, Message, Poster, check_url
+from siphonwatch.streams.deliver.outcome import RETRY_AFTER_MAX, Backoff, Outcome, judge, retry_after
+from siphonwatch.streams.deliver.post import SHOWN, BadUrl, Message, Poster, check_url
+from siphonwatch.streams.lab.broker.process import free_port
 
 NOW = 1_790_000_000.0
 

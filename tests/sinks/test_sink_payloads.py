@@ -13,12 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sink_samples import START, life, told
 
-from streams.sinks.alert import NotAnAlert, Told, id_of, read
-from streams.sinks.alertmanager import MOST_OPEN, Alertmanager
-from streams.sinks.pagerduty import URL, PagerDuty
-from streams.sinks.settings import Sink
-from streams.sinks.slack import Slack, escape
-from streams.sinks.webhook import Webhook
+from siphonwatch.streams.common.sink_settings import Sink
+from siphonwatch.streams.deliver.alert import NotAnAlert, Told, id_of, read
+from siphonwatch.streams.deliver.alertmanager import MOST_OPEN, Alertmanager
+from siphonwatch.streams.deliver.pagerduty import URL, PagerDuty
+from siphonwatch.streams.deliver.slack import Slack, escape
+from siphonwatch.streams.deliver.webhook import Webhook
 
 RUNBOOK = "https://wiki.example/runbook.md"
 KEY = "R" * 32

@@ -13,17 +13,17 @@ from sink_process import Deliverer, until
 from sink_receiver import Receiver
 from sink_samples import SECRET, life, prepare, records, send
 
-from streams.broker.apache import ApacheKafka
-from streams.settings import Settings
-from streams.sinks import service
-from streams.sinks.alert import Told
-from streams.sinks.group import Group
-from streams.sinks.make import Channel
-from streams.sinks.metrics import Metrics
-from streams.sinks.outcome import Backoff, Outcome
-from streams.sinks.service import deliver
-from streams.sinks.settings import Sink
-from streams.wanted import Filter
+from siphonwatch.streams.common.settings import Settings
+from siphonwatch.streams.common.sink_settings import Sink
+from siphonwatch.streams.deliver import service
+from siphonwatch.streams.deliver.alert import Told
+from siphonwatch.streams.deliver.group import Group
+from siphonwatch.streams.deliver.make import Channel
+from siphonwatch.streams.deliver.metrics import Metrics
+from siphonwatch.streams.deliver.outcome import Backoff, Outcome
+from siphonwatch.streams.deliver.service import deliver
+from siphonwatch.streams.deliver.wanted import Filter
+from siphonwatch.streams.lab.broker.apache import ApacheKafka
 
 
 def set_up(bootstrap: str, prefix: str) -> Settings:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from streams import doctor
-from streams.settings import SettingsError, load
-from streams.sinks.settings import Sink, UnusableSecret, place, secret
+from siphonwatch.streams.common.settings import SettingsError, load
+from siphonwatch.streams.common.sink_settings import Sink, UnusableSecret, place, secret
+from siphonwatch.streams.operate import doctor
 
 
 def toml(folder: Path, text: str) -> Path:

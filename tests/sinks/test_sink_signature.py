@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.sinks.signature import BadSecret, BadSignature, keys, sign, verify
+from siphonwatch.streams.deliver.signature import BadSecret, BadSignature, keys, sign, verify
 
 NOW = 1_790_000_000
 OLD, NEW = ("whsec_" + base64.b64encode(byte * 32).decode() for byte in (b"o", b"n"))

@@ -14,9 +14,9 @@ import re._parser as parser
 from collections.abc import Iterator
 from typing import Any
 
-import streams.sketch
-from streams.sketch import intents
-from streams.sketch.chains import Search
+import siphonwatch.streams.edge.sketch
+from siphonwatch.streams.edge.sketch import intents
+from siphonwatch.streams.edge.sketch.chains import Search
 
 SIZE = 5120
 """Characters of a text that the sketch reads; what a longer one has in between is skipped."""
@@ -29,8 +29,8 @@ CATEGORIES = {ops.CATEGORY_DIGIT: "7", ops.CATEGORY_WORD: "a", ops.CATEGORY_SPAC
 def patterns() -> list[re.Pattern[str]]:
     """Return every compiled pattern that a module of the sketch holds, alone or inside its rules."""
     found: dict[str, re.Pattern[str]] = {}
-    for module in pkgutil.iter_modules(streams.sketch.__path__):
-        pending = list(vars(importlib.import_module(f"streams.sketch.{module.name}")).values())
+    for module in pkgutil.iter_modules(siphonwatch.streams.edge.sketch.__path__):
+        pending = list(vars(importlib.import_module(f"siphonwatch.streams.edge.sketch.{module.name}")).values())
         while pending:
             value = pending.pop()
             if isinstance(value, re.Pattern):

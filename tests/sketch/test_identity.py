@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import settings as run
 from hypothesis import strategies as st
 
-from streams.contract import Telemetry, decode, encode
-from streams.identity import CACHED, Identity
-from streams.settings import Settings, SettingsError
+from siphonwatch.streams.common.identity import CACHED, Identity
+from siphonwatch.streams.common.settings import Settings, SettingsError
+from siphonwatch.streams.contracts.telemetry import Telemetry, decode, encode
 
 KEY = "a secret of the deployment"
 
@@ -106,6 +106,6 @@ def test_neither_key_nor_names_show_in_its_representation() -> None:
 
 
 def test_another_process_gives_the_same_ids() -> None:
-    code = f"from streams.identity import Identity; print(Identity({KEY!r}).account('acme'))"
+    code = f"from siphonwatch.streams.common.identity import Identity; print(Identity({KEY!r}).account('acme'))"
     printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
     assert printed == Identity(KEY).account("acme")

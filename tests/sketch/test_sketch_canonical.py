@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.identity import Identity
-from streams.scenario.masking import SYNTAXES, Mask, canonical
-from streams.sketch import Sketcher
+from siphonwatch.streams.common.identity import Identity
+from siphonwatch.streams.edge.sketch import Sketcher
+from siphonwatch.streams.lab.scenario.masking import SYNTAXES, Mask, canonical
 
 SKETCHER = Sketcher(Identity("a secret of the deployment"))
 LETTER = """The tenant {} wrote to {} about the leak in March.  Nobody at {} answered; {} called {} twice.

@@ -12,10 +12,10 @@ from adversarial import SIZE, repeated, texts
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.identity import Identity
-from streams.sketch import Sketcher, intents, masks
-from streams.sketch.chains import Search
-from streams.sketch.sketcher import REPLY_CHARS
+from siphonwatch.streams.common.identity import Identity
+from siphonwatch.streams.edge.sketch import Sketcher, intents, masks
+from siphonwatch.streams.edge.sketch.chains import Search
+from siphonwatch.streams.edge.sketch.sketcher import REPLY_CHARS
 
 TIMES = 20
 """The bound of the issue; the worst text known costs some 15 times prose, which reads no pattern at all."""

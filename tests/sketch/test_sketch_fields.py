@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streams.contract import Telemetry, decode, encode
-from streams.identity import Identity
-from streams.sketch import Sketcher
+from siphonwatch.streams.common.identity import Identity
+from siphonwatch.streams.contracts.telemetry import Telemetry, decode, encode
+from siphonwatch.streams.edge.sketch import Sketcher
 
 SKETCHER = Sketcher(Identity("a secret of the deployment"))
 OTHER = Sketcher(Identity("another secret, unrelated"))
@@ -133,7 +133,8 @@ def test_no_word_of_request_or_reply_stands_in_the_output(words: list[str], name
 
 def test_every_process_gives_the_same_sketch() -> None:
     code = (
-        "import json, sys; from streams.identity import Identity; from streams.sketch import Sketcher;"
+        "import json, sys; from siphonwatch.streams.common.identity import Identity;"
+        "from siphonwatch.streams.edge.sketch import Sketcher;"
         "sketcher = Sketcher(Identity('a secret of the deployment'));"
         "print(json.dumps(sketcher.sketch([('user', sys.argv[1])], '<PERSON>')))"
     )

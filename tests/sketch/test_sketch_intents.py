@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from streams.contract import INTENTS
-from streams.identity import Identity
-from streams.sketch import Sketcher, intents
+from siphonwatch.streams.common.identity import Identity
+from siphonwatch.streams.contracts.telemetry import INTENTS
+from siphonwatch.streams.edge.sketch import Sketcher, intents
 
 SKETCHER = Sketcher(Identity("a secret of the deployment"))
 

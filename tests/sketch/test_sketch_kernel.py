@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from streams.sketch import characters, kernel
+from siphonwatch.streams.edge.sketch import characters, kernel
 
 KEY = np.array([11, 22, 33, 44], np.uint64)
 EMPTY = characters.lexicon({})

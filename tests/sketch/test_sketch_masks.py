@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from streams.contract import MASK_FAMILIES
-from streams.identity import Identity
-from streams.sketch import Sketcher, masks
+from siphonwatch.streams.common.identity import Identity
+from siphonwatch.streams.contracts.telemetry import MASK_FAMILIES
+from siphonwatch.streams.edge.sketch import Sketcher, masks
 
 SKETCHER = Sketcher(Identity("a secret of the deployment"))
 

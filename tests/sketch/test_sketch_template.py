@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streams.identity import Identity
-from streams.sketch import Sketcher, template
+from siphonwatch.streams.common.identity import Identity
+from siphonwatch.streams.edge.sketch import Sketcher, template
 
 ITEMS = Path(__file__).resolve().parents[3] / "shared" / "data" / "items"
 SKETCHER = Sketcher(Identity("a secret of the deployment"))

@@ -6,8 +6,8 @@ import types
 from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterable, Sequence
 from typing import Any
 
-from streams.state import Page, Snapshot, StateError, StateLog
-from streams.state.journal import Entry, Record
+from siphonwatch.streams.worker.state import Page, Snapshot, StateError, StateLog
+from siphonwatch.streams.worker.state.journal import Entry, Record
 
 
 @types.coroutine

@@ -13,12 +13,12 @@ import structlog
 from kafka.admin import KafkaAdminClient, NewTopic
 from state_fakes import contents, fetched
 
-from streams.broker.apache import ApacheKafka
-from streams.kafka import aiokafka_config
-from streams.settings import Settings
-from streams.state import Fenced, Page, StateError, StateLog
-from streams.state.journal import Journal, Record
-from streams.state.kafka import KafkaJournal, open_state
+from siphonwatch.streams.common.kafka import aiokafka_config
+from siphonwatch.streams.common.settings import Settings
+from siphonwatch.streams.lab.broker.apache import ApacheKafka
+from siphonwatch.streams.worker.state import Fenced, Page, StateError, StateLog
+from siphonwatch.streams.worker.state.journal import Journal, Record
+from siphonwatch.streams.worker.state.kafka import KafkaJournal, open_state
 
 pytestmark = pytest.mark.broker
 

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from state_fakes import FakeJournal, Topic, contents, drive, fetched, inline, state_log
 
-from streams.state import Fenced, LocalStateLog, Page, Snapshot, StateError, StateLog, codec, local
-from streams.state.journal import Record
+from siphonwatch.streams.worker.state import Fenced, LocalStateLog, Page, Snapshot, StateError, StateLog, codec, local
+from siphonwatch.streams.worker.state.journal import Record
 
 A, B, C = Page(b"a" * 90, b"ia"), Page(b"b" * 80, b"ib", cold=True), Page(b"c", b"")
 

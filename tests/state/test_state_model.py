@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from state_fakes import FakeJournal, Topic, contents, drive, inline, tick
 
-from streams.state import Fenced, Page, StateError, StateLog
-from streams.state.codec import CLAIM
+from siphonwatch.streams.worker.state import Fenced, Page, StateError, StateLog
+from siphonwatch.streams.worker.state.codec import CLAIM
 
 Change = dict[int, tuple[bool, int]]
 """Page -> (dropped, hot or cold)."""

@@ -11,8 +11,8 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 import pytest
 from prometheus_client import CollectorRegistry, Gauge
 
-from streams import status
-from streams.status import Log, Status, StatusServer
+from siphonwatch.streams.common import status
+from siphonwatch.streams.common.status import Log, Status, StatusServer
 
 GET = b"GET /healthz HTTP/1.1\r\nHost: a\r\n"
 BAD = {
@@ -99,7 +99,7 @@ def test_bad_requests_are_one_line_a_minute_and_faults_of_ours_each_have_a_trace
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     now = [0.0]
-    log = Log(logging.getLogger("streams.status"), lambda: now[0])
+    log = Log(logging.getLogger("siphonwatch.streams.common.status"), lambda: now[0])
     from aiohttp.http_exceptions import BadHttpMessage
 
     for second in range(90):

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from streams.acls import ROLES, WHAT, commands, rights
-from streams.cli.topics import command
-from streams.settings import Settings
-from streams.topics import wanted
+from siphonwatch.streams.cli.topics import command
+from siphonwatch.streams.common.settings import Settings
+from siphonwatch.streams.operate.acls import ROLES, WHAT, commands, rights
+from siphonwatch.streams.operate.topics import wanted
 
 INTERNAL = ("sightings", "state", "campaigns")
 

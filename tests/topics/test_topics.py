@@ -6,9 +6,17 @@ import pytest
 from click.testing import CliRunner
 from kafka.admin import KafkaAdminClient
 
-from streams.cli import cli
-from streams.settings import Settings
-from streams.topics import STATE_MESSAGE_BYTES, TopicsError, check, connect, create, describe, wanted
+from siphonwatch.streams.cli import cli
+from siphonwatch.streams.common.settings import Settings
+from siphonwatch.streams.operate.topics import (
+    STATE_MESSAGE_BYTES,
+    TopicsError,
+    check,
+    connect,
+    create,
+    describe,
+    wanted,
+)
 
 
 def run(settings: Settings, *arguments: str) -> tuple[int, str]:
@@ -146,7 +154,7 @@ def test_the_command_without_an_action_is_bad_usage() -> None:
 
 
 def test_no_broker_is_said_with_its_address(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("streams.topics.CONNECT_MS", 500)
+    monkeypatch.setattr("siphonwatch.streams.operate.topics.CONNECT_MS", 500)
     settings = Settings()
     settings.kafka.bootstrap = "127.0.0.1:1"
     with pytest.raises(TopicsError, match=r"no broker answers at 127\.0\.0\.1:1"), connect(settings.kafka):

@@ -11,12 +11,12 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry
 from transport_fakes import FAST
 
-from streams.agents.place import Place
-from streams.app import run
-from streams.gauges import Readings
-from streams.metrics import Metrics
-from streams.settings import Settings
-from streams.transport import Batch, Begin
+from siphonwatch.streams.common.settings import Settings
+from siphonwatch.streams.worker.agents.place import Place
+from siphonwatch.streams.worker.app import run
+from siphonwatch.streams.worker.gauges import Readings
+from siphonwatch.streams.worker.metrics import Metrics
+from siphonwatch.streams.worker.transport import Batch, Begin
 
 
 class FileCounting:

@@ -8,8 +8,8 @@ import msgspec
 import numpy as np
 from transport_fakes import FAST, Counting, Store, prepare, produce, producing, running, until
 
-from streams.settings import Settings
-from streams.transport import Batch, Lease, Record
+from siphonwatch.streams.common.settings import Settings
+from siphonwatch.streams.worker.transport import Batch, Lease, Record
 
 
 async def test_every_key_timestamp_header_and_offset_arrives(settings: Settings) -> None:

@@ -15,8 +15,8 @@ from aiokafka.record._crecords import default_records as compiled
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.memory_records import MemoryRecords
 
-from streams.transport import Lease, Limits, codecs
-from streams.transport.unpack import Gap, Unpacker
+from siphonwatch.streams.worker.transport import Lease, Limits, codecs
+from siphonwatch.streams.worker.transport.unpack import Gap, Unpacker
 
 GZIP, SNAPPY, LZ4, ZSTD = 1, 2, 3, 4
 ENCODE: dict[int, Callable[[bytes], bytes]] = {

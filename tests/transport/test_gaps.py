@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 from kafka.admin import KafkaAdminClient
 from transport_fakes import FAST, Counting, Store, numbered, prepare, produce, running, start, until
 
-from streams.settings import Settings
-from streams.transport import Lease, Limits, pump
-from streams.transport.gaps import Meaning
-from streams.transport.unpack import Gap, Unpacker
+from siphonwatch.streams.common.settings import Settings
+from siphonwatch.streams.worker.transport import Lease, Limits, pump
+from siphonwatch.streams.worker.transport.gaps import Meaning
+from siphonwatch.streams.worker.transport.unpack import Gap, Unpacker
 
 TP = TopicPartition("t", 0)
 

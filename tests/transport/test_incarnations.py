@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 from transport_fakes import Counting, Store, committed, numbered, prepare, produce, running, until
 
-from streams import incarnation
-from streams.incarnation import UNKNOWN, KnowingConsumer, Uuid
-from streams.metrics import Metrics
-from streams.settings import Settings
-from streams.topics import connect
-from streams.transport import Batch, pump
+from siphonwatch.streams.common import incarnation
+from siphonwatch.streams.common.incarnation import UNKNOWN, KnowingConsumer, Uuid
+from siphonwatch.streams.common.settings import Settings
+from siphonwatch.streams.operate.topics import connect
+from siphonwatch.streams.worker.metrics import Metrics
+from siphonwatch.streams.worker.transport import Batch, pump
 
 
 @given(st.binary(min_size=16, max_size=16))

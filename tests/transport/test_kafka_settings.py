@@ -15,8 +15,14 @@ from kafka.net.sasl.oauth import SaslMechanismOAuth
 from kafka.net.sasl.plain import SaslMechanismPlain
 from kafka.net.sasl.scram import SaslMechanismScram
 
-from streams.kafka import aiokafka_config, bootstrap_servers, broker_credentials, broker_urls, client_config
-from streams.settings import Kafka, SettingsError
+from siphonwatch.streams.common.kafka import (
+    aiokafka_config,
+    bootstrap_servers,
+    broker_credentials,
+    broker_urls,
+    client_config,
+)
+from siphonwatch.streams.common.settings import Kafka, SettingsError
 
 
 def issue_token() -> str:

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 from transport_fakes import Counting, Store, committed, numbered, prepare, produce, running, until
 
-from streams.broker.apache import ApacheKafka
-from streams.settings import Settings
+from siphonwatch.streams.common.settings import Settings
+from siphonwatch.streams.lab.broker.apache import ApacheKafka
 
 SCRIPT = Path(__file__).with_name("killed_worker.py")
 

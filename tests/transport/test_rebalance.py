@@ -6,8 +6,8 @@ import asyncio
 
 from transport_fakes import Counting, Store, committed, numbered, prepare, produce, running, start, until
 
-from streams.settings import Settings
-from streams.transport import Batch
+from siphonwatch.streams.common.settings import Settings
+from siphonwatch.streams.worker.transport import Batch
 
 
 def conserved(store: Store, count: int) -> bool:

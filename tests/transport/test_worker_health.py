@@ -9,15 +9,15 @@ import pytest
 from prometheus_client import CollectorRegistry, Counter
 from transport_fakes import Counting, Store, committed, numbered, prepare, produce, running, until
 
-from streams.agents.assignment import Assignment
-from streams.agents.place import Place
-from streams.app import create_app
-from streams.gauges import PartitionGauges
-from streams.health import HealthServer
-from streams.metrics import Metrics
-from streams.settings import Settings, Web
-from streams.topics import connect
-from streams.transport import Batch, Begin
+from siphonwatch.streams.common.settings import Settings, Web
+from siphonwatch.streams.operate.topics import connect
+from siphonwatch.streams.worker.agents.assignment import Assignment
+from siphonwatch.streams.worker.agents.place import Place
+from siphonwatch.streams.worker.app import create_app
+from siphonwatch.streams.worker.gauges import PartitionGauges
+from siphonwatch.streams.worker.health import HealthServer
+from siphonwatch.streams.worker.metrics import Metrics
+from siphonwatch.streams.worker.transport import Batch, Begin
 
 
 async def get(port: int, path: str) -> tuple[int, str]:
@@ -233,6 +233,10 @@ async def test_ingest_topics_without_an_ingest_are_refused() -> None:
 
 
 async def test_no_app_or_loop_exists_before_one_is_created() -> None:
-    import streams.app
+    import siphonwatch.streams.worker.app
 
-    assert not [name for name, value in vars(streams.app).items() if isinstance(value, streams.app.WorkerApp)]
+    assert not [
+        name
+        for name, value in vars(siphonwatch.streams.worker.app).items()
+        if isinstance(value, siphonwatch.streams.worker.app.WorkerApp)
+    ]

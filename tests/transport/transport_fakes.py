@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
-from streams.agents.place import Place
-from streams.app import WorkerApp, create_app, serve
-from streams.gauges import Readings
-from streams.settings import Settings
-from streams.topics import connect, create
-from streams.transport import Batch, Begin, Limits
+from siphonwatch.streams.common.settings import Settings
+from siphonwatch.streams.operate.topics import connect, create
+from siphonwatch.streams.worker.agents.place import Place
+from siphonwatch.streams.worker.app import WorkerApp, create_app, serve
+from siphonwatch.streams.worker.gauges import Readings
+from siphonwatch.streams.worker.transport import Batch, Begin, Limits
 
 FAST = Limits(session_timeout=6.0, heartbeat_interval=0.5, rebalance_timeout=20.0, fetch_wait_ms=100)
 

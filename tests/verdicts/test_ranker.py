@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from river import linear_model
 
-from models.ranker import BASE, MAX_FEATURES, Ranker
-from models.ranker_features import PRIOR
+from siphonwatch.models.learn.ranker import BASE, MAX_FEATURES, Ranker
+from siphonwatch.models.learn.ranker_features import PRIOR
 
 
 class Phishing:

@@ -17,18 +17,18 @@ from prometheus_client import CollectorRegistry
 sys.path.append(str(Path(__file__).parents[1] / "worker"))
 from worker_tools import KEY, expected_alerts, traffic
 
-from models.verdict_book import VerdictBook
-from streams.agents.score import TelemetryPartition
-from streams.cli import cli
-from streams.contract import encode as encode_telemetry
-from streams.dlq import DeadLetter
-from streams.metrics import Metrics
-from streams.scoring import make_scorer
-from streams.settings import Settings
-from streams.state.local import LocalStateLog
-from streams.transport import Batch
-from streams.transport.batch import Lease
-from streams.verdicts import decode, encode, judge
+from siphonwatch.models.learn.verdict_book import VerdictBook
+from siphonwatch.streams.cli import cli
+from siphonwatch.streams.common.settings import Settings
+from siphonwatch.streams.contracts.dead_letter import DeadLetter
+from siphonwatch.streams.contracts.telemetry import encode as encode_telemetry
+from siphonwatch.streams.contracts.verdict import decode, encode, judge
+from siphonwatch.streams.worker.agents.score import TelemetryPartition
+from siphonwatch.streams.worker.metrics import Metrics
+from siphonwatch.streams.worker.scoring import make_scorer
+from siphonwatch.streams.worker.state.local import LocalStateLog
+from siphonwatch.streams.worker.transport import Batch
+from siphonwatch.streams.worker.transport.batch import Lease
 
 
 class Kept:

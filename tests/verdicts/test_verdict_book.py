@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from verdict_samples import PATTERNS, Analyst, auc, facts, vote
 
-from models.evidence import SEVERITIES
-from models.ranker_features import MAX_SIGNALS, Facts, SignalFact, features, prior
-from models.verdict_book import CAPACITY, DRIVERS, WITHDRAWN, VerdictBook, Vote
+from siphonwatch.models.evidence.process import SEVERITIES
+from siphonwatch.models.learn.ranker_features import MAX_SIGNALS, Facts, SignalFact, features, prior
+from siphonwatch.models.learn.verdict_book import CAPACITY, DRIVERS, WITHDRAWN, VerdictBook, Vote
 
 PROBES = [facts(pattern, log_e) for pattern in PATTERNS for log_e in (7.0, 9.0, 40.0)]
 

@@ -15,16 +15,16 @@ from rich.console import Console
 sys.path.append(str(Path(__file__).parents[1] / "alerts"))
 from alert_samples import fill, findings, send
 
-from models.cases import Finding
-from models.ranker_features import facts_of
-from models.verdict_book import DECISIONS
-from streams.alerts import to_alert
-from streams.cli import cli
-from streams.cli.triage import TriageTable, in_order, judged
-from streams.cli.verdict_file import DELIMITERS
-from streams.gateway.producer import connect
-from streams.settings import Settings
-from streams.verdicts import decode, judge
+from siphonwatch.models.evidence.cases import Finding
+from siphonwatch.models.learn.ranker_features import facts_of
+from siphonwatch.models.learn.verdict_book import DECISIONS
+from siphonwatch.streams.cli import cli
+from siphonwatch.streams.cli.triage import TriageTable, in_order, judged
+from siphonwatch.streams.cli.verdict_file import DELIMITERS
+from siphonwatch.streams.common.settings import Settings
+from siphonwatch.streams.contracts.alert import to_alert
+from siphonwatch.streams.contracts.verdict import decode, judge
+from siphonwatch.streams.edge.producer import connect
 
 
 def run(settings: Settings, *arguments: str, command: str = "verdict") -> Result:

@@ -15,12 +15,21 @@ from hypothesis import strategies as st
 sys.path.append(str(Path(__file__).parents[1] / "alerts"))
 from alert_samples import START, findings
 
-from models.cases import Finding
-from models.ranker_features import facts_of
-from models.verdict_book import DECISIONS
-from streams.alerts import encode as encode_alert
-from streams.alerts import to_alert
-from streams.verdicts import MAX_NOTE, NotAVerdict, Verdict, decode, encode, facts_of_alert, judge, standing
+from siphonwatch.models.evidence.cases import Finding
+from siphonwatch.models.learn.ranker_features import facts_of
+from siphonwatch.models.learn.verdict_book import DECISIONS
+from siphonwatch.streams.contracts.alert import encode as encode_alert
+from siphonwatch.streams.contracts.alert import to_alert
+from siphonwatch.streams.contracts.verdict import (
+    MAX_NOTE,
+    NotAVerdict,
+    Verdict,
+    decode,
+    encode,
+    facts_of_alert,
+    judge,
+    standing,
+)
 
 real = st.floats(-1e9, 1e9)
 

@@ -23,19 +23,19 @@ from verdict_samples import facts
 sys.path.append(str(Path(__file__).parents[1] / "worker"))
 from worker_tools import Worker, expected_alerts, prepare, produce, read, scored, traffic, until
 
-from models.verdict_book import VerdictBook
-from streams.agents.verdicts import VerdictFeed
-from streams.alerts import encode as encode_alert
-from streams.alerts import to_alert
-from streams.broker.process import free_port
-from streams.cli.verdict import send
-from streams.contract import encode as encode_telemetry
-from streams.decode import Decoder
-from streams.metrics import Metrics
-from streams.scoring import make_scorer
-from streams.settings import Settings
-from streams.topics import connect, create
-from streams.verdicts import Verdict, encode, judge
+from siphonwatch.models.learn.verdict_book import VerdictBook
+from siphonwatch.streams.cli.verdict import send
+from siphonwatch.streams.common.settings import Settings
+from siphonwatch.streams.contracts.alert import encode as encode_alert
+from siphonwatch.streams.contracts.alert import to_alert
+from siphonwatch.streams.contracts.telemetry import encode as encode_telemetry
+from siphonwatch.streams.contracts.verdict import Verdict, encode, judge
+from siphonwatch.streams.lab.broker.process import free_port
+from siphonwatch.streams.operate.topics import connect, create
+from siphonwatch.streams.worker.agents.verdicts import VerdictFeed
+from siphonwatch.streams.worker.decode import Decoder
+from siphonwatch.streams.worker.metrics import Metrics
+from siphonwatch.streams.worker.scoring import make_scorer
 
 
 def verdict(number: int, decision: str = "true-positive", pattern: str = "shift") -> Verdict:

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from models.ranker_features import Facts, SignalFact
-from models.verdict_book import Decision, Vote
+from siphonwatch.models.learn.ranker_features import Facts, SignalFact
+from siphonwatch.models.learn.verdict_book import Decision, Vote
 
 SIGNALS = ("sweep_1d", "breadth", "quick_1h", "deterministic_1d", "masked_shift", "user_shift")
 PATTERNS = ("extraction", "desensitisation", "shift", "rarity")

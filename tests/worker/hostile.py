@@ -15,11 +15,11 @@ from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.util import calc_crc32c
 from hypothesis import strategies as st
 
-from models.request import blank
-from streams.agents.sources import sealed
-from streams.contract import Telemetry, encode
-from streams.provenance import SEAL, SIGHTINGS, SOURCE, Seals
-from streams.sightings import pack
+from siphonwatch.models.account.request import blank
+from siphonwatch.streams.contracts.provenance import SEAL, SIGHTINGS, SOURCE, Seals
+from siphonwatch.streams.contracts.sighting import pack
+from siphonwatch.streams.contracts.telemetry import Telemetry, encode
+from siphonwatch.streams.worker.agents.sources import sealed
 
 HUGE = 3_000_000
 """Bytes that compress to nothing: brokers bound what is compressed."""

@@ -11,10 +11,10 @@ import pytest
 from aiokafka import AIOKafkaProducer
 from worker_tools import Worker, prepare, produce, scored, traffic, until
 
-from streams.broker.process import free_port
-from streams.scenario import Scenario
-from streams.settings import Settings
-from streams.topics import check, connect
+from siphonwatch.streams.common.settings import Settings
+from siphonwatch.streams.lab.broker.process import free_port
+from siphonwatch.streams.lab.scenario import Scenario
+from siphonwatch.streams.operate.topics import check, connect
 
 pytestmark = [pytest.mark.broker, pytest.mark.timeout(300)]
 

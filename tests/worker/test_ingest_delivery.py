@@ -16,23 +16,23 @@ from kafka.admin import ConfigResource, ConfigResourceType
 from prometheus_client import CollectorRegistry
 from worker_tools import KEY, Worker, prepare, read, scored, traffic, until
 
-from streams import provenance
-from streams.adapters import make_adapter
-from streams.agents.adapt import GatewayIngest
-from streams.agents.sources import SOURCE, fresh
-from streams.contract import encode
-from streams.identity import Identity
-from streams.inorder import InOrder, make_turns
-from streams.meter import Meter
-from streams.metrics import INGEST, Metrics
-from streams.outlet import KafkaOutlet
-from streams.provenance import UNKEYED, Seals
-from streams.retries import Retries
-from streams.settings import Settings
-from streams.sketch import Sketcher
-from streams.topics import connect
-from streams.transport import Batch
-from streams.transport.batch import Lease
+from siphonwatch.streams.common.identity import Identity
+from siphonwatch.streams.common.settings import Settings
+from siphonwatch.streams.contracts import provenance
+from siphonwatch.streams.contracts.provenance import UNKEYED, Seals
+from siphonwatch.streams.contracts.telemetry import encode
+from siphonwatch.streams.edge.adapters import make_adapter
+from siphonwatch.streams.edge.sketch import Sketcher
+from siphonwatch.streams.operate.topics import connect
+from siphonwatch.streams.worker.agents.adapt import GatewayIngest
+from siphonwatch.streams.worker.agents.sources import SOURCE, fresh
+from siphonwatch.streams.worker.inorder import InOrder, make_turns
+from siphonwatch.streams.worker.meter import Meter
+from siphonwatch.streams.worker.metrics import INGEST, Metrics
+from siphonwatch.streams.worker.outlet import KafkaOutlet
+from siphonwatch.streams.worker.retries import Retries
+from siphonwatch.streams.worker.transport import Batch
+from siphonwatch.streams.worker.transport.batch import Lease
 
 
 class Builder:

@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 from prometheus_client import CollectorRegistry
 
-from streams.agents.adapt import BAD, GatewayIngest
-from streams.contract import Malformed, Telemetry
-from streams.dlq import DeadLetter
-from streams.inorder import Outgoing
-from streams.meter import Meter
-from streams.metrics import INGEST, Metrics
-from streams.provenance import UNKEYED
-from streams.retries import Retries
-from streams.transport import Batch
-from streams.transport.batch import Headers, Lease
+from siphonwatch.streams.contracts.dead_letter import DeadLetter
+from siphonwatch.streams.contracts.provenance import UNKEYED
+from siphonwatch.streams.contracts.telemetry import Malformed, Telemetry
+from siphonwatch.streams.worker.agents.adapt import BAD, GatewayIngest
+from siphonwatch.streams.worker.inorder import Outgoing
+from siphonwatch.streams.worker.meter import Meter
+from siphonwatch.streams.worker.metrics import INGEST, Metrics
+from siphonwatch.streams.worker.retries import Retries
+from siphonwatch.streams.worker.transport import Batch
+from siphonwatch.streams.worker.transport.batch import Headers, Lease
 
 
 class Adapter:

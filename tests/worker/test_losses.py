@@ -9,9 +9,9 @@ from kafka.structs import TopicPartition
 from test_made_anew import accounts, applied, counted, counters, make, some, to_gateway
 from worker_tools import Worker, prepare, produce, read, scored
 
-from streams.broker.process import free_port
-from streams.settings import Settings
-from streams.topics import connect
+from siphonwatch.streams.common.settings import Settings
+from siphonwatch.streams.lab.broker.process import free_port
+from siphonwatch.streams.operate.topics import connect
 
 pytestmark = [pytest.mark.broker, pytest.mark.kafka]
 

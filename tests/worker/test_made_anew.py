@@ -15,17 +15,17 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 from worker_tools import Worker, prepare, produce, read, scored, traffic, until
 
-from models.request import names
-from streams.agents.coordinate import SightingsPartition
-from streams.agents.score import TelemetryPartition
-from streams.broker.process import free_port
-from streams.contract import Telemetry, encode
-from streams.metrics import Metrics
-from streams.scoring import make_coordinator, make_scorer
-from streams.settings import Settings
-from streams.state.kafka import open_state
-from streams.topics import connect, create
-from streams.transport import Begin
+from siphonwatch.models.account.request import names
+from siphonwatch.streams.common.settings import Settings
+from siphonwatch.streams.contracts.telemetry import Telemetry, encode
+from siphonwatch.streams.lab.broker.process import free_port
+from siphonwatch.streams.operate.topics import connect, create
+from siphonwatch.streams.worker.agents.coordinate import SightingsPartition
+from siphonwatch.streams.worker.agents.score import TelemetryPartition
+from siphonwatch.streams.worker.metrics import Metrics
+from siphonwatch.streams.worker.scoring import make_coordinator, make_scorer
+from siphonwatch.streams.worker.state.kafka import open_state
+from siphonwatch.streams.worker.transport import Begin
 
 pytestmark = pytest.mark.broker
 

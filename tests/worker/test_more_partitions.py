@@ -13,10 +13,10 @@ from click.testing import CliRunner
 from kafka.admin import KafkaAdminClient
 from worker_tools import Worker, assert_applied_once, prepare, produce, read, scored, traffic, until
 
-from streams.broker.process import free_port
-from streams.cli import cli
-from streams.settings import Settings
-from streams.topics import connect, describe
+from siphonwatch.streams.cli import cli
+from siphonwatch.streams.common.settings import Settings
+from siphonwatch.streams.lab.broker.process import free_port
+from siphonwatch.streams.operate.topics import connect, describe
 
 pytestmark = [pytest.mark.broker, pytest.mark.kafka]
 
@@ -144,7 +144,7 @@ def test_more_partitions_than_telemetry_has_are_made_only_when_asked_for(setting
 async def test_a_gateway_s_topic_that_grows_is_read_to_its_end(settings: Settings, tmp_path: Path) -> None:
     from aiokafka import AIOKafkaProducer
 
-    from streams.scenario import Scenario
+    from siphonwatch.streams.lab.scenario import Scenario
 
     gateway = f"{settings.topics.prefix}.gateway"
     settings.ingest.topics = {gateway: "litellm"}

@@ -19,19 +19,19 @@ from hypothesis import strategies as st
 from kafka.admin import NewTopic
 from worker_tools import KEY, Worker, prepare, traffic
 
-from models.cases import CaseBook
-from streams.alerts import encode as encode_alert
-from streams.alerts import to_alert
-from streams.broker.process import free_port
-from streams.cli.alerts import command as alerts_command
-from streams.cli.redrive import command as redrive_command
-from streams.cli.verdict import command as verdict_command
-from streams.contract import encode
-from streams.provenance import Seals
-from streams.settings import Settings
-from streams.topics import connect
-from streams.verdicts import encode as encode_verdict
-from streams.verdicts import judge
+from siphonwatch.models.evidence.cases import CaseBook
+from siphonwatch.streams.cli.alerts import command as alerts_command
+from siphonwatch.streams.cli.redrive import command as redrive_command
+from siphonwatch.streams.cli.verdict import command as verdict_command
+from siphonwatch.streams.common.settings import Settings
+from siphonwatch.streams.contracts.alert import encode as encode_alert
+from siphonwatch.streams.contracts.alert import to_alert
+from siphonwatch.streams.contracts.provenance import Seals
+from siphonwatch.streams.contracts.telemetry import encode
+from siphonwatch.streams.contracts.verdict import encode as encode_verdict
+from siphonwatch.streams.contracts.verdict import judge
+from siphonwatch.streams.lab.broker.process import free_port
+from siphonwatch.streams.operate.topics import connect
 
 pytestmark = pytest.mark.broker
 PARTITIONS, EXAMPLES, LEAST, MOST = 2, 25, 10, 40

@@ -9,9 +9,9 @@ from aiokafka.partitioner import murmur2
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.murmur import count_elsewhere
-from models.request import REQUEST, Array, name_words
-from streams.agents.placement import Placement
+from siphonwatch.models.account.murmur import count_elsewhere
+from siphonwatch.models.account.request import REQUEST, Array, name_words
+from siphonwatch.streams.worker.agents.placement import Placement
 
 NAMES = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=1, max_size=64)
 WRITTEN = 1_800_000_000_000

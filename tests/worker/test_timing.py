@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import structlog.testing
 
-from streams.agents.timing import EVERY, Timing
+from siphonwatch.streams.worker.agents.timing import EVERY, Timing
 
 
 def test_a_backfill_beside_live_traffic_is_logged_once_a_minute() -> None:

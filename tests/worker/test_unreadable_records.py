@@ -10,9 +10,9 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka import TopicPartition as AioPartition
 from hostile import SPOILT, Hostile, send
 
-from streams.polling import getmany
-from streams.settings import Settings
-from streams.topics import connect, create
+from siphonwatch.streams.common.polling import getmany
+from siphonwatch.streams.common.settings import Settings
+from siphonwatch.streams.operate.topics import connect, create
 
 pytestmark = pytest.mark.broker
 PARTITIONS = 2

@@ -16,14 +16,14 @@ from worker_tools import traffic
 sys.path.append(str(Path(__file__).parents[1] / "state"))
 from state_fakes import Topic, state_log
 
-from streams.agents.score import TelemetryPartition
-from streams.allow import Allowed
-from streams.contract import encode
-from streams.metrics import Metrics
-from streams.scoring import make_scorer
-from streams.settings import Settings
-from streams.transport import Batch, Begin
-from streams.transport.batch import Lease
+from siphonwatch.streams.common.settings import Settings
+from siphonwatch.streams.contracts.telemetry import encode
+from siphonwatch.streams.worker.agents.score import TelemetryPartition
+from siphonwatch.streams.worker.allow import Allowed
+from siphonwatch.streams.worker.metrics import Metrics
+from siphonwatch.streams.worker.scoring import make_scorer
+from siphonwatch.streams.worker.transport import Batch, Begin
+from siphonwatch.streams.worker.transport.batch import Lease
 
 
 class Kept:

@@ -13,17 +13,17 @@ import pytest
 from prometheus_client import CollectorRegistry
 from worker_tools import Worker, prepare, produce, read, scored
 
-from models.relay.edges import CAP
-from streams.agents.coordinate import STATE, TOPIC, SightingsPartition
-from streams.alerts import encode as encode_alert
-from streams.alerts import to_alert
-from streams.contract import Telemetry, encode
-from streams.decode import Decoder
-from streams.metrics import Metrics
-from streams.scoring import make_coordinator, make_together
-from streams.settings import Settings
-from streams.state.kafka import open_state
-from streams.transport import Begin
+from siphonwatch.models.campaign.edges import CAP
+from siphonwatch.streams.common.settings import Settings
+from siphonwatch.streams.contracts.alert import encode as encode_alert
+from siphonwatch.streams.contracts.alert import to_alert
+from siphonwatch.streams.contracts.telemetry import Telemetry, encode
+from siphonwatch.streams.worker.agents.coordinate import STATE, TOPIC, SightingsPartition
+from siphonwatch.streams.worker.decode import Decoder
+from siphonwatch.streams.worker.metrics import Metrics
+from siphonwatch.streams.worker.scoring import make_coordinator, make_together
+from siphonwatch.streams.worker.state.kafka import open_state
+from siphonwatch.streams.worker.transport import Begin
 
 DAY, START = 86_400.0, 1_767_571_200.0
 MEMBERS = [f"member-{i}" for i in range(30)]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from click.testing import CliRunner
 
-from streams.cli import cli
-from streams.settings import Settings
+from siphonwatch.streams.cli import cli
+from siphonwatch.streams.common.settings import Settings
 
 
 @pytest.mark.broker

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from worker_tools import Worker, assert_applied_once, expected_alerts, prepare, produce, read, scored, traffic
 
-from streams.settings import Settings
-from streams.state.kafka import open_state
+from siphonwatch.streams.common.settings import Settings
+from siphonwatch.streams.worker.state.kafka import open_state
 
 pytestmark = pytest.mark.broker
 

@@ -15,13 +15,13 @@ from aiokafka import AIOKafkaProducer
 from kafka.admin import NewTopic
 from worker_tools import KEY, Worker, assert_applied_once, prepare, read, scored
 
-from streams.broker.process import free_port
-from streams.contract import Telemetry
-from streams.scenario import Scenario
-from streams.settings import Settings
-from streams.state.kafka import open_state
-from streams.state.pages import from_page
-from streams.topics import connect
+from siphonwatch.streams.common.settings import Settings
+from siphonwatch.streams.contracts.telemetry import Telemetry
+from siphonwatch.streams.lab.broker.process import free_port
+from siphonwatch.streams.lab.scenario import Scenario
+from siphonwatch.streams.operate.topics import connect
+from siphonwatch.streams.worker.state.kafka import open_state
+from siphonwatch.streams.worker.state.pages import from_page
 
 pytestmark = pytest.mark.broker
 WORDS = 5

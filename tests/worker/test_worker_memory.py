@@ -8,19 +8,19 @@ import numpy as np
 from prometheus_client import CollectorRegistry
 from worker_tools import traffic
 
-from models.layout import PAGE_ROWS
-from models.scorer import Scorer, ScorerConfig
-from streams.agents import score
-from streams.agents.score import TelemetryPartition
-from streams.contract import Telemetry, encode
-from streams.decode import Decoder
-from streams.metrics import Metrics
-from streams.state import tiers
-from streams.state.codec import Page
-from streams.state.local import LocalStateLog
-from streams.state.tiers import SLICE
-from streams.transport import Batch, Begin
-from streams.transport.batch import Lease
+from siphonwatch.models.account.row import PAGE_ROWS
+from siphonwatch.models.engine.scorer import Scorer, ScorerConfig
+from siphonwatch.streams.contracts.telemetry import Telemetry, encode
+from siphonwatch.streams.worker.agents import score
+from siphonwatch.streams.worker.agents.score import TelemetryPartition
+from siphonwatch.streams.worker.decode import Decoder
+from siphonwatch.streams.worker.metrics import Metrics
+from siphonwatch.streams.worker.state import tiers
+from siphonwatch.streams.worker.state.codec import Page
+from siphonwatch.streams.worker.state.local import LocalStateLog
+from siphonwatch.streams.worker.state.tiers import SLICE
+from siphonwatch.streams.worker.transport import Batch, Begin
+from siphonwatch.streams.worker.transport.batch import Lease
 
 HOT = 500
 

@@ -14,13 +14,13 @@ from test_worker_campaigns import MEMBERS, coordinated, members
 from test_worker_campaigns import traffic as relayed
 from worker_tools import Worker, prepare, produce, read, traffic
 
-from models.murmur import partitions_of
-from streams.alerts import encode as encode_alert
-from streams.alerts import to_alert
-from streams.contract import Telemetry, encode
-from streams.decode import Decoder
-from streams.offline import Offline
-from streams.settings import Settings
+from siphonwatch.models.account.murmur import partitions_of
+from siphonwatch.streams.common.settings import Settings
+from siphonwatch.streams.contracts.alert import encode as encode_alert
+from siphonwatch.streams.contracts.alert import to_alert
+from siphonwatch.streams.contracts.telemetry import Telemetry, encode
+from siphonwatch.streams.lab.offline import Offline
+from siphonwatch.streams.worker.decode import Decoder
 
 PARTITIONS = 4
 

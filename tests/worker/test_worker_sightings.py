@@ -14,24 +14,25 @@ from aiokafka.errors import KafkaTimeoutError
 from prometheus_client import CollectorRegistry
 from test_worker_campaigns import traffic
 
-from models.relay.edges import groups
-from models.request import Array
-from streams import inorder, provenance
-from streams.agents.coordinate import Sightings, SightingsPartition
-from streams.contract import encode
-from streams.decode import Decoder
-from streams.dlq import MAX_VALUE, REDRIVEN, DeadLetter
-from streams.inorder import InOrder, Turns, make_turns
-from streams.meter import Meter
-from streams.metrics import TELEMETRY, Metrics
-from streams.provenance import REDRIVEN_SEAL, SEAL, SIGHTINGS, UNKEYED, Seals
-from streams.retries import Retries
-from streams.scoring import make_coordinator, make_scorer
-from streams.settings import Settings
-from streams.sightings import MAX_ROWS, pack, unpack
-from streams.state.local import LocalStateLog
-from streams.transport import Batch
-from streams.transport.batch import Headers, Lease
+from siphonwatch.models.account.request import Array
+from siphonwatch.models.campaign.edges import groups
+from siphonwatch.streams.common.settings import Settings
+from siphonwatch.streams.contracts import provenance
+from siphonwatch.streams.contracts.dead_letter import MAX_VALUE, REDRIVEN, DeadLetter
+from siphonwatch.streams.contracts.provenance import REDRIVEN_SEAL, SEAL, SIGHTINGS, UNKEYED, Seals
+from siphonwatch.streams.contracts.sighting import MAX_ROWS, pack, unpack
+from siphonwatch.streams.contracts.telemetry import encode
+from siphonwatch.streams.worker import inorder
+from siphonwatch.streams.worker.agents.coordinate import Sightings, SightingsPartition
+from siphonwatch.streams.worker.decode import Decoder
+from siphonwatch.streams.worker.inorder import InOrder, Turns, make_turns
+from siphonwatch.streams.worker.meter import Meter
+from siphonwatch.streams.worker.metrics import TELEMETRY, Metrics
+from siphonwatch.streams.worker.retries import Retries
+from siphonwatch.streams.worker.scoring import make_coordinator, make_scorer
+from siphonwatch.streams.worker.state.local import LocalStateLog
+from siphonwatch.streams.worker.transport import Batch
+from siphonwatch.streams.worker.transport.batch import Headers, Lease
 
 SOURCE = "siphonwatch.telemetry.v1:0"
 

@@ -6,12 +6,12 @@ import hypothesis
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams import provenance
-from streams.agents.sources import SOURCE, Sources, fresh, sealed
-from streams.dlq import REDRIVEN
-from streams.provenance import Seals
-from streams.settings import Settings
-from streams.transport.batch import Headers
+from siphonwatch.streams.common.settings import Settings
+from siphonwatch.streams.contracts import provenance
+from siphonwatch.streams.contracts.dead_letter import REDRIVEN
+from siphonwatch.streams.contracts.provenance import Seals
+from siphonwatch.streams.worker.agents.sources import SOURCE, Sources, fresh, sealed
+from siphonwatch.streams.worker.transport.batch import Headers
 
 PLACES = st.tuples(st.sampled_from(["a:0", "a:1", "b:0"]), st.integers(0, 5), st.integers(0, 3))
 MAC = Seals(b"the deployment's").mac(provenance.SOURCE, 3)

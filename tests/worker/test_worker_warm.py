@@ -10,7 +10,7 @@ SCRIPT = """
 import gc, sys
 sys.path.append(sys.argv[1])
 from numba.core.dispatcher import Dispatcher
-from streams.warm import warm
+from siphonwatch.streams.worker.warm import warm
 
 def compiled():
     return {(d.py_func.__module__, d.py_func.__qualname__, s) for d in gc.get_objects() if isinstance(d, Dispatcher)
@@ -18,10 +18,10 @@ def compiled():
 
 warm()
 before = compiled()
-from streams.contract import encode
-from streams.decode import Decoder
-from streams.scoring import make_together
-from streams.settings import Settings
+from siphonwatch.streams.contracts.telemetry import encode
+from siphonwatch.streams.worker.decode import Decoder
+from siphonwatch.streams.worker.scoring import make_together
+from siphonwatch.streams.common.settings import Settings
 from worker_tools import traffic
 import numpy as np
 

@@ -16,13 +16,13 @@ from typing import Any
 
 import msgspec
 
-from streams.agents.coordinate import Sightings
-from streams.agents.score import TelemetryPartition
-from streams.cli.worker import work
-from streams.logs import configure
-from streams.settings import Settings
-from streams.state.kafka import KafkaJournal
-from streams.transport import Limits
+from siphonwatch.streams.cli.worker import work
+from siphonwatch.streams.common.logs import configure
+from siphonwatch.streams.common.settings import Settings
+from siphonwatch.streams.worker.agents.coordinate import Sightings
+from siphonwatch.streams.worker.agents.score import TelemetryPartition
+from siphonwatch.streams.worker.state.kafka import KafkaJournal
+from siphonwatch.streams.worker.transport import Limits
 
 LIMITS = Limits(session_timeout=6.0, heartbeat_interval=0.5, rebalance_timeout=20.0, fetch_wait_ms=100, max_records=400)
 

@@ -16,23 +16,23 @@ import numpy as np
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from prometheus_client import CollectorRegistry
 
-from models.request import names
-from models.scorer import REFUSED
-from streams.adapters import make_adapter
-from streams.agents.score import TelemetryPartition
-from streams.alerts import encode as encode_alert
-from streams.alerts import to_alert
-from streams.contract import Malformed, Telemetry, encode
-from streams.decode import Decoder
-from streams.identity import Identity
-from streams.metrics import Metrics
-from streams.scenario import Scenario
-from streams.scoring import make_scorer
-from streams.settings import Settings
-from streams.sketch import Sketcher
-from streams.state.kafka import open_state
-from streams.topics import connect, create
-from streams.transport import Begin
+from siphonwatch.models.account.request import names
+from siphonwatch.models.engine.scorer import REFUSED
+from siphonwatch.streams.common.identity import Identity
+from siphonwatch.streams.common.settings import Settings
+from siphonwatch.streams.contracts.alert import encode as encode_alert
+from siphonwatch.streams.contracts.alert import to_alert
+from siphonwatch.streams.contracts.telemetry import Malformed, Telemetry, encode
+from siphonwatch.streams.edge.adapters import make_adapter
+from siphonwatch.streams.edge.sketch import Sketcher
+from siphonwatch.streams.lab.scenario import Scenario
+from siphonwatch.streams.operate.topics import connect, create
+from siphonwatch.streams.worker.agents.score import TelemetryPartition
+from siphonwatch.streams.worker.decode import Decoder
+from siphonwatch.streams.worker.metrics import Metrics
+from siphonwatch.streams.worker.scoring import make_scorer
+from siphonwatch.streams.worker.state.kafka import open_state
+from siphonwatch.streams.worker.transport import Begin
 
 KEY = "a key for the tests of the worker"
 SCRIPT = Path(__file__).with_name("worker_process.py")

@@ -1,0 +1,221 @@
+"""What a row remembers of what its account asked for: a sample that tells new from known, and walks through listings.
+
+Nothing here knows what a resource or a text is: only keyed hashes, and differences of numbers.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from siphonwatch.models.account.request import Record
+from siphonwatch.models.account.row import BANDS, CONTENTS, RECENT, RESOURCES, SCALES, SUMS, WALKS
+from siphonwatch.models.common.kernel import kernel
+
+F32 = np.float32
+LEVEL = 7
+"""Place in `row.cursor` of the sample's level: one resource in 2^level is remembered."""
+LATEST = 5
+"""Place in `row.cursor` of the next place among the recent ones."""
+MAX_LEVEL = 15
+FADE = F32(1.0 / 16.0)
+TOUCHES = 8.0
+"""A sample that is asked about less often than this in a week is too thin; it then forgets rather than thins out."""
+
+MIN_RUN = 3
+"""Moves from which a walk is one: by chance or in an app's feed, a few numbers stand in a row as well."""
+LONGEST = 60
+ID_REACH = 32
+"""Identifiers this close to a walk's last one continue it, in either direction: gaps, strides, shuffled blocks."""
+PAGE_REACH = 1000
+"""Pages, or offsets in items, that a walk through a listing goes forward at once."""
+FURTHER = 2**31 - 1
+"""The page that telemetry gives where a cursor names the next one."""
+WEEK, REST, TEXT = SCALES.index("7d"), SUMS.index("rest"), SUMS.index("text")
+
+
+@kernel
+def _find(row: Record, mark: np.uint16, wide: bool) -> tuple[bool, int]:
+    """Whether the sample holds a mark, and a free place in it, -1 if there is none.
+
+    The places from `RESOURCES` on are those of the texts' contents, which an account without texts has no use for.
+    """
+    known, free = False, -1
+    for j in range(RESOURCES):
+        known |= row.resources[j] == mark
+        if row.resources[j] == np.uint16(0):
+            free = j
+    if wide:
+        for band in range(BANDS):
+            ring = row.contents[band]
+            for j in range(CONTENTS):
+                known |= ring[j] == mark
+                if ring[j] == np.uint16(0):
+                    free = RESOURCES + band * CONTENTS + j
+    return known, free
+
+
+@kernel
+def _forget(row: Record, level: int, wide: bool) -> int:
+    """Free the places of resources below a level; returns one of them, -1 if there is none."""
+    free = -1
+    for j in range(RESOURCES):
+        if np.int64(row.resources[j]) >> 12 < level:
+            row.resources[j] = np.uint16(0)
+            free = j
+    if wide:
+        for band in range(BANDS):
+            ring = row.contents[band]
+            for j in range(CONTENTS):
+                if np.int64(ring[j]) >> 12 < level:
+                    ring[j] = np.uint16(0)
+                    free = RESOURCES + band * CONTENTS + j
+    return free
+
+
+@kernel
+def _put(row: Record, place: int, mark: np.uint16) -> None:
+    if place < RESOURCES:
+        row.resources[place] = mark
+    else:
+        row.contents[(place - RESOURCES) // CONTENTS, (place - RESOURCES) % CONTENTS] = mark
+
+
+@kernel
+def novelty(row: Record, resource: np.uint64, wide: bool) -> np.float32:
+    """Return how surely a resource is new to the account: 0 or 1 where it is sampled, else the sampled ones' share.
+
+    An adaptive sample by hash (Wegman's, in Flajolet 1990): when it is full only every second resource stays in it, so
+    that a few dozen bytes tell a reader who comes back to ten thousand resources from one who never comes back. An
+    absent resource (0) counts as new. `wide` says that the account has no texts, so that their places are free.
+    """
+    if resource == np.uint64(0):
+        return F32(1.0)
+    zeros = 0
+    bits = resource
+    while bits & np.uint64(1) == np.uint64(0) and zeros < MAX_LEVEL:
+        bits >>= np.uint64(1)
+        zeros += 1
+    asked = float(row.sums[WEEK, REST]) + float(row.sums[WEEK, TEXT])
+    level = np.int64(row.cursor[LEVEL])
+    while level > 0 and asked < TOUCHES * 2.0 ** (level - 1):
+        level -= 1
+    if zeros < level:
+        row.cursor[LEVEL] = level
+        return F32(row.novelty)
+    mark = np.uint16(max((resource >> np.uint64(52)) & np.uint64(0xFFF), np.uint64(1)) | np.uint64(zeros << 12))
+    known, free = _find(row, mark, wide)
+    while not known and free < 0:
+        if level == MAX_LEVEL or asked < TOUCHES * 2.0 ** (level + 1):
+            free = int(np.int64((resource >> np.uint64(20)) % np.uint64(RESOURCES)))
+        else:
+            level += 1
+            free = _forget(row, int(level), wide)
+    row.cursor[LEVEL] = level
+    if not known and zeros >= level:
+        _put(row, free, mark)
+    new = F32(0.0) if known else F32(1.0)
+    rate = max(FADE, F32(1.0 / (1.0 + asked)))
+    row.novelty += rate * (new - row.novelty)
+    return new
+
+
+@kernel
+def new_resource(row: Record, resource: np.uint64) -> np.float32:
+    """Return how surely a resource is new to the account, 0 to 1; the few that it polls need no place in the sample."""
+    mark = np.uint16((resource >> np.uint64(32)) & np.uint64(0xFFFF)) | np.uint16(1)
+    if resource != np.uint64(0):
+        for j in range(RECENT):
+            if row.recent[j] == mark:
+                return F32(0.0)
+        at = np.int64(row.cursor[LATEST])
+        row.recent[at] = mark
+        row.cursor[LATEST] = (at + 1) % RECENT
+    return novelty(row, resource, row.sums[WEEK, TEXT] == F32(0.0))
+
+
+@kernel
+def _key(route: np.uint64, kind: int) -> np.uint16:
+    return np.uint16((route >> np.uint64(48)) ^ np.uint64(kind * 0x5555))
+
+
+@kernel
+def _nearest(row: Record, key: np.uint16, at: np.int32, reach: int) -> int:
+    """The walk under a key that last stood nearest, within reach; -1 if none did."""
+    best, least = -1, reach + 1
+    for j in range(WALKS):
+        if row.walk_run[j] > 0 and row.walk_key[j] == key:
+            away = abs(int(at) - int(row.walk_at[j]))
+            if away < least:
+                best, least = j, away
+    return best
+
+
+@kernel
+def _begin(row: Record, key: np.uint16, at: np.int32) -> None:
+    """Follow a new walk in place of the shortest; where all are long they halve instead, so that one-off numbers don't
+    displace them and those that ended make room."""
+    first = int(row.requests % WALKS)
+    shortest = first
+    for i in range(WALKS):
+        j = (first + i) % WALKS
+        if row.walk_run[j] < row.walk_run[shortest]:
+            shortest = j
+    if row.walk_run[shortest] > 1:
+        for j in range(WALKS):
+            row.walk_run[j] >>= 1
+        return
+    row.walk_run[shortest] = 1
+    row.walk_key[shortest] = key
+    row.walk_at[shortest] = at
+
+
+@kernel
+def _move(row: Record, j: int, at: np.int32) -> int:
+    row.walk_at[j] = at
+    row.walk_run[j] = min(row.walk_run[j] + 1, LONGEST)
+    return int(np.int64(row.walk_run[j]))
+
+
+@kernel
+def item_run(row: Record, route: np.uint64, item: np.int64) -> int:
+    """Return how many identifiers in a row a request's one continues, itself counted; 0 where it is none or no move."""
+    if item < 0:
+        return 0
+    key, at = _key(route, 1), np.int32(item & np.int64(0x3FFFFFFF))
+    j = _nearest(row, key, at, ID_REACH)
+    if j < 0:
+        _begin(row, key, at)
+        return 1
+    return _move(row, j, at) if row.walk_at[j] != at else 0
+
+
+@kernel
+def page_run(row: Record, route: np.uint64, page: np.int32) -> int:
+    """Return how many pages in a row, forward, a request's one continues, itself counted; 0 where it is none.
+
+    Cursors have no order, so each further page counts until the listing is opened anew.
+    """
+    if page < 0:
+        opened = _nearest(row, _key(route, 3), np.int32(0), 0)
+        if opened >= 0:
+            row.walk_run[opened] = 1
+        return 0
+    if page == FURTHER:
+        key = _key(route, 3)
+        j = _nearest(row, key, np.int32(0), 0)
+        if j < 0:
+            _begin(row, key, np.int32(0))
+            return 1
+        return _move(row, j, np.int32(0))
+    key = _key(route, 2)
+    j = _nearest(row, key, page, PAGE_REACH)
+    if j >= 0 and page > row.walk_at[j]:
+        return _move(row, j, page)
+    if j >= 0 and page == row.walk_at[j]:
+        return 0
+    if j >= 0 and row.walk_run[j] <= MIN_RUN:
+        row.walk_at[j] = page
+        row.walk_run[j] = 1
+        return 1
+    _begin(row, key, page)
+    return 1

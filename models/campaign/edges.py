@@ -1,0 +1,203 @@
+"""Fingerprints of requests, and which requests are worth a sighting. Keeps nothing but counts of an hour."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+
+from siphonwatch.models.account.request import Array, Record, mix
+from siphonwatch.models.common.kernel import kernel
+
+EDGES = 2
+"""Fingerprints a request has: by its client (headers and agent too), and by what it asks for (whatever the client)."""
+CAP = 16
+"""Sightings an account makes in an hour of one group and kind (answered and asked once, of a conversation, held back)
+before they are thinned: a relay's makes a few, and a busy honest one must not flood the topic."""
+TOTAL = 8 * CAP
+"""Sightings an account makes in an hour of whatever group and kind before they are thinned."""
+THIN = 2
+"""Beyond a cap one request in 2**THIN goes on, then with each doubling half as many: 8 a doubling, never none."""
+CELLS = 1 << 18
+GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+NONE = np.uint64(0)
+HOUR = 3600.0
+
+
+@kernel
+def _join(h: np.uint64, value: int) -> np.uint64:
+    return mix(h * GOLDEN + np.uint64(value) + np.uint64(1))
+
+
+@kernel
+def _real(value: float) -> int:
+    """A parameter in thousandths plus 1; 0 where it was not given."""
+    if math.isnan(value):
+        return 0
+    return int(min(max(value, 0.0), 1000.0) * 1000.0 + 0.5) + 1
+
+
+@kernel
+def group_of(q: Record) -> np.uint64:
+    """What every fingerprint of a request has in common: parameters and system prompt, or the client where it has none.
+
+    Sightings are keyed by it, so that all fingerprints of a campaign meet on one partition. 0 where nothing is pinned.
+    """
+    temperature, top_p = _real(q.temperature), _real(q.top_p)
+    if temperature == 0 and top_p == 0 and q.max_tokens == 0 and q.system == NONE:
+        if q.headers == NONE and q.agent == NONE:
+            return NONE
+        return _join(_join(GOLDEN, q.headers), q.agent)
+    h = _join(_join(_join(GOLDEN, temperature), top_p), q.max_tokens)
+    h = _join(_join(_join(h, q.n), min(q.logprobs, 1)), q.structured)
+    return _join(_join(h, min(q.tools, 1)), q.system)
+
+
+@kernel
+def edges_of(q: Record, group: np.uint64, edges: npt.NDArray[np.uint64]) -> None:
+    """Write a request's fingerprints, `(EDGES,) uint64`; 0 where it has none of the kind."""
+    edges[0] = NONE
+    if q.headers != NONE or q.agent != NONE:
+        edges[0] = _join(_join(_join(group, q.headers), q.agent), q.stream)
+    edges[1] = NONE
+    pinned = q.max_tokens > 0 or q.system != NONE or _real(q.temperature) > 0 or _real(q.top_p) > 0
+    if pinned:
+        edges[1] = _join(_join(_join(group, q.model), q.canonical), 2 + q.stream)
+
+
+@kernel
+def worth(q: Record) -> bool:
+    """Whether a request can say something about a campaign: text for a language model, answered or held back."""
+    if q.rest == 1 or q.template == NONE or q.turns < 1:
+        return False
+    return bool(q.status < 400 or q.status == 429 or q.status == 529)
+
+
+@kernel
+def _count(name: np.uint64, hour: np.int32, hours: npt.NDArray[np.int32], counts: npt.NDArray[np.int32]) -> int:
+    """Count one more under a name in an hour; return the count."""
+    cell = name & np.uint64(CELLS - 1)
+    if hours[cell] != hour:
+        hours[cell] = hour
+        counts[cell] = 0
+    counts[cell] += 1
+    return int(counts[cell])
+
+
+@kernel
+def _goes_on(count: int, cap: int, lot: np.uint64) -> bool:
+    """Whether the `count`-th request of an hour is in its sample, by a random `lot`."""
+    if count <= cap:
+        return True
+    halvings = THIN
+    while count > 2 * cap:
+        count = (count + 1) // 2
+        halvings += 1
+    return bool(lot & np.uint64((1 << halvings) - 1) == NONE)
+
+
+@kernel
+def _pick(
+    requests: Array,
+    slots: npt.NDArray[np.int64],
+    now: npt.NDArray[np.float64],
+    hours: npt.NDArray[np.int32],
+    counts: npt.NDArray[np.int32],
+    out: npt.NDArray[np.int64],
+) -> int:
+    found = 0
+    for i in range(len(requests)):
+        q = requests[i]
+        if slots[i] < 0 or not worth(q):
+            continue
+        group = group_of(q)
+        if group == NONE:
+            continue
+        hour = np.int32(now[i] / HOUR)
+        kind = 2 if q.status >= 400 else (1 if q.turns > 1 else 0)
+        own = _count(_join(q.account_hash ^ group, kind), hour, hours, counts)
+        lot = _join(mix(q.account_hash ^ q.content), own)
+        if _goes_on(own, CAP, lot):
+            lot >>= np.uint64(32)
+            if _goes_on(_count(mix(q.account_hash), hour, hours, counts), TOTAL, lot):
+                out[found] = i
+                found += 1
+    return found
+
+
+@kernel
+def _fingerprints(requests: Array, groups: npt.NDArray[np.uint64], edges: npt.NDArray[np.uint64]) -> None:
+    for i in range(len(requests)):
+        groups[i] = group_of(requests[i])
+        if groups[i] != NONE:
+            edges_of(requests[i], groups[i], edges[i])
+
+
+@kernel
+def _groups(requests: Array, places: npt.NDArray[np.int64], out: npt.NDArray[np.uint64]) -> None:
+    for k in range(len(places)):
+        out[k] = group_of(requests[places[k]])
+
+
+def groups(requests: Array, places: npt.NDArray[np.int64]) -> npt.NDArray[np.uint64]:
+    """Return the group of each request at `places`, `(n,) uint64`; 0 where it has none."""
+    out = np.zeros(len(places), np.uint64)
+    _groups(requests, places, out)
+    return out
+
+
+def fingerprints(requests: Array) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]:
+    """Return each request's group, `(n,) uint64`, and fingerprints, `(n, EDGES) uint64`; 0 where it has none."""
+    groups, edges = np.zeros(len(requests), np.uint64), np.zeros((len(requests), EDGES), np.uint64)
+    _fingerprints(requests, groups, edges)
+    return groups, edges
+
+
+class Spotter:
+    """Picks the requests that become sightings: of an account and hour all of the first, then ever thinner samples.
+
+    What an account sends with other parameters, in conversations or in vain takes nothing from the allowance of the
+    rest, short of `TOTAL`. Accounts share `CELLS` counters by their hash: where two meet that thins them both.
+
+    Examples
+    --------
+    >>> from siphonwatch.models.account.request import blank
+    >>> request = np.repeat(blank(), 40)
+    >>> request["template"], request["turns"], request["max_tokens"] = 7, 1, 256
+    >>> 16 <= len(Spotter().pick(request, np.zeros(40, np.int64), np.zeros(40))) < 40
+    True
+    """
+
+    def __init__(self) -> None:
+        self._hours = np.zeros(CELLS, np.int32)
+        self._counts = np.zeros(CELLS, np.int32)
+
+    def pick(
+        self, requests: Array, slots: npt.NDArray[np.int64], now: npt.NDArray[np.float64]
+    ) -> npt.NDArray[np.int64]:
+        """Return the places of the requests to be sighted, ascending; a slot of -1 marks what was applied before.
+
+        `now`, `(n,)`, is the event time at each request, seconds: the hour of a request is that of the clock, so that
+        hours only go on, and the counters of those before are needed no more.
+        """
+        out = np.empty(len(requests), np.int64)
+        return out[: _pick(requests, slots, now, self._hours, self._counts, out)]
+
+    def to_array(self, now: float) -> npt.NDArray[np.int64]:
+        """Return the counters of the hour of event time `now`, `(m, 3) int64`: cell, hour, count."""
+        used = np.flatnonzero((self._counts > 0) & (self._hours == np.int32(now / HOUR)))
+        return np.stack([used, self._hours[used], self._counts[used]], axis=1).astype(np.int64)
+
+    def from_array(self, kept: npt.NDArray[np.int64]) -> None:
+        """Take over counters.
+
+        Raises
+        ------
+        ValueError
+            Where they are of another shape, or cells that do not exist.
+        """
+        if kept.ndim != 2 or kept.shape[1] != 3 or ((kept[:, 0] < 0) | (kept[:, 0] >= CELLS)).any():
+            raise ValueError(f"sighting counters of shape {kept.shape}: the state was written by another version")
+        self._hours[:], self._counts[:] = 0, 0
+        self._hours[kept[:, 0]], self._counts[kept[:, 0]] = kept[:, 1], kept[:, 2]

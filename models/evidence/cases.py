@@ -1,0 +1,201 @@
+"""Cases: what the evidence about one account and pattern is told as, from opening to closing. Never decides evidence.
+
+Ids come from the content, so the same requests always give the same cases, findings and ids.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+import math
+from collections.abc import Callable
+from typing import Any, Literal
+
+import msgspec
+
+from siphonwatch.models.detect.base import Signal
+from siphonwatch.models.evidence.process import SEVERITIES, severity, whole_second
+
+MAX_OPEN = 50_000
+"""Cases that may be open, some 3 KB each; beyond, those that have waited longest for evidence are closed early. An
+account whose case was closed so opens another with its next evidence."""
+SPARE = 1024
+"""Places of the line that may be stale beyond twice the open cases, so that it is seldom made anew."""
+Kind = Literal["open", "update", "close"]
+
+
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing to tell about a case."""
+
+    kind: Kind
+    case: str
+    """Id of the case: 16 hexadecimal digits."""
+    sequence: int
+    """0 for the opening, then counting."""
+    pattern: str
+    accounts: list[str]
+    time: float
+    """Event time at which it became so, seconds since 1970."""
+    opened: float
+    first_seen: float
+    """First request of the account."""
+    log_e: float
+    """Natural logarithm of the e-value."""
+    alpha: float
+    score: float
+    level: float
+    """Score of an account-hour from which it is evidence."""
+    bar: float
+    """Natural logarithm of the e-value that the case needed to open: 1/alpha or what the budget asked for, if more."""
+    budget: float
+    """Share of the partition's cases that may be false."""
+    requests_seen: int
+    severity: str
+    signals: list[Signal]
+    counterfactual: str
+    samples: list[str]
+    """Ids of requests that show it, newest first."""
+    second_stage: float = math.nan
+    """What the second-stage model says, a rank in [0, 1]; NaN without one."""
+
+    @property
+    def id(self) -> str:
+        """Unique and reproducible: of the case and the place in its life."""
+        return f"{self.case}-{self.sequence}"
+
+
+class _Open(msgspec.Struct, omit_defaults=True):
+    """A case that is open, with its latest finding."""
+
+    last: Finding
+    due: float
+    told: bool = True
+    """False where nobody heard of it, for its accounts are allowed."""
+
+
+class CaseBook:
+    """The open cases of one partition.
+
+    Parameters
+    ----------
+    alpha
+        False-alarm level of an account and pattern: an e-value of 1/alpha is needed at least.
+    close_after
+        Event-time seconds without evidence after which a case closes.
+    budget
+        Share of the cases that may be false, as whoever records has made sure; 1 for alpha alone.
+    """
+
+    def __init__(self, alpha: float, close_after: float, budget: float = 1.0) -> None:
+        self.alpha = alpha
+        self.close_after = close_after
+        self.budget = budget
+        self._open: dict[tuple[str, str], _Open] = {}
+        self._due: list[tuple[float, str, str]] = []
+        self._early: list[Finding] = []
+        self._untold: set[str] = set()
+        self.crowded_out = 0
+        """Cases that were closed early since the start, for too many were open."""
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def standing(self) -> list[Finding]:
+        """Return the latest finding of each open case."""
+        return [case.last for case in self._open.values()]
+
+    def record(self, account: str, pattern: str, time: float, **facts: Any) -> Finding:
+        """Take evidence about an account; opens its case or updates it."""
+        key = (account, pattern)
+        known = self._open.get(key)
+        grade = SEVERITIES[severity(facts["log_e"] + math.log(self.alpha))]
+        if known is None:
+            case = hashlib.blake2b(f"{account}|{pattern}|{time!r}".encode(), digest_size=8).hexdigest()
+            kind: Kind = "open"
+            sequence, opened = 0, time
+        else:
+            case, opened, sequence = known.last.case, known.last.opened, known.last.sequence + 1
+            kind = "update"
+            grade = max(grade, known.last.severity, key=SEVERITIES.index)
+            facts["bar"] = known.last.bar
+        facts.setdefault("bar", -math.log(self.alpha))
+        finding = Finding(
+            kind=kind, case=case, sequence=sequence, pattern=pattern, accounts=[account], time=time, opened=opened,
+            alpha=self.alpha, budget=self.budget, severity=grade, **facts,
+        )  # fmt: skip
+        due = whole_second(time) + self.close_after
+        self._open[key] = _Open(finding, due)
+        heapq.heappush(self._due, (due, account, pattern))
+        if len(self._due) > 2 * len(self._open) + SPARE:
+            self._line_up()  # without the places of evidence that newer evidence replaced
+        self._make_room(time)
+        return finding
+
+    def hush(self, finding: Finding) -> None:
+        """Note that a finding was told to nobody."""
+        if finding.kind == "close":
+            self._untold.discard(finding.case)
+        else:
+            self._untold.add(finding.case)
+
+    def voice(self, finding: Finding) -> Finding | None:
+        """Return a finding as those hear it who may not have heard of its case: None for the end of an untold one.
+
+        An update of an untold case opens it, under the id that the update has.
+        """
+        if finding.case not in self._untold:
+            return finding
+        self._untold.remove(finding.case)
+        return None if finding.kind == "close" else msgspec.structs.replace(finding, kind="open")
+
+    def end(self, wanted: Callable[[Finding], bool], now: float) -> list[Finding]:
+        """Close at event time `now` the open cases that were told and whose latest finding is wanted, by their ids."""
+        cases = [(case.last.case, key) for key, case in self._open.items()]
+        told = sorted((case, key) for case, key in cases if case not in self._untold and wanted(self._open[key].last))
+        return [self._close(key, now) for _, key in told]
+
+    def close_until(self, now: float) -> list[Finding]:
+        """Close what had no evidence for long enough by event time `now`, in the order of the closing times.
+
+        What was closed early, for too many were open, comes first.
+        """
+        closed, self._early = self._early, []
+        while self._due and self._due[0][0] < now:
+            due, account, pattern = heapq.heappop(self._due)
+            known = self._open.get((account, pattern))
+            if known is None or known.due != due:
+                continue
+            closed.append(self._close((account, pattern), due))
+        return closed
+
+    def _close(self, key: tuple[str, str], time: float) -> Finding:
+        last = self._open.pop(key).last
+        return msgspec.structs.replace(last, kind="close", sequence=last.sequence + 1, time=time)
+
+    def _make_room(self, time: float) -> None:
+        """Close those that have waited longest, where more are open than may be."""
+        while len(self._open) > MAX_OPEN:
+            due, account, pattern = heapq.heappop(self._due)
+            known = self._open.get((account, pattern))
+            if known is not None and known.due == due:
+                self._early.append(self._close((account, pattern), time))
+                self.crowded_out += 1
+
+    def dump(self) -> bytes:
+        """Serialise the open cases."""
+        cases = [case for _, case in sorted(self._open.items())]
+        return msgspec.msgpack.encode(
+            [msgspec.structs.replace(case, told=case.last.case not in self._untold) for case in cases]
+        )
+
+    def load(self, data: bytes) -> None:
+        """Take over serialised cases."""
+        cases = msgspec.msgpack.decode(data, type=list[_Open])
+        self._open = {(case.last.accounts[0], case.last.pattern): case for case in cases}
+        self._untold = {case.last.case for case in cases if not case.told}
+        self._line_up()
+
+    def _line_up(self) -> None:
+        """Order the open cases by when they are due to close."""
+        self._due = [(case.due, *key) for key, case in self._open.items()]
+        heapq.heapify(self._due)

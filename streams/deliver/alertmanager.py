@@ -1,0 +1,146 @@
+"""Alertmanager by its API v2: a case fires from its opening to its closing. No account is ever a label.
+
+Alertmanager keeps alerts in memory and resolves one whose end has come, so open cases are sent again and again, with an
+end far enough ahead that a deliverer or worker away for hours resolves nothing that is still going on.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from siphonwatch.streams.common.sink_settings import Sink, secret
+from siphonwatch.streams.contracts.alert import evidence, rfc3339
+from siphonwatch.streams.deliver.alert import Told
+from siphonwatch.streams.deliver.outcome import Verdict, judge
+from siphonwatch.streams.deliver.post import Message
+from siphonwatch.streams.deliver.text import accounts, clean, clip, is_url, runbook, signals, summary
+from siphonwatch.streams.deliver.webhook import bearer
+
+NAME = "SiphonwatchCase"
+AGAIN_SECONDS = 240.0
+"""Open cases are sent again so often: an Alertmanager that restarted knows them again within its default 5 minutes."""
+MARGIN_SECONDS = 6 * 3600.0
+"""An alert fires for `scoring.close_after` and so much longer unless its closing comes: what workers may be behind."""
+SKEW_SECONDS = 60.0
+"""A closing says it was so long ago: an end ahead of Alertmanager's clock would leave the later end of before."""
+AT_ONCE = 200
+"""Alerts in one request that sends them again."""
+MOST_OPEN = 20_000
+"""Open cases of a partition that are sent again; beyond them the oldest fire until their end all the same."""
+ACCOUNTS = 20
+SIGNALS = 5
+
+
+class _Open(msgspec.Struct, frozen=True):
+    alert: dict[str, Any]
+    severity: str
+    until: float
+
+
+class Alertmanager:
+    """Formats alerts, and remembers the open cases of each partition so that they can be sent again.
+
+    Parameters
+    ----------
+    sink
+        `url`, with Alertmanager's path prefix where it has one and without /api/v2, and, if wanted, `token`.
+    runbook
+        `settings.links.runbook`.
+    close_after
+        `settings.scoring.close_after`, seconds.
+    """
+
+    def __init__(self, sink: Sink, runbook: str, close_after: float) -> None:
+        self._sink = sink
+        self._runbook = runbook
+        self._lasts = close_after + MARGIN_SECONDS
+        self._open: dict[int, dict[str, _Open]] = {}
+
+    @property
+    def reach(self) -> float:
+        """Seconds back from now within which every case that still fires was told of."""
+        return self._lasts
+
+    def message(self, told: Told, now: float) -> Message:
+        """Return the request for an alert.
+
+        A case that became graver has another severity, which is another alert there: the one before is resolved with
+        it. Only that one: what never fired would be told as resolved to whoever hears of the case.
+
+        Raises
+        ------
+        UnusableSecret
+            When the URL or the token cannot be had.
+        """
+        ended = now - SKEW_SECONDS
+        until = ended if told.kind == "closed" else now + self._lasts
+        alerts = [self._alert(told, told.severity, now, until)]
+        for cases in self._open.values():
+            before = cases[told.case].severity if told.case in cases else told.severity
+            if before != told.severity:
+                alerts.append(self._alert(told, before, now, ended))
+        return self._request(alerts)
+
+    def judge(self, status: int, _: bytes) -> Verdict:
+        """Return what an answer means."""
+        return judge(status)
+
+    def note(self, partition: int, told: Told, at: float) -> None:
+        """Remember a case that was told as open at a time, seconds since 1970, or forget it when it closed."""
+        cases = self._open.setdefault(partition, {})
+        cases.pop(told.case, None)
+        if told.kind != "closed":
+            until = at + self._lasts
+            cases[told.case] = _Open(self._alert(told, told.severity, at, until), told.severity, until)
+            if len(cases) > MOST_OPEN:
+                del cases[next(iter(cases))]
+
+    def leave(self, partition: int) -> None:
+        """Forget a partition that another deliverer looks after now."""
+        self._open.pop(partition, None)
+
+    def again(self, now: float) -> list[Message]:
+        """Return the requests that tell of every open case once more.
+
+        Raises
+        ------
+        UnusableSecret
+            When the URL or the token cannot be had.
+        """
+        for cases in self._open.values():
+            for case in [case for case, known in cases.items() if known.until <= now]:
+                del cases[case]
+        alerts = [known.alert for cases in self._open.values() for known in cases.values()]
+        return [self._request(alerts[i : i + AT_ONCE]) for i in range(0, len(alerts), AT_ONCE)]
+
+    def _request(self, alerts: list[dict[str, Any]]) -> Message:
+        url = secret(self._sink, "url").rstrip("/") + "/api/v2/alerts"
+        return Message(url, msgspec.json.encode(alerts), {"Content-Type": "application/json"} | bearer(self._sink))
+
+    def _alert(self, told: Told, severity: str, now: float, until: float) -> dict[str, Any]:
+        link = runbook(self._runbook, told)
+        own = told.own
+        annotations = {
+            "summary": summary(told, 500),
+            "accounts": ", ".join(accounts(told, ACCOUNTS)),
+            "evidence": f"{evidence(own.e_value)} after {own.requests_seen:,} requests",
+            "signals": "; ".join(signals(told, SIGNALS)),
+            "counterfactual": clip(clean(own.counterfactual), 1000),
+            "runbook": clip(link, 1000),
+            "verdict": f"siphonwatch verdict {clip(clean(told.case), 100)} DECISION",
+        }
+        alert: dict[str, Any] = {
+            "labels": {
+                "alertname": NAME,
+                "pattern": clip(clean(own.pattern), 100),
+                "severity": severity,
+                "case": clip(clean(told.case), 100),
+            },
+            "annotations": {name: text for name, text in annotations.items() if text},
+            # Event time may be ahead of the clock, and an alert that ends before it starts is refused.
+            "startsAt": rfc3339(min(told.opened, until, now)),
+            "endsAt": rfc3339(until),
+        }
+        return alert | ({"generatorURL": link} if is_url(link) else {})

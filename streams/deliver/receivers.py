@@ -1,0 +1,188 @@
+"""What alerts are delivered to: a receiver behind HTTP, or Grafana by its client. One attempt at a time, none again."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+import structlog
+
+from siphonwatch.streams.common.grafana import Connection, GrafanaError
+from siphonwatch.streams.common.sink_settings import UnusableSecret
+from siphonwatch.streams.deliver.alert import Told
+from siphonwatch.streams.deliver.alertmanager import AGAIN_SECONDS, Alertmanager
+from siphonwatch.streams.deliver.annotate import Annotator
+from siphonwatch.streams.deliver.outcome import Outcome, Verdict, judge
+from siphonwatch.streams.deliver.post import Message, Poster
+from siphonwatch.streams.deliver.signature import BadSecret
+
+_log = structlog.get_logger(__name__)
+
+
+class Kind(Protocol):
+    """How one kind of receiver wants alerts."""
+
+    def message(self, told: Told, now: float) -> Message:
+        """Return the request for an alert."""
+        ...
+
+    def judge(self, status: int, said: bytes) -> Verdict:
+        """Return what an answer means."""
+        ...
+
+
+class Receiver:
+    """Something alerts are delivered to; this one has no state to keep up."""
+
+    reach: float = 0.0
+    """Seconds back from now whose alerts it wants to be shown again at the start, by `note`."""
+
+    async def deliver(self, told: Told) -> Outcome:
+        """Try once to deliver an alert; every failure is an outcome."""
+        raise NotImplementedError
+
+    def note(self, partition: int, told: Told, at: float) -> None:
+        """Take notice of an alert that was told at a time, seconds since 1970."""
+
+    def leave(self, partition: int) -> None:
+        """Forget what was noted of a partition."""
+
+    async def keep(self, ready: Callable[[], bool]) -> None:
+        """Keep the receiver's state up until cancelled; `ready` tells whether all that is known was noted."""
+
+    async def close(self) -> None:
+        """Close connections."""
+
+
+class HttpReceiver(Receiver):
+    """A receiver that takes one POST an alert.
+
+    Parameters
+    ----------
+    kind
+        Its format.
+    poster
+        Closed with this.
+    clock
+        Seconds since 1970.
+    """
+
+    def __init__(self, kind: Kind, poster: Poster, clock: Callable[[], float] = time.time) -> None:
+        self._kind = kind
+        self._poster = poster
+        self._clock = clock
+
+    async def deliver(self, told: Told) -> Outcome:
+        """Post an alert; a secret whose file cannot be read makes the sink misconfigured until it can."""
+        try:
+            message = self._kind.message(told, self._clock())
+        except (UnusableSecret, BadSecret) as error:
+            return Outcome("misconfigured", str(error))
+        return await self._poster.post(message, self._kind.judge)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._poster.close()
+
+
+class AlertmanagerReceiver(HttpReceiver):
+    """An Alertmanager, told again of what is open; one request at a time, so that nothing closed is told as open.
+
+    Parameters
+    ----------
+    name
+        Of the sink, for the log.
+    kind, poster, clock
+        As for any other.
+    every
+        Seconds between telling again.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        kind: Alertmanager,
+        poster: Poster,
+        clock: Callable[[], float] = time.time,
+        every: float = AGAIN_SECONDS,
+    ) -> None:
+        super().__init__(kind, poster, clock)
+        self._name = name
+        self._manager = kind
+        self._every = every
+        self._turn = asyncio.Lock()
+        self.reach = kind.reach
+
+    async def deliver(self, told: Told) -> Outcome:
+        """Post an alert; whoever calls takes notice of it at once."""
+        async with self._turn:
+            return await super().deliver(told)
+
+    def note(self, partition: int, told: Told, at: float) -> None:
+        """Remember open cases."""
+        self._manager.note(partition, told, at)
+
+    def leave(self, partition: int) -> None:
+        """Forget the cases of a partition."""
+        self._manager.leave(partition)
+
+    async def keep(self, ready: Callable[[], bool]) -> None:
+        """Tell of the open cases again and again; what fails is told the next time."""
+        while True:
+            await asyncio.sleep(self._every)
+            if not ready():  # a case that closed may still be known as open
+                continue
+            async with self._turn:
+                await self._tell_again()
+
+    async def _tell_again(self) -> None:
+        try:
+            messages = self._manager.again(self._clock())
+        except UnusableSecret as error:
+            _log.warning("open cases cannot be told again", sink=self._name, reason=str(error))
+            return
+        for message in messages:
+            outcome = await self._poster.post(message)
+            if outcome.verdict != "delivered":
+                _log.warning("open cases were not taken again", sink=self._name, reason=outcome.detail)
+                return
+
+
+class GrafanaReceiver(Receiver):
+    """Annotations in Grafana: each alert, and each version of the models at the first alert it tells.
+
+    Grafana's client blocks: it has a thread, one call at a time.
+
+    Parameters
+    ----------
+    connection
+        Of `siphonwatch.streams.common.grafana.connect(settings.grafana)`.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._annotator = Annotator(connection)
+        self._turn = asyncio.Lock()
+        self._versions: set[str] = set()
+
+    async def deliver(self, told: Told) -> Outcome:
+        """Post an annotation, or make a region of one when its case closes."""
+        async with self._turn:
+            try:
+                new = await asyncio.to_thread(self._annotate, told)
+            except GrafanaError as error:
+                return Outcome("failed" if error.passing else judge(error.status), str(error))
+        return Outcome("delivered", "annotated" if new else "was there already")
+
+    def _annotate(self, told: Told) -> bool:
+        """Whether the alert was not there already."""
+        if told.version and not told.own.test and told.version not in self._versions:
+            self._annotator.promotion("siphonwatch", told.version, told.sent)
+            self._versions.add(told.version)
+        return self._annotator.alert(told.event)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await asyncio.to_thread(self._connection.close)

@@ -1,0 +1,119 @@
+"""Slack messages by an incoming webhook: a few blocks that fit a phone, and a line for notifications. Mentions nobody.
+
+Receivers that take Slack's incoming webhooks and know no blocks, such as Mattermost, show that line alone.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from siphonwatch.streams.common.sink_settings import Sink, secret
+from siphonwatch.streams.contracts.alert import evidence
+from siphonwatch.streams.deliver.alert import Told
+from siphonwatch.streams.deliver.outcome import Verdict, judge
+from siphonwatch.streams.deliver.post import Message
+from siphonwatch.streams.deliver.text import ELLIPSIS, accounts, clean, clip, is_url, runbook, signals, summary
+
+HEADER = 140
+SECTION = 3000
+FIELD = 2000
+"""Longest texts, in characters: what Slack takes (Block Kit reference), for a header less the width of its emoji."""
+FALLBACK = 400
+ACCOUNTS = 10
+SIGNALS = 3
+SIGN = {"low": "⚪", "medium": "🟡", "high": "🟠", "critical": "🔴"}
+HEADLINE = {"opened": "", "updated": " (update)", "closed": " (closed)"}
+_ESCAPES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
+
+
+def escape(text: str, limit: int) -> str:
+    """Return text that Slack shows as it is, at most `limit` characters once escaped, never cut within an escape.
+
+    Without a raw `<`, in a text that is `verbatim`, nothing can be a link, a mention or a call of the whole channel.
+    """
+    parts = [_ESCAPES.get(character, character) for character in clean(text)]
+    if sum(map(len, parts)) <= limit:
+        return "".join(parts)
+    kept = ""
+    for part in parts:
+        if len(kept) + len(part) >= limit:
+            break
+        kept += part
+    return kept + ELLIPSIS
+
+
+def code(text: str, limit: int) -> str:
+    """Return text in a code span: a back-tick of its own would end it."""
+    return f"`{escape(text.replace('`', chr(0x2B9)), limit - 2)}`" if text.strip() else ""
+
+
+class Slack:
+    """Formats alerts as Block Kit messages.
+
+    Parameters
+    ----------
+    sink
+        `url`, the webhook's own.
+    runbook
+        `settings.links.runbook`.
+    """
+
+    def __init__(self, sink: Sink, runbook: str) -> None:
+        self._sink = sink
+        self._runbook = runbook
+
+    def message(self, told: Told, now: float) -> Message:
+        """Return the request for an alert.
+
+        Raises
+        ------
+        UnusableSecret
+            When the URL cannot be had.
+        """
+        body = msgspec.json.encode({"text": escape(summary(told, FALLBACK), FALLBACK), "blocks": self._blocks(told)})
+        return Message(secret(self._sink, "url"), body, {"Content-Type": "application/json; charset=utf-8"})
+
+    def judge(self, status: int, _: bytes) -> Verdict:
+        """Return what an answer means."""
+        return judge(status)
+
+    def _blocks(self, told: Told) -> list[dict[str, Any]]:
+        own = told.own
+        header = clip(f"{SIGN[told.severity]} {clean(told.title)}{HEADLINE[told.kind]}", HEADER)
+        count = len(own.accounts)
+        facts = [
+            ("Severity", told.severity),
+            ("Pattern", escape(own.pattern, 200)),
+            (f"Account{'' if count == 1 else f's ({count:,})'}", self._accounts(told)),
+            ("Evidence", f"{evidence(own.e_value)} after {own.requests_seen:,} requests"),
+        ]
+        blocks: list[dict[str, Any]] = [
+            {"type": "header", "text": {"type": "plain_text", "text": header, "emoji": True}},
+            {"type": "section", "fields": [_text(f"*{name}*\n{value or '-'}", FIELD) for name, value in facts]},
+        ]
+        reasons = [f"• {escape(line, 300)}" for line in signals(told, SIGNALS)]
+        if own.counterfactual:
+            reasons.append(f"_{escape(own.counterfactual, 600)}_")
+        if reasons and told.kind != "closed":
+            blocks.append({"type": "section", "text": _text("\n".join(reasons), SECTION)})
+        blocks.append({"type": "context", "elements": [_text(self._links(told), SECTION)]})
+        return blocks
+
+    def _accounts(self, told: Told) -> str:
+        names = accounts(told, ACCOUNTS)
+        shown, rest = (names[:-1], names[-1]) if len(told.own.accounts) > ACCOUNTS else (names, "")
+        # Escaping makes a name five times as long at most; ten of them stay within a field.
+        return ", ".join(filter(None, [*(code(name, 180) for name in shown), rest]))
+
+    def _links(self, told: Told) -> str:
+        link = runbook(self._runbook, told)
+        place = f"<{escape(link, 1000)}|Runbook>" if is_url(link) and "|" not in link else escape(link, 1000)
+        case = escape(told.case, 100)
+        return f"{place} · case {case} · `siphonwatch verdict {case.replace('`', '')} DECISION`"
+
+
+def _text(text: str, limit: int) -> dict[str, str | bool]:
+    assert len(text) <= limit, "every part was cut to fit"  # noqa: S101 - a programming error, not input
+    return {"type": "mrkdwn", "text": text, "verbatim": True}

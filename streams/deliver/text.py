@@ -1,0 +1,79 @@
+"""Cuts and cleans text for receivers that bound it and for logs; knows no receiver."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from siphonwatch.streams.contracts.alert import told as signal_told
+from siphonwatch.streams.deliver.alert import Signal, Told
+
+ELLIPSIS = "…"
+_UNFIT = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff]+")
+"""Control characters, line separators, and marks that turn the reading direction: they could disguise what follows."""
+_URL = re.compile(r"https?://[A-Za-z0-9\-._~:/?#@!$&()*+,;=%]+\Z")
+ACCOUNT_CHARACTERS = 100
+
+
+def clean(text: str) -> str:
+    """Return text on one line, without control characters or marks that turn the reading direction."""
+    return _UNFIT.sub(" ", text)
+
+
+def clip(text: str, limit: int) -> str:
+    """Return at most `limit` characters (1 or more) of text, the last of them an ellipsis where something was cut.
+
+    Examples
+    --------
+    >>> clip("abcdef", 4)
+    'abc…'
+    """
+    return text if len(text) <= limit else text[: limit - 1] + ELLIPSIS
+
+
+def first(items: Iterable[str], total: int, most: int) -> list[str]:
+    """Return the first `most` items, and a last one that says how many more there are.
+
+    Examples
+    --------
+    >>> first(["a", "b", "c"], 3, 2)
+    ['a', 'b', 'and 1 more']
+    """
+    some = [item for item, _ in zip(items, range(most), strict=False)]
+    return [*some, f"and {total - len(some):,} more"] if total > len(some) else some
+
+
+def accounts(told: Told, most: int) -> list[str]:
+    """Return the first accounts of an alert, each on one line and not too long, and how many more there are."""
+    names = told.own.accounts
+    return first((clip(clean(name), ACCOUNT_CHARACTERS) for name in names), len(names), most)
+
+
+def signals(told: Told, most: int, limit: int = 200) -> list[str]:
+    """Return the strongest signals as people read them, observed against baseline."""
+    return [clip(clean(_signal(signal)), limit) for signal in told.own.signals[:most]]
+
+
+def _signal(signal: Signal) -> str:
+    if signal.observed is None or signal.baseline is None:
+        return signal.name
+    try:
+        return signal_told(signal.name, signal.observed, signal.direction, signal.baseline, signal.unit)
+    except OverflowError:  # a logarithm that counts more than a float can
+        return f"{signal.name} {signal.observed:.2g} ({signal.direction} {signal.baseline:.2g})"
+
+
+def summary(told: Told, limit: int) -> str:
+    """Return an alert in one line: severity, pattern, first account, state of the case."""
+    state = "" if told.kind == "opened" else f" ({told.kind})"
+    return clip(clean(f"[{told.severity}] {told.message}{state}"), limit)
+
+
+def runbook(base: str, told: Told) -> str:
+    """Return the link of an alert's pattern in the runbook."""
+    return f"{base}#{re.sub(r'[^A-Za-z0-9_-]', '', told.own.pattern)}"
+
+
+def is_url(link: str) -> bool:
+    """Whether a link can be followed from another machine."""
+    return bool(_URL.match(link))

@@ -1,0 +1,91 @@
+"""Which alerts someone wants: by pattern, severity, account, case, kind and age. Reads and sends none.
+
+It is shared by whoever looks at the alerts topic and by the sinks that alerts are delivered to.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from siphonwatch.models.evidence.process import SEVERITIES
+
+KINDS = ("opened", "updated", "closed")
+UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+_AGO = re.compile(r"(\d+(?:\.\d+)?)([smhd])\Z")
+
+
+class Filter:
+    """Which alerts are wanted.
+
+    Parameters
+    ----------
+    patterns, kinds
+        Any of them; none for all.
+    severities
+        Those wanted.
+    accounts
+        Beginnings of the ids that mean the wanted account; none for all.
+    case
+        The beginning of the case's id.
+    since
+        Earliest event time, seconds since 1970.
+    """
+
+    def __init__(
+        self,
+        patterns: Iterable[str] = (),
+        severities: Iterable[str] = SEVERITIES,
+        accounts: Iterable[str] = (),
+        case: str = "",
+        kinds: Iterable[str] = (),
+        since: float | None = None,
+    ) -> None:
+        self._patterns, self._severities = frozenset(patterns), frozenset(severities)
+        self._accounts, self._case, self._since_ms = tuple(accounts), case, since and since * 1000
+        self._types = frozenset(f"siphonwatch.case.{kind}.v1" for kind in kinds)
+
+    def takes(self, alert: dict[str, Any]) -> bool:
+        """Tell whether an alert is among them.
+
+        Raises
+        ------
+        KeyError, TypeError, AttributeError
+            When it is no alert of ours.
+        """
+        data = alert["data"]
+        own = data["unmapped"]["siphonwatch"]
+        return bool(
+            (not self._patterns or own["pattern"] in self._patterns)
+            and data["severity"].lower() in self._severities
+            and (not self._accounts or any(name.startswith(self._accounts) for name in own["accounts"]))
+            and own["case"].startswith(self._case)
+            and (not self._types or alert["type"] in self._types)
+            and (self._since_ms is None or data["time"] >= self._since_ms)
+        )
+
+
+def severities(text: str) -> tuple[str, ...]:
+    """Return the severities that `medium` (that one) or `medium+` (that one or worse) means.
+
+    Raises
+    ------
+    ValueError
+        For any other text; the message says what may stand there.
+
+    Examples
+    --------
+    >>> severities("high+")
+    ('high', 'critical')
+    """
+    name = text.lower().removesuffix("+")
+    if name not in SEVERITIES:
+        raise ValueError(f"{text!r}: use one of {', '.join(SEVERITIES)}, with + for that or worse")
+    return SEVERITIES[SEVERITIES.index(name) :] if text.endswith("+") else (name,)
+
+
+def seconds(text: str) -> float | None:
+    """Return how long `90m`, `2h` or `3d` is in seconds; None for any other text."""
+    ago = _AGO.match(text)
+    return float(ago[1]) * UNITS[ago[2]] if ago else None

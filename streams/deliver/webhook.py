@@ -1,0 +1,49 @@
+"""Webhooks: the alert as it stands on the topic, a CloudEvent in structured mode, signed. It changes no byte of it."""
+
+from __future__ import annotations
+
+from siphonwatch.streams.common.sink_settings import Sink, secret
+from siphonwatch.streams.deliver.alert import Told
+from siphonwatch.streams.deliver.outcome import Verdict, judge
+from siphonwatch.streams.deliver.post import Message
+from siphonwatch.streams.deliver.signature import keys, sign
+
+
+class Webhook:
+    """Signs with every secret that is set; `siphonwatch.streams.deliver.signature` says how receivers verify.
+
+    Parameters
+    ----------
+    sink
+        `url`, `secret` and, if wanted, `token`.
+    """
+
+    def __init__(self, sink: Sink) -> None:
+        self._sink = sink
+
+    def message(self, told: Told, now: float) -> Message:
+        """Return the request for an alert; the signature is of the moment of this attempt.
+
+        Raises
+        ------
+        UnusableSecret, BadSecret
+            When a secret cannot be had.
+        """
+        timestamp = int(now)
+        headers = {
+            "Content-Type": "application/cloudevents+json; charset=utf-8",
+            "webhook-id": told.id,
+            "webhook-timestamp": str(timestamp),
+            "webhook-signature": sign(keys(secret(self._sink, "secret")), told.id, timestamp, told.value),
+        }
+        return Message(secret(self._sink, "url"), told.value, headers | bearer(self._sink))
+
+    def judge(self, status: int, _: bytes) -> Verdict:
+        """Return what an answer means."""
+        return judge(status)
+
+
+def bearer(sink: Sink) -> dict[str, str]:
+    """Return the header of a sink's token; none without one."""
+    token = secret(sink, "token")
+    return {"Authorization": f"Bearer {token}"} if token else {}

@@ -1,0 +1,52 @@
+"""Sources to telemetry: one file a source. `make_adapter` gives the adapter of a format, `read_records` the raw records
+of a file, `detect` the format of a sample. Adding a source is adding its file and its line here and in `detect`."""
+
+from __future__ import annotations
+
+from siphonwatch.streams.common.addresses import Addresses
+from siphonwatch.streams.common.identity import Identity
+from siphonwatch.streams.common.settings import Settings
+from siphonwatch.streams.edge.adapters.base import Adapter, TextSketcher
+from siphonwatch.streams.edge.adapters.detect import FORMATS, detect
+from siphonwatch.streams.edge.adapters.envoy import Envoy
+from siphonwatch.streams.edge.adapters.files import Records, Unreadable, read_records
+from siphonwatch.streams.edge.adapters.kong import Kong
+from siphonwatch.streams.edge.adapters.litellm import LiteLLM
+from siphonwatch.streams.edge.adapters.nginx import Nginx
+from siphonwatch.streams.edge.adapters.otlp import Otlp
+from siphonwatch.streams.edge.adapters.telemetry import TelemetryV1
+
+__all__ = ["FORMATS", "Adapter", "Records", "TextSketcher", "Unreadable", "detect", "make_adapter", "read_records"]
+
+ADAPTERS: dict[str, type[Adapter]] = {
+    adapter.name: adapter for adapter in (TelemetryV1, LiteLLM, Otlp, Kong, Envoy, Nginx)
+}
+
+
+def make_adapter(format: str, settings: Settings, sketcher: TextSketcher, identity: Identity | None = None) -> Adapter:
+    """Build the adapter of one format.
+
+    Parameters
+    ----------
+    format
+        One of `FORMATS`.
+    settings
+        `accounts.<format>`, `identity` and `ingest.max_record_bytes` are used.
+    sketcher
+        Turns text into its sketch.
+    identity
+        Hashes names; made from the settings where it is not given.
+
+    Raises
+    ------
+    ValueError
+        When the format is not known.
+    SettingsError
+        When identity.key is missing or short.
+    """
+    if format not in ADAPTERS:
+        raise ValueError(f"format {format!r} is not known: use one of {', '.join(FORMATS)}")
+    accounts: list[str] = getattr(settings.accounts, format, [])
+    identity = identity or Identity.from_settings(settings)
+    addresses = Addresses(settings.accounts.trusted_proxies, settings.accounts.ipv6_prefix)
+    return ADAPTERS[format](accounts, identity, sketcher, settings.ingest.max_record_bytes, addresses)

@@ -1,0 +1,209 @@
+"""What every adapter is: bytes of one message in, telemetry out, and a reason beside it for each element that is not
+what its format says. An adapter never raises on input and never lets text or names through."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from threading import Lock
+from typing import Any, Protocol
+
+from siphonwatch.streams.common.addresses import Addresses
+from siphonwatch.streams.common.identity import Identity
+from siphonwatch.streams.contracts.telemetry import Malformed, Telemetry
+from siphonwatch.streams.edge.adapters.clients import Clients
+from siphonwatch.streams.edge.adapters.elements import split
+from siphonwatch.streams.edge.adapters.values import NotJson, flat_fields, load_json
+from siphonwatch.streams.edge.adapters.wrapping import clean, unwrapped, without_prefix
+
+MAX_ID = 128
+MAX_REASONS = 100
+"""Bad elements of one message that are told one by one; a message of a million of them must not become a million dead
+letters. The rest are summed up in one more reason, and the good ones beside them still come out."""
+
+
+class TextSketcher(Protocol):
+    """Turns text into the sketch fields of telemetry; `siphonwatch.streams.edge.sketch.Sketcher` is one."""
+
+    def sketch(self, messages: Sequence[tuple[str, str]], reply: str = "") -> dict[str, object]:
+        """Return the text-sketch fields by name."""
+
+
+class Adapter(ABC):
+    """Maps one source's records to telemetry.
+
+    Parameters
+    ----------
+    accounts
+        Where the account stands: dotted paths, the first present one wins.
+    identity
+        Hashes names.
+    sketcher
+        Sketches text.
+    limit
+        Bytes of one message.
+    addresses
+        The operator's proxies, and how addresses are accounts.
+
+    Attributes
+    ----------
+    passed_over
+        How many elements were no requests, by what they were.
+    without_text
+        Requests whose record could have held text and did not, where the format's own settings decide that.
+    """
+
+    name: str
+    marks: frozenset[str] = frozenset()
+    """Keys of a record of this format: an object without any may be an envelope around one."""
+
+    def __init__(
+        self,
+        accounts: Sequence[str],
+        identity: Identity,
+        sketcher: TextSketcher,
+        limit: int,
+        addresses: Addresses | None = None,
+    ) -> None:
+        self.addresses = addresses or Addresses()
+        self.passed_over: Counter[str] = Counter()
+        self.without_text = 0
+        self._counting = Lock()
+        self.accounts = tuple(accounts)
+        self.identity = identity
+        self.sketcher = sketcher
+        self.limit = limit
+        self.clients = Clients(identity)
+
+    def records(self, raw: bytes) -> Iterator[Telemetry | Malformed]:
+        """Yield the telemetry of one Kafka message, line or array; each bad element is a `Malformed` beside it."""
+        if len(raw) > self.limit:
+            yield Malformed("size", f"{len(raw)} bytes, ingest.max_record_bytes is {self.limit}")
+            return
+        told = untold = 0
+        for record in self._each(raw):
+            if not isinstance(record, Malformed):
+                yield record
+            elif told < MAX_REASONS:
+                told += 1
+                yield record
+            else:
+                untold += 1
+        if untold:
+            yield Malformed("schema", f"{untold} more elements of this message are malformed")
+
+    def _each(self, raw: bytes) -> Iterator[Telemetry | Malformed]:
+        empty = True
+        for element in split(raw, self.limit):
+            empty = False
+            if isinstance(element, Malformed):
+                yield element
+                continue
+            yield from self._unpacked(without_prefix(clean(element)))
+        if empty and clean(raw)[:1] != b"[":
+            yield Malformed("json", "an empty record")
+
+    def _unpacked(self, element: bytes) -> Iterator[Telemetry | Malformed]:
+        """Yield the telemetry of one element, of what its envelope holds where it is one."""
+        try:
+            yield from self.element(element)
+            return
+        except Malformed as error:
+            bad = error
+        wrapped = unwrapped(element, self.marks) if element[:1] in (b"{", b'"') else iter(())
+        empty = True
+        for inner in wrapped:
+            empty = False
+            try:
+                yield from self.element(inner)
+            except Malformed as error:
+                yield error
+        if empty:
+            yield bad
+
+    def take_passed_over(self) -> Counter[str]:
+        """Return what was passed over since this was last asked."""
+        with self._counting:
+            taken, self.passed_over = self.passed_over, Counter()
+        return taken
+
+    def pass_over(self, what: str, n: int = 1) -> None:
+        """Count what is no request; several threads may adapt at a time."""
+        with self._counting:
+            self.passed_over[what] += n
+
+    @abstractmethod
+    def element(self, raw: bytes) -> Iterator[Telemetry | Malformed]:
+        """Yield the telemetry of one element; may raise `Malformed` for the whole of it."""
+
+    def account(self, name: str) -> str:
+        """Return the account's id.
+
+        Raises
+        ------
+        Malformed
+            With reason `account` when the record names none.
+        """
+        if not name:
+            raise Malformed("account", f"none of {', '.join(self.accounts)} is present (accounts.{self.name})")
+        return self.identity.account(self.addresses.account(name))
+
+    def request_id(self, value: str, raw: bytes) -> str:
+        """Return the gateway's id of the request, or a hash where it has none or one beyond the contract's length."""
+        if 0 < len(value) <= MAX_ID:
+            return value
+        return self.identity.hash64("request", value or raw.decode("utf-8", "replace"))
+
+    def sketch(self, messages: Sequence[tuple[str, str]], reply: str) -> dict[str, Any]:
+        """Return the sketch fields; none where the log holds no text."""
+        return self.sketcher.sketch(messages, reply) if messages or reply else {}
+
+
+def load_object(raw: bytes) -> Mapping[str, Any]:
+    """Parse one JSON object.
+
+    Raises
+    ------
+    Malformed
+        With reason `json`, or `schema` when it is JSON but no object.
+    """
+    try:
+        tree = load_json(raw)
+    except NotJson as error:
+        raise Malformed("json", str(error)) from None
+    if not isinstance(tree, dict):
+        raise Malformed("schema", f"a JSON object was expected, this is {type(tree).__name__}")
+    return tree
+
+
+def load_flat(raw: bytes, marks: frozenset[str]) -> Mapping[str, Any]:
+    """Parse one flat JSON object; of one that is cut off or has quotes that nobody escaped, what still stands in it.
+
+    Raises
+    ------
+    Malformed
+        As `load_object`, where it is no JSON and holds none of `marks` either.
+    """
+    try:
+        return load_object(raw)
+    except Malformed as bad:
+        if bad.reason != "json" or raw[:1] != b"{":
+            raise
+        found = flat_fields(raw.decode("utf-8", "replace"))
+        if not marks & found.keys():
+            raise
+        return found
+
+
+def require_time(value: float | None, field: str) -> float:
+    """Return the time.
+
+    Raises
+    ------
+    Malformed
+        With reason `time` when there is none.
+    """
+    if value is None:
+        raise Malformed("time", f"`{field}` holds no time")
+    return value

@@ -1,0 +1,263 @@
+"""Reads log files into raw records: lines or a JSON array; plain, gzip or zstandard; a path or an open stream. It holds
+one record at a time, and never parses more than it needs to tell the format."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import itertools
+import re
+import zlib
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from operator import itemgetter
+from pathlib import Path
+from typing import IO, Any, cast
+
+import zstandard
+
+from siphonwatch.streams.contracts.telemetry import Malformed
+from siphonwatch.streams.edge.adapters.detect import FORMATS, SAMPLE_RECORDS, detect
+from siphonwatch.streams.edge.adapters.elements import Elements
+from siphonwatch.streams.edge.adapters.otlp_wire import PROTOBUF
+from siphonwatch.streams.edge.adapters.wrapping import BLANK, clean, is_array
+
+CHUNK = 1 << 18
+LIMIT = 8 * 1024 * 1024
+"""Bytes of one record, as `ingest.max_record_bytes` is by default."""
+
+SAMPLE_BYTES = 1 << 20
+"""Bytes read ahead, at most and one record, to tell the format."""
+
+GZIP = b"\x1f\x8b"
+ZSTD = b"\x28\xb5\x2f\xfd"
+ZSTD_CHUNK = 4096
+"""Packed bytes unpacked at once: even the worst of them, 4 bytes for a block of 128 KB, give 128 MB."""
+
+
+class Unreadable(OSError):
+    """A file cannot be opened or ends within its compressed data; what came before was read."""
+
+
+class Records:
+    """The raw records of one file, iterated once.
+
+    Attributes
+    ----------
+    format
+        One of `FORMATS`.
+    """
+
+    def __init__(self, format: str, records: Iterator[bytes | Malformed]) -> None:
+        self.format = format
+        self._records = records
+
+    def __iter__(self) -> Iterator[bytes | Malformed]:
+        return self._records
+
+
+def read_records(source: Path | str | IO[bytes], format: str = "auto", limit: int = LIMIT) -> Records:
+    """Split a log into the records an adapter takes.
+
+    Parameters
+    ----------
+    source
+        A path, `-` for standard input, or a binary stream. Compression is told by content, not by name.
+    format
+        One of `FORMATS`, or `auto`.
+    limit
+        Bytes of one record; a longer one is passed over as `Malformed("size")`.
+
+    Raises
+    ------
+    Unreadable
+        When the source cannot be opened or read; while iterating too.
+    ValueError
+        When `format` is not known, or `auto` recognises none.
+    """
+    if format != "auto" and format not in FORMATS:
+        raise ValueError(f"format {format!r} is not known: use auto, {', '.join(FORMATS)}")
+    title = str(source) if isinstance(source, str | Path) else str(getattr(source, "name", "the stream"))
+    closing = ExitStack()
+    try:
+        stream = _open(source, closing)
+    except BaseException:
+        closing.close()
+        raise
+    records = _guard(_records(stream, limit, closing), title)
+    if format != "auto":
+        return Records(format, records)
+    head: list[bytes | Malformed] = []
+    size = 0
+    while len(head) < SAMPLE_RECORDS and size < SAMPLE_BYTES and (record := next(records, None)) is not None:
+        head.append(record)
+        size += len(record) if isinstance(record, bytes) else 0
+    if not head:
+        return Records("telemetry", iter(()))  # nothing in it: nothing to refuse
+    if isinstance(head[0], bytes) and head[0][:1] == PROTOBUF:
+        return Records("otlp", itertools.chain(head, records))
+    sample = b"\n".join(b" ".join(record.splitlines()) for record in head if isinstance(record, bytes))
+    try:
+        found = detect(sample)
+    except ValueError as error:
+        closing.close()
+        raise ValueError(f"{title}: {error}") from None
+    return Records(found, itertools.chain(head, records))
+
+
+def _open(source: Path | str | IO[bytes], closing: ExitStack) -> io.BufferedReader:
+    """Open and unpack; `closing` closes what was opened here, not a stream that was handed in."""
+    if isinstance(source, str | Path):
+        path = Path("/dev/stdin") if str(source) == "-" else Path(source)
+        try:
+            stream = closing.enter_context(path.open("rb"))
+        except OSError as error:
+            raise Unreadable(f"cannot open {source}: {error.strerror}") from None
+    else:
+        stream = io.BufferedReader(_Raw(source), CHUNK)
+    magic = stream.peek(4)[:4]
+    if magic[:2] == GZIP:
+        return closing.enter_context(io.BufferedReader(cast(Any, gzip.GzipFile(fileobj=stream)), CHUNK))
+    if magic == ZSTD:
+        return closing.enter_context(io.BufferedReader(_Zstandard(stream), CHUNK))
+    return stream
+
+
+class _Raw(io.RawIOBase):
+    """Any object with `read(n)` as a raw stream."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        part = self._stream.read(len(buffer))
+        buffer[: len(part)] = part
+        return len(part)
+
+
+class _Zstandard(io.RawIOBase):
+    """Unpacks zstandard frames; unlike the library's reader it tells a truncated file from a whole one."""
+
+    def __init__(self, stream: io.BufferedReader) -> None:
+        self._stream = stream
+        self._frame = zstandard.ZstdDecompressor().decompressobj()
+        self._ready = memoryview(b"")
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        while not self._ready:
+            packed = self._stream.read(ZSTD_CHUNK)
+            if not packed:
+                if not self._frame.eof:
+                    raise EOFError("the compressed data ends before its end marker was reached")
+                return 0
+            parts = []
+            while packed:
+                if self._frame.eof:
+                    self._frame = zstandard.ZstdDecompressor().decompressobj()
+                parts.append(self._frame.decompress(packed))
+                packed = self._frame.unused_data if self._frame.eof else b""
+            self._ready = memoryview(b"".join(parts))
+        size = min(len(buffer), len(self._ready))
+        buffer[:size] = self._ready[:size]
+        self._ready = self._ready[size:]
+        return size
+
+
+def _guard(records: Iterator[bytes | Malformed], title: str) -> Iterator[bytes | Malformed]:
+    count = itertools.count()
+    try:
+        yield from map(itemgetter(0), zip(records, count, strict=False))
+    except (OSError, EOFError, zlib.error, zstandard.ZstdError) as error:
+        raise Unreadable(f"{title} cannot be read beyond record {next(count)}: {error}") from None
+
+
+def _records(stream: io.BufferedReader, limit: int, closing: ExitStack) -> Iterator[bytes | Malformed]:
+    with closing:
+        if framed := _protobuf(stream.peek(64)):
+            yield from _exports(stream, limit) if framed == FRAMED else _whole(stream, limit)
+            return
+        start = b""
+        while not start:
+            line = stream.readline(CHUNK)
+            if not line:
+                return
+            start = clean(line) + line[len(line.rstrip(BLANK)) :]
+            start = b"" if not start.strip(BLANK) else start
+        array = is_array(start)
+        if array or start.rstrip() == b"{":
+            chunks: Iterable[bytes] = itertools.chain((start,), iter(lambda: stream.read(CHUNK), b""))
+            cutter = Elements(limit, array=array)
+            for chunk in chunks:
+                yield from cutter.feed(chunk)
+            yield from cutter.close()
+        else:
+            yield from _lines(start, stream, limit)
+
+
+FRAMED, BARE = "framed", "bare"
+_NOT_TEXT = re.compile(rb"[\x00-\x08\x0e-\x1f]")
+
+
+def _protobuf(head: bytes) -> str:
+    """Tell whether a file holds OTLP in protobuf: one export, or each behind its length in four bytes, as the
+    Collector's file exporter writes them."""
+    if head[:1] == PROTOBUF and _NOT_TEXT.search(head[:64]):
+        return BARE
+    return FRAMED if head[:1] in (b"\0", b"\1") and head[4:5] == PROTOBUF and any(head[:4]) else ""
+
+
+def _whole(stream: io.BufferedReader, limit: int) -> Iterator[bytes | Malformed]:
+    found = stream.read(limit + 1)
+    yield found if len(found) <= limit else _too_long(limit)
+
+
+def _exports(stream: io.BufferedReader, limit: int) -> Iterator[bytes | Malformed]:
+    while head := stream.read(4):
+        size = int.from_bytes(head, "big")
+        left = size
+        found = b"" if size > limit else stream.read(size)
+        left -= len(found)
+        while left > 0 and (passed := stream.read(min(left, CHUNK))):
+            left -= len(passed)
+        if len(head) < 4 or left:
+            yield Malformed("json", "the file ends within an OTLP export")
+        else:
+            yield found if size <= limit else _too_long(limit)
+
+
+def _lines(start: bytes, stream: io.BufferedReader, limit: int) -> Iterator[bytes | Malformed]:
+    """Cut the stream into lines, a chunk of them at a time; a line that is too long is passed over as it streams by."""
+    rest, chunk = b"", start
+    while chunk:
+        *lines, rest = (rest + chunk).split(b"\n")
+        rest = rest.lstrip(BLANK)  # the hole that copying and truncating leaves may be longer than any line
+        yield from _checked(lines, limit)
+        if len(rest) > limit:
+            yield _too_long(limit)
+            rest, chunk = b"", _behind_line(stream)
+        else:
+            chunk = stream.read1(CHUNK)
+    yield from _checked([rest], limit)
+
+
+def _checked(lines: Iterable[bytes], limit: int) -> list[bytes | Malformed]:
+    return [line if len(line) <= limit else _too_long(limit) for line in map(clean, lines) if line]
+
+
+def _too_long(limit: int) -> Malformed:
+    return Malformed("size", f"a line is longer than {limit} bytes")
+
+
+def _behind_line(stream: io.BufferedReader) -> bytes:
+    """The chunk behind the end of the present line; empty at the end of the stream."""
+    while chunk := stream.read1(CHUNK):
+        _, newline, rest = chunk.partition(b"\n")
+        if newline:
+            return rest or stream.read1(CHUNK)
+    return b""

@@ -1,0 +1,237 @@
+"""LiteLLM's StandardLoggingPayload, as its file, Kafka and callback loggers write it (litellm/types/utils.py), and rows
+of its table of spend logs. Calls that ask no model, such as those about files and batches, are passed over."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from siphonwatch.streams.common.addresses import Addresses
+from siphonwatch.streams.common.identity import Identity
+from siphonwatch.streams.contracts.telemetry import Telemetry
+from siphonwatch.streams.edge.adapters import chat, replies
+from siphonwatch.streams.edge.adapters.base import MAX_ID, Adapter, TextSketcher, load_object, require_time
+from siphonwatch.streams.edge.adapters.errors import error_status
+from siphonwatch.streams.edge.adapters.values import (
+    at,
+    count,
+    first,
+    mapping,
+    model_name,
+    name,
+    number,
+    seconds,
+    sequence,
+    span,
+    text,
+    timestamp,
+)
+
+REMAINING = (
+    "x_ratelimit_remaining_requests",
+    "x-ratelimit-remaining-requests",
+    "llm_provider-x-ratelimit-remaining-requests",
+)
+
+NOT_INFERENCE = re.compile(
+    r"_?a?_?(?:(?:retrieve|list|delete|cancel|get|upload|create_(?:batch|file|fine|assistant|thread|container|sandbox))"
+    r"|(?:file|vector_store|container|batch|assistants?|thread|fine_tuning|prompt|skill)s?_|add_message|search\Z|ingest"
+    r"|query|call_mcp|list_mcp|mcp|run_code|code_interpreter|video_(?!remix|edit|extension)|health|count_tokens)"
+)
+"""Beginnings of the types of calls that ask no model (litellm.types.utils.CallTypes): LiteLLM's own administration,
+files, batches, vector stores, containers and tools."""
+
+
+class Payload(msgspec.Struct, gc=False):
+    """The fields read; any type is let in, so that one odd field never loses the record."""
+
+    id: Any = None
+    request_id: Any = None
+    litellm_call_id: Any = None
+    trace_id: Any = None
+    session_id: Any = None
+    call_type: Any = None
+    stream: Any = None
+    status: Any = None
+    startTime: Any = None
+    endTime: Any = None
+    response_time: Any = None
+    model: Any = None
+    custom_llm_provider: Any = None
+    prompt_tokens: Any = None
+    completion_tokens: Any = None
+    metadata: Any = None
+    end_user: Any = None
+    requester_ip_address: Any = None
+    user_agent: Any = None
+    messages: Any = None
+    response: Any = None
+    model_parameters: Any = None
+    error_information: Any = None
+    api_key: Any = None
+    team_id: Any = None
+    hidden_params: Any = None
+
+
+FIELDS = frozenset(Payload.__struct_fields__)
+
+
+class LiteLLM(Adapter):
+    """One StandardLoggingPayload an element."""
+
+    name = "litellm"
+    marks = frozenset(("call_type", "startTime", "model"))
+
+    def __init__(
+        self,
+        accounts: Sequence[str],
+        identity: Identity,
+        sketcher: TextSketcher,
+        limit: int,
+        addresses: Addresses | None = None,
+    ) -> None:
+        super().__init__(accounts, identity, sketcher, limit, addresses)
+        self._decode = msgspec.json.Decoder(Payload).decode
+        self._beyond = any(path.partition(".")[0] not in FIELDS for path in accounts)
+        """An account is looked for in a field that `Payload` does not read, so the whole object is parsed."""
+
+    def element(self, raw: bytes) -> Iterator[Telemetry]:
+        tree: Mapping[str, Any] | None = None
+        try:
+            if self._beyond:
+                tree = load_object(raw)
+            payload = self._decode(raw)
+        except (msgspec.DecodeError, UnicodeError, RecursionError):
+            tree = load_object(raw)
+            payload = msgspec.convert(tree, Payload)
+        if type(payload.call_type) is str and NOT_INFERENCE.match(payload.call_type):
+            require_time(timestamp(payload.startTime), "startTime")
+            self.pass_over(name(payload.call_type, 64))
+            return
+        if type(payload.metadata) is not dict:
+            payload.metadata = chat.body(payload.metadata)
+        if payload.api_key or payload.team_id or payload.request_id:
+            payload.metadata = _row_metadata(payload)
+        if tree is None:
+            account = self._account(payload)
+        else:
+            account = first({**tree, "metadata": payload.metadata}, self.accounts)
+        yield self._telemetry(payload, account, raw)
+
+    def _account(self, payload: Payload) -> str:
+        for path in self.accounts:
+            root, _, rest = path.partition(".")
+            value = getattr(payload, root)
+            found = text(at(value, rest) if rest else value)
+            if found:
+                return found
+        return ""
+
+    def _telemetry(self, payload: Payload, account: str, raw: bytes) -> Telemetry:
+        identity = self.identity
+        metadata = payload.metadata
+        wanted = payload.model_parameters
+        if type(wanted) is not dict:
+            wanted = chat.body(wanted)
+        start = require_time(timestamp(payload.startTime), "startTime")
+        agent, client = self.clients.agent(payload.user_agent or metadata.get("user_agent"))
+        ip, net = self.clients.address(payload.requester_ip_address or metadata.get("requester_ip_address"))
+        headers, n_headers = self.clients.headers(mapping(metadata.get("requester_custom_headers")))
+        words, finish = replies.answer(payload.response)
+        asked = chat.parameters(wanted)
+        asked["stream"] = asked["stream"] or chat.truth(payload.stream) or text(payload.call_type).endswith("_stream")
+        operation = chat.operation(payload.call_type) or "chat"
+        said = payload.messages
+        said = chat.messages(chat.embedded(said) if type(said) is str else said)
+        inputs = len(said)
+        if operation == "embedding" and inputs > 1:  # one request: all of its inputs are its text
+            said = [("user", "\n".join(words for _, words in said))]
+        system = "" if said and said[0][0] == "system" else _system(wanted)
+        sketched = self.sketch([("system", system), *said] if system else said, words)
+        if operation == "embedding" and sketched:
+            sketched["turns"] = inputs
+        return Telemetry(
+            id=self.request_id(_id(payload), raw),
+            time=start,
+            account=self.account(account),
+            key=identity.hash64("key", text(metadata.get("user_api_key_hash"))),
+            user=identity.hash64("user", _user(payload, metadata, wanted)),
+            session=identity.hash64("session", _session(payload, metadata)),
+            ip=ip,
+            net=net,
+            agent=agent,
+            headers=headers,
+            client=client,
+            n_headers=n_headers,
+            provider=name(payload.custom_llm_provider, 32),
+            model=model_name(payload.model),
+            op=operation,
+            status=_status(payload, metadata),
+            tokens_in=count(payload.prompt_tokens),
+            tokens_out=count(payload.completion_tokens),
+            duration=_duration(payload, start),
+            finish=finish,
+            remaining=_remaining(payload),
+            guardrails=len(sequence(metadata.get("applied_guardrails"))),
+            **asked,
+            **sketched,
+        )
+
+
+def _row_metadata(payload: Payload) -> dict[str, Any]:
+    """A spend log's metadata, with what its own columns hold: the hash of the key, and the team."""
+    found = dict(payload.metadata)
+    for field, value in (
+        ("user_api_key_hash", text(found.get("user_api_key")) or payload.api_key),
+        ("user_api_key_team_id", payload.team_id),
+    ):
+        found[field] = text(found.get(field)) or text(value) or None
+    return found
+
+
+def _id(payload: Payload) -> str:
+    """The first id that telemetry can hold: those of the Responses API are longer, and LiteLLM's own is not."""
+    ids = [text(found) for found in (payload.id, payload.litellm_call_id, payload.request_id)]
+    return next((found for found in ids if 0 < len(found) <= MAX_ID), ids[0])
+
+
+def _system(wanted: Mapping[str, Any]) -> str:
+    """The system prompt where the call gives it beside its messages."""
+    return next((words for key in ("instructions", "system") if (words := chat.content_text(wanted.get(key)))), "")
+
+
+def _user(payload: Payload, metadata: Any, wanted: Any) -> str:
+    return text(payload.end_user) or text(metadata.get("user_api_key_end_user_id")) or text(wanted.get("user"))
+
+
+def _session(payload: Payload, metadata: Any) -> str:
+    """The conversation; a session id that only repeats the call's own id says nothing."""
+    session = text(payload.session_id)
+    if session and session not in (payload.trace_id, payload.id, payload.litellm_call_id):
+        return session
+    return text(mapping(metadata.get("requester_metadata")).get("session_id"))
+
+
+def _status(payload: Payload, metadata: Mapping[str, Any]) -> int:
+    if (payload.status or metadata.get("status")) != "failure":
+        return 200
+    error = mapping(payload.error_information) or mapping(metadata.get("error_information"))
+    code = count(error.get("error_code"))
+    return code if 100 <= code <= 999 else error_status(text(error.get("error_class")))
+
+
+def _duration(payload: Payload, start: float) -> float:
+    """From the start to the end; `response_time` of a streamed call ends with its first token."""
+    end = timestamp(payload.endTime)
+    return span(start, end) if end is not None else seconds(payload.response_time) or 0.0
+
+
+def _remaining(payload: Payload) -> int:
+    headers = mapping(mapping(payload.hidden_params).get("additional_headers"))
+    for header in REMAINING:
+        if number(headers.get(header)) is not None:
+            return count(headers[header])
+    return -1

@@ -1,0 +1,181 @@
+"""Finds the words in a model's reply and why it ended, whichever provider's shape it is in, whole or streamed as
+server-sent events or lines. It keeps no text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
+from typing import Any
+
+from siphonwatch.streams.edge.adapters.chat import MAX_PARTS, REDACTED, SILENT, content_text, embedded, parts
+from siphonwatch.streams.edge.adapters.values import load_json, mapping, name, sequence, text
+
+FINISHES = {
+    **dict.fromkeys(
+        ("length", "max_tokens", "max_output_tokens", "max_completion_tokens", "max_length", "model_length",
+         "token_limit", "token_limit_reached", "model_context_window_exceeded", "context_length", "truncated"),
+        "length",
+    ),
+    **dict.fromkeys(
+        ("stop", "end_turn", "stop_sequence", "eos_token", "eos", "complete", "completed", "finish", "finished", "end",
+         "endoftext"),
+        "stop",
+    ),
+    **dict.fromkeys(("tool_calls", "tool_call", "tool_use", "function_call"), "tool_calls"),
+    **dict.fromkeys(
+        ("content_filter", "content_filtered", "safety", "recitation", "blocklist", "prohibited_content", "spii",
+         "refusal", "guardrail_intervened", "error_toxic", "image_safety"),
+        "content_filter",
+    ),
+}  # fmt: skip
+"""A provider's reason, in lower case -> OpenAI's name of it; others keep theirs."""
+
+
+MAX_REASON = 64
+"""Characters of a reason that are looked at; no provider's is longer."""
+
+
+def finish_reason(value: Any) -> str:
+    """Return why a reply ended: stop, length, tool_calls, content_filter, or the provider's own word in lower case.
+
+    Takes the reason, a list of them, or such a list as text.
+    """
+    if not value:
+        return ""
+    found = embedded(value)
+    while isinstance(found, list):
+        found = next((reason for reason in found if text(reason)), None)
+    return _named(text(found)[:MAX_REASON])
+
+
+@lru_cache(1024)
+def _named(reason: str) -> str:
+    lowered = reason.rpartition(".")[2].lower().replace("-", "_").replace(" ", "_")
+    return FINISHES.get(lowered) or name(lowered, 16)
+
+
+def reply(value: Any) -> tuple[str, str]:
+    """Return (text, finish reason) of a response of any provider; the texts of several choices are joined."""
+    if isinstance(value, str):
+        return ("" if value == REDACTED else value), ""
+    if isinstance(value, list):
+        value = value[:MAX_PARTS]
+        if any("candidates" in mapping(item) for item in value):
+            return streamed(value)
+        value = {"choices": value}
+    body = mapping(value)
+    if isinstance(body.get("response"), dict):  # an envelope of the Responses API's last event
+        body = body["response"]
+    texts: list[str] = []
+    finish = ""
+    for choice in _objects(_answers(body)):
+        message = choice.get("message") or choice.get("delta") or choice
+        if isinstance(message, str):
+            texts.append(message)
+        elif isinstance(message, dict):
+            texts.append(_said(message))
+        finish = finish or _finish(choice)
+    if not texts or not any(texts):
+        texts.append(_said(body))
+    incomplete = mapping(body.get("incomplete_details")).get("reason")
+    finish = finish_reason(incomplete) or finish or _finish(body)
+    return "\n".join(words for words in texts if words), finish
+
+
+ANSWERS = ("choices", "candidates", "output", "outputs", "results", "generations", "predictions", "message")
+
+
+def _answers(body: Mapping[str, Any]) -> Any:
+    for key in ANSWERS:
+        found = body.get(key)
+        if isinstance(found, dict):  # Bedrock's output.message, Ollama's and Cohere's message
+            return [found]
+        if isinstance(found, list) and found:
+            return found
+    return []
+
+
+def _said(message: Mapping[str, Any]) -> str:
+    if message.get("type") in SILENT:
+        return ""
+    for key in ("content", "parts", "text", "generated_text", "outputText", "generation", "completion", "output_text",
+                "response", "refusal", "delta"):  # fmt: skip
+        if message.get(key):
+            return content_text(parts(message[key]))
+    return ""
+
+
+def _finish(item: Mapping[str, Any]) -> str:
+    for key in ("finish_reason", "finishReason", "stop_reason", "stopReason", "done_reason", "completionReason",
+                "finish_details"):  # fmt: skip
+        found = item.get(key)
+        if isinstance(found, dict):
+            found = found.get("type")
+        if text(found):
+            return finish_reason(found)
+    return finish_reason(mapping(item.get("details")).get("finish_reason"))
+
+
+def _objects(value: Any) -> Iterable[dict[str, Any]]:
+    return (item for item in sequence(value)[:MAX_PARTS] if isinstance(item, dict))
+
+
+def answer(value: Any) -> tuple[str, str]:
+    """Return (text, finish reason) of a response body that a log holds as an object, as JSON text, or as the events or
+    lines of a stream."""
+    if not isinstance(value, str):
+        return reply(value)
+    stripped = value.lstrip()
+    if stripped.startswith(("data:", "event:", ":", "id:")) or (stripped[:1] == "{" and "}\n{" in stripped):
+        events = list(_events(value))
+        if events:
+            return streamed(events)
+    found = embedded(value)
+    return reply(found) if found is not None else ("", "")
+
+
+def _events(stream: str) -> Iterator[Any]:
+    for line in stream.splitlines()[:MAX_PARTS]:
+        data = line.removeprefix("data:").strip() if line.startswith("data:") else line.strip()
+        if data[:1] in ("{", "["):
+            try:
+                yield load_json(data)
+            except ValueError:
+                continue
+
+
+def streamed(events: Iterable[Any]) -> tuple[str, str]:
+    """Return (text, finish reason) of a reply that came in pieces: those of one choice belong together."""
+    pieces: dict[Any, list[str]] = {}
+    whole, finish = "", ""
+    for event in events:
+        for body in event if isinstance(event, list) else (event,):
+            body = mapping(body)
+            if isinstance(body.get("response"), dict):  # the Responses API tells the whole at its end
+                words, why = reply(body)
+                whole, finish = words or whole, why or finish
+                continue
+            delta = body.get("delta")
+            if isinstance(delta, str):  # response.output_text.delta
+                if not text(body.get("type")) or "text" in text(body.get("type")):
+                    pieces.setdefault(body.get("output_index"), []).append(delta)
+                continue
+            if isinstance(body.get("contentBlockDelta"), dict):  # Bedrock
+                delta = mapping(body["contentBlockDelta"]).get("delta")
+            if isinstance(delta, dict):  # Anthropic and Cohere
+                if delta.get("type") != "thinking_delta":
+                    said = delta.get("message", delta)
+                    pieces.setdefault(0, []).append(_said(said) if isinstance(said, dict) else "")
+                finish = _finish(delta) or finish
+                continue
+            answers = list(_objects(_answers(body)))
+            for place, choice in enumerate(answers):
+                message = choice.get("delta") or choice.get("message") or choice
+                if isinstance(message, dict):
+                    key = choice.get("index", place)
+                    pieces.setdefault(key if isinstance(key, int) else place, []).append(_said(message))
+                finish = _finish(choice) or finish
+            if not answers:
+                pieces.setdefault(0, []).append(_said(body))
+            finish = _finish(body) or finish
+    return whole or "\n".join(words for found in pieces.values() if (words := "".join(found))), finish

@@ -1,0 +1,139 @@
+"""Turns one request's messages into the sketch fields of telemetry; no text passes through it to its output."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from siphonwatch.streams.common.identity import Identity
+from siphonwatch.streams.edge.sketch import canonical, characters, intents, kernel, language, masks, template
+
+SYSTEMS, REMEMBERED_CHARS = 512, 4096
+"""System prompts remembered in memory, at most 8 MB: one application sends the same one all day."""
+
+REPLY_CHARS = 65_536
+"""Characters of the reply that are searched for the request's placeholders."""
+
+
+class _System(NamedTuple):
+    hash: str
+    intents: int
+
+
+class Sketcher:
+    """Sketches requests under one deployment's key; safe to share between threads.
+
+    Parameters
+    ----------
+    identity
+        Gives the keys: other key, unrelated sketch.
+
+    Examples
+    --------
+    >>> sketcher = Sketcher(Identity("a secret of the deployment"))
+    >>> a = sketcher.sketch([("user", "Write a poem about 3 cats.")])
+    >>> b = sketcher.sketch([("user", "Write a poem about 14 cats.")])
+    >>> a["template"] == b["template"], a["chars"], a["lang"]
+    (True, 26, 'en')
+    """
+
+    def __init__(self, identity: Identity) -> None:
+        self._identity = identity
+        key = np.frombuffer(identity.secret("sketch"), np.uint64)
+        self._tables = (*characters.tables(), key, *_lexicon())
+        self._remembered = lru_cache(SYSTEMS)(self._read_system)
+
+    def sketch(self, messages: Sequence[tuple[str, str]], reply: str = "") -> dict[str, object]:
+        """Return the sketch fields of `siphonwatch.streams.contracts.telemetry.Telemetry`, by name.
+
+        Parameters
+        ----------
+        messages
+            (role, text) in order. The text sketched is the last `user` message, or the last message that is not
+            `system` or `developer` where no user speaks.
+        reply
+            The response's text; only its length and the placeholders it repeats are used.
+        """
+        text, system, turns = _select(messages)
+        sample = _sample(text)
+        array, rules, simhash, has_words, projection = kernel.scan(kernel.points(sample), *self._tables)
+        counts = array.tolist()
+        size = max(1, len(sample))
+        context = self._system(system)
+        shape = template.read(sample)
+        found = masks.find(
+            sample, counts[characters.OPENERS] > 0, counts[characters.FILLERS] > 0, counts[characters.OPAQUE] > 0
+        )
+        return {
+            "template": self._identity.hash64("template", shape.skeleton),
+            "prefix": self._identity.hash64("prefix", shape.prefix),
+            "system": context.hash,
+            "content": f"{simhash:016x}" if has_words else "",
+            "projection": base64.b64encode(projection).decode() if projection.any() else "",
+            "lang": language.guess(counts),
+            "turns": turns,
+            "chars": len(text),
+            "chars_out": len(reply),
+            "digits": 1000 * counts[characters.DIGITS] // size,
+            "upper": 1000 * counts[characters.UPPER] // size,
+            "punctuation": 1000 * counts[characters.PUNCTUATION] // size,
+            "spaces": 1000 * counts[characters.SPACES] // size,
+            "wide": 1000 * counts[characters.WIDE] // size,
+            "masks": found.counts,
+            "echo": masks.echoed(found, reply[:REPLY_CHARS]),
+            "canonical": canonical.is_canonical(counts, found.counts, sample),
+            "intents": intents.read(sample, int(rules), counts[characters.HAN] > 0) | context.intents,
+        }
+
+    def warm(self) -> None:
+        """Compile what the first request would wait for, or load it from the cache."""
+        marked = " ".join(f"<NAME_{number}>" for number in range(masks.FEW + 1))
+        self.sketch([("user", marked)], marked)
+
+    def _system(self, text: str) -> _System:
+        if not text:
+            return _NO_SYSTEM
+        sample = _sample(text)
+        return self._remembered(sample) if len(sample) <= REMEMBERED_CHARS else self._read_system(sample)
+
+    def _read_system(self, sample: str) -> _System:
+        return _System(
+            self._identity.hash64("system", template.whole(sample)), intents.read(sample, -1, not sample.isascii())
+        )
+
+
+_NO_SYSTEM = _System("", 0)
+
+
+def _sample(text: str) -> str:
+    """The text, or its start and end where it is long."""
+    return text if len(text) <= kernel.HEAD + kernel.TAIL else f"{text[: kernel.HEAD]}\n{text[-kernel.TAIL :]}"
+
+
+@lru_cache(1)
+def _lexicon() -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+    entries = language.words()
+    for word, bits in intents.triggers().items():
+        entries[word] = entries.get(word, 0) | bits
+    return characters.lexicon(entries)
+
+
+def _select(messages: Sequence[tuple[str, str]]) -> tuple[str, str, int]:
+    """The message to sketch, the system prompt and the number of other messages."""
+    system = []
+    last = user = None
+    turns = 0
+    for role, text in messages:
+        if role in ("system", "developer"):
+            system.append(text)
+            continue
+        turns += 1
+        last = text
+        if role == "user":
+            user = text
+    return (user if user is not None else last) or "", "\n".join(system), turns

@@ -1,0 +1,182 @@
+"""One run of the demo: embedded broker, topics, worker, scenario, and what came of it. Everything it starts it ends."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+import msgspec
+from kafka.errors import TopicAlreadyExistsError
+
+from siphonwatch.streams.common.settings import PREFIX, Settings, load
+from siphonwatch.streams.deliver.tail import Tail, TailError
+from siphonwatch.streams.edge.producer import Outbox, connect
+from siphonwatch.streams.lab.broker.embedded import EmbeddedBroker
+from siphonwatch.streams.lab.broker.process import free_port
+from siphonwatch.streams.lab.demo.interrupt import Interrupt
+from siphonwatch.streams.lab.demo.patience import Patience, cpu_seconds
+from siphonwatch.streams.lab.demo.play import Player
+from siphonwatch.streams.lab.demo.processes import Counts, Process, ProcessError, Watch, Worker
+from siphonwatch.streams.lab.demo.scorecard import Scorecard, compare
+from siphonwatch.streams.lab.scenario import Scenario
+from siphonwatch.streams.operate.topics import TopicsError, create
+from siphonwatch.streams.operate.topics import connect as connect_admin
+
+T = TypeVar("T")
+
+TOPICS = {"litellm": "demo.litellm", "nginx": "demo.nginx"}
+"""The gateways' own topics, by format."""
+BROKER_SECONDS = 600.0
+"""The broker takes a second; more is a slow machine's, and one that cannot start ends."""
+DELIVERY_MS = 600_000
+"""Longer than the client's own two minutes, in which a busy machine's broker may not get to a batch."""
+
+KEY = "the key of the demo, known to all"
+"""Always the same, so that the demo shows the same; a real one is secret."""
+
+
+class Display(Protocol):
+    """What a run tells while it goes on."""
+
+    def phase(self, text: str) -> None:
+        """Say what begins."""
+
+    def compiling(self, module: str) -> None:
+        """Say what is compiled now; called again and again."""
+
+    def progress(self, produced: int, counts: Counts) -> None:
+        """Say how far it is."""
+
+
+class Outcome(NamedTuple):
+    """What a run gave."""
+
+    alerts: list[dict[str, Any]]
+    """Openings, by event time."""
+    raw: list[bytes]
+    """Every alert as it stood on the topic."""
+    counts: Counts
+    produced: int
+    """Of the scenario's requests: all of them, unless it was interrupted."""
+    seconds: float
+    """From the first record sent to the last one scored."""
+    scorecard: Scorecard
+
+
+def worker_environment(bootstrap: str, port: int) -> dict[str, str]:
+    """Return the environment of the demo's worker: ours of the settings, nobody else's."""
+    own = {
+        "KAFKA_BOOTSTRAP": bootstrap,
+        "KAFKA_GROUP": "siphonwatch-demo",
+        "TOPICS_PREFIX": "demo-siphonwatch",
+        "TOPICS_PARTITIONS": "2",
+        "IDENTITY_KEY": KEY,
+        "IDENTITY_PLAIN_IDS": "true",
+        "INGEST_TOPICS": msgspec.json.encode({topic: name for name, topic in TOPICS.items()}).decode(),
+        "STATE_CHECKPOINT_INTERVAL": "5",
+        "WEB_PORT": str(port),
+    }
+    others = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
+    return others | {PREFIX + name: value for name, value in own.items()}
+
+
+def run(scenario: Scenario, folder: Path, speed: float, display: Display, interrupt: Interrupt) -> Outcome:
+    """Run the demo with its logs in `folder`; interrupted while it plays, it gives what was found until then.
+
+    Raises
+    ------
+    BrokerError, TopicsError, ProcessError, Stalled, TailError, KafkaError
+        When a part of it fails; nothing is left running.
+    KeyboardInterrupt
+        When `interrupt` was asked for an end before anything was played, or a second time.
+    """
+    with contextlib.ExitStack() as stack:
+        display.phase("starting the embedded broker and the worker")
+        embedded = EmbeddedBroker(folder / "broker.log", ready_seconds=BROKER_SECONDS, sleep=interrupt.sleep)
+        broker = stack.enter_context(embedded)
+        environment = worker_environment(broker.bootstrap, free_port())
+        settings = load(environment).settings
+        _insist(lambda: _create_topics(settings), Patience(lambda: cpu_seconds([broker.pid or 0])), interrupt)
+        worker = stack.enter_context(Worker(folder / "worker.log", environment, settings.web.port))
+        sketching = stack.enter_context(
+            Process("compiling", ["-m", "siphonwatch.streams.lab.demo.compile"], folder / "compile.log", environment)
+        )
+
+        def patience() -> Patience:
+            return Patience(lambda: cpu_seconds([worker.pid, sketching.pid, broker.pid or worker.pid]))
+
+        def started() -> bool:
+            display.compiling(worker.compiling() or sketching.compiling())
+            return not sketching.running() and worker.ready()
+
+        labels = scenario.labels()
+        display.phase("loading, or on a first run compiling, what the worker runs")
+        _until(started, "is not ready", worker, patience(), interrupt)
+        display.phase(f"playing {len(scenario):,} requests of {len(labels):,} accounts over {scenario.days:g} days")
+        producer = connect(settings, "siphonwatch-demo", delivery_timeout_ms=DELIVERY_MS)
+        stack.callback(producer.close, 5)
+        outboxes = {name: Outbox(producer, topic) for name, topic in TOPICS.items()}
+        watch = stack.enter_context(Watch(worker.counts))
+        player = Player(
+            scenario, outboxes, speed, watch.counts, patience(), display.progress, sleep=interrupt.sleep
+        )  # fmt: skip
+        began = time.monotonic()
+        try:
+            player.run()
+        except KeyboardInterrupt:
+            interrupt.forget()
+            display.phase("interrupted; reading what was found so far")
+            labels = player.truth.so_far(labels)
+        seconds = time.monotonic() - began
+        if player.counts.done >= len(scenario):
+            display.phase("all is scored; stopping the worker after a last checkpoint")
+            worker.terminate()
+            _until(lambda: not worker.running(), "does not stop", worker, patience(), interrupt)
+        raw = _insist(lambda: _history(settings), patience(), interrupt)
+    alerts = _openings(raw)
+    card = compare(labels, player.truth.requests, alerts)
+    return Outcome(alerts, raw, player.counts, player.produced, seconds, card)
+
+
+def _create_topics(settings: Settings) -> None:
+    with connect_admin(settings.kafka) as admin:
+        create(settings, admin)
+        # A gateway's topic of one partition keeps each account's records in order, as a key would in production.
+        shape = {"num_partitions": 1, "replication_factor": 1}
+        with contextlib.suppress(TopicAlreadyExistsError):  # out of a try whose answer came too late
+            admin.create_topics(dict.fromkeys(settings.ingest.topics, shape), wait_for_metadata=True)
+
+
+def _history(settings: Settings) -> list[bytes]:
+    with Tail.connect(settings, settings.topic("alerts")) as tail:
+        return list(tail.history())
+
+
+def _insist(action: Callable[[], T], patience: Patience, interrupt: Interrupt) -> T:
+    """Do what asks the broker; again, where a busy machine's answer was too late for the client."""
+    while True:
+        interrupt.check()
+        try:
+            return action()
+        except (TopicsError, TailError):
+            if patience.over():
+                raise
+        interrupt.sleep(0.5)
+
+
+def _until(done: Callable[[], bool], what: str, process: Process, patience: Patience, interrupt: Interrupt) -> None:
+    while not done():
+        if patience.over():
+            raise ProcessError(process.obituary(f"{what}, and does next to nothing for {patience.waited():.0f} s"))
+        interrupt.sleep(0.1)
+
+
+def _openings(raw: list[bytes]) -> list[dict[str, Any]]:
+    """Each case's opening once, by event time: an alert may be on the topic twice, under the same id."""
+    alerts = {alert["id"]: alert for alert in map(msgspec.json.decode, raw)}
+    opened = [alert for alert in alerts.values() if alert["type"] == "siphonwatch.case.opened.v1"]
+    return sorted(opened, key=lambda alert: (alert["time"], alert["id"]))

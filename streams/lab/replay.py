@@ -1,0 +1,150 @@
+"""Offline scoring: files of any format through the identical scorer, no broker. Prints nothing itself."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+
+from siphonwatch.models.account.request import Array
+from siphonwatch.models.engine.scorer import Scorer
+from siphonwatch.models.engine.together import Together
+from siphonwatch.models.evidence.cases import Finding
+from siphonwatch.streams.common.identity import Identity
+from siphonwatch.streams.common.settings import Settings
+from siphonwatch.streams.contracts.rejected import Rejected
+from siphonwatch.streams.contracts.telemetry import Malformed, encode
+from siphonwatch.streams.edge.adapters import Unreadable, make_adapter, read_records
+from siphonwatch.streams.edge.adapters.base import Adapter
+from siphonwatch.streams.edge.sketch import Sketcher
+from siphonwatch.streams.lab.offline import Offline
+from siphonwatch.streams.worker.allow import Allowed
+from siphonwatch.streams.worker.decode import Decoder
+
+BATCH = 8192
+"""Records scored at a time; any other number gives the same findings."""
+
+
+@dataclass
+class Totals:
+    """What a replay met."""
+
+    requests: int = 0
+    findings: Counter[str] = field(default_factory=Counter)
+    """By kind: open, update, close."""
+    patterns: Counter[str] = field(default_factory=Counter)
+    """Cases opened, by pattern."""
+    allowed: int = 0
+    """Findings that were not told, for their accounts are allowed."""
+    rejected: Rejected = field(default_factory=Rejected)
+    """Elements that are not what their format says, by reason."""
+    passed_over: Counter[str] = field(default_factory=Counter)
+    """Elements that are no requests, by what they are."""
+    without_text: int = 0
+    """Requests whose records could have held text and did not, where the format's own settings decide that."""
+
+
+class Replay:
+    """Feeds files to a scorer.
+
+    Parameters
+    ----------
+    settings
+        `accounts`, `identity` and `ingest` are used.
+    scorer
+        Scores; its state goes on from file to file.
+    on_finding
+        Called with each finding, in order.
+    telemetry
+        Where to write the telemetry that the files became, one record a line.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        scorer: Scorer | Together | Offline,
+        on_finding: Callable[[Finding], None],
+        telemetry: IO[bytes] | None = None,
+    ) -> None:
+        self._settings = settings
+        self._scorer = scorer
+        self._on_finding = on_finding
+        self._telemetry = telemetry
+        self._allowed = Allowed.from_settings(settings)
+        self._decoder = Decoder()
+        self._identity: Identity | None = None
+        self.totals = Totals()
+
+    def run(self, path: Path | str, format: str = "auto") -> None:
+        """Score one file.
+
+        Raises
+        ------
+        Unreadable
+            Where the file cannot be read to its end; what came before was scored.
+        ValueError
+            Where no format fits it.
+        """
+        records = read_records(path, format, self._settings.ingest.max_record_bytes)
+        raw: Iterator[bytes | Malformed] = iter(records)
+        if records.format != "telemetry":
+            raw = self._adapted(self._adapter(records.format), raw)
+        more = True
+        while more:
+            batch: list[bytes | Malformed] = []
+            try:
+                batch.extend(itertools.islice(raw, BATCH))
+            except Unreadable:
+                self._take(self._sound(batch))
+                raise
+            more = bool(batch)
+            self._take(self._sound(batch))
+
+    def _take(self, batch: list[bytes]) -> None:
+        decoded = self._decoder.decode(batch)
+        for _, error in decoded.rejected:
+            self.totals.rejected.take(error)
+        if self._telemetry:
+            self._telemetry.writelines(batch[row] + b"\n" for row in decoded.rows)
+        self._score(decoded.requests)
+
+    def _adapter(self, format: str) -> Adapter:
+        if self._identity is None:
+            self._identity = Identity.from_settings(self._settings)
+        return make_adapter(format, self._settings, Sketcher(self._identity), self._identity)
+
+    def _sound(self, batch: list[bytes | Malformed]) -> list[bytes]:
+        """The batch without what could not be read, which is counted."""
+        whole = [record for record in batch if isinstance(record, bytes)]
+        if len(whole) < len(batch):
+            for bad in batch:
+                if isinstance(bad, Malformed):
+                    self.totals.rejected.take(bad)
+        return whole
+
+    def _adapted(self, adapter: Adapter, raw: Iterable[bytes | Malformed]) -> Iterator[bytes | Malformed]:
+        for record in raw:
+            if isinstance(record, Malformed):
+                yield record
+                continue
+            for element in adapter.records(record):
+                yield element if isinstance(element, Malformed) else encode(element)
+        self.totals.passed_over.update(adapter.passed_over)
+        self.totals.without_text += adapter.without_text
+
+    def _score(self, requests: Array) -> None:
+        first = self.totals.requests
+        self.totals.requests += len(requests)
+        for finding in self._scorer.score(requests, np.arange(first, self.totals.requests)):
+            if self._allowed.spares(finding.accounts):
+                self.totals.allowed += 1
+                continue
+            self.totals.findings[finding.kind] += 1
+            if finding.kind == "open":
+                self.totals.patterns[finding.pattern] += 1
+            self._on_finding(finding)

@@ -1,5 +1,0 @@
-"""Text to a keyed, irreversible sketch, at the gateway: the only thing about a prompt that ever leaves it."""
-
-from streams.sketch.sketcher import Sketcher
-
-__all__ = ["Sketcher"]

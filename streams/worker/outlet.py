@@ -1,0 +1,111 @@
+"""Where the worker's output goes: alerts and dead letters to their topics, acknowledged before any checkpoint."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
+
+from siphonwatch.streams.common.kafka import aiokafka_config
+from siphonwatch.streams.common.settings import Settings
+from siphonwatch.streams.contracts.dead_letter import DeadLetter, DeadLetters, Undelivered
+from siphonwatch.streams.worker.retries import Retries
+
+LINGER_MS = 5
+"""An alert may wait so long for company."""
+BATCH_BYTES = 512 * 1024
+"""Of one request to a partition, before compression: aiokafka has one under way, and 16 KiB, its default, held a
+partition to some 15,000 records/s. Half of what brokers accept by default."""
+
+
+def make_producer(settings: Settings) -> AIOKafkaProducer:
+    """Return a producer, not started, that waits for all replicas.
+
+    It is not idempotent, which the embedded broker lacks: aiokafka has one request a partition under way, so a retry
+    can repeat records but not reorder them, and what is repeated here is told by its id (alerts) or by its `source`
+    header (telemetry).
+    """
+    return AIOKafkaProducer(
+        **aiokafka_config(settings.kafka),
+        acks="all",
+        linger_ms=LINGER_MS,
+        max_batch_size=BATCH_BYTES,
+        compression_type="zstd",
+    )
+
+
+class Keyed(NamedTuple):
+    """A record that was handed to the producer, and what becomes of it."""
+
+    key: bytes
+    value: bytes
+    future: asyncio.Future[Any]
+
+
+class KafkaOutlet:
+    """Sends one partition's alerts and dead letters, until the broker has them; each partition has its own.
+
+    Parameters
+    ----------
+    producer
+        Started; shared by the partitions of a worker.
+    settings
+        Names of the topics.
+    retries
+        The partition's.
+    """
+
+    def __init__(self, producer: AIOKafkaProducer, settings: Settings, retries: Retries) -> None:
+        self._producer = producer
+        self._alerts = settings.topic("alerts")
+        self._dlq = settings.topic("dlq")
+        self._dead_letters = DeadLetters(producer, self._dlq)
+        self._retries = retries
+        self._waiting: list[Keyed] = []
+
+    async def alert(self, key: bytes, value: bytes) -> None:
+        """Send an alert keyed by its case; what became of it is known at `flush`. Waits only for room in the buffer.
+
+        Records are stamped with the time of sending: brokers keep a log by that stamp, and event time may be long ago.
+        """
+        while True:
+            try:
+                future = await self._producer.send(self._alerts, value=value, key=key)
+            except (KafkaError, OSError) as error:
+                await self._retries.failed(self._alerts, error)
+            else:
+                self._waiting.append(Keyed(key, value, future))
+                return
+
+    async def dead_letters(self, letters: Iterable[DeadLetter]) -> list[DeadLetter]:
+        """Send bad records with their reasons and wait until the broker has them; return those it takes in no size."""
+        kept = list(letters)
+        while True:
+            try:
+                lost = await self._dead_letters.send(kept)
+            except Undelivered as error:
+                await self._retries.failed(self._dlq, error)
+            else:
+                self._retries.passed(self._dlq)
+                return lost
+
+    async def flush(self) -> None:
+        """Wait until all alerts are acknowledged; sends again those that the broker refused or did not answer."""
+        while self._waiting:
+            waiting = list(self._waiting)
+            results = await asyncio.gather(*(one.future for one in waiting), return_exceptions=True)
+            failed = [i for i, result in enumerate(results) if isinstance(result, BaseException)]
+            self._waiting = []
+            for i in failed[:1]:
+                await self._retries.failed(self._alerts, results[i])
+            for i in failed:
+                await self.alert(waiting[i].key, waiting[i].value)
+            if not failed:
+                self._retries.passed(self._alerts)
+
+    def blocked(self) -> float:
+        """Return for how many seconds a broker has not taken what the partition sends; 0 where nothing is refused."""
+        return self._retries.blocked()

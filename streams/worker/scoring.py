@@ -1,0 +1,71 @@
+"""Builds scorer and coordinator from the settings: the one place that does, for the worker and offline use alike."""
+
+from __future__ import annotations
+
+import functools
+import time
+from typing import Any
+
+from siphonwatch.models.account.features import FEATURES
+from siphonwatch.models.engine.coordinator import Coordinator
+from siphonwatch.models.engine.scorer import Scorer, ScorerConfig
+from siphonwatch.models.engine.together import Together
+from siphonwatch.models.online.second_stage import SecondStage, check, load, scaled
+from siphonwatch.streams.common.settings import Settings, SettingsError
+
+SECOND_STAGE = "scoring.second_stage"
+
+
+@functools.cache
+def _model(name: str) -> Any:
+    """A second stage's model, tried once a process; not to be taught itself."""
+    model = scaled(load(name, SECOND_STAGE))
+    check(model, [feature.name for feature in FEATURES], SECOND_STAGE, time.thread_time)
+    return model
+
+
+def make_scorer(settings: Settings) -> Scorer:
+    """Return a scorer with empty state.
+
+    Raises
+    ------
+    SettingsError
+        Where `scoring.second_stage` names no usable River model.
+    """
+    stage = None
+    if name := settings.scoring.second_stage:
+        try:
+            stage = SecondStage(_model(name).clone(), clock=time.perf_counter)
+        except ValueError as error:
+            raise SettingsError(str(error)) from None
+    return Scorer(_config(settings), second_stage=stage)
+
+
+def make_coordinator(settings: Settings) -> Coordinator:
+    """Return a coordinator with empty state."""
+    return Coordinator(_config(settings), settings.state.fingerprints)
+
+
+def make_together(settings: Settings) -> Together:
+    """Return a scorer with its coordinator behind it, both with empty state, for use without a broker.
+
+    Raises
+    ------
+    SettingsError
+        As `make_scorer` does.
+    """
+    return Together(make_scorer(settings), make_coordinator(settings))
+
+
+def _config(settings: Settings) -> ScorerConfig:
+    chosen = settings.scoring
+    return ScorerConfig(
+        alpha=chosen.alpha,
+        budget=chosen.budget,
+        grace=chosen.grace,
+        max_ahead=chosen.max_ahead,
+        close_after=chosen.close_after,
+        seed=chosen.seed,
+        second_stage=chosen.second_stage,
+        second_stage_level=chosen.second_stage_level,
+    )
