@@ -64,8 +64,8 @@ evaluate: $(VENV)/.demo ## Install, write labelled traffic, measure detection on
 	@echo "the page with plots: $(EVALUATE_DIR)/report.html"
 
 test: lint ## Install, lint, type-check, run the whole suite; pytest's closing line comes last
-	@$(VENV)/bin/python -m pytest --numprocesses $(PYTEST_WORKERS) --dist loadfile --doctest-modules --ignore-glob='*/fuzz/fuzz_*' --ignore-glob='*/tests/bench/*' \
-		tests .cache/import/siphonwatch $(PYTEST_ARGS)
+	@$(VENV)/bin/python -m pytest --numprocesses $(PYTEST_WORKERS) --dist loadfile --ignore-glob='*/fuzz/fuzz_*' --ignore-glob='*/tests/bench/*' \
+		tests $(PYTEST_ARGS)
 
 lint: $(VENV)/.test ## Ruff, formatting, strict mypy
 	@$(VENV)/bin/ruff check .
