@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import jsonschema
@@ -11,6 +10,7 @@ import msgspec
 import numpy as np
 import pytest
 from py_ocsf_models.events.findings.detection_finding import DetectionFinding
+from worker_tools import traffic
 
 from siphonwatch.models.engine.scorer import Scorer, ScorerConfig
 from siphonwatch.streams.contracts.alert import encode, to_alert
@@ -21,9 +21,6 @@ from siphonwatch.streams.contracts.verdict import json_schema as verdict_schema
 from siphonwatch.streams.contracts.verdict import judge
 from siphonwatch.streams.deliver.trial import make_alerts
 from siphonwatch.streams.worker.decode import Decoder
-
-sys.path.append(str(Path(__file__).parent / "worker"))
-from worker_tools import traffic
 
 SCHEMAS = Path(__file__).parents[1] / "deploy" / "schemas"
 

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
-
-sys.path.append(str(Path(__file__).parents[1] / "worker"))
-sys.path.append(str(Path(__file__).parents[1] / "alerts"))
 from alert_samples import fill, findings
+from click.testing import CliRunner, Result
 from worker_tools import KEY, Worker, prepare, produce, traffic
 
 from siphonwatch.streams.cli import cli

@@ -15,7 +15,7 @@ from pathlib import Path
 import atheris
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "adapters")]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "tools")]
 
 from siphonwatch.streams.edge.sketch import Sketcher  # noqa: E402 - before instrumentation, which numba cannot compile
 

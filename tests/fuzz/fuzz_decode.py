@@ -18,8 +18,6 @@ from types import FunctionType, SimpleNamespace
 import atheris
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-
 from siphonwatch.models.account import request as rq
 from siphonwatch.streams.contracts.telemetry import Malformed, Telemetry, decode, encode
 from siphonwatch.streams.worker import scan

@@ -9,7 +9,6 @@ import asyncio
 import itertools
 import os
 import signal
-import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -18,8 +17,6 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_node import Prometheus
-
-sys.path += [str(Path(__file__).parents[1] / area) for area in ("worker", "rules")]
 from scaled_rules import scaled
 from worker_tools import Worker, assert_applied_once, prepare, produce, scored, traffic, until
 

@@ -7,16 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import re
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
+from dashboard_queries import queries
 from live_stack import Stack
 from prometheus_node import Prometheus
-
-sys.path.append(str(Path(__file__).parents[1] / "grafana"))
-from dashboard_queries import queries
 
 from siphonwatch.streams.operate.provision.prometheus import render
 from siphonwatch.streams.operate.provision.rules import ALERTS, RECORDINGS

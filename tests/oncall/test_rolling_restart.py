@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -12,8 +11,6 @@ from pathlib import Path
 import msgspec
 import pytest
 from prometheus_node import Prometheus
-
-sys.path.append(str(Path(__file__).parents[1] / "worker"))
 from worker_tools import Worker, assert_applied_once, prepare, produce, read, scored, traffic
 
 from siphonwatch.streams.common.settings import Settings

@@ -5,16 +5,12 @@ from __future__ import annotations
 import asyncio
 import re
 import shlex
-import sys
 from pathlib import Path
 
 import pytest
 import yaml
-from click.testing import CliRunner
-
-sys.path.append(str(Path(__file__).parents[1] / "alerts"))
-sys.path.append(str(Path(__file__).parents[1] / "sinks"))
 from alert_samples import fill, findings
+from click.testing import CliRunner
 from sink_receiver import Receiver
 from sink_samples import SECRET
 
@@ -26,10 +22,10 @@ RUNBOOK = (ROOT / "deploy" / "runbook.md").read_text()
 SPANS = [" ".join(span.split()) for span in re.findall(r"`([^`]+)`", RUNBOOK)]
 OURS = sorted({span.rpartition("siphonwatch ")[2] for span in SPANS if re.search(r"(^|-- )siphonwatch [a-z]", span)})
 ELSEWHERE = {
-    "deliver": "tests/sinks/test_sink_delivery.py",
+    "deliver": "tests/deliver/test_sink_delivery.py",
     "worker --start-afresh": "tests",
-    "alerts --follow": "tests/alerts/test_alerts_command.py",
-    "provision --plan": "tests/grafana/test_provision_apply.py",
+    "alerts --follow": "tests/cli/test_alerts_command.py",
+    "provision --plan": "tests/operate/test_provision_apply.py",
 }
 """Commands that run until they are told to stop, or need Grafana: where they are run."""
 NAMES = {"produce", "verdict", "replay --scores"}

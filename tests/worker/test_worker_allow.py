@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from prometheus_client import CollectorRegistry
-from worker_tools import traffic
-
-sys.path.append(str(Path(__file__).parents[1] / "state"))
 from state_fakes import Topic, state_log
+from worker_tools import traffic
 
 from siphonwatch.streams.common.settings import Settings
 from siphonwatch.streams.contracts.telemetry import encode

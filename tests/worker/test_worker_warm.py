@@ -8,7 +8,6 @@ from pathlib import Path
 
 SCRIPT = """
 import gc, sys
-sys.path.append(sys.argv[1])
 from numba.core.dispatcher import Dispatcher
 from siphonwatch.streams.worker.warm import warm
 
@@ -27,7 +26,7 @@ import numpy as np
 
 known = compiled() - before  # the sketcher's own, which made the traffic
 records = [encode(record) for record in traffic()]
-sketcher = {entry for entry in compiled() if entry[0].startswith("streams.s")}
+sketcher = {entry for entry in compiled() if entry[0].startswith("siphonwatch.streams.edge.sketch")}
 requests = Decoder().decode(records).requests
 make_together(Settings()).score(requests, np.arange(len(requests)))
 print(len(before), sorted(compiled() - before - known - sketcher))
@@ -36,8 +35,8 @@ print(len(before), sorted(compiled() - before - known - sketcher))
 
 def test_a_warm_worker_compiles_nothing_for_its_first_requests() -> None:
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, str(Path(__file__).parent)], capture_output=True, text=True, check=True,
-        timeout=300,
+        [sys.executable, "-c", SCRIPT, str(Path(__file__).parents[1] / "tools")],
+        capture_output=True, text=True, check=True, timeout=300,
     )  # fmt: skip
     count, _, left = done.stdout.strip().partition(" ")
     assert int(count) > 20
