@@ -21,6 +21,7 @@ from siphonwatch.streams.contracts.telemetry import encode
 from siphonwatch.streams.worker.decode import Decoder
 from siphonwatch.streams.worker.scoring import make_together
 from siphonwatch.streams.common.settings import Settings
+sys.path.insert(0, sys.argv[1])
 from worker_tools import traffic
 import numpy as np
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from siphonwatch.streams.lab.broker.process import Broker, BrokerError, free_port
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 POM = ROOT / "deploy" / "kafka" / "pom.xml"
 CACHE = ROOT / ".cache"
 REMEDY = "apt-get install default-jre-headless maven"
