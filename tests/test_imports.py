@@ -107,6 +107,35 @@ def test_the_lint_lets_arrays_and_seeded_generators_through() -> None:
     assert impurities("import random\nr = random.Random(3)\nr.random()\n") == []
 
 
+ROOMS = {
+    "models": "common online account detect evidence campaign engine learn evaluate".split(),
+    "streams": "common contracts edge worker deliver operate lab cli".split(),
+}
+"""The units of each room; each imports only those before it, and `streams` may import all of `models`."""
+
+
+def place(module: str) -> tuple[int, int] | None:
+    """Where a module stands in the order of imports; None where it is none of ours, or a room itself."""
+    room, _, rest = module.removeprefix("siphonwatch.").partition(".")
+    if room not in ROOMS or not rest:
+        return None
+    return list(ROOMS).index(room), ROOMS[room].index(rest.split(".")[0])
+
+
+@pytest.mark.parametrize("path", [*STREAMS, *MODELS], ids=name)
+def test_units_import_one_way(path: Path) -> None:
+    own = place(".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"))
+    if own is None:
+        return
+    for node in ast.walk(ast.parse(path.read_text())):
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        if isinstance(node, ast.ImportFrom):
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        for module in names:
+            other = place(module) if module.startswith("siphonwatch.") else None
+            assert other is None or other <= own, f"{name(path)} imports {module}, which stands above it"
+
+
 @pytest.mark.parametrize("path", [*STREAMS, *MODELS], ids=name)
 def test_every_file_says_what_it_is_for_and_stays_short(path: Path) -> None:
     source = path.read_text()
