@@ -198,3 +198,13 @@ def test_nothing_committed_names_this_machine_or_an_index() -> None:
     command = ["git", "grep", "-nIF", *(part for needle in needles for part in ("-e", needle)), "--", "."]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 1, done.stdout[:2000] + done.stderr
+
+
+def test_every_data_file_of_a_package_is_installed_with_it() -> None:
+    setuptools = PYPROJECT["tool"]["setuptools"]
+    patterns = {name.removeprefix("siphonwatch."): globs for name, globs in setuptools["package-data"].items()}
+    for top in ("models", "streams"):
+        for file in (ROOT / top).rglob("*"):
+            if file.is_file() and file.suffix not in (".py", ".pyc", ".nbi", ".nbc"):
+                package = str(file.parent.relative_to(ROOT)).replace("/", ".")
+                assert any(file.match(glob) for glob in patterns.get(package, [])), f"{file} is not in package-data"

@@ -24,10 +24,8 @@ SUMS = (
 )  # fmt: skip
 """Additive quantities of a request; `siphonwatch.models.account.windows.describe` says what each one is."""
 
-PATTERNS = ("extraction", "scraping", "desensitisation", "shift", "rarity")
-"""Patterns with a detector, in the order of the row's evidence."""
 MAX_PATTERNS = 6
-"""Places for evidence in a row, so that a new detector needs no new layout."""
+"""Places for evidence in a row, one a card: a card more needs no new layout."""
 
 RESOURCES = 22
 """Places in the sample of resources seen."""

@@ -1,17 +1,9 @@
-"""Detectors: one pattern of use a file. The list below is all that names them."""
+"""Detectors: a card says what a pattern is, a detector scores and explains it. Nothing here keeps state."""
 
 from __future__ import annotations
 
-from siphonwatch.models.detect.base import Detector, Explanation, Ramp, Signal
-from siphonwatch.models.detect.cards.desensitisation import Desensitisation
-from siphonwatch.models.detect.cards.extraction import Extraction
-from siphonwatch.models.detect.cards.rarity import Rarity
-from siphonwatch.models.detect.cards.scraping import Scraping
-from siphonwatch.models.detect.cards.shift import Shift
+from siphonwatch.models.detect.card import ATLAS, Card, CardError, Ramp, Term
+from siphonwatch.models.detect.detector import Detector, Explanation, Scores, Signal
+from siphonwatch.models.detect.registry import cards
 
-__all__ = ["Detector", "Explanation", "Ramp", "Signal", "detectors"]
-
-
-def detectors() -> tuple[Detector, ...]:
-    """Return one of each detector, in the order of the evidence in an account's row."""
-    return Extraction(), Scraping(), Desensitisation(), Shift(), Rarity()
+__all__ = ["ATLAS", "Card", "CardError", "Detector", "Explanation", "Ramp", "Scores", "Signal", "Term", "cards"]

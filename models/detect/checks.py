@@ -1,141 +1,149 @@
-"""The promises of every detector, as one check that tests run over all of them; run it over one of your own too.
+"""The promises of every card, as named checks that tests run over all of them; run them over one of your own too.
 
 Raises on a broken promise; never changes the detector.
 """
 
 from __future__ import annotations
 
-import pickle
+from collections.abc import Callable, Iterator
 
+import msgspec
 import numpy as np
-import numpy.typing as npt
 
-from siphonwatch.models.account.features import INDEX, NAMES, WIDTH, Features
-from siphonwatch.models.detect.base import ATLAS, Detector, Ramp
+from siphonwatch.models.detect.card import Card, Ramp
+from siphonwatch.models.detect.detector import NOTHING_HELPS, Detector, Values
 
 _COUNTERFACTUAL = "would be no evidence with "
-NOTHING_HELPS = "no single feature at its baseline would undo it"
 
 
 class BrokenPromise(AssertionError):
-    """A detector does not do what every detector promises."""
+    """A card, or what scores it, does not do what every card promises."""
 
 
-def check_detector(detector: Detector, *, seed: int = 0, n: int = 400) -> None:
-    """Check one detector on random features, most of them near where its ramps rise.
+def card_checks(detector: Detector, *, seed: int = 0, n: int = 400) -> Iterator[tuple[str, Callable[[], None]]]:
+    """Yield each check by name; calling one raises `BrokenPromise` where the promise is broken.
 
     Parameters
     ----------
     detector
-        Any detector; it is scored, explained and pickled.
+        A card bound to its table; it is scored and explained on random features, most near where its ramps rise.
     seed, n
-        Of the random features, and how many requests they are.
+        Of the random features, and how many rows they are.
+    """
+    rng = np.random.default_rng(seed)
+    width = len(detector.features)
+    values = _plausible(detector, rng, n)
+    wild = rng.uniform(-1e6, 1e6, (n, width)).astype(np.float32)
+    for name, some in (("plausible", values), ("wild", wild), ("no", np.zeros((1, width), np.float32))):
+        yield f"scores of {name} features", lambda some=some: _check_scores(detector, some)  # type: ignore[misc]
+    yield "scores of one who does all of it", lambda: _check_ends(detector)
+    yield "reads its needs alone", lambda: _check_needs(detector, values, rng)
+    for ramp in detector.card.ramps:
+        yield f"rises with {'/'.join(ramp.of)}", lambda ramp=ramp: _check_direction(detector, values, ramp)  # type: ignore[misc]
+    yield "explanations", lambda: _check_explanations(detector, values)
+    yield "is data", lambda: _check_data(detector, values)
+
+
+def check_card(detector: Detector, *, seed: int = 0, n: int = 400) -> None:
+    """Run all checks of `card_checks` over one card.
 
     Raises
     ------
     BrokenPromise
-        It has no pattern, title, technique or least level in (0, 1); it reads a feature that does not exist; a score
-        is not float32 in [0, 1], or depends on other requests, on features it does not need, or on the run; a score
-        falls where a ramp rises; a signal is not what re-scoring says, or out of order; or the counterfactual does not
-        hold when it is applied.
+        A score is not float32 in [0, 1], or depends on other rows, on features it does not need, or on the run; it is
+        not above the null level with all ramps at their ends, or not 0 with none moved; it falls where a ramp rises; a
+        signal is not what re-scoring says, or out of order; the counterfactual does not hold when it is applied; or
+        the card, written and read again, is another.
 
     Examples
     --------
-    >>> from siphonwatch.models.detect import detectors
-    >>> for detector in detectors():
-    ...     check_detector(detector, n=50)
+    >>> from siphonwatch.models.engine.patterns import patterns
+    >>> for detector in patterns():
+    ...     check_card(detector, n=50)
     """
-    _check_names(detector)
-    rng = np.random.default_rng(seed)
-    values = _plausible(detector, rng, n)
-    wild = rng.uniform(-1e6, 1e6, (n, WIDTH)).astype(np.float32)
-    for features in (Features(values), Features(wild), Features(np.zeros((1, WIDTH), np.float32))):
-        _check_scores(detector, features)
-    _check_needs(detector, Features(values), rng)
-    for ramp in detector.ramps:
-        _check_direction(detector, values, ramp)
-    _check_explanations(detector, Features(values))
+    for _, check in card_checks(detector, seed=seed, n=n):
+        check()
 
 
 def _require(holds: bool, promise: str, detector: Detector) -> None:
     if not holds:
-        raise BrokenPromise(f"{type(detector).__name__}: {promise}")
+        raise BrokenPromise(f"card {detector.pattern}: {promise}")
 
 
-def _check_names(detector: Detector) -> None:
-    word = detector.pattern.isascii() and detector.pattern.isalpha() and detector.pattern.islower()
-    _require(word, f"pattern {detector.pattern!r} is no word", detector)
-    _require(bool(detector.title.strip()), "has no title", detector)
-    _require(bool(detector.atlas), "names no MITRE ATLAS technique", detector)
-    for uid in detector.atlas:
-        _require(uid in ATLAS, f"{uid!r} is no ATLAS technique that has a name here", detector)
-    _require(0.0 < detector.null < 1.0, f"least level {detector.null} is not in (0, 1)", detector)
-    unknown = sorted(set(detector.needs) - set(NAMES))
-    _require(not unknown, f"needs unknown features {unknown}", detector)
-    _require(bool(detector.needs), "needs no feature", detector)
+def _column(detector: Detector, name: str) -> int:
+    return [feature.name for feature in detector.features].index(name)
 
 
-def _plausible(detector: Detector, rng: np.random.Generator, n: int) -> npt.NDArray[np.float32]:
-    """Random features of `n` requests, those that ramps read a little beyond both of their ends."""
-    values = rng.uniform(0.0, 1.0, (n, WIDTH)).astype(np.float32)
-    for ramp in detector.ramps:
-        for name in ramp.features:
+def _plausible(detector: Detector, rng: np.random.Generator, n: int) -> Values:
+    """Random features of `n` rows, those that ramps read a little beyond both of their ends."""
+    values = rng.uniform(0.0, 1.0, (n, len(detector.features))).astype(np.float32)
+    for ramp in detector.card.ramps:
+        for name in ramp.of:
             share = rng.beta(2.0, 1.0, n) * 1.6 - 0.3
-            values[:, INDEX[name]] = ramp.low + share * (ramp.high - ramp.low)
+            values[:, _column(detector, name)] = ramp.low + share * (ramp.high - ramp.low)
     return values
 
 
-def _check_scores(detector: Detector, features: Features) -> None:
-    scores = detector.score(features)
-    _require(scores.dtype == np.float32 and scores.shape == (len(features),), "scores are not (n,) float32", detector)
+def _check_scores(detector: Detector, values: Values) -> None:
+    scores = detector.score(values)
+    _require(scores.dtype == np.float32 and scores.shape == (len(values),), "scores are not (n,) float32", detector)
     _require(bool(np.isfinite(scores).all()), "a score of finite features is not finite", detector)
     _require(bool(((scores >= 0.0) & (scores <= 1.0)).all()), "a score is outside [0, 1]", detector)
-    _require(scores.tobytes() == detector.score(features).tobytes(), "scoring again gives other scores", detector)
-    alone = np.concatenate([detector.score(features.row(i)) for i in range(len(features))])
-    _require(scores.tobytes() == alone.tobytes(), "a score depends on the other requests", detector)
-    copy: Detector = pickle.loads(pickle.dumps(detector))  # noqa: S301 - what was just pickled
-    _require(scores.tobytes() == copy.score(features).tobytes(), "a pickled detector scores otherwise", detector)
-    _require(type(detector)().score(features).tobytes() == scores.tobytes(), "a new one scores otherwise", detector)
+    _require(scores.tobytes() == detector.score(values).tobytes(), "scoring again gives other scores", detector)
+    alone = np.concatenate([detector.score(values[i : i + 1]) for i in range(len(values))])
+    _require(scores.tobytes() == alone.tobytes(), "a score depends on the other rows", detector)
 
 
-def _check_needs(detector: Detector, features: Features, rng: np.random.Generator) -> None:
-    changed = features.values.copy()
-    others = [i for i, name in enumerate(NAMES) if name not in detector.needs]
+def _check_ends(detector: Detector) -> None:
+    """Ramps all at their ends are evidence, and ramps all at their beginnings are none."""
+    ends = np.zeros((2, len(detector.features)), np.float32)
+    for ramp in detector.card.ramps:
+        rising = 1.0 if ramp.low < ramp.high else -1.0
+        for name in ramp.of:
+            ends[:, _column(detector, name)] = -1e6 * rising, 1e6 * rising
+    nothing, everything = detector.score(ends).tolist()
+    _require(everything > detector.null, f"with all ramps at their ends the score is {everything:.4g}", detector)
+    _require(nothing == 0.0, f"with no ramp moved the score is {nothing:.4g}", detector)
+
+
+def _check_needs(detector: Detector, values: Values, rng: np.random.Generator) -> None:
+    changed = values.copy()
+    others = [i for i, feature in enumerate(detector.features) if feature.name not in detector.needs]
     changed[:, others] = rng.uniform(-9.0, 9.0, (len(changed), len(others)))
-    same = detector.score(Features(changed)).tobytes() == detector.score(features).tobytes()
+    same = detector.score(changed).tobytes() == detector.score(values).tobytes()
     _require(same, "the score depends on a feature that it does not need", detector)
 
 
-def _check_direction(detector: Detector, values: npt.NDArray[np.float32], ramp: Ramp) -> None:
+def _check_direction(detector: Detector, values: Values, ramp: Ramp) -> None:
     """Moving one feature from `low` towards `high`, and further, never lowers the score."""
-    for name in ramp.features:
+    for name in ramp.of:
         last = np.zeros(len(values), np.float32)
         for share in np.linspace(-0.5, 1.5, 21):
             moved = values.copy()
-            moved[:, INDEX[name]] = ramp.low + share * (ramp.high - ramp.low)
-            scores = detector.score(Features(moved))
+            moved[:, _column(detector, name)] = ramp.low + share * (ramp.high - ramp.low)
+            scores = detector.score(moved)
             _require(bool((scores >= last - 1e-6).all()), f"the score falls as {name} goes its way", detector)
             last = scores
 
 
-def _check_explanations(detector: Detector, features: Features) -> None:
-    scores = detector.score(features)
+def _check_explanations(detector: Detector, values: Values) -> None:
+    scores = detector.score(values)
     for i in np.flatnonzero(scores > detector.null).tolist():
-        explanation = detector.explain(features, i, detector.null)
+        explanation = detector.explain(values[i], detector.null)
         sizes = [signal.contribution for signal in explanation.signals]
         _require(bool(sizes), "a score above the level has no signal", detector)
         _require(sizes == sorted(sizes, reverse=True), "signals are not in order of contribution", detector)
         _require(all(0.0 < size <= float(scores[i]) + 1e-6 for size in sizes), "a contribution is no share", detector)
         for signal in explanation.signals:
             _require(signal.name in detector.needs, f"signal {signal.name} is not one of the needs", detector)
-            observed = float(features[signal.name][i])
+            observed = float(values[i, _column(detector, signal.name)])
             _require(signal.observed == observed, f"signal {signal.name} was not observed so", detector)
             way = "above" if observed > signal.baseline else "below"
             _require(signal.direction == way, f"signal {signal.name} is not {signal.direction} its baseline", detector)
-        _check_counterfactual(detector, features.row(i), explanation.counterfactual)
+        _check_counterfactual(detector, values[i].copy(), explanation.counterfactual)
 
 
-def _check_counterfactual(detector: Detector, here: Features, text: str) -> None:
+def _check_counterfactual(detector: Detector, here: Values, text: str) -> None:
     if text == NOTHING_HELPS:
         return
     names, found, limit = text.removeprefix(_COUNTERFACTUAL).rpartition(" at or ")
@@ -143,6 +151,16 @@ def _check_counterfactual(detector: Detector, here: Features, text: str) -> None
     _require(bool(readable), f"counterfactual {text!r} cannot be read", detector)
     for name in names.split(" and "):
         _require(name in detector.needs, f"counterfactual names {name!r}", detector)
-        here[name][:] = np.float32(limit.split()[1])
-    score = float(detector.score(here)[0])
+        here[_column(detector, name)] = np.float32(limit.split()[1])
+    score = float(detector.score(here[np.newaxis])[0])
     _require(score < detector.null, f"with the counterfactual {text!r} applied the score is {score:.4g}", detector)
+
+
+def _check_data(detector: Detector, values: Values) -> None:
+    """Written as JSON and read again it is the same card, with the same id and the same scores."""
+    card = msgspec.json.decode(msgspec.json.encode(detector.card), type=Card)
+    again = Detector(card, detector.features)
+    _require(card == detector.card and again.id == detector.id, "written and read again it is another card", detector)
+    _require(
+        again.score(values).tobytes() == detector.score(values).tobytes(), "read again it scores otherwise", detector
+    )

@@ -7,7 +7,7 @@ too. Sightings are taken strictly in order, and no result depends on how they ar
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import msgspec
@@ -17,7 +17,6 @@ import numpy.typing as npt
 from siphonwatch.models.account.clock import make_clock, settled
 from siphonwatch.models.account.request import Array, names
 from siphonwatch.models.account.table import AccountTable
-from siphonwatch.models.campaign.detector import Relay
 from siphonwatch.models.campaign.edges import EDGES, fingerprints
 from siphonwatch.models.campaign.evidence import weigh
 from siphonwatch.models.campaign.features import WIDTH
@@ -25,6 +24,8 @@ from siphonwatch.models.campaign.members import Campaign
 from siphonwatch.models.campaign.row import CAMPAIGN, as_accounts
 from siphonwatch.models.campaign.windows import observe_all
 from siphonwatch.models.common.arrays import pack, unpack
+from siphonwatch.models.detect import CardError, Detector
+from siphonwatch.models.engine.patterns import detectors
 from siphonwatch.models.engine.scorer import ScorerConfig
 from siphonwatch.models.engine.vitals import Bound, Tally, Vitals, release_e, spent
 from siphonwatch.models.evidence.budget import NUMBERED, RELEASED, bar, make_budget
@@ -51,8 +52,6 @@ GRAVER = (0.0, 6.0, 16.0)
 """Natural logarithms beyond the threshold at which a campaign is told of again."""
 ENOUGH = 20.0
 """Logarithm of an e-value beyond which more of it makes no account more suspicious."""
-TRUST = 3.0
-"""How much a campaign's evidence counts beside that of the account's own patterns: honest accounts are hardly named."""
 FORMAT = 2
 
 
@@ -88,7 +87,7 @@ class Coordinator:
 
     def __init__(self, config: ScorerConfig, most: int = FINGERPRINTS) -> None:
         self.config = config
-        self.relay = Relay()
+        self.relay = _only(detectors("campaign"))
         self.second_stage = None
         self.table = AccountTable()
         self.table.reserve(most + EDGES * 2 * BLOCK)  # a block's new ones are counted at its end
@@ -265,7 +264,7 @@ class Coordinator:
 
     def _suspect(self, campaign: Campaign, log_e: float, score: float) -> None:
         """Raise the suspicion of all that a campaign names."""
-        suspicion = TRUST * min(max(log_e, 0.0), ENOUGH) + score
+        suspicion = self.relay.trust * min(max(log_e, 0.0), ENOUGH) + score
         suspects = self.kept.suspects
         for account in campaign.named:
             suspects[account] = max(suspects.pop(account, 0.0), suspicion)
@@ -358,6 +357,14 @@ class Coordinator:
             raise ValueError(f"the coordinator's state does not fit this version: {error}") from None
         self.kept, self.clock, self.cases = known, clock, book
         self.budget = self.budget._replace(counts=counts)
+
+
+def _only(found: Sequence[Detector]) -> Detector:
+    """The one card that a fingerprint's row has evidence of."""
+    if len(found) != 1:
+        names = ", ".join(detector.pattern for detector in found) or "none"
+        raise CardError(f"a fingerprint's row holds the evidence of one card over campaigns; installed: {names}")
+    return found[0]
 
 
 def _like(part: npt.NDArray[np.generic] | bytes, expected: npt.NDArray[Any]) -> npt.NDArray[Any]:

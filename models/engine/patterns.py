@@ -1,28 +1,46 @@
-"""All patterns that findings can have, those of single accounts and those of campaigns. Scores nothing."""
+"""All patterns that findings can have: the installed cards, each bound to the table of features it reads."""
 
 from __future__ import annotations
 
-from typing import ClassVar, Protocol
+from collections.abc import Sequence
+from functools import cache
+from typing import Literal
 
-from siphonwatch.models.campaign.detector import Relay
-from siphonwatch.models.detect import detectors
-
-
-class Pattern(Protocol):
-    """What an alert says about its pattern."""
-
-    pattern: ClassVar[str]
-    title: ClassVar[str]
-    atlas: ClassVar[tuple[str, ...]]
-    owasp: ClassVar[tuple[str, ...]]
+from siphonwatch.models.account.features import FEATURES as ACCOUNT
+from siphonwatch.models.campaign.features import FEATURES as CAMPAIGN
+from siphonwatch.models.detect import Detector, cards
+from siphonwatch.models.detect.detector import FeatureLike
 
 
-def patterns() -> tuple[Pattern, ...]:
-    """Return one of each, the accounts' own first.
+@cache
+def patterns() -> tuple[Detector, ...]:
+    """Return a detector for each card, those of single accounts first.
+
+    Raises
+    ------
+    CardError
+        Where a card cannot be used.
 
     Examples
     --------
-    >>> [p.pattern for p in patterns()][-1]
-    'relay'
+    >>> [p.pattern for p in patterns()]
+    ['extraction', 'scraping', 'desensitisation', 'shift', 'rarity', 'relay']
     """
-    return (*detectors(), Relay())
+    tables: dict[str, Sequence[FeatureLike]] = {"account": ACCOUNT, "campaign": CAMPAIGN}
+    return tuple(Detector(card, table) for over, table in tables.items() for card in cards() if card.over == over)
+
+
+def detectors(over: Literal["account", "campaign"] = "account") -> tuple[Detector, ...]:
+    """Return the detectors of accounts, or those of campaigns; in the order of the columns of scores."""
+    return tuple(detector for detector in patterns() if detector.card.over == over)
+
+
+def detector(pattern: str) -> Detector:
+    """Return the detector of one pattern.
+
+    Raises
+    ------
+    KeyError
+        Where no card is of this pattern.
+    """
+    return {found.pattern: found for found in patterns()}[pattern]

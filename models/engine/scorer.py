@@ -23,7 +23,8 @@ from siphonwatch.models.account.table import AccountTable
 from siphonwatch.models.account.windows import make_work, observe_all
 from siphonwatch.models.campaign.edges import Spotter
 from siphonwatch.models.common.arrays import pack, unpack
-from siphonwatch.models.detect import Detector, detectors
+from siphonwatch.models.detect import Detector
+from siphonwatch.models.engine.patterns import detectors
 from siphonwatch.models.engine.rarity import RarityStage
 from siphonwatch.models.engine.vitals import (
     Bound,
@@ -211,7 +212,7 @@ class Scorer:
         features = Features(values)
         scores = np.empty((n, len(self.detectors)), np.float32)
         for p, detector in enumerate(self.detectors):
-            scores[:, p] = detector.score(features)
+            scores[:, p] = detector.score(values)
         self.tally.add(scores, slots >= 0)
         written = weigh(
             self.table.rows, slots, requests, scores, now, sure, self._fresh, self.reference, self.budget, block,
@@ -267,7 +268,7 @@ class Scorer:
             row, detector = self.table.rows[event["slot"]], self.detectors[p]
             findings += self.cases.close_until(float(sure[told : i + 1].max()))  # the clock may have been set back
             told = i
-            explanation = detector.explain(features, i, float(event["level"]))
+            explanation = detector.explain(features.values[i], float(event["level"]))
             account, newest, older = names(np.stack([row["account"], *event["samples"]]))
             findings.append(
                 self.cases.record(

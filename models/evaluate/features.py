@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from siphonwatch.models.account.features import WIDTH, Features
+from siphonwatch.models.account.features import WIDTH
 from siphonwatch.models.account.row import MAX_PATTERNS
 from siphonwatch.models.common.kernel import kernel
-from siphonwatch.models.detect.base import Detector, Explanation, Scores
+from siphonwatch.models.detect import Detector, Explanation, Scores
 from siphonwatch.models.evaluate.bootstrap import Bools, Floats, Ints
 from siphonwatch.models.evaluate.ranking import auc_columns
 
@@ -93,25 +93,24 @@ class Observer(Detector):
     """
 
     def __init__(self, inner: Detector, place: int, gathered: Gathered) -> None:
-        for name in Detector.__annotations__:
-            setattr(self, name, getattr(inner, name))
+        super().__init__(inner.card, inner.features)
         self._inner = inner
         self._place = place
         self._gathered = gathered
         self.account = np.zeros(0, np.int64)
 
-    def score(self, features: Features) -> Scores:
+    def score(self, values: npt.NDArray[np.float32]) -> Scores:
         """Return what the other detector says."""
-        account, self.account = self.account[: len(features)], self.account[len(features) :]
+        account, self.account = self.account[: len(values)], self.account[len(values) :]
         if self._place == 0:
-            self._gathered.take(features.values, account)
-        scores = self._inner.score(features)
+            self._gathered.take(values, account)
+        scores = self._inner.score(values)
         self._gathered.take_scores(scores, account, self._place)
         return scores
 
-    def explain(self, features: Features, row: int, level: float) -> Explanation:
+    def explain(self, here: npt.NDArray[np.float32], level: float) -> Explanation:
         """Return what the other detector says."""
-        return self._inner.explain(features, row, level)
+        return self._inner.explain(here, level)
 
 
 def halves(strata: Ints, seed: int) -> Bools:

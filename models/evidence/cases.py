@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from siphonwatch.models.detect.base import Signal
+from siphonwatch.models.detect import Signal
 from siphonwatch.models.evidence.process import SEVERITIES, severity, whole_second
 
 MAX_OPEN = 50_000

@@ -8,8 +8,8 @@ from typing import Any
 
 import msgspec
 
-from siphonwatch.models.detect.base import ATLAS
-from siphonwatch.models.engine.patterns import Pattern, patterns
+from siphonwatch.models.detect import ATLAS, Detector
+from siphonwatch.models.engine.patterns import patterns
 from siphonwatch.models.evidence.cases import Finding
 from siphonwatch.models.learn.verdict_book import Ranking, VerdictBook
 from siphonwatch.streams.common.release import release
@@ -141,7 +141,7 @@ def _message(finding: Finding, title: str) -> str:
     return f"{title}: {finding.accounts[0]}{others} after {finding.requests_seen} requests, {odds}; {reasons}"
 
 
-def _own(finding: Finding, pattern: Pattern, runbook: str) -> dict[str, Any]:
+def _own(finding: Finding, pattern: Detector, runbook: str) -> dict[str, Any]:
     own: dict[str, Any] = {
         "pattern": finding.pattern,
         "accounts": finding.accounts,

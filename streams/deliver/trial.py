@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Iterable
 
 import msgspec
 
-from siphonwatch.models.detect.base import Signal
+from siphonwatch.models.detect import Signal
 from siphonwatch.models.engine.patterns import patterns
 from siphonwatch.models.evidence.cases import Finding
 from siphonwatch.streams.common.settings import DEFAULT_RUNBOOK, Settings

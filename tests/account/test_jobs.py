@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from card_tools import Watch
 from core_fakes import START, chat, hashes, requests, run, sweep, walk
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from siphonwatch.models.account.describe import COLUMNS, GENERATION, GRADING, REASONING, SINGLE_TURN, SWEEP
-from siphonwatch.models.account.features import Features
 from siphonwatch.models.account.jobs import (
     JOB_FEATURES,
     JOB_WIDTH,
@@ -27,7 +27,6 @@ from siphonwatch.models.account.jobs import (
 )
 from siphonwatch.models.account.request import Array
 from siphonwatch.models.account.row import JOBS, ROW
-from siphonwatch.models.detect.cards.extraction import Extraction
 from siphonwatch.models.engine.scorer import Scorer, ScorerConfig
 
 DAY = 86_400.0
@@ -110,20 +109,13 @@ def test_one_prompt_at_several_temperatures_is_no_other_use_of_the_account() -> 
 
 
 def test_a_tenth_of_an_account_s_traffic_is_seen_as_a_job_of_its_own() -> None:
-    class Watch(Extraction):
-        seen: dict[str, Features]
-
-        def score(self, features: Features) -> np.ndarray:
-            self.last = features
-            return super().score(features)
-
-    watch = Watch()
+    watch = Watch("extraction")
     scorer = Scorer(ScorerConfig(), chosen=(watch,))
     product = chat("a", START + np.sort(np.random.default_rng(1).uniform(0, DAY, 900)))
     product["temperature"] = 0.3
     run(scorer, product)
     run(scorer, sweep("a", START + DAY + 2.0 * np.arange(100)), first=900)
-    last = watch.last.as_dict(len(watch.last) - 1)
+    last = watch.values.as_dict(len(watch.values) - 1)
     assert math.expm1(last["job_requests"]) == pytest.approx(100, rel=0.01)
     assert last["job_single_turn"] == 1.0 and last["job_sweep"] > 0.95 and last["job_system"] == 0.0
     assert last["job_aside"] == pytest.approx(0.9, abs=0.02), "its largest other job is nine tenths of the account"

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from relay_traffic import DAY, START, Traffic
 
 from siphonwatch.models.account.request import Array
-from siphonwatch.models.campaign.detector import Relay
 from siphonwatch.models.campaign.edges import CAP, TOTAL, Spotter
 from siphonwatch.models.campaign.features import INDEX
 from siphonwatch.models.campaign.members import KEPT, NAMED, Campaign
 from siphonwatch.models.engine.coordinator import WATCHED, Coordinator
+from siphonwatch.models.engine.patterns import detector
 from siphonwatch.models.engine.scorer import ScorerConfig
 from siphonwatch.models.evidence.cases import Finding
 
@@ -167,7 +167,7 @@ def test_the_signals_count_the_accounts_and_the_counterfactual_holds() -> None:
 
 
 def test_every_claim_of_an_explanation_is_true_when_scored_again() -> None:
-    relay = Relay()
+    relay = detector("relay")
     values = np.zeros(len(INDEX), np.float32)
     seen = {"accounts": 60, "per_account": 4, "disparity": 1.2, "new_content": 0.8, "breadth": 0.8, "passing": 0.4}
     for name, value in (seen | {"places": 0.4, "batons": 2, "seen": 240, "sittings": 0.1}).items():
@@ -185,8 +185,8 @@ def test_every_claim_of_an_explanation_is_true_when_scored_again() -> None:
 
 
 def test_a_score_of_other_columns_is_refused() -> None:
-    with pytest.raises(ValueError, match="features are"):
-        Relay().score(np.zeros((2, 3), np.float32))
+    with pytest.raises(ValueError, match="features of campaigns are"):
+        detector("relay").score(np.zeros((2, 3), np.float32))
 
 
 JUNK: dict[str, dict[str, object]] = {
@@ -252,7 +252,7 @@ def test_filling_the_watch_list_keeps_no_campaign_out_and_is_counted() -> None:
 @settings(max_examples=300, deadline=None)
 @given(st.data())
 def test_a_counterfactual_applied_as_printed_undoes_the_evidence(data: st.DataObject) -> None:
-    relay = Relay()
+    relay = detector("relay")
     values = np.zeros(len(INDEX), np.float32)
     ranges = {
         "accounts": (12, 3000), "per_account": (1.4, 30), "disparity": (1.0, 1.75), "new_content": (0.25, 1),

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from card_tools import Watch
 from core_fakes import START, chat, hashes, run, sweep
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from siphonwatch.models.account.features import Features
 from siphonwatch.models.account.request import Array
-from siphonwatch.models.detect import Desensitisation
+from siphonwatch.models.engine.patterns import detector
 from siphonwatch.models.engine.scorer import Scorer, ScorerConfig
 
 DAY = 86_400.0
@@ -18,22 +18,13 @@ CHANGE = START + 4 * DAY
 AGENTS = hashes(np.random.default_rng(4), 4)
 
 
-class Watch(Desensitisation):
-    """Keeps the scores of the requests it saw."""
-
-    def __init__(self) -> None:
-        self.scores: list[float] = []
-
-    def score(self, features: Features) -> np.ndarray:
-        scores = super().score(features)
-        self.scores += scores.tolist()
-        return scores
+NULL = detector("desensitisation").null
 
 
 def scores(q: Array) -> np.ndarray:
-    watch = Watch()
+    watch = Watch("desensitisation")
     run(Scorer(ScorerConfig(), chosen=(watch,)), q[np.argsort(q["time"], kind="stable")])
-    return np.array(watch.scores[: len(q)])
+    return watch.scores[: len(q)]
 
 
 def app(n: int = 400, start: float = START, days: float = 4.0, seed: int = 2) -> Array:
@@ -85,7 +76,7 @@ def test_two_signs_of_which_one_is_in_the_text_are_caught(sign, other) -> None:
     sign(q)
     other(q)
     highest = scores(np.concatenate([app(), q]))[-len(q) :].max()
-    assert highest > Desensitisation.null if sign is not other else highest == 0.0
+    assert highest > NULL if sign is not other else highest == 0.0
 
 
 def test_all_signs_together_are_caught_within_a_few_requests() -> None:
@@ -109,7 +100,7 @@ def test_what_an_account_has_always_done_is_no_change(signs: set, seed: int) -> 
     q = np.concatenate([app(seed=seed), after()])
     for sign in signs:
         sign(q)
-    assert scores(q).max() < Desensitisation.null
+    assert scores(q).max() < NULL
 
 
 def test_a_new_account_has_no_habits_that_it_could_have_changed() -> None:
@@ -128,7 +119,7 @@ def test_one_more_habit_beside_one_that_was_there_before_is_spared(sign) -> None
             for part in (q, before):
                 habit(part)
             sign(q)
-            assert scores(np.concatenate([before, q])).max() < Desensitisation.null
+            assert scores(np.concatenate([before, q])).max() < NULL
 
 
 def test_masks_that_a_guardrail_of_the_gateway_made_are_not_a_sign() -> None:

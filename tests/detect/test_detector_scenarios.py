@@ -8,12 +8,10 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
+from card_tools import Watch
 from core_fakes import START, chat, hashes, run, sweep, walk
 
-from siphonwatch.models.account.features import Features
 from siphonwatch.models.account.request import Array
-from siphonwatch.models.account.row import PATTERNS
-from siphonwatch.models.detect.cards.rarity import Rarity
 from siphonwatch.models.engine.scorer import Scorer, ScorerConfig
 from siphonwatch.streams.common.identity import Identity
 from siphonwatch.streams.common.settings import load
@@ -186,8 +184,8 @@ def test_a_sudden_jump_in_volume_and_habits_is_evidence_of_a_shift() -> None:
     scorer = Scorer(ScorerConfig())
     run(scorer, np.concatenate([habits("a", 200), burst]))
     (row,) = scorer.table.rows[scorer.table.used()]
-    evidence = row["evidence"]["log_e"][: len(PATTERNS)]
-    assert PATTERNS[int(evidence.argmax())] == "shift"
+    evidence = row["evidence"]["log_e"][: len(scorer.patterns)]
+    assert scorer.patterns[int(evidence.argmax())] == "shift"
     assert evidence.max() > 1.0, "one hour of it opens no case: the pattern is half trusted"
 
 
@@ -195,28 +193,23 @@ def test_a_jump_in_volume_alone_is_business() -> None:
     assert not opened(np.concatenate([habits("a", 200), chat("a", times(600, 4.0, START + 3 * DAY))]))["a"]
 
 
-class Watch(Rarity):
-    """Keeps the ranks of the last request it scored."""
-
-    last = (0.0, 0.0)
-
-    def score(self, features: Features) -> np.ndarray:
-        self.last = float(features["rare_trees"][-1]), float(features["rare_forest"][-1])
-        return super().score(features)
+def ranks(watch: Watch) -> tuple[float, float]:
+    """Of the last request it scored, by both models."""
+    return float(watch.values["rare_trees"][-1]), float(watch.values["rare_forest"][-1])
 
 
 def test_an_account_unlike_all_others_ranks_as_rare_once_the_models_know_the_others() -> None:
-    watch = Watch()
+    watch = Watch("rarity")
     scorer = Scorer(ScorerConfig(), chosen=(watch,))
     rng = np.random.default_rng(1)
     crowd = [chat(f"c{i}", START + np.sort(rng.uniform(0, 2 * DAY, 40)), i) for i in range(120)]
     run(scorer, chat("early", times(5, 60.0)))
-    assert watch.last == (0.5, 0.5), "before the models know anybody, everybody ranks in the middle"
+    assert ranks(watch) == (0.5, 0.5), "before the models know anybody, everybody ranks in the middle"
     q = np.concatenate(crowd)
     run(scorer, q[np.argsort(q["time"])], first=100)
     run(scorer, chat("usual", START + 2 * DAY + np.sort(rng.uniform(0, 2 * DAY, 40)), 999), first=10_000)
-    usual = watch.last
+    usual = ranks(watch)
     run(scorer, sweep("odd", times(150, 1.0, scorer.now + 1.0)), first=20_000)
-    known = Rarity.gates[0].low
-    assert min(watch.last) > known, "both must find it rare"
+    known = watch.card.ramps[0].low
+    assert min(ranks(watch)) > known, "both must find it rare"
     assert min(usual) < known

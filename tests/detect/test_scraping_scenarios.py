@@ -9,11 +9,10 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from card_tools import Watch
 
-from siphonwatch.models.account.features import Features
 from siphonwatch.models.account.request import Array, blank, names
-from siphonwatch.models.detect import Explanation
-from siphonwatch.models.detect.cards.scraping import Scraping
+from siphonwatch.models.engine.patterns import detector
 from siphonwatch.models.engine.scorer import Scorer, ScorerConfig
 from siphonwatch.streams.common.identity import Identity
 from siphonwatch.streams.common.settings import load
@@ -29,21 +28,7 @@ CAUGHT, SPARED = 0.3, 0.1
 DAYS = 5.0
 
 
-class Watch(Scraping):
-    """Keeps every request's score and features."""
-
-    def __init__(self) -> None:
-        self.scores: list[np.ndarray] = []
-        self.values: list[np.ndarray] = []
-
-    def score(self, features: Features) -> np.ndarray:
-        scores = super().score(features)
-        self.scores.append(scores.copy())
-        self.values.append(features.values.copy())
-        return scores
-
-    def explain(self, features: Features, row: int, level: float) -> Explanation:
-        return Scraping().explain(features, row, level)
+SCRAPING = detector("scraping")
 
 
 def account(name: str) -> Account:
@@ -70,9 +55,9 @@ def read(streams: list[Stream]) -> Array:
 
 def watch(q: Array) -> tuple[Watch, np.ndarray, np.ndarray]:
     """The detector after some requests, each one's account, and each one's score."""
-    detector = Watch()
+    detector = Watch("scraping")
     Scorer(ScorerConfig(), chosen=(detector,)).score(q, np.arange(len(q)))
-    return detector, np.array(names(q["account"])), np.concatenate(detector.scores)
+    return detector, np.array(names(q["account"])), detector.scores
 
 
 def levels(streams: list[Stream]) -> dict[str, float]:
@@ -163,7 +148,7 @@ def test_a_feed_of_three_pages_is_no_walk_and_a_fourth_begins_one() -> None:
         return [f"/v1/feed?user={i}&page={page}" for i in range(600 // depth) for page in range(1, depth + 1)]
 
     detector, accounts, _ = watch(read([stream("short", feed(3), 30.0), stream("long", feed(30), 30.0)]))
-    share = Features(np.concatenate(detector.values))["page_step_1d"]
+    share = detector.values["page_step_1d"]
     assert share[accounts == "short"].max() == 0.0
     assert share[accounts == "long"][-1] > 0.5
 
@@ -174,12 +159,12 @@ def test_two_walks_and_honest_use_between_them_do_not_hide_each_other() -> None:
     for i in range(400):
         paths += [f"/v1/items/{1000 + i}", f"/v1/items/{900_000 - i}", f"/v1/items/{r.randrange(10**9)}"]
     detector, _, _ = watch(read([stream("mixed", paths, 5.0)]))
-    assert Features(np.concatenate(detector.values))["step_1h"][-1] > 0.6
+    assert detector.values["step_1h"][-1] > 0.6
 
 
 def test_an_explanation_names_the_enumeration() -> None:
     detector, _, scores = watch(read([stream("walk", [f"/v1/items/{i}" for i in range(700)], 2.0)]))
-    told = Scraping().explain(Features(np.concatenate(detector.values)), int(scores.argmax()), Scraping.null)
+    told = SCRAPING.explain(detector.values.values[scores.argmax()], SCRAPING.null)
     assert told.signals[0].name.startswith("step_")
 
 
@@ -187,7 +172,7 @@ def test_guesses_are_explained_by_what_was_not_found() -> None:
     r = random.Random(6)
     paths = [f"/v1/users/{r.randrange(10**8)}" for _ in range(500)]
     detector, _, scores = watch(read([stream("guess", paths, 40.0, 404)]))
-    told = Scraping().explain(Features(np.concatenate(detector.values)), int(scores.argmax()), Scraping.null)
+    told = SCRAPING.explain(detector.values.values[scores.argmax()], SCRAPING.null)
     assert any(signal.name.startswith("not_found") for signal in told.signals)
 
 
@@ -213,7 +198,7 @@ def test_rising_identifiers_are_followed_and_the_same_ones_in_disorder_are_copie
     found = []
     for name in ("rising", "disordered"):
         detector, _, _ = watch(read([stream(name, [f"/v1/orders/{n}" for n in numbers], 60.0)]))
-        found.append(Features(np.concatenate(detector.values))["trail_rising"][-1])
+        found.append(detector.values["trail_rising"][-1])
         r.shuffle(numbers)
     assert found[0] > 0.95
     assert 0.2 < found[1] < 0.8
@@ -224,7 +209,7 @@ def test_a_copy_beside_ordinary_use_is_new_and_even_on_its_own_trail() -> None:
     use = busy("two", [f"/v1/items/{r.randrange(40)}" for _ in range(3000)], 20.0)
     copy = stream("two", [f"/v1/reports/{r.randrange(10**9)}" for _ in range(1000)], 60.0)
     detector, _, _ = watch(read([use, copy]))
-    features = Features(np.concatenate(detector.values))
+    features = detector.values
     on_copy = features["trail_new"] > 0.9
     assert features["new_resource_7d"][-1] < 0.5
     assert on_copy[-200:].any()

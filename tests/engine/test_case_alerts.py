@@ -17,7 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from py_ocsf_models.events.findings.detection_finding import DetectionFinding
 
-from siphonwatch.models.detect import Signal, detectors
+from siphonwatch.models.detect import Signal
+from siphonwatch.models.engine.patterns import detectors
 from siphonwatch.models.engine.scorer import Scorer, ScorerConfig
 from siphonwatch.models.evidence.cases import CaseBook, Finding
 from siphonwatch.models.evidence.process import SEVERITIES

@@ -8,11 +8,14 @@ import numpy as np
 import pytest
 from core_fakes import START, chat, sweep
 
-from siphonwatch.models.account.row import PATTERNS, ROW
+from siphonwatch.models.account.row import ROW
+from siphonwatch.models.engine.patterns import detectors
 from siphonwatch.models.engine.scorer import Scorer, ScorerConfig
 from siphonwatch.models.engine.vitals import LEARNT_ENOUGH, Tally, drift, held, reference_id, release_e, spent
 from siphonwatch.models.evidence.budget import NUMBERED, bar, make_budget
 from siphonwatch.models.evidence.calibration import POOLED, make_reference, teach
+
+PATTERNS = tuple(d.pattern for d in detectors())
 
 
 def test_requests_that_were_applied_before_are_not_tallied() -> None:

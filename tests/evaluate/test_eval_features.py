@@ -6,8 +6,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from siphonwatch.models.account.features import WIDTH, Features
-from siphonwatch.models.detect import Detector, detectors
+from siphonwatch.models.account.features import WIDTH
+from siphonwatch.models.engine.patterns import detectors
 from siphonwatch.models.evaluate.ablation import combined, subsets
 from siphonwatch.models.evaluate.calibration import crossed
 from siphonwatch.models.evaluate.features import Gathered, Observer, directions, halves, stable
@@ -36,7 +36,7 @@ def test_highest_and_mean_are_those_of_the_accounts_requests(batches: list[list[
 
 def test_an_observed_detector_scores_explains_and_is_called_as_before() -> None:
     rng = np.random.default_rng(1)
-    features = Features(rng.uniform(0, 6, (50, WIDTH)).astype(np.float32))
+    features = rng.uniform(0, 6, (50, WIDTH)).astype(np.float32)
     for place, detector in enumerate(detectors()):
         gathered = Gathered()
         observer = Observer(detector, place, gathered)
@@ -48,9 +48,8 @@ def test_an_observed_detector_scores_explains_and_is_called_as_before() -> None:
         assert gathered.top[:7, place].tolist() == top
         assert bool(gathered.count.any()) == (place == 0)
         row = int(scores.argmax())
-        assert observer.explain(features, row, 0.1) == detector.explain(features, row, 0.1)
-        for name in Detector.__annotations__:
-            assert getattr(observer, name) == getattr(detector, name)
+        assert observer.explain(features[row], 0.1) == detector.explain(features[row], 0.1)
+        assert (observer.pattern, observer.trust, observer.id) == (detector.pattern, detector.trust, detector.id)
 
 
 @settings(deadline=None)

@@ -1,1 +1,1 @@
-"""The detectors of single accounts, one pattern a file. Nothing here keeps state."""
+"""The cards: one pattern a TOML file. Adding one is adding its file; `siphonwatch.models.detect.registry` finds it."""

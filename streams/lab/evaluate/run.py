@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from siphonwatch.models.account.request import NAME_BYTES, Array, names
-from siphonwatch.models.engine.coordinator import TRUST as CAMPAIGN
+from siphonwatch.models.engine.patterns import detector
 from siphonwatch.models.engine.together import Together
 from siphonwatch.models.evaluate.alerts import Alerts
 from siphonwatch.models.evaluate.bootstrap import Bools, Floats, Ints
@@ -196,7 +196,7 @@ def observe(
         score=np.array([suspicion.get(text, last) for text in truth.account]),
         patterns=(*patterns, *others),
         own=np.arange(own + len(others)) < own,
-        weight=np.array([*(LASTING * t for t in trust), *(CAMPAIGN for _ in others)]),
+        weight=np.array([*(LASTING * t for t in trust), *(detector(p).trust for p in others)]),
         peak=peak,
         top=top,
         alerts=alerts,

@@ -1,0 +1,55 @@
+"""Finds the cards: the files of our own package, and those of packages that other distributions name.
+
+A distribution offers cards as TOML files in a package of its own, which it names in its `pyproject.toml`:
+
+    [project.entry-points."siphonwatch.cards"]
+    acme = "acme_cards"
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.metadata import entry_points
+from importlib.resources import files
+
+from siphonwatch.models.detect.card import Card, CardError, read_card
+
+GROUP = "siphonwatch.cards"
+OWN = "siphonwatch.models.detect.cards"
+
+
+@cache
+def cards() -> tuple[Card, ...]:
+    """Return all cards that are installed, the most trusted first, then those of the lowest null level, then by name.
+
+    Raises
+    ------
+    CardError
+        Where one cannot be read, two are of one pattern, or a package that should hold cards has none.
+
+    Examples
+    --------
+    >>> [card.pattern for card in cards() if card.trust > 1.0]
+    ['extraction', 'relay', 'scraping']
+    """
+    found: dict[str, tuple[Card, str]] = {}
+    for package in [OWN, *sorted({point.module for point in entry_points(group=GROUP)} - {OWN})]:
+        for card, name in _cards_of(package):
+            known = found.setdefault(card.pattern, (card, name))[1]
+            if known != name:
+                raise CardError(f"cards {known} and {name} are both of pattern {card.pattern}: rename or remove one")
+    return tuple(sorted((card for card, _ in found.values()), key=lambda card: (-card.trust, card.null, card.pattern)))
+
+
+def _cards_of(package: str) -> list[tuple[Card, str]]:
+    try:
+        held = [file for file in files(package).iterdir() if file.name.endswith(".toml")]
+    except ModuleNotFoundError as error:
+        raise CardError(f"entry point {GROUP} names package {package}, which cannot be imported: {error}") from None
+    if not held:
+        raise CardError(f"package {package} has no card: an entry point of {GROUP} names a package with .toml files")
+    return [
+        (read_card(file.read_bytes(), name), name)
+        for file in sorted(held, key=lambda file: file.name)
+        for name in [f"{package}/{file.name}"]
+    ]
