@@ -1,7 +1,9 @@
-"""Builds the worker: a Faust app over the bulk transport, one running partition for each assigned one.
+"""The worker: a Faust app over the bulk transport, its topics and its three agents `score`, `coordinate` and `ingest`.
 
-Nothing happens at import and there is no global app. An exception while records are processed ends the process rather
-than passing records over; a restart goes on from the last checkpoint.
+A message is a batch of one partition's records. An agent hands it to the partition that it belongs to: one runs for
+each that is assigned, see `siphonwatch.streams.worker.agents.partition`. Nothing happens at import and there is no
+global app. An exception while records are processed ends the process rather than passing records over; a restart goes
+on from the last checkpoint.
 """
 
 from __future__ import annotations
@@ -159,22 +161,24 @@ def create_app(
     def stream_of(topic: str) -> str:
         return streams.get(topic, INGEST)
 
-    def start(consumer: Consumer, lease: Lease) -> Partition:
-        worker: PartitionWorker
+    def start(consumer: Consumer, lease: Lease, kept: PartitionWorker | None) -> Partition:
         stream = stream_of(lease.topic)
         meter = Meter(metrics, stream, lease.topic, lease.partition)
-        if stream == TELEMETRY:
-            worker = make_partition(lease.partition)
-        elif make_sightings is not None and stream == SIGHTINGS:
-            worker = make_sightings(lease.partition)
-        else:
+
+        def make_worker() -> PartitionWorker:
+            if stream == TELEMETRY:
+                return make_partition(lease.partition)
+            if make_sightings is not None and stream == SIGHTINGS:
+                return make_sightings(lease.partition)
             assert make_ingest is not None  # noqa: S101 - for the type checker: checked above
-            worker = IngestPartition(make_ingest(lease.topic, lease.partition), meter)
+            return IngestPartition(make_ingest(lease.topic, lease.partition), meter)
+
         return Partition(
             consumer,
             lease,
-            worker,
+            make_worker,
             meter,
+            kept=kept,
             checkpoint_seconds=settings.state.checkpoint_interval,
             checkpoint_records=settings.state.checkpoint_records,
             clock=clock,
@@ -188,28 +192,43 @@ def create_app(
         metrics.rebalances.inc()
         app.gaps = app.consumer.gaps
         app.consumer.on_made_anew = lambda tp: assignment.renew(app.consumer, tp)
-        assignment.take(app.consumer, assigned)
+        await assignment.take(app.consumer, assigned)
 
     async def on_revoked(_: Any, __: set[TP], **___: Any) -> None:
         await assignment.leave()
 
     async def on_shutdown(_: Any, **__: Any) -> None:
-        await assignment.leave()
+        await assignment.close()
 
     app.on_partitions_assigned.connect(on_assigned)
     app.on_partitions_revoked.connect(on_revoked)
     app.on_before_shutdown.connect(on_shutdown)
 
-    async def dispatch(stream: Any) -> None:
-        async for batch in stream:
+    def topic(*names: str) -> Any:
+        return app.topic(*names, schema=_BatchSchema(), acks=True)
+
+    @app.agent(topic(telemetry), name="score")
+    async def score(batches: Any) -> None:
+        """Score accounts, see `siphonwatch.streams.worker.agents.score`."""
+        async for batch in batches:
             assignment.dispatch(batch)
 
-    coordinated = [sightings] if make_sightings is not None else []
-    ingested = sorted(settings.ingest.topics)
-    for name, topics in (("score", [telemetry]), ("coordinate", coordinated), ("ingest", ingested)):
-        if topics:
-            channel = app.topic(*topics, schema=_BatchSchema(), acks=True)
-            app.agent(channel, name=name, concurrency=1)(dispatch)
+    if make_sightings is not None:
+
+        @app.agent(topic(sightings), name="coordinate")
+        async def coordinate(batches: Any) -> None:
+            """Put together what many accounts share, see `siphonwatch.streams.worker.agents.coordinate`."""
+            async for batch in batches:
+                assignment.dispatch(batch)
+
+    if settings.ingest.topics:
+
+        @app.agent(topic(*sorted(settings.ingest.topics)), name="ingest")
+        async def ingest(batches: Any) -> None:
+            """Turn gateways' records into telemetry, see `siphonwatch.streams.worker.agents.ingest`."""
+            async for batch in batches:
+                assignment.dispatch(batch)
+
     return app
 
 

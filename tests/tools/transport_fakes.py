@@ -50,6 +50,9 @@ class Counting:
         self.version = self.store.version[self.partition]
         return Place(self.position)
 
+    async def resume(self, begin: Begin) -> Place | None:
+        return Place(self.position) if self.store.version[self.partition] == self.version else None
+
     async def process(self, batch: Batch) -> None:
         assert batch.first_offset >= self.position
         self.counts.update(value for value in batch.values if value is not None)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from transport_fakes import Counting, Store, committed, numbered, prepare, produce, running, start, until
 
 from siphonwatch.streams.common.settings import Settings
-from siphonwatch.streams.worker.transport import Batch
+from siphonwatch.streams.worker.agents.place import Place
+from siphonwatch.streams.worker.transport import Batch, Begin
 
 
 def conserved(store: Store, count: int) -> bool:
@@ -127,3 +129,64 @@ async def test_batches_of_a_revoked_partition_are_dropped_before_they_are_proces
         assert all(times)
     await asyncio.gather(first.stop(), second.stop())
     assert store.applied[0][b"x" * 2000] == store.applied[1][b"x" * 2000] == 20_000
+
+
+async def test_a_third_worker_takes_one_partition_and_the_others_go_on_with_what_they_hold(settings: Settings) -> None:
+    settings.topics.partitions = 4
+    settings.state.checkpoint_interval = 0.3
+    prepare(settings)
+    store = Store()
+    restores: list[tuple[str, int]] = []
+    kept: list[tuple[str, int]] = []
+
+    def named(name: str) -> Callable[[int], Counting]:
+        class Named(Counting):
+            async def restore(self, begin: Begin) -> Place:
+                restores.append((name, self.partition))
+                return await super().restore(begin)
+
+            async def resume(self, begin: Begin) -> Place | None:
+                place = await super().resume(begin)
+                if place is not None:
+                    kept.append((name, self.partition))
+                return place
+
+        return lambda partition: Named(store, partition)
+
+    def owners() -> dict[int, str]:
+        return {p.tp.partition: name for name, w in workers.items() for p in w.app.assignment.partitions}
+
+    def shared(*shares: int) -> bool:
+        held = [w.app.assignment for w in workers.values()]
+        return all(a.ready for a in held) and sorted(len(a.partitions) for a in held) == sorted(shares)
+
+    workers = {"a": start(settings, named("a"))}
+    await until(lambda: shared(4))
+    workers["b"] = start(settings, named("b"))
+    await until(lambda: shared(2, 2))
+    await produce(settings, numbered(4000))
+    await until(lambda: store.total() == 4000)
+    two = owners()
+    restores.clear()
+    kept.clear()
+    workers["c"] = start(settings, named("c"))
+    await until(lambda: shared(2, 1, 1))
+    three = owners()
+    moved = [(three[p], p) for p in range(4) if two[p] != three[p]]
+    assert len(moved) == 1
+    assert moved[0][0] == "c"
+    assert restores == moved, "only what moved is restored"
+    assert set(kept) == {(three[p], p) for p in range(4)} - set(moved)
+    await produce(settings, numbered(4000, 4000))
+    await until(lambda: store.total() == 8000)
+    restores.clear()
+    assert await workers.pop("c").stop() == 0
+    await until(lambda: shared(2, 2))
+    back = owners()
+    assert restores == [(back[p], p) for p in range(4) if three[p] != back[p]], "written by another owner meanwhile"
+    assert len(restores) == 1
+    await produce(settings, numbered(4000, 8000))
+    await until(lambda: store.total() == 12_000)
+    assert [await worker.stop() for worker in workers.values()] == [0, 0]
+    assert conserved(store, 12_000)
+    assert await committed(settings) == store.next_offset

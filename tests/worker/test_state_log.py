@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from random import Random
 
 import pytest
@@ -189,6 +189,59 @@ def test_an_owner_whose_partition_was_claimed_learns_it_before_it_could_commit()
     assert snapshot is not None
     assert snapshot.next_offset == 2  # the zombie's snapshot has the greater offset and is passed over
     assert drive(contents(log, snapshot)) == {1: A, 3: C}
+
+
+def test_an_owner_goes_on_with_its_memory_where_nobody_wrote_meanwhile() -> None:
+    topic = Topic()
+    log, _ = restored(topic, "owner")
+    save(log, {1: A}, 10)
+    assert drive(log.resume())
+    save(log, {2: B}, 20)
+    after, snapshot = restored(topic)
+    assert snapshot is not None and snapshot.next_offset == 20
+    assert drive(contents(after, snapshot)) == {1: A, 2: B}
+
+
+def test_an_owner_does_not_go_on_where_another_one_wrote_meanwhile() -> None:
+    topic = Topic()
+    log, _ = restored(topic, "owner")
+    save(log, {1: A}, 10)
+    other, _ = restored(topic, "other")
+    save(other, {1: C}, 20)
+    assert not drive(log.resume())
+    with pytest.raises(ValueError, match="restore"):
+        drive(log.checkpoint({1: A}, b"m", 30))
+    _, snapshot = restored(topic)
+    assert snapshot is not None and snapshot.next_offset == 20
+
+
+def test_a_claim_among_the_last_records_of_an_owner_is_not_overlooked_when_it_goes_on() -> None:
+    topic = Topic()
+    log, _ = restored(topic, "owner")
+    save(log, {1: A}, 10)
+    save(log, {1: B}, 20)
+    drive(log.checkpoint({1: C}, b"m", 30))
+    restored(topic, "other")
+    drive(log.committed())  # its tombstones stand behind the other's claim
+    assert not drive(log.resume())
+
+
+def test_a_compacted_claim_of_another_owner_still_counts_when_one_goes_on() -> None:
+    topic = Topic()
+    log, _ = restored(topic, "owner")
+    save(log, {1: A}, 10)
+    restored(topic, "other")
+    journal = log._journal
+    assert isinstance(journal, FakeJournal)
+    append = journal.append
+
+    async def compacted(records: Sequence[Record]) -> list[int]:
+        offsets = await append(records)
+        topic.compact()
+        return offsets
+
+    journal.append = compacted  # type: ignore[method-assign]
+    assert not drive(log.resume())
 
 
 def test_a_delayed_clean_up_of_an_earlier_owner_takes_no_page_from_its_successors() -> None:

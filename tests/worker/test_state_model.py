@@ -28,7 +28,8 @@ class Owner:
         self.journal = FakeJournal(machine.topic, max_value=150)
         self.log = StateLog(self.journal, self.id, run=inline)
         self.confirmed = machine.confirmed
-        self.work: list[tuple[Change, int]] = []
+        self.work: list[tuple[Change, int] | None] = []
+        """Checkpoints to take; None to go on after a rebalance that gave the partition back."""
         self.idle = False
         self.life: Coroutine[Any, Any, None] | None = self._live()
 
@@ -77,7 +78,14 @@ class Owner:
                 self.idle = True
                 await tick()
             self.idle = False
-            change, step = self.work.pop(0)
+            work = self.work.pop(0)
+            if work is None:
+                if pending or not await self._resumes():
+                    return
+                if self.holds:
+                    assert offset >= machine.confirmed
+                continue
+            change, step = work
             offset += step
             label = f"{self.id}@{len(machine.handed)}"
             for number, (dropped, cold) in change.items():
@@ -106,6 +114,13 @@ class Owner:
             await tick()
             await self.log.committed()
 
+    async def _resumes(self) -> bool:
+        try:
+            return await self.log.resume()
+        except StateError:
+            assert self.journal.late or self.machine.failed
+            return False
+
 
 class Machine(RuleBasedStateMachine):
     def __init__(self) -> None:
@@ -131,6 +146,17 @@ class Machine(RuleBasedStateMachine):
         self.assign()
         assert self.holder is not None
         self.holder.run()
+
+    @precondition(lambda self: self.owners)
+    @rule(data=st.data(), steps=st.integers(0, 12))
+    def assign_again(self, data: st.DataObject, steps: int) -> None:
+        owner = data.draw(st.sampled_from(self.owners[-3:]))
+        if owner.life is None:
+            return
+        self.holder = owner
+        owner.work.append(None)
+        for _ in range(steps):
+            owner.step()
 
     @precondition(lambda self: self.owners)
     @rule(data=st.data(), steps=st.integers(1, 25))

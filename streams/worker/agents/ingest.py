@@ -48,6 +48,9 @@ class IngestPartition:
             self._meter.made_anew(begin.incarnation)
         return Place(0 if begin.anew else begin.committed, begin.sure or begin.anew)
 
+    async def resume(self, begin: Begin) -> None:
+        """Return None: nothing is kept over a rebalance, so there is nothing to go on with."""
+
     async def process(self, batch: Batch) -> None:
         """Ingest one batch."""
         await self._ingest.process(batch)

@@ -33,6 +33,12 @@ class PartitionWorker(Protocol):
     async def restore(self, begin: Begin) -> Place:
         """Load state; return where to read on."""
 
+    async def resume(self, begin: Begin) -> Place | None:
+        """Go on after a rebalance with what is in memory; return where to read on, None where it must be restored.
+
+        It is called after the last `checkpoint` of the stay before returned, and only then.
+        """
+
     async def process(self, batch: Batch) -> None:
         """Apply a batch; what must be on the broker before its offsets are committed is so after `checkpoint`."""
 
@@ -59,8 +65,10 @@ class Partition:
     ----------
     consumer, lease
         Where batches come from and commits go to.
-    worker
-        What is done with the batches.
+    make_worker
+        Builds what is done with the batches, without any state yet.
+    kept
+        The worker of the stay before, as `stop` returned it; it goes on where nobody else had the partition since.
     meter
         Counts commits.
     checkpoint_seconds, checkpoint_records
@@ -77,9 +85,10 @@ class Partition:
         self,
         consumer: Consumer,
         lease: Lease,
-        worker: PartitionWorker,
+        make_worker: Callable[[], PartitionWorker],
         meter: Meter,
         *,
+        kept: PartitionWorker | None = None,
         checkpoint_seconds: float,
         checkpoint_records: int,
         clock: Callable[[], float],
@@ -94,7 +103,10 @@ class Partition:
         self.meter = meter
         self._consumer = consumer
         self._lease = lease
-        self._worker = worker
+        self._make_worker = make_worker
+        self._worker = kept or make_worker()
+        self._kept = kept is not None
+        self._whole = False  # the last checkpoint of a stay holds all that is in memory
         self._every = checkpoint_seconds
         self._records_due = checkpoint_records
         self._clock = clock
@@ -118,8 +130,11 @@ class Partition:
         self._held += 1
         self._queue.put_nowait(batch)
 
-    async def stop(self, seconds: float) -> None:
+    async def stop(self, seconds: float) -> PartitionWorker | None:
         """Finish the batch being processed, checkpoint and commit, within `seconds`; give up on the rest after that.
+
+        Returns the worker where its checkpoint holds all that it has in memory: it may go on under another lease, and
+        is to be closed otherwise. None where it did not come to that and is closed.
 
         A partition that is restoring, or whose sending is blocked, is left at once: its position holds.
         """
@@ -131,6 +146,8 @@ class Partition:
             log.warning("%s did not finish within %.0f s: left without a checkpoint", self._name, seconds)
             self._task.cancel()
             await asyncio.wait([self._task])
+        whole, self._whole = self._whole, False  # it has one taker
+        return self._worker if whole else None
 
     @property
     def lag(self) -> int | None:
@@ -175,14 +192,14 @@ class Partition:
         try:
             try:
                 begin = await self._consumer.begin_partition(self._lease)
-                offset, sure = await self._worker.restore(begin)
+                offset, sure = await self._restore(begin)
                 self._said = begin.said if offset is not None and offset == begin.committed else ""
                 if not self._lease.alive:
                     return
                 await self._consumer.open_partition(self._lease, offset, sure=sure)
                 self._position, self.ready = offset, True
                 where = "the log's begin" if offset is None else f"offset {offset}"
-                log.info("%s restored, reading on from %s", self._name, where)
+                log.info("%s %s, reading on from %s", self._name, "kept" if self._kept else "restored", where)
                 while (batch := await self._next()) is not None:
                     if batch.current:
                         doing = f"processing offsets {batch.first_offset} to {batch.last_offset}"
@@ -193,12 +210,23 @@ class Partition:
                     await self._checkpoint_if_due()
                 doing = "taking the last checkpoint"
                 await self._checkpoint()
+                self._whole = True
             finally:
                 self.ready = False
-                await self._worker.close()
+                if not self._whole:
+                    await self._worker.close()
         except Exception as error:
             log.exception("%s failed while %s; stopping, a restart goes on from the checkpoint", self._name, doing)
             self._fail(error)
+
+    async def _restore(self, begin: Begin) -> Place:
+        """Go on with the worker of the stay before where that is right, and otherwise restore a new one."""
+        if self._kept:
+            if (place := await self._worker.resume(begin)) is not None:
+                return place
+            await self._worker.close()
+            self._worker, self._kept = self._make_worker(), False
+        return await self._worker.restore(begin)
 
     async def _next(self) -> Batch | None:
         """Wait for the next batch, taking the checkpoints that fall due while there is none; None to stop."""

@@ -167,13 +167,32 @@ class TelemetryPartition:
         self.meter.restored(self._clock() - started, self.scorer.late, self.scorer.ahead)
         self._timing.restored(self.scorer.late, self.scorer.ahead)
         self._look()
-        self._durable = due = snapshot.next_offset
-        known = Numbering(**snapshot.meta.get("topic", {}))
+        self._durable = snapshot.next_offset
+        self._numbering = Numbering(**snapshot.meta.get("topic", {}))
+        for closing in self.scorer.end(self._allowed.spares):
+            await self._send(closing)
+        return self._place(begin, snapshot.next_offset)
+
+    async def resume(self, begin: Begin) -> Place | None:
+        """Go on after a rebalance with what is in memory, where the last snapshot holds it and nobody wrote since.
+
+        Return the telemetry offset to go on from; None where it is to be restored, by a new one of these.
+
+        Raises
+        ------
+        StateError
+            When the state topic does not answer or was made anew.
+        """
+        if self._fenced or self._next is not None or self._durable is None or not await self._log.resume():
+            return None
+        return self._place(begin, self._durable)
+
+    def _place(self, begin: Begin, due: int) -> Place:
+        """Where to read on in the topic that is there now, given what is due by the numbering of the state."""
+        known = self._numbering
         self._numbering = known.after(begin.incarnation, begin.anew, due)
         if anew := self._numbering.base != known.base:
             self.meter.made_anew(begin.incarnation)
-        for closing in self.scorer.end(self._allowed.spares):
-            await self._send(closing)
         sure = anew or bool(begin.incarnation and begin.incarnation == known.incarnation)
         return Place(due - self._numbering.base, sure)
 

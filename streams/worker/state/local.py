@@ -41,6 +41,10 @@ class LocalStateLog:
         """Return None: every replay starts afresh."""
         return None
 
+    async def resume(self) -> bool:
+        """Return False: nothing is assigned twice."""
+        return False
+
     async def stage(self, pages: Mapping[int, Page]) -> None:
         """Keep the cold pages among these.
 

@@ -56,9 +56,9 @@ class Fenced(StateError):
 
 
 class StateLog:
-    """The durable state of one partition during one assignment.
+    """The durable state of one partition during one assignment, or several where nobody else had it between them.
 
-    Make a new one for every assignment, even of a partition held before: between the two another owner may have been.
+    After a rebalance either `resume` returns True, or a new one is made and restored: another owner may have had it.
 
     Parameters
     ----------
@@ -140,6 +140,26 @@ class StateLog:
             garbage=len(self._garbage),
         )
         return Snapshot(stored, self._run)
+
+    async def resume(self) -> bool:
+        """Claim the partition again after a rebalance; return whether nobody wrote to it since our last record.
+
+        Then the last snapshot, and what its owner has in memory of it, are still what counts. False says that another
+        owner may have gone on from there, and this log is of no use any more. Offsets tell it: had anyone written, ours
+        would have a gap. To read what stands in the gap would not do, as compaction may take another owner's claim away
+        now that a newer one is there.
+
+        Raises
+        ------
+        StateError
+            When the broker does not answer, or the topic was made anew.
+        """
+        if self._claim < 0:
+            raise ValueError("restore() comes before the first resume()")
+        async with self._busy:
+            (claim,) = await self._append([Record(CLAIM, self.owner.encode())])
+            self._claim = -1 if self._gaps else claim  # nothing is to be written any more where others have
+        return self._claim >= 0
 
     async def stage(self, pages: Mapping[int, Page]) -> None:
         """Write pages that the next checkpoint is to hold, so that not all of them need be in memory at once.

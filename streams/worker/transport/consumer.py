@@ -13,7 +13,6 @@ from concurrent.futures import CancelledError as ThreadCancelledError
 from typing import Any, TypeVar, cast
 
 from aiokafka import AIOKafkaConsumer
-from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
 from aiokafka.errors import CommitFailedError, IllegalStateError
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 from faust.transport.drivers import aiokafka as driver
@@ -23,6 +22,7 @@ from siphonwatch.streams.common.answers import Answers
 from siphonwatch.streams.common.kafka import METADATA_MS
 from siphonwatch.streams.worker.transport import codecs
 from siphonwatch.streams.worker.transport.absent import Absent
+from siphonwatch.streams.worker.transport.assignor import StickyAssignor
 from siphonwatch.streams.worker.transport.batch import Batch, Begin, Lease, MadeAnew
 from siphonwatch.streams.worker.transport.gaps import Gaps
 from siphonwatch.streams.worker.transport.limits import Limits
@@ -54,7 +54,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
             client_id=conf.broker_client_id,
             group_id=conf.id,
             bootstrap_servers=driver.server_list(transport.url, transport.default_port),
-            partition_assignment_strategy=[RoundRobinPartitionAssignor],
+            partition_assignment_strategy=[StickyAssignor()],
             enable_auto_commit=False,
             auto_offset_reset="earliest",
             isolation_level="read_committed",
