@@ -24,11 +24,6 @@ STATE_MESSAGE_BYTES = 8 * 1024 * 1024
 PARTITIONS = {"verdicts": 1}
 """Analysts write few, and every worker reads them all in one order."""
 FOLLOWERS = {"campaigns": "sightings", "sightings": "telemetry", "state": "telemetry"}
-"""Topics that need at least as many partitions as another one has, in the order in which they grow: partition N of
-state holds what partition N of telemetry needs. Sightings follow for the same number of workers to share them."""
-GROWN_SECONDS = 10.0
-"""How long the cluster may take to show partitions that it made."""
-FOLLOWERS = {"campaigns": "sightings", "sightings": "telemetry", "state": "telemetry"}
 """Topics that need at least the partitions of another one, in the order in which they grow: partition N of state holds
 what partition N of telemetry needs. Sightings follow so that as many workers share them."""
 GROWN_SECONDS = 10.0
