@@ -43,7 +43,7 @@ define install
 	@touch $@
 endef
 
-.PHONY: help demo evaluate test lint bench fuzz provision-files sbom audit lock clean
+.PHONY: help demo evaluate test lint bench fuzz chart sbom audit lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 17
@@ -90,13 +90,9 @@ audit: $(AUDIT_VENV)/.audit ## Known vulnerabilities of requirements.lock (AUDIT
 	@echo "deploy/Dockerfile: hadolint finds nothing"
 	@$(AUDIT_VENV)/bin/python deploy/supply/audit.py requirements.lock $(AUDIT_ARGS)
 
-provision-files: $(VENV)/.test ## Write rules and dashboards into deploy/ and the chart, and the chart's schema and table
-	@$(VENV)/bin/siphonwatch provision --write deploy
-	@rm -rf helm/siphonwatch/files
-	@mkdir -p helm/siphonwatch/files/dashboards
-	@cp deploy/prometheus/rules.yml helm/siphonwatch/files/
-	@cp deploy/grafana/dashboards/*.json helm/siphonwatch/files/dashboards/
+chart: $(VENV)/.test ## Write the chart's schema of settings and its table of values, and package it: .cache/siphonwatch-*.tgz
 	@$(VENV)/bin/python helm/maintain.py
+	@$(VENV)/bin/python -c 'import helm_python as helm; print("packaged", helm.package("helm/siphonwatch", destination=".cache"))'
 
 $(VENV)/.demo: requirements.lock pyproject.toml
 	$(call install,$(VENV),requirements.lock)

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -136,6 +137,34 @@ def test_what_the_image_copies_is_in_the_repository_and_sent_to_the_builder() ->
                 assert f"!{source.removeprefix('./')}" in sent, f"{source} is not sent to the builder"
 
 
+def test_a_wheel_built_from_what_the_image_copies_holds_the_dashboards_and_rules_of_deploy(tmp_path: Path) -> None:
+    steps = instructions()
+    build = steps[: [word for word, _ in steps].index("FROM", 1)]
+    for source in (rest.split()[:-1] for word, rest in build if word == "COPY"):
+        for name in source:
+            target = tmp_path / "src" / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if (ROOT / name).is_dir():
+                shutil.copytree(ROOT / name, target, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
+            else:
+                shutil.copy(ROOT / name, target)
+    make = f"from setuptools import build_meta; print(build_meta.build_wheel({str(tmp_path)!r}))"
+    done = subprocess.run(
+        [sys.executable, "-c", make], cwd=tmp_path / "src", capture_output=True, text=True, timeout=600, check=False
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        folder = "siphonwatch/streams/operate/provision/files/"
+        inside = {
+            name.removeprefix(folder): archive.read(name) for name in archive.namelist() if name.startswith(folder)
+        }
+    dashboards = (ROOT / "deploy" / "grafana" / "dashboards").iterdir()
+    wanted = {f"dashboards/{path.name}": path.read_bytes() for path in dashboards}
+    assert len(wanted) >= 4
+    assert inside == wanted | {"rules.yml": (ROOT / "deploy" / "prometheus" / "rules.yml").read_bytes()}
+
+
 def test_the_image_holds_no_secret() -> None:
     for word, rest in instructions():
         if word in ("ENV", "ARG"):
@@ -143,7 +172,7 @@ def test_the_image_holds_no_secret() -> None:
 
 
 @pytest.mark.parametrize(
-    "target", ["help", "demo", "evaluate", "test", "lint", "bench", "fuzz", "sbom", "audit", "lock", "clean"]
+    "target", ["help", "demo", "evaluate", "test", "lint", "bench", "fuzz", "chart", "sbom", "audit", "lock", "clean"]
 )
 def test_make_has_the_target_and_can_plan_it(target: str) -> None:
     make = shutil.which("make")

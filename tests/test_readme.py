@@ -15,16 +15,13 @@ from pathlib import Path
 import click
 import msgspec
 import pytest
-from prometheus_client import CollectorRegistry
+from known_metrics import names, of_worker
 
 from siphonwatch.models.engine.patterns import patterns
 from siphonwatch.streams.cli import COMMANDS, cli
-from siphonwatch.streams.common.answers import AnswerGauge
 from siphonwatch.streams.common.settings import Settings
 from siphonwatch.streams.lab.scenario import Scenario
 from siphonwatch.streams.lab.scenario.write import write
-from siphonwatch.streams.worker.gauges import AbsentGauge, PartitionGauges
-from siphonwatch.streams.worker.metrics import Metrics
 
 ROOT = Path(__file__).parents[1]
 README, RUNBOOK = ROOT / "README.md", ROOT / "deploy" / "runbook.md"
@@ -123,29 +120,12 @@ def test_every_setting_a_document_names_exists(document: Path) -> None:
         assert name in {field.name for field in msgspec.structs.fields(sections[section])}, f"{section}.{name}"
 
 
-class NoPartitions:
-    """A worker that has none."""
-
-    partitions: tuple[()] = ()
-
-
-def exported() -> set[str]:
-    """Names of a worker's metrics, without what every Prometheus client has."""
-    registry = CollectorRegistry()
-    Metrics(registry)
-    registry.register(PartitionGauges(NoPartitions()))  # type: ignore[arg-type]
-    registry.register(AnswerGauge(dict))
-    registry.register(AbsentGauge(()))
-    counters = {metric.name for metric in registry.collect() if metric.type == "counter"}
-    return {f"{metric.name}_total" if metric.name in counters else metric.name for metric in registry.collect()}
-
-
 def test_the_runbook_s_table_has_every_metric_of_a_worker_and_no_other() -> None:
     table = RUNBOOK.read_text().partition("\n## Metrics\n")[2].partition("\n## ")[0]
     rows = [line.split(" | ")[0] for line in table.splitlines() if line.startswith("| `")]
-    assert {f"siphonwatch_{name}" for row in rows for name in re.findall(r"`(\w+)`", row)} == exported()
+    assert {f"siphonwatch_{name}" for row in rows for name in re.findall(r"`(\w+)`", row)} == names(of_worker())
 
 
 def test_every_metric_the_runbook_names_is_exported() -> None:
     named = set(re.findall(r"`(siphonwatch_\w+)`", RUNBOOK.read_text()))
-    assert named and {name for name in named if not name.endswith("_")} <= exported()
+    assert named and {name for name in named if not name.endswith("_")} <= names(of_worker())

@@ -40,7 +40,7 @@ def command(mode: str | None, directory: Path | None) -> None:
 
 
 def _write(directory: Path, settings: Settings) -> None:
-    from siphonwatch.streams.operate.provision.write import write
+    from siphonwatch.streams.operate.provision.bundled import write
 
     try:
         paths = write(directory, settings.links)

@@ -174,7 +174,7 @@ def sinks(settings: Settings) -> Check:
 def grafana(settings: Settings) -> Check:
     """Grafana answers and knows us; `siphonwatch provision --plan` says what it lacks."""
     from siphonwatch.streams.common.grafana import GrafanaError, connect, shown
-    from siphonwatch.streams.operate.provision.alert_rules import FOLDER_UID
+    from siphonwatch.streams.operate.provision.marks import FOLDER_UID
 
     try:
         connection = connect(settings.grafana)

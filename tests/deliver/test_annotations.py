@@ -15,7 +15,7 @@ from siphonwatch.streams.common.grafana import GrafanaError, connect
 from siphonwatch.streams.common.settings import Grafana, Links
 from siphonwatch.streams.contracts.alert import to_alert
 from siphonwatch.streams.deliver.annotate import Annotator
-from siphonwatch.streams.operate.provision.dashboards import all_dashboards
+from siphonwatch.streams.operate.provision.bundled import dashboards
 
 __all__ = ["grafana"]
 
@@ -118,7 +118,7 @@ def test_names_with_signs_of_an_address_are_found_again(grafana: Double, annotat
 def test_dashboards_ask_for_the_tags_that_are_posted(grafana: Double, annotator: Annotator) -> None:
     annotator.alert(life()["open"])
     annotator.promotion("extraction", "2026.1", START)
-    _, alerts, promotions, _ = all_dashboards(Links())[0]["annotations"]["list"]
+    _, alerts, promotions, _ = dashboards(Links())[0]["annotations"]["list"]
     for asked, made in zip((alerts, promotions), grafana.annotations, strict=True):
         assert set(asked["target"]["tags"]) <= set(made["tags"])
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
+import tarfile
 from pathlib import Path
 
+import helm_python as helm
 import pytest
 import yaml
 from chart_tools import CHART, ROOT, manifests, merged, one, pods, values
@@ -16,14 +19,26 @@ FILES = CHART / "files"
 RUNBOOK = "https://wiki.example/siphonwatch/runbook.md"
 
 
-def test_the_charts_files_are_copies_of_what_deploy_has() -> None:
-    copies = {path.relative_to(FILES).as_posix(): path.read_text() for path in FILES.rglob("*") if path.is_file()}
-    deploy = ROOT / "deploy"
-    wanted = {"rules.yml": (deploy / "prometheus" / "rules.yml").read_text()}
-    wanted |= {
-        f"dashboards/{path.name}": path.read_text() for path in (deploy / "grafana" / "dashboards").glob("*.json")
-    }
-    assert copies.keys() == wanted.keys() and copies == wanted, "run: make provision-files"
+def test_the_packaged_chart_holds_what_deploy_has_and_the_tree_only_links(tmp_path: Path) -> None:
+    links = {path.name: path.resolve() for path in FILES.iterdir() if path.is_symlink()}
+    dashboards, rules = ROOT / "deploy" / "grafana" / "dashboards", ROOT / "deploy" / "prometheus" / "rules.yml"
+    assert links == {"dashboards": dashboards, "rules.yml": rules}
+    with tarfile.open(helm.package(CHART, destination=tmp_path)) as archive:
+        inside = {
+            member.name.removeprefix("siphonwatch/files/"): archive.extractfile(member).read()  # type: ignore[union-attr]
+            for member in archive
+            if member.name.startswith("siphonwatch/files/")
+        }
+    wanted = {f"dashboards/{path.name}": path.read_bytes() for path in dashboards.iterdir()}
+    assert inside == wanted | {"rules.yml": rules.read_bytes()}
+
+
+def test_a_chart_whose_links_were_lost_is_refused_with_the_way_out(tmp_path: Path) -> None:
+    chart = tmp_path / "siphonwatch"
+    shutil.copytree(CHART, chart, ignore=shutil.ignore_patterns("files"))
+    with helm.Chart.load(chart) as loaded, pytest.raises(helm.HelmError, match=r"install a packaged chart") as refused:
+        loaded.render(values("production"), name="siphonwatch", namespace="detection")
+    assert "files/rules.yml" in str(refused.value) and "files/dashboards/*.json" in str(refused.value)
 
 
 def test_prometheus_calls_the_jobs_what_rules_and_dashboards_call_them() -> None:

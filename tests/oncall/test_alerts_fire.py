@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_node import Prometheus
+from rule_files import FRESH_SECONDS, RULES
 from scaled_rules import scaled
 from worker_tools import Worker, assert_applied_once, prepare, produce, scored, traffic, until
 
@@ -24,8 +25,6 @@ from siphonwatch.streams.common.settings import Settings
 from siphonwatch.streams.contracts.telemetry import Telemetry
 from siphonwatch.streams.lab.broker.apache import ApacheKafka
 from siphonwatch.streams.lab.broker.process import free_port
-from siphonwatch.streams.operate.provision.prometheus import render
-from siphonwatch.streams.operate.provision.rules import FRESH_SECONDS
 
 pytestmark = [pytest.mark.broker, pytest.mark.kafka]
 
@@ -46,7 +45,7 @@ class Scene:
         self.records = iter(traffic())
         self.enough = asyncio.Event()
         targets = {"siphonwatch": [f"127.0.0.1:{self.settings.web.port}"]}
-        rules = scaled(render(), FACTOR, seconds=SECONDS)
+        rules = scaled(RULES.read_text(), FACTOR, seconds=SECONDS)
         self.prometheus = Prometheus(folder / "prometheus", targets, rules, scrape=0.5)
 
     def __enter__(self) -> Scene:

@@ -13,9 +13,7 @@ import pytest
 from dashboard_queries import queries
 from live_stack import Stack
 from prometheus_node import Prometheus
-
-from siphonwatch.streams.operate.provision.prometheus import render
-from siphonwatch.streams.operate.provision.rules import ALERTS, RECORDINGS
+from rule_files import ALERTS, RECORDINGS, RULES
 
 pytestmark = [pytest.mark.broker, pytest.mark.kafka]
 
@@ -44,7 +42,7 @@ def prometheus(kafka_node: object, tmp_path_factory: pytest.TempPathFactory) -> 
     """Scraped a worker that was fed and restarted, until its rules were evaluated."""
     folder = tmp_path_factory.mktemp("live")
     with Stack(kafka_node.bootstrap, "live-queries", folder) as stack:  # type: ignore[attr-defined]
-        fast = re.sub(r"interval: \w+", "interval: 2s", render())
+        fast = re.sub(r"interval: \w+", "interval: 2s", RULES.read_text())
         with Prometheus(folder / "prometheus", stack.jobs, fast, scrape=0.5) as prometheus:
             asyncio.run(stack.feed())
             fed = 'siphonwatch_verdicts{decision="true-positive"} == 1 and on () siphonwatch_failing_seconds > 0'
@@ -83,5 +81,5 @@ def test_what_is_listed_as_waiting_is_indeed_without_a_value(prometheus: Prometh
 
 
 def test_a_healthy_worker_fires_no_page(prometheus: Prometheus) -> None:
-    pages = {alert.name for alert in ALERTS if alert.severity == "page"}
+    pages = {alert.name for alert in ALERTS if alert.labels["severity"] == "page"}
     assert not pages & prometheus.firing()

@@ -11,12 +11,12 @@ from pathlib import Path
 import msgspec
 import pytest
 from prometheus_node import Prometheus
+from rule_files import FRESH_SECONDS
 from worker_tools import Worker, assert_applied_once, prepare, produce, read, scored, traffic
 
 from siphonwatch.streams.common.settings import Settings
 from siphonwatch.streams.contracts.telemetry import Telemetry
 from siphonwatch.streams.lab.broker.process import free_port
-from siphonwatch.streams.operate.provision.rules import FRESH_SECONDS
 
 pytestmark = [pytest.mark.broker, pytest.mark.kafka]
 

@@ -14,13 +14,12 @@ from typing import Any
 
 import pytest
 from oncall_tools import require_tool
-from rule_files import ALERTMANAGER, load, run
+from rule_files import ALERTMANAGER, ALERTS, load, run
 
 from siphonwatch.streams.deliver.alertmanager import NAME as CASE
 from siphonwatch.streams.lab.broker.process import free_port
-from siphonwatch.streams.operate.provision.rules import ALERTS
 
-SEVERITY = {alert.name: alert.severity for alert in ALERTS}
+SEVERITY = {alert.name: alert.labels["severity"] for alert in ALERTS}
 
 
 @pytest.mark.parametrize(

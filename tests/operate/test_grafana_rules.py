@@ -12,18 +12,20 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from oncall_tools import require_tool
+from rule_files import ALERTS, RECORDINGS
 
-from siphonwatch.streams.common.settings import Links
-from siphonwatch.streams.operate.provision.alert_rules import rule, rules, uid
+from siphonwatch.streams.operate.provision.alert_rules import grafana_rules, rule, uid
 from siphonwatch.streams.operate.provision.expand import duration, expand, milliseconds
-from siphonwatch.streams.operate.provision.rules import ALERTS, RECORDINGS, Alert, Recording
+from siphonwatch.streams.operate.provision.rules import Alert, Recording, Rules
 
 KNOWN = {recording.record: recording for recording in RECORDINGS}
 TESTS = Path(__file__).parents[2] / "deploy/prometheus/rules_test"
 SAMPLE = {
-    "siphonwatch:inner:sum": Recording(record="siphonwatch:inner:sum", expr='sum(siphonwatch_x{a="b"})  # note'),
+    "siphonwatch:inner:sum": Recording(
+        record="siphonwatch:inner:sum", expr='sum(siphonwatch_x{a="b"})  # note', interval="30s"
+    ),
     "siphonwatch:outer:max": Recording(record="siphonwatch:outer:max", expr="2 * siphonwatch:inner:sum", interval="1m"),
-    "siphonwatch:up:sum": Recording(record="siphonwatch:up:sum", expr="sum(up)"),
+    "siphonwatch:up:sum": Recording(record="siphonwatch:up:sum", expr="sum(up)", interval="30s"),
 }
 
 
@@ -32,7 +34,7 @@ def flat(text: str) -> str:
 
 
 def test_every_alert_becomes_a_rule_with_a_uid_of_its_own() -> None:
-    made = rules(ALERTS, RECORDINGS, Links())
+    made = grafana_rules(Rules(ALERTS, RECORDINGS))
     assert [rule["title"] for rule in made] == [alert.name for alert in ALERTS]
     assert len({rule["uid"] for rule in made}) == len(ALERTS)
     assert all(re.fullmatch(r"siphonwatch-[a-z0-9-]{1,28}", rule["uid"]) for rule in made)
@@ -45,12 +47,12 @@ def test_long_names_keep_a_uid_that_grafana_takes() -> None:
 
 
 def test_no_rule_needs_a_recorded_series() -> None:
-    for made in rules(ALERTS, RECORDINGS, Links()):
+    for made in grafana_rules(Rules(ALERTS, RECORDINGS)):
         assert "siphonwatch:" not in made["data"][0]["model"]["expr"]
 
 
 def test_a_rule_fires_for_whatever_the_query_returns() -> None:
-    made = rule(ALERTS[0], KNOWN, Links())
+    made = rule(ALERTS[0], KNOWN)
     query, present, condition = made["data"]
     assert query["model"]["instant"] is True
     assert (present["model"]["type"], present["model"]["expression"]) == ("math", "is_null($A) == 0")
@@ -61,10 +63,14 @@ def test_a_rule_fires_for_whatever_the_query_returns() -> None:
 
 def test_texts_use_the_values_that_grafana_gives() -> None:
     alert = Alert(
-        name="SiphonwatchX", expr="siphonwatch_x", severity="page", runbook="x", hold="90m",
-        summary="{{ $value | humanize }} of {{ $labels.job }}", description="{{$value}}, {{ $values }}",
+        name="SiphonwatchX", expr="siphonwatch_x", hold="90m", labels={"severity": "page", "service": "siphonwatch"},
+        annotations={
+            "summary": "{{ $value | humanize }} of {{ $labels.job }}",
+            "description": "{{$value}}, {{ $values }}",
+            "runbook_url": "https://wiki.example/r#x",
+        },
     )  # fmt: skip
-    made = rule(alert, {}, Links(runbook="https://wiki.example/r"))
+    made = rule(alert, {})
     assert made["annotations"] == {
         "summary": "{{ $values.A.Value | humanize }} of {{ $labels.job }}",
         "description": "{{$values.A.Value}}, {{ $values }}",
@@ -76,7 +82,7 @@ def test_texts_use_the_values_that_grafana_gives() -> None:
 
 def test_texts_ask_for_nothing_that_only_prometheus_has() -> None:
     for alert in ALERTS:
-        assert not re.search(r"\bquery\b|\$externalLabels|\bsd\b|\bstrvalue\b", alert.summary + alert.description)
+        assert not re.search(r"\bquery\b|\$externalLabels|\bsd\b|\bstrvalue\b", "".join(alert.annotations.values()))
 
 
 @pytest.mark.parametrize(
@@ -125,12 +131,8 @@ def _alone(alert: Alert) -> dict[str, Any]:
         "alert": alert.name,
         "expr": expand(alert.expr, KNOWN),
         "for": alert.hold,
-        "labels": {"severity": alert.severity, "service": "siphonwatch"},
-        "annotations": {
-            "summary": alert.summary,
-            "description": alert.description,
-            "runbook_url": f"deploy/runbook.md#{alert.runbook}",
-        },
+        "labels": alert.labels,
+        "annotations": alert.annotations,
     }
 
 

@@ -8,10 +8,9 @@ from typing import Any
 import pytest
 from grafana_double import TOKEN, Double
 from provision_tools import CONTACT, applied, few_alerts, grafana, provision
+from rule_files import ALERTS
 
-from siphonwatch.streams.operate.provision import plan
 from siphonwatch.streams.operate.provision.alert_rules import uid
-from siphonwatch.streams.operate.provision.rules import ALERTS
 
 __all__ = ["few_alerts", "grafana"]
 
@@ -277,7 +276,3 @@ def test_former_dashboards_are_listed_beyond_those_of_others(grafana: Double) ->
     assert ". leave alone dashboard My copy: it is not ours" in shown.text
     applied(grafana)
     assert grafana.boards["aBcDeF"] == copied
-
-
-def test_alerts_of_the_plan_are_those_of_prometheus() -> None:
-    assert plan.ALERTS is ALERTS

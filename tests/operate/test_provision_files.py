@@ -1,17 +1,19 @@
-"""`siphonwatch provision --write` gives the same files each time, and they are those in deploy/."""
+"""Dashboards and rules come with the package as deploy/ has them, with links that lead where settings say."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
+from typing import Any
 
+import pytest
 import yaml
 from dashboard_queries import panels
 from grafana_double import Double
 from provision_tools import grafana, provision
 
 from siphonwatch.streams.common.settings import Links
-from siphonwatch.streams.operate.provision import alert_rules, write
+from siphonwatch.streams.operate.provision import bundled
+from siphonwatch.streams.operate.provision.marks import FOLDER_UID
 from siphonwatch.streams.operate.provision.objects import source
 
 __all__ = ["grafana"]
@@ -19,41 +21,48 @@ __all__ = ["grafana"]
 DEPLOY = Path(__file__).parents[2] / "deploy"
 
 
-def test_committed_files_are_what_is_written(tmp_path: Path) -> None:
-    for path in write.write(tmp_path, Links()):
-        committed = DEPLOY / path.relative_to(tmp_path)
-        assert committed.read_bytes() == path.read_bytes(), f"{committed}: run siphonwatch provision --write deploy"
+def test_what_is_written_is_what_deploy_has(tmp_path: Path) -> None:
+    written = bundled.write(tmp_path, Links())
+    assert len(written) == 5
+    for path in written:
+        assert path.read_bytes() == (DEPLOY / path.relative_to(tmp_path)).read_bytes()
     names = {path.name for path in (DEPLOY / "grafana/dashboards").iterdir()}
     assert names == {path.name for path in (tmp_path / "grafana/dashboards").iterdir()}
 
 
-def test_writing_twice_changes_nothing_and_removes_what_is_no_more(tmp_path: Path) -> None:
-    first = {path: path.read_bytes() for path in write.write(tmp_path, Links())}
+def test_writing_removes_dashboards_of_ours_that_are_no_more(tmp_path: Path) -> None:
+    (tmp_path / "grafana/dashboards").mkdir(parents=True)
     (tmp_path / "grafana/dashboards/siphonwatch-former.json").write_text("{}")
     (tmp_path / "grafana/dashboards/mine.json").write_text("{}")
-    second = {path: path.read_bytes() for path in write.write(tmp_path, Links())}
-    assert first == second
+    bundled.write(tmp_path, Links())
     left = {path.name for path in (tmp_path / "grafana/dashboards").iterdir()}
     assert "siphonwatch-former.json" not in left
     assert "mine.json" in left
 
 
-def test_written_dashboards_are_sorted_and_carry_no_id_of_a_server(tmp_path: Path) -> None:
-    for path in write.write(tmp_path, Links()):
-        if path.suffix == ".json":
-            text = path.read_text()
-            board = json.loads(text)
-            assert text == json.dumps(board, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
-            assert not {"id", "version"} & set(board)
+@pytest.mark.parametrize(
+    "runbook", ["https://wiki.example/runbook", 'https://wiki.example/?a="b"&c=\\d: #e', "wiki: Störung"]
+)
+def test_links_lead_where_settings_say_and_nothing_else_changes(runbook: str, tmp_path: Path) -> None:
+    links = Links(runbook=runbook)
+    for ours, theirs in zip(bundled.dashboards(Links()), bundled.dashboards(links), strict=True):
+        assert all(panel["links"][0]["url"].startswith(f"{runbook}#") for panel in panels(theirs))
+        assert moved(theirs, f"{runbook}#") == ours
+    bundled.write(tmp_path, links)
+    rules = yaml.safe_load((tmp_path / "prometheus/rules.yml").read_text())
+    assert all(alert.annotations["runbook_url"].startswith(f"{runbook}#") for alert in bundled.rules(links).alerts)
+    assert moved(rules, f"{runbook}#") == yaml.safe_load((DEPLOY / "prometheus/rules.yml").read_text())
 
 
-def test_links_lead_where_settings_say(tmp_path: Path) -> None:
-    wiki = Links(runbook="https://wiki.example/runbook")
-    files = write.files(wiki)
-    board = json.loads(files["grafana/dashboards/siphonwatch-overview.json"])
-    assert all(panel["links"][0]["url"].startswith("https://wiki.example/runbook#") for panel in panels(board))
-    assert "deploy/runbook.md#" not in "".join(files.values())
-    assert "runbook_url: https://wiki.example/runbook#" in files["prometheus/rules.yml"]
+def moved(tree: Any, link: str) -> Any:
+    """A tree with the links that begin so led to deploy/runbook.md again."""
+    if isinstance(tree, dict):
+        return {key: moved(value, link) for key, value in tree.items()}
+    if isinstance(tree, list):
+        return [moved(value, link) for value in tree]
+    if isinstance(tree, str) and tree.startswith(link):
+        return "deploy/runbook.md#" + tree.removeprefix(link)
+    return tree
 
 
 def test_the_command_needs_no_grafana_to_write(grafana: Double, tmp_path: Path) -> None:
@@ -77,5 +86,5 @@ def test_files_for_grafana_agree_with_what_is_provisioned_over_http() -> None:
     for key, value in source.wanted("http://prometheus:9090").items():
         assert provisioned[key] == value
     (provider,) = yaml.safe_load((DEPLOY / "grafana/provisioning/dashboards/siphonwatch.yml").read_text())["providers"]
-    assert provider["folderUid"] == alert_rules.FOLDER_UID
+    assert provider["folderUid"] == FOLDER_UID
     assert provider["options"]["path"] == "/var/lib/grafana/dashboards"

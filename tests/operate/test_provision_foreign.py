@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from grafana_double import Double
 from provision_tools import applied, few_alerts, grafana, provision
+from rule_files import ALERTS
 
 from siphonwatch.streams.operate.provision.alert_rules import uid
-from siphonwatch.streams.operate.provision.rules import ALERTS
 
 __all__ = ["few_alerts", "grafana"]
 

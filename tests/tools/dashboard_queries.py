@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from siphonwatch.streams.common.settings import Links
-from siphonwatch.streams.operate.provision.dashboards import all_dashboards
+from siphonwatch.streams.operate.provision.bundled import dashboards
 
 VARIABLES = {
     "$__rate_interval": "1m",
@@ -44,7 +44,7 @@ def fill(expr: str, variables: Mapping[str, str] = VARIABLES) -> str:
 
 def queries(variables: Mapping[str, str] = VARIABLES) -> Iterator[PanelQuery]:
     """Yield every query of every panel, then those of annotations."""
-    for dashboard in all_dashboards(Links()):
+    for dashboard in dashboards(Links()):
         for panel in panels(dashboard):
             for target in panel["targets"]:
                 yield PanelQuery(dashboard["uid"], panel["title"], fill(target["expr"], variables))

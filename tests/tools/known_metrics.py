@@ -2,43 +2,72 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from prometheus_client import CollectorRegistry
 
-from siphonwatch.streams.common import answers
-from siphonwatch.streams.deliver import metrics as sink_metrics
-from siphonwatch.streams.worker import gauges, metrics
+from siphonwatch.streams.common.answers import AnswerGauge
+from siphonwatch.streams.common.status import process_registry
+from siphonwatch.streams.deliver import metrics as deliverer
+from siphonwatch.streams.worker.gauges import AbsentGauge, PartitionGauges
+from siphonwatch.streams.worker.metrics import BulkHistogram, Metrics
 
 TARGET = frozenset({"job", "instance", "namespace"})
 """Labels that a scrape adds."""
-PROCESS = (
-    "process_resident_memory_bytes",
-    "process_cpu_seconds_total",
-    "process_open_fds",
-    "process_start_time_seconds",
-)
 SUFFIXES = {"counter": ("_total",), "histogram": ("_bucket", "_count", "_sum")}
 
 
-def known() -> dict[str, frozenset[str]]:
+class Nowhere:
+    """An assignment without partitions."""
+
+    partitions: tuple[()] = ()
+
+
+def of_worker() -> CollectorRegistry:
+    """Return what a worker registers, beside what every process has."""
+    registry = CollectorRegistry()
+    Metrics(registry)
+    for collector in (PartitionGauges(Nowhere()), AnswerGauge(dict), AbsentGauge(())):  # type: ignore[arg-type]
+        registry.register(collector)
+    return registry
+
+
+def of_deliverer() -> CollectorRegistry:
+    """Return what a deliverer registers, beside what every process has."""
+    registry = CollectorRegistry()
+    deliverer.Metrics(registry)
+    return registry
+
+
+def names(registry: CollectorRegistry) -> set[str]:
+    """Return each metric's name: a histogram's without suffix, a counter's with `_total`."""
+    return {family.name + ("_total" if family.type == "counter" else "") for family, _ in _families(registry)}
+
+
+def series(registry: CollectorRegistry) -> dict[str, frozenset[str]]:
     """Return the labels of each series, by its name as Prometheus has it."""
-    found: dict[str, frozenset[str]] = {"up": TARGET, "ALERTS": TARGET | {"alertname", "alertstate", "severity"}}
-    found |= dict.fromkeys(PROCESS, TARGET)
-    for holder in (metrics.Metrics(CollectorRegistry()), sink_metrics.Metrics(CollectorRegistry())):
-        for metric in vars(holder).values():
-            if hasattr(metric, "describe"):
-                _add(found, metric.describe()[0], _labels(metric))
-    for family in (*gauges._families().values(), answers._family(), *gauges.AbsentGauge(()).describe()):
-        _add(found, family, tuple(family._labelnames))
+    found = {}
+    for family, labels in _families(registry):
+        for suffix in SUFFIXES.get(family.type, ("",)):
+            found[family.name + suffix] = frozenset(labels) | ({"le"} if suffix == "_bucket" else set())
     return found
 
 
-def _labels(metric: Any) -> tuple[str, ...]:
-    return (metric._label,) if isinstance(metric, metrics.BulkHistogram) else tuple(metric._labelnames)
+def known() -> dict[str, frozenset[str]]:
+    """Return the labels of each series that Prometheus has of us, by name."""
+    found = {"up": frozenset[str](), "ALERTS": frozenset({"alertname", "alertstate", "severity"})}
+    found |= {sample.name: frozenset(sample.labels) for each in process_registry().collect() for sample in each.samples}
+    # A metric of both, such as recreated_topics, has the labels of either.
+    for name, labels in [*series(of_worker()).items(), *series(of_deliverer()).items()]:
+        found[name] = found.get(name, frozenset()) | labels
+    return {name: labels | TARGET for name, labels in found.items()}
 
 
-def _add(found: dict[str, frozenset[str]], family: Any, labels: tuple[str, ...]) -> None:
-    for suffix in SUFFIXES.get(family.type, ("",)):
-        more = {"le"} if suffix == "_bucket" else set()
-        found[family.name + suffix] = frozenset({*labels, *more}) | TARGET
+def _families(registry: CollectorRegistry) -> Iterator[tuple[Any, tuple[str, ...]]]:
+    for collector in registry._collector_to_names:
+        for family in collector.describe():  # type: ignore[attr-defined]
+            if isinstance(collector, BulkHistogram):
+                yield family, (collector._label,)
+            else:
+                yield family, tuple(getattr(family, "_labelnames", None) or getattr(collector, "_labelnames", ()))

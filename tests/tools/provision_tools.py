@@ -12,7 +12,7 @@ from grafana_double import TOKEN, Double
 
 from siphonwatch.streams.cli import cli
 from siphonwatch.streams.common.settings import SettingsError
-from siphonwatch.streams.operate.provision import plan
+from siphonwatch.streams.operate.provision import bundled
 
 FOLDER = "siphonwatch"
 CONTACT = "https://hooks.example/on-call?key=hidden-in-the-address"
@@ -38,7 +38,8 @@ def grafana() -> Iterator[Double]:
 @pytest.fixture
 def few_alerts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Only three rules, for tests that run many times."""
-    monkeypatch.setattr(plan, "ALERTS", plan.ALERTS[:3])
+    every = bundled.rules
+    monkeypatch.setattr(bundled, "rules", lambda links: every(links)._replace(alerts=every(links).alerts[:3]))
 
 
 def provision(double: Double, *arguments: str, **settings: str) -> Done:

@@ -9,9 +9,14 @@ from typing import Any
 import yaml
 from oncall_tools import require_tool
 
+from siphonwatch.streams.operate.provision.rules import parse
+
 ROOT = Path(__file__).parents[2]
 PROMETHEUS = ROOT / "deploy" / "prometheus"
 RULES = PROMETHEUS / "rules.yml"
+ALERTS, RECORDINGS = parse(RULES.read_text())
+FRESH_SECONDS = 30
+"""Objective: 99 % of the requests are processed within this many seconds."""
 CASES = sorted((PROMETHEUS / "rules_test").glob("*.yml"))
 ALERTMANAGER = ROOT / "deploy" / "alertmanager" / "alertmanager.yml"
 RUNBOOK = ROOT / "deploy" / "runbook.md"

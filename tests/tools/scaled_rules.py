@@ -29,7 +29,7 @@ def scaled(text: str, factor: float, *, seconds: float = 1.0) -> str:
     Parameters
     ----------
     text
-        What `siphonwatch.streams.operate.provision.prometheus.render` gives.
+        deploy/prometheus/rules.yml, say.
     factor
         By how much; a span never becomes less than a millisecond.
     seconds

@@ -164,10 +164,10 @@
 {{- $problems = append $problems "provision.enabled and monitoring.dashboards.enabled would both make the dashboards, and Grafana lets none change what files provide: leave one off" -}}
 {{- end -}}
 {{- if and .Values.monitoring.rules.enabled (not (.Files.Get "files/rules.yml")) -}}
-{{- $problems = append $problems "monitoring.rules.enabled, and the chart has no files/rules.yml: `make provision-files` writes it" -}}
+{{- $problems = append $problems "monitoring.rules.enabled, and the chart has no files/rules.yml, a link into deploy/: install a packaged chart (`helm package`)" -}}
 {{- end -}}
 {{- if and .Values.monitoring.dashboards.enabled (not (.Files.Glob "files/dashboards/*.json")) -}}
-{{- $problems = append $problems "monitoring.dashboards.enabled, and the chart has no files/dashboards/*.json: `make provision-files` writes them" -}}
+{{- $problems = append $problems "monitoring.dashboards.enabled, and the chart has no files/dashboards/*.json, a link into deploy/: install a packaged chart (`helm package`)" -}}
 {{- end -}}
 {{- toJson $problems -}}
 {{- end -}}

@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from hashlib import blake2b
 from typing import Any
 
-from siphonwatch.streams.common.settings import Links
-from siphonwatch.streams.operate.provision.dashboards.frame import PREFIX
 from siphonwatch.streams.operate.provision.expand import duration, expand, milliseconds
-from siphonwatch.streams.operate.provision.rule_types import Alert, Recording
+from siphonwatch.streams.operate.provision.marks import FOLDER_UID, PREFIX, SERVICE, SOURCE_UID
+from siphonwatch.streams.operate.provision.rules import Alert, Recording, Rules
 
-FOLDER_UID = "siphonwatch"
-SOURCE_UID = "siphonwatch-prometheus"
 GROUP = "siphonwatch"
-SERVICE = "siphonwatch"
-"""Value of the label `service`, by which alerts find their way to the contact point."""
 LONGEST_UID = 40
 """Grafana's limit."""
 
@@ -39,7 +34,7 @@ def uid(name: str) -> str:
     return made
 
 
-def rule(alert: Alert, recordings: Mapping[str, Recording], links: Links) -> dict[str, Any]:
+def rule(alert: Alert, recordings: Mapping[str, Recording]) -> dict[str, Any]:
     """Return one rule as the provisioning API takes it.
 
     It fires for each series that the query returns, whatever its value, as Prometheus' rules do: query A, B says
@@ -58,19 +53,15 @@ def rule(alert: Alert, recordings: Mapping[str, Recording], links: Links) -> dic
         "execErrState": "Error",
         "for": duration(milliseconds(alert.hold)),
         "isPaused": False,
-        "labels": {"managed_by": SERVICE, "service": SERVICE, "severity": alert.severity},
-        "annotations": {
-            "summary": _VALUE.sub("$values.A.Value", alert.summary),
-            "description": _VALUE.sub("$values.A.Value", alert.description),
-            "runbook_url": f"{links.runbook}#{alert.runbook}",
-        },
+        "labels": alert.labels | {"managed_by": SERVICE},
+        "annotations": {name: _VALUE.sub("$values.A.Value", text) for name, text in alert.annotations.items()},
     }
 
 
-def rules(alerts: Iterable[Alert], recordings: Sequence[Recording], links: Links) -> list[dict[str, Any]]:
+def grafana_rules(rules: Rules) -> list[dict[str, Any]]:
     """Return every alert as a rule, in order."""
-    known = {recording.record: recording for recording in recordings}
-    return [rule(alert, known, links) for alert in alerts]
+    known = {recording.record: recording for recording in rules.recordings}
+    return [rule(alert, known) for alert in rules.alerts]
 
 
 def _query(expr: str) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from siphonwatch.streams.operate.provision.rule_types import Recording
+from siphonwatch.streams.operate.provision.rules import Recording
 
 POINTS = 240
 """At most so many evaluations stand in for the samples that a recording rule would have kept over a window."""

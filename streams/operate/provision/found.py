@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from siphonwatch.streams.common.grafana import Connection
-from siphonwatch.streams.operate.provision.alert_rules import FOLDER_UID, SOURCE_UID
+from siphonwatch.streams.operate.provision.marks import FOLDER_UID, SOURCE_UID
 
 MOST = 5000
 """Grafana's limit of one page of search results."""

@@ -8,12 +8,11 @@ import click
 
 from siphonwatch.streams.common.grafana import Connection, GrafanaError, plain
 from siphonwatch.streams.common.settings import Settings
-from siphonwatch.streams.operate.provision import alert_rules
+from siphonwatch.streams.operate.provision import bundled
+from siphonwatch.streams.operate.provision.alert_rules import grafana_rules
 from siphonwatch.streams.operate.provision.change import Action, Change
-from siphonwatch.streams.operate.provision.dashboards import all_dashboards
 from siphonwatch.streams.operate.provision.found import read
 from siphonwatch.streams.operate.provision.objects import contact, dashboard, folder, rule, source
-from siphonwatch.streams.operate.provision.rules import ALERTS, RECORDINGS
 
 SIGNS: dict[Action, str] = {
     "make": "+ make",
@@ -37,13 +36,13 @@ def make(connection: Connection, settings: Settings) -> list[Change]:
     GrafanaError
         When Grafana cannot be read.
     """
-    dashboards = all_dashboards(settings.links)
+    dashboards = bundled.dashboards(settings.links)
     found = read(connection, [board["uid"] for board in dashboards], source.NAME)
     return [
         *folder.changes(found, settings.grafana.folder, connection),
         *source.changes(found, settings.grafana.prometheus_url, connection),
         *dashboard.changes(found, dashboards, connection),
-        *rule.changes(found, alert_rules.rules(ALERTS, RECORDINGS, settings.links), connection),
+        *rule.changes(found, grafana_rules(bundled.rules(settings.links)), connection),
         *contact.changes(found, settings.grafana.contact_url, connection),
     ]
 

@@ -6,10 +6,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from siphonwatch.streams.common.grafana import Connection
-from siphonwatch.streams.operate.provision.alert_rules import SERVICE
 from siphonwatch.streams.operate.provision.change import Change, settle
 from siphonwatch.streams.operate.provision.diff import Field, fields
 from siphonwatch.streams.operate.provision.found import Found
+from siphonwatch.streams.operate.provision.marks import SERVICE
 from siphonwatch.streams.operate.provision.objects.rule import editable
 
 POINT, ROUTE = "contact point", "notification route"

@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from siphonwatch.streams.common.grafana import Connection
-from siphonwatch.streams.operate.provision.alert_rules import FOLDER_UID
 from siphonwatch.streams.operate.provision.change import Change, settle
-from siphonwatch.streams.operate.provision.dashboards.frame import MARK, PREFIX, SCHEMA_VERSION
 from siphonwatch.streams.operate.provision.diff import fields
 from siphonwatch.streams.operate.provision.found import Found
+from siphonwatch.streams.operate.provision.marks import FOLDER_UID, MARK, PREFIX
 
 KIND = "dashboard"
 MESSAGE = "siphonwatch provision"
@@ -32,8 +31,8 @@ def _one(answer: dict[str, Any] | None, want: dict[str, Any], connection: Connec
     if MARK not in (have.get("tags") or ()):
         why = f"{have.get('title')!r} has our uid {uid}, but not our tag {MARK}: give it the tag, or another uid"
         return Change(action="refused", kind=KIND, name=title, why=why)
-    if (have.get("schemaVersion") or 0) > SCHEMA_VERSION:
-        have = have | {"schemaVersion": SCHEMA_VERSION}  # a newer Grafana has migrated it
+    if (have.get("schemaVersion") or 0) > want["schemaVersion"]:
+        have = have | {"schemaVersion": want["schemaVersion"]}  # a newer Grafana has migrated it
     differs = tuple(fields(have | {"folder": meta.get("folderUid")}, want | {"folder": FOLDER_UID}))
     if meta.get("provisioned") and differs:
         file = meta.get("provisionedExternalId") or "a file"

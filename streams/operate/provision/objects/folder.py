@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from siphonwatch.streams.common.grafana import Connection
-from siphonwatch.streams.operate.provision.alert_rules import FOLDER_UID, SERVICE
 from siphonwatch.streams.operate.provision.change import Change, settle
-from siphonwatch.streams.operate.provision.dashboards.frame import MARK
 from siphonwatch.streams.operate.provision.diff import fields
 from siphonwatch.streams.operate.provision.found import Found
+from siphonwatch.streams.operate.provision.marks import FOLDER_UID, MARK, SERVICE
 
 KIND = "folder"
 

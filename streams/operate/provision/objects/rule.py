@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from siphonwatch.streams.common.grafana import Connection
-from siphonwatch.streams.operate.provision.alert_rules import FOLDER_UID, SERVICE
 from siphonwatch.streams.operate.provision.change import Change, settle
-from siphonwatch.streams.operate.provision.dashboards.frame import PREFIX
 from siphonwatch.streams.operate.provision.diff import fields
 from siphonwatch.streams.operate.provision.found import Found
+from siphonwatch.streams.operate.provision.marks import FOLDER_UID, PREFIX, SERVICE
 
 KIND = "alert rule"
 EXACT = ("labels", "annotations")

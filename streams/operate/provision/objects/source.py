@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from siphonwatch.streams.common.grafana import Connection, shown
-from siphonwatch.streams.operate.provision.alert_rules import SERVICE, SOURCE_UID
 from siphonwatch.streams.operate.provision.change import Change, settle
 from siphonwatch.streams.operate.provision.diff import Field, fields
 from siphonwatch.streams.operate.provision.found import Found
+from siphonwatch.streams.operate.provision.marks import SERVICE, SOURCE_UID
 
 KIND = "data source"
 NAME = "siphonwatch Prometheus"
