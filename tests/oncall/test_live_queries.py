@@ -1,6 +1,6 @@
 """Every query of every dashboard and rule, evaluated by a real Prometheus that scraped a real worker.
 
-Each gives data, or is listed here with the event that would make it.
+Each gives data, or the runbook's table of metrics says what has to happen first (`has no value until ...`).
 """
 
 from __future__ import annotations
@@ -13,18 +13,14 @@ import pytest
 from dashboard_queries import queries
 from live_stack import Stack
 from prometheus_node import Prometheus
-from rule_files import ALERTS, RECORDINGS, RULES
+from rule_files import ALERTS, RECORDINGS, RULES, waiting
 
 pytestmark = [pytest.mark.broker, pytest.mark.kafka]
 
 VARIABLES = {"$__rate_interval": "2m", "$namespace": ".*", "$job": ".+", "$instance": ".+", "$pattern": ".*"}
 SELECTOR = re.compile(r"\b((?:siphonwatch|process)[a-z0-9_:]*|up|ALERTS)(\{[^}]*\})?")
 
-WAITING = {
-    "siphonwatch_drift_ratio": "a detector has learnt 200 benign account-hours in a partition",
-    "siphonwatch_second_stage": "scoring.second_stage is set",
-    "siphonwatch_send_failures_total": "the broker refuses what a partition sends",
-}
+WAITING = waiting()
 """Metrics that have no value here, and the event that would give them one."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,13 @@ def run(tool: str, *arguments: str | Path) -> str:
     done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-6000:]
     return done.stdout + done.stderr
+
+
+def waiting() -> dict[str, str]:
+    """Metrics that have no value until something happens, and what: the runbook's table of metrics says it."""
+    table = RUNBOOK.read_text().partition("\n## Metrics\n")[2].partition("\n## ")[0]
+    said = re.findall(r"((?:`\w+`(?:, )?)+) ha(?:s|ve) no value until ([^;|]+)", table)
+    return {f"siphonwatch_{name}": event.strip() for names, event in said for name in re.findall(r"`(\w+)`", names)}
 
 
 def load(path: Path) -> Any:
