@@ -22,6 +22,9 @@ TIMES = 20
 TRIES = 12
 """Measurements of a text that seems too slow: the shortest counts, which no other process makes longer."""
 
+ROUNDS = 6
+"""Comparisons with prose after which a text is too slow: a busy machine spoils some of them, and not all."""
+
 WORDS = """the water of this region was long thought to come from springs in the hills until a survey in spring showed
     otherwise and farmers asked what could be done about it""".split()
 
@@ -54,14 +57,17 @@ def test_no_text_costs_more_than_twenty_times_prose_of_its_size(role: str) -> No
 
     plain = prose(SIZE)
     sketch(plain)()
-    bound = TIMES * min(seconds(sketch(plain), TRIES) for _ in range(5))
+    usual = seconds(sketch(plain), TRIES)
     slow = {}
     for name, text in texts():
-        cost = seconds(sketch(text), 1)
-        if cost > bound:
-            cost = seconds(sketch(text), TRIES)
-        if cost > bound:
-            slow[name] = f"{TIMES * cost / bound:.0f} times"
+        times = seconds(sketch(text), 1) / usual
+        for _ in range(ROUNDS):
+            if times <= TIMES:
+                break
+            # Side by side: what shares the core with one shares it with the other.
+            times = min(times, seconds(sketch(text), TRIES) / seconds(sketch(plain), TRIES))
+        else:
+            slow[name] = f"{times:.1f} times"
     assert not slow
 
 

@@ -7,11 +7,12 @@ import asyncio
 import aiohttp
 import pytest
 from prometheus_client import CollectorRegistry, Counter
-from transport_fakes import Counting, Store, committed, numbered, prepare, produce, running, until
+from transport_fakes import Counting, Store, Worker, committed, numbered, prepare, produce, running, until
 
 from siphonwatch.streams.common.settings import Settings, Web
 from siphonwatch.streams.operate.topics import connect
 from siphonwatch.streams.worker.agents.assignment import Assignment
+from siphonwatch.streams.worker.agents.partition import Partition
 from siphonwatch.streams.worker.agents.place import Place
 from siphonwatch.streams.worker.app import create_app
 from siphonwatch.streams.worker.gauges import PartitionGauges
@@ -240,3 +241,25 @@ async def test_no_app_or_loop_exists_before_one_is_created() -> None:
         for name, value in vars(siphonwatch.streams.worker.app).items()
         if isinstance(value, siphonwatch.streams.worker.app.WorkerApp)
     ]
+
+
+@pytest.mark.broker
+async def test_a_scrape_between_two_assignments_knows_no_lag_and_fails_nothing(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepare(settings)
+    store = Store()
+    async with running(settings, lambda p: Counting(store, p)) as worker:
+        partition = await produce_and_read(settings, worker)
+        await until(lambda: dict((name, value) for name, _, value in partition.readings()).get("lag_records") == 0)
+        with monkeypatch.context() as taken_back:
+            client = worker.app.consumer._thread._ensure_consumer()
+            taken_back.setattr(client._subscription.subscription, "_assignment", None)
+            assert "lag_records" not in {name for name, _, _ in partition.readings()}
+
+
+async def produce_and_read(settings: Settings, worker: Worker) -> Partition:
+    """The partition that read what was produced."""
+    await produce(settings, numbered(10), partition=0)
+    await until(lambda: any(p.records for p in worker.app.assignment.partitions))
+    return next(p for p in worker.app.assignment.partitions if p.records)

@@ -162,8 +162,8 @@ class Consumer(driver.Consumer):
     def lag(self, tp: TP, position: int) -> int | None:
         """Return how many offsets lie between `position` and the log's end as of the last fetch, None if unknown."""
         lease = self._leases.get(tp)
-        highwater = self.highwater(tp) if lease is not None and self.heard(lease) else None
-        return None if highwater is None else max(highwater - position, 0)
+        end = None if lease is None else self._thread.pump.end(lease)
+        return None if end is None else max(end - position, 0)
 
     def unread(self, lease: Lease) -> int | None:
         """Return how many offsets of a leased partition are not read yet, as of the last fetch, None if unknown."""

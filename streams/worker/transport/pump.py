@@ -171,6 +171,14 @@ class Pump:
         end = state.highwater if state.lso is None else state.lso
         return max(end - state.position, 0) if end is not None and state.has_valid_position else None
 
+    def end(self, lease: Lease) -> int | None:
+        """Return the offset behind the log's last record, as of the last fetch; None before one, or where it is old.
+
+        A partition whose assignment was just taken back has none. Safe to call from any thread.
+        """
+        state = self._state(lease)
+        return None if state is None or not self.heard(lease) else state.highwater
+
     def heard(self, lease: Lease) -> bool:
         """Return whether a partition's last fetch is of now: the broker answered it, or nothing is asked of it.
 
