@@ -73,7 +73,7 @@ lint: $(VENV)/.test ## Ruff, formatting, strict mypy
 	@$(VENV)/bin/mypy
 
 bench: $(BENCH_VENV)/.bench ## Throughput beside the peers, restore, latency, size of an account
-	@PYTHONPATH=tests $(BENCH_VENV)/bin/python -m bench $(BENCH_ARGS)
+	@PYTHONPATH=tests:tests/tools $(BENCH_VENV)/bin/python -m bench $(BENCH_ARGS)
 
 fuzz: $(VENV)/.fuzz ## Coverage-guided fuzzing of adapters and decoder, FUZZ_SECONDS for each target
 	@targets=$$(ls tests/fuzz/fuzz_*.py); for target in $$targets; do \

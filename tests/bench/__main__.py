@@ -14,12 +14,12 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import msgspec
+from kafka_apache import ApacheKafka
 
 from bench import data, feed, generic, report, worker
 from bench.data import Traffic
 from bench.machine import ChildError, Machine
 from bench.report import Figure
-from siphonwatch.streams.lab.broker.apache import ApacheKafka
 from siphonwatch.streams.lab.broker.process import BrokerError
 from siphonwatch.streams.lab.demo.processes import ProcessError
 

@@ -7,6 +7,7 @@ import socket
 from pathlib import Path
 
 import pytest
+from kafka_apache import ApacheKafka
 from prometheus_client import CollectorRegistry
 from sink_fakes import Scripted
 from sink_process import Deliverer, until
@@ -23,7 +24,6 @@ from siphonwatch.streams.deliver.metrics import Metrics
 from siphonwatch.streams.deliver.outcome import Backoff, Outcome
 from siphonwatch.streams.deliver.service import deliver
 from siphonwatch.streams.deliver.wanted import Filter
-from siphonwatch.streams.lab.broker.apache import ApacheKafka
 
 
 def set_up(bootstrap: str, prefix: str) -> Settings:

@@ -17,11 +17,11 @@ import pytest
 import yaml
 from compose_file import FILE, ROOT, environment, mounts, order, own, services, settings_of, tree
 from dockerfile import DOCKERFILE, stages
+from kafka_apache import version as kafka_version
 from programs import health
 
 from siphonwatch.streams.cli import cli
 from siphonwatch.streams.common.settings import Settings, load
-from siphonwatch.streams.lab.broker.apache import version as kafka_version
 
 SCHEMA = Path(__file__).parent / "schemas" / "compose-spec.json"
 DEPLOY = ROOT / "deploy"

@@ -31,7 +31,7 @@ def test_a_quick_run_has_every_figure_with_its_unit_and_machine(kafka: str, tmp_
     out = tmp_path / "figures.json"
     done = subprocess.run(
         [sys.executable, "-m", "bench", "--quick", "--bootstrap", kafka, "--json", str(out)],
-        env={**os.environ, "PYTHONPATH": str(ROOT / "tests")},
+        env={**os.environ, "PYTHONPATH": f"{ROOT / 'tests'}:{ROOT / 'tests' / 'tools'}"},
         cwd=tmp_path,
         capture_output=True,
         text=True,
@@ -55,7 +55,7 @@ def test_a_quick_run_has_every_figure_with_its_unit_and_machine(kafka: str, tmp_
 def test_a_broker_that_cannot_be_had_is_told(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "bench", "--quick", "--only", "peers"],
-        env={**os.environ, "PYTHONPATH": str(ROOT / "tests"), "PATH": str(tmp_path)},
+        env={**os.environ, "PYTHONPATH": f"{ROOT / 'tests'}:{ROOT / 'tests' / 'tools'}", "PATH": str(tmp_path)},
         cwd=tmp_path,
         capture_output=True,
         text=True,

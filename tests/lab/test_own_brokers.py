@@ -12,10 +12,10 @@ import threading
 import time
 from pathlib import Path
 
+import kafka_apache as apache
 import pytest
 from kafka_broker import REQUIRE
 
-from siphonwatch.streams.lab.broker import apache
 from siphonwatch.streams.lab.broker.embedded import EmbeddedBroker
 from siphonwatch.streams.lab.broker.process import Broker, BrokerError, free_port
 

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from kafka_apache import ApacheKafka
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_node import Prometheus
 from rule_files import FRESH_SECONDS, RULES
@@ -23,7 +24,6 @@ from worker_tools import Worker, assert_applied_once, prepare, produce, scored, 
 
 from siphonwatch.streams.common.settings import Settings
 from siphonwatch.streams.contracts.telemetry import Telemetry
-from siphonwatch.streams.lab.broker.apache import ApacheKafka
 from siphonwatch.streams.lab.broker.process import free_port
 
 pytestmark = [pytest.mark.broker, pytest.mark.kafka]

@@ -17,9 +17,9 @@ from pathlib import Path
 
 import yaml
 from compose_file import FILE, environment, mounts, services
+from kafka_apache import ApacheKafka, jars
 from programs import health
 
-from siphonwatch.streams.lab.broker.apache import ApacheKafka, jars
 from siphonwatch.streams.lab.broker.process import free_port
 
 DEPLOY = FILE.parent

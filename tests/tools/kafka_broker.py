@@ -9,8 +9,8 @@ import os
 from collections.abc import Iterator
 
 import pytest
+from kafka_apache import ApacheKafka, missing
 
-from siphonwatch.streams.lab.broker.apache import ApacheKafka, missing
 from siphonwatch.streams.lab.broker.embedded import EmbeddedBroker
 from siphonwatch.streams.lab.broker.process import Broker
 

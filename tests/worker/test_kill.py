@@ -12,10 +12,10 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from kafka_apache import ApacheKafka
 from transport_fakes import Counting, Store, committed, numbered, prepare, produce, running, until
 
 from siphonwatch.streams.common.settings import Settings
-from siphonwatch.streams.lab.broker.apache import ApacheKafka
 
 SCRIPT = Path(__file__).parents[1] / "tools" / "killed_worker.py"
 

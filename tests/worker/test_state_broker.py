@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 import structlog
 from kafka.admin import KafkaAdminClient, NewTopic
+from kafka_apache import ApacheKafka
 from state_fakes import contents, fetched
 
 from siphonwatch.streams.common.kafka import aiokafka_config
 from siphonwatch.streams.common.settings import Settings
-from siphonwatch.streams.lab.broker.apache import ApacheKafka
 from siphonwatch.streams.worker.state import Fenced, Page, StateError, StateLog
 from siphonwatch.streams.worker.state.journal import Journal, Record
 from siphonwatch.streams.worker.state.kafka import KafkaJournal, open_state
