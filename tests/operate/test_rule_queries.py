@@ -89,6 +89,16 @@ def test_a_recording_is_defined_before_the_recordings_that_use_it() -> None:
         seen.add(recording.record)
 
 
+def test_recordings_over_several_windows_are_one_query_with_another_window() -> None:
+    forms: dict[str, set[str]] = {}
+    for recording in RECORDINGS:
+        if match := re.fullmatch(r"(.+?)(\d+[smhd])", recording.record):
+            name, window = match.groups()
+            forms.setdefault(name, set()).add(re.sub(rf"(?<!\d){window}\b", "WINDOW", recording.expr))
+    assert len(forms) == 9
+    assert {name: len(queries) for name, queries in forms.items() if len(queries) > 1} == {}
+
+
 def test_every_recording_is_used_by_an_alert_or_another_recording() -> None:
     used = {name for rule in (*ALERTS, *RECORDINGS) for name, _ in selectors(rule.expr)}
     assert {recording.record for recording in RECORDINGS} <= used
