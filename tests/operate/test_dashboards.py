@@ -18,6 +18,7 @@ from oncall_tools import require_tool
 from siphonwatch.models.engine.patterns import patterns
 from siphonwatch.streams.common.settings import Links
 from siphonwatch.streams.operate.provision.bundled import dashboards
+from siphonwatch.streams.operate.provision.marks import MARK, PREFIX
 
 ROOT = Path(__file__).parents[2]
 BOARDS = dashboards(Links())
@@ -46,6 +47,14 @@ def test_uids_are_stable_and_titles_are_unlike() -> None:
     assert len({board["title"] for board in BOARDS}) == 4
 
 
+def test_grafana_12_can_read_them_and_provision_knows_them_for_its_own() -> None:
+    for board in BOARDS:
+        assert board["schemaVersion"] == 41, (
+            "of Grafana 12.0: later ones migrate it, older ones cannot read a newer one"
+        )
+        assert board["uid"].startswith(PREFIX) and MARK in board["tags"]
+
+
 @EVERY
 def test_a_panel_has_title_description_unit_and_a_runbook_entry(panel: dict[str, Any]) -> None:
     assert panel["title"]
@@ -56,6 +65,12 @@ def test_a_panel_has_title_description_unit_and_a_runbook_entry(panel: dict[str,
     document, _, anchor = link["url"].partition("#")
     assert document == "deploy/runbook.md"
     assert anchor in anchors()
+
+
+@EVERY
+def test_a_panel_asks_the_data_source_that_was_chosen(panel: dict[str, Any]) -> None:
+    sources = [panel["datasource"], *(target["datasource"] for target in panel["targets"])]
+    assert all(source == {"type": "prometheus", "uid": "${datasource}"} for source in sources)
 
 
 @EVERY
@@ -192,6 +207,8 @@ def test_variables_are_those_that_every_dashboard_of_a_mixin_has(board: dict[str
     for name in ("job", "instance"):
         assert variables[name]["allValue"] == ".+" and variables[name]["multi"] and variables[name]["includeAll"]
         assert variables[name]["datasource"]["uid"] == "${datasource}"
+        assert variables[name]["current"]["value"] == ["$__all"], "what somebody had chosen when it was exported"
+    assert "current" not in variables["datasource"], "a data source of the Grafana it was exported from"
     assert "$job" in variables["instance"]["definition"], "the instances of the jobs that are chosen"
 
 
