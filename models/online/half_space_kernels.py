@@ -147,7 +147,7 @@ def hst_score(state: HstState, x: npt.NDArray[np.float32]) -> float:
     Parameters
     ----------
     state
-        From `hst_init` or `hst_from_river`.
+        From `hst_init`.
     x
         `(F,) float32`; NaN where missing.
 

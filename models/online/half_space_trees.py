@@ -10,14 +10,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from river import anomaly
 from river.tree.padded import make_padded_tree
 
 from siphonwatch.models.common.kernel import kernel
 from siphonwatch.models.online.detector import BulkDetector, Vectors
 from siphonwatch.models.online.half_space_kernels import (
-    COUNTER,
-    READY,
     HstState,
     close_tree,
     hst_learn,
@@ -114,33 +111,6 @@ def hst_init(
     return _flatten(roots, {i: i for i in range(len(limits))}, height, window_size)
 
 
-def hst_from_river(model: anomaly.HalfSpaceTrees, feature_names: tuple[str, ...]) -> HstState:
-    """Copy trees and masses of a River instance that has learnt at least one request.
-
-    Parameters
-    ----------
-    model
-        The River model; it is left as it is.
-    feature_names
-        Names in the order of the columns; every feature the trees split on must be among them.
-
-    Raises
-    ------
-    ValueError
-        The model has no trees yet, or splits on a feature that is not named.
-    """
-    if not model.trees:
-        raise ValueError("River's HalfSpaceTrees builds its trees on the first learn_one; let it learn a request first")
-    columns: dict[Any, int] = {name: i for i, name in enumerate(feature_names)}
-    used = {node.feature for tree in model.trees for node in tree.iter_branches()}
-    if not used <= columns.keys():
-        raise ValueError(f"the model splits on {sorted(used - columns.keys())}, which feature_names does not hold")
-    state = _flatten(model.trees, columns, model.height, model.window_size)
-    state.sizes[COUNTER] = model.counter
-    state.sizes[READY] = 0 if model._first_window else 1  # noqa: SLF001 - River shows it nowhere else
-    return state
-
-
 class HalfSpaceTrees(BulkDetector):
     """Half-Space Trees with a bulk path.
 
@@ -194,14 +164,6 @@ class HalfSpaceTrees(BulkDetector):
     def _start(self, n_features: int) -> HstState:
         limits = np.array([(self.limits or {}).get(name, (0.0, 1.0)) for name in self._names()], np.float64)
         return hst_init(limits, self.n_trees, self.height, self.window_size, self.seed)
-
-    @classmethod
-    def from_river(cls, model: anomaly.HalfSpaceTrees, feature_names: tuple[str, ...]) -> HalfSpaceTrees:
-        """Go on from where a River instance stands; see `hst_from_river`."""
-        own = cls(model.n_trees, model.height, model.window_size, dict(model.limits) or None, model.seed, feature_names)
-        own._columns = tuple(feature_names)
-        own._state = hst_from_river(model, feature_names)
-        return own
 
     def _score(self, X: Vectors) -> npt.NDArray[np.float64]:
         out = np.empty(len(X))

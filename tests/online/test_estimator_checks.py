@@ -14,7 +14,6 @@ from siphonwatch.models.online.checks import BrokenPromise, check_bulk
 from siphonwatch.models.online.detector import BulkDetector
 from siphonwatch.models.online.half_space_trees import HalfSpaceTrees
 from siphonwatch.models.online.isolation_forest import OnlineIsolationForest
-from siphonwatch.models.online.mean_embedding import MeanEmbeddingShift
 
 F = ("a", "b", "c", "d", "e", "f")
 FACTORIES: dict[str, Callable[[], BulkDetector]] = {
@@ -22,7 +21,6 @@ FACTORIES: dict[str, Callable[[], BulkDetector]] = {
     "hst-odd-trees": lambda: HalfSpaceTrees(n_trees=7, height=4, window_size=33, features=F),
     "oif": lambda: OnlineIsolationForest(window_size=512, features=F),
     "oif-subsampled": lambda: OnlineIsolationForest(7, 8, 300, subsample=0.4, features=F),
-    "embedding": lambda: MeanEmbeddingShift(fast=20.0, slow=300.0, features=F),
 }
 
 
@@ -58,7 +56,7 @@ def river_checks() -> Iterator[Any]:
     patch.setattr(river.checks, "_yield_datasets", lambda model, scale=1: [Cards(1000 * scale)])
     patch.setattr(river.checks.anomaly, "check_roc_auc", check_roc_auc)
     try:
-        for model in (HalfSpaceTrees(), OnlineIsolationForest(window_size=512), MeanEmbeddingShift()):
+        for model in (HalfSpaceTrees(), OnlineIsolationForest(window_size=512)):
             for check in river.checks.yield_checks(model):
                 if check.__name__ not in model._unit_test_skips():
                     yield pytest.param(model, check, id=f"{type(model).__name__}-{check.__name__}")

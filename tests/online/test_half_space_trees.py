@@ -1,4 +1,4 @@
-"""Half-Space Trees: River's scores to the last bit, through windows, gaps and a copy of a River instance."""
+"""Half-Space Trees: River's scores to the last bit, through windows and gaps."""
 
 from __future__ import annotations
 
@@ -45,32 +45,6 @@ def test_limits_move_the_trees_as_in_river() -> None:
         assert ours.score_one(x) == theirs.score_one(x)
         theirs.learn_one(x)
         ours.learn_one(x)
-
-
-@pytest.mark.parametrize("learnt", [1, 49, 50, 333])
-def test_a_copied_river_model_goes_on_as_the_original_does(learnt: int) -> None:
-    theirs = anomaly.HalfSpaceTrees(9, 6, 50, seed=1)
-    stream = rows(learnt + 500, 0.2, seed=5)
-    stream[0] = dict.fromkeys(NAMES, 0.5)
-    for x in stream[:learnt]:
-        theirs.learn_one(x)
-    ours = HalfSpaceTrees.from_river(theirs, NAMES)
-    for x in stream[learnt:]:
-        assert ours.score_one(x) == theirs.score_one(x)
-        theirs.learn_one(x)
-        ours.learn_one(x)
-
-
-def test_copying_an_untrained_river_model_says_what_to_do() -> None:
-    with pytest.raises(ValueError, match="let it learn a request first"):
-        HalfSpaceTrees.from_river(anomaly.HalfSpaceTrees(), NAMES)
-
-
-def test_copying_with_a_feature_left_out_names_it() -> None:
-    theirs = anomaly.HalfSpaceTrees(25, 8, seed=1)
-    theirs.learn_one({"a": 0.1, "b": 0.2})
-    with pytest.raises(ValueError, match="'b'"):
-        HalfSpaceTrees.from_river(theirs, ("a",))
 
 
 def test_masses_that_would_overflow_are_refused() -> None:

@@ -24,7 +24,6 @@ ENVOY = frozenset(
     ("response_code", "response_flags", "x-request-id", "x-envoy-upstream-service-time", "upstream_cluster",
      "upstream_host", "downstream_remote_address", "route_name", "duration_ms")
 )  # fmt: skip
-ENVOY_MODELS = ("gen_ai.", "genai_", "x-ai-eg-")
 ENVOY_SERVICE = frozenset(("commonProperties", "common_properties", "httpLogs", "http_logs"))
 NGINX = frozenset(("remote_addr", "request", "request_uri", "uri", "request_method", "body_bytes_sent"))
 NGINX_TIME = frozenset(("time_local", "time_iso8601", "msec", "time", "timestamp", "@timestamp"))

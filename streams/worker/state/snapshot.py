@@ -27,8 +27,6 @@ class Snapshot:
     models : bytes
     cold : dict[int, bytes]
         Index of each cold page.
-    hot_pages : int
-        How many pages `hot` hands over.
     """
 
     def __init__(self, stored: Stored, run: Run) -> None:
@@ -36,7 +34,6 @@ class Snapshot:
         self.meta = stored.manifest.meta
         self.models = stored.models
         self.cold = stored.cold
-        self.hot_pages = len(stored.hot)
         self._hot = stored.hot
         self._run = run
 
