@@ -189,13 +189,11 @@ class AccountTable:
 
         Each is a number to `(PAGE_ROWS,) ROW`, copied; None where all of its rows are free.
         """
-        changed = {}
         numbers = np.flatnonzero(self._dirty)[:most]
-        for page in numbers.tolist():
-            rows = self.rows[page * PAGE_ROWS : (page + 1) * PAGE_ROWS]
-            changed[page] = rows.copy() if rows["hash"].any() else None
+        rows = self.rows.reshape(-1, PAGE_ROWS)[numbers]
+        held: npt.NDArray[np.bool_] = (rows["hash"] != 0).any(axis=1)
         self._dirty[numbers] = False
-        return changed
+        return {page: rows[i] if held[i] else None for i, page in enumerate(numbers.tolist())}
 
     def place(self, pages: dict[int, Array]) -> None:
         """Put restored pages, `(PAGE_ROWS,) ROW` each, where they were; call `settle` after the last ones."""

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+from collections.abc import Iterable
+from typing import Any
 
 import msgspec
 import numpy as np
-from transport_fakes import FAST, Counting, Store, prepare, produce, producing, running, until
+import pytest
+from transport_fakes import FAST, Counting, Store, numbered, prepare, produce, producing, running, until
 
 from siphonwatch.streams.common.settings import Settings
-from siphonwatch.streams.worker.transport import Batch, Lease, Record
+from siphonwatch.streams.worker.transport import Batch, Lease, Record, pump
 
 
 async def test_every_key_timestamp_header_and_offset_arrives(settings: Settings) -> None:
@@ -74,6 +78,47 @@ async def test_a_slow_partition_holds_back_its_own_records_only(settings: Settin
         slow_gate.set()
         await until(lambda: taken[0] == 12_000)
         await until(lambda: lane.room == 2)
+
+
+async def test_a_question_for_a_topic_s_id_holds_nothing_back_that_is_verified(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepare(settings)
+    gate, asked, answered = asyncio.Event(), threading.Event(), threading.Event()
+    answers = pump.incarnations
+
+    async def slow(client: Any, topics: Iterable[str]) -> dict[str, str]:
+        if gate.is_set():
+            asked.set()
+            while not answered.is_set():  # noqa: ASYNC110 - it is set in another thread
+                await asyncio.sleep(0.05)
+        return await answers(client, topics)
+
+    monkeypatch.setattr(pump, "incarnations", slow)
+    store, workers = Store(), {}
+
+    class Gated(Counting):
+        async def process(self, batch: Batch) -> None:
+            await gate.wait()
+            await super().process(batch)
+
+    def make(partition: int) -> Counting:
+        workers[partition] = Gated(store, partition)
+        return workers[partition]
+
+    await produce(settings, numbered(2000), partition=0)
+    limits = msgspec.structs.replace(FAST, max_records=100)
+    async with running(settings, make, limits) as worker:
+        await until(lambda: worker.app.assignment.ready)
+        lanes = worker.app.consumer._thread.pump._lanes
+        await until(lambda: any(lane.verified and lane.expected for lane in lanes.values()))
+        gate.set()
+        await produce(settings, numbered(50, 2000), partition=1)
+        await until(asked.is_set)
+        await until(lambda: workers[0].position == 2000)
+        assert workers[1].position == 0, "it is not known of which topic that is"
+        answered.set()
+        await until(lambda: workers[1].position == 50)
 
 
 async def test_the_byte_limit_ends_a_batch(settings: Settings) -> None:

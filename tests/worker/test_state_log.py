@@ -42,13 +42,13 @@ def flip(value: bytes) -> bytes:
 
 @given(st.binary(max_size=300), st.binary(max_size=40), st.booleans())
 def test_a_page_comes_back_as_it_was_packed(data: bytes, index: bytes, cold: bool) -> None:
-    frame = codec.read_frame(codec.pack_page(Page(data, index, cold)))
+    frame = codec.read_frame(codec.pack_pages([Page(data, index, cold)])[0])
     assert (codec.unpack_page(frame), frame.index, frame.cold) == (data, index, cold)
 
 
 @given(st.binary(min_size=1, max_size=60), st.integers(0, 10_000), st.integers(1, 255))
 def test_no_changed_byte_of_a_page_goes_unnoticed(data: bytes, where: int, change: int) -> None:
-    value = bytearray(codec.pack_page(Page(data, b"index")))
+    value = bytearray(codec.pack_pages([Page(data, b"index")])[0])
     value[where % len(value)] ^= change
     with pytest.raises(codec.Corrupt):
         codec.read_frame(bytes(value))
@@ -141,7 +141,7 @@ def test_garbage_of_a_crashed_owner_goes_after_our_first_confirmed_commit() -> N
 
 def test_garbage_without_any_snapshot_restores_nothing_and_is_cleaned_up() -> None:
     topic = Topic()
-    topic.put(Record(b"p/1/gone/1", codec.pack_page(A)))
+    topic.put(Record(b"p/1/gone/1", codec.pack_pages([A])[0]))
     log, snapshot = restored(topic, "o")
     assert snapshot is None
     save(log, {}, 1)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -18,13 +18,15 @@ import zstandard
 CLAIM = b"claim"
 """Key of the record by which an owner takes the partition over; the latest is the one that counts."""
 
-LEVEL = 1
-"""zstd level: at 3 a checkpoint takes twice the time and is 5 % smaller."""
+LEVEL = -3
+"""zstd level of pages: half the time of 1, and 8 % larger."""
+BODY_LEVEL = 1
+"""Of the models, which are small beside the pages."""
 
 _CRC = struct.Struct("<I")
 _FRAME = struct.Struct("<BBII")  # magic, flags, index bytes, raw bytes; the checksum before it covers it too
 _HEAD = _CRC.size + _FRAME.size
-_MAGIC = 0xA7
+_MAGIC = 0xA8  # 0xA7: rows turned round byte by byte
 _COLD = 1
 
 
@@ -115,12 +117,16 @@ def manifest_key(owner: str, epoch: int) -> bytes:
     return f"m/{owner}/{epoch}".encode()
 
 
-def pack_page(page: Page, level: int = LEVEL) -> bytes:
-    """Compress and frame one page."""
-    packed = zstandard.ZstdCompressor(level=level).compress(page.data)
+def pack_pages(pages: Iterable[Page]) -> list[bytes]:
+    """Compress and frame pages."""
+    compress = zstandard.ZstdCompressor(level=LEVEL).compress  # to make one takes a fifth of the time of a page
+    return [_framed(page, compress(page.data)) for page in pages]
+
+
+def _framed(page: Page, packed: bytes) -> bytes:
     header = _FRAME.pack(_MAGIC, _COLD if page.cold else 0, len(page.index), len(page.data))
-    body = b"".join((header, page.index, packed))
-    return _CRC.pack(zlib.crc32(body)) + body
+    crc = zlib.crc32(packed, zlib.crc32(page.index, zlib.crc32(header)))
+    return b"".join((_CRC.pack(crc), header, page.index, packed))
 
 
 def read_frame(value: bytes) -> Frame:
@@ -157,7 +163,7 @@ def unpack_page(frame: Frame) -> bytes:
     return data
 
 
-def pack_body(table: Mapping[int, Version], models: bytes, level: int = LEVEL) -> bytes:
+def pack_body(table: Mapping[int, Version], models: bytes) -> bytes:
     """Compress the table of page versions and the models into one blob, about 3 bytes a page."""
     owners = sorted({version.owner for version in table.values()})
     number = {owner: i for i, owner in enumerate(owners)}
@@ -169,7 +175,7 @@ def pack_body(table: Mapping[int, Version], models: bytes, level: int = LEVEL) -
         np.array([table[page].epoch for page in pages], "<u8").tobytes(),
         models,
     )
-    return zstandard.ZstdCompressor(level=level).compress(msgspec.msgpack.encode(body))
+    return zstandard.ZstdCompressor(level=BODY_LEVEL).compress(msgspec.msgpack.encode(body))
 
 
 def read_body(blob: bytes) -> tuple[dict[int, tuple[str, int]], bytes]:

@@ -91,8 +91,8 @@ class LocalStateLog:
     def _keep(self, pages: Mapping[int, Page]) -> None:
         if pages and (self._fd < 0 or self._end > SPARE + 2 * sum(size for _, size in self._cold.values())):
             self._begin()
-        for number, page in pages.items():
-            self._write(number, codec.pack_page(page))
+        for number, packed in zip(pages, codec.pack_pages(pages.values()), strict=True):
+            self._write(number, packed)
 
     def _begin(self) -> None:
         """Begin a file, with what the one before holds that is still wanted."""

@@ -314,7 +314,7 @@ class StateLog:
         for start in range(0, len(changed), SLICE):
             part = changed[start : start + SLICE]
             keys = [codec.page_key(number, self.owner, self._epoch) for number, _ in part]
-            values: list[bytes] = await self._run(_pack, [page for _, page in part])
+            values: list[bytes] = await self._run(codec.pack_pages, [page for _, page in part])
             for (number, _), value in zip(part, values, strict=True):
                 if len(value) > self._journal.max_value:
                     raise StateError(
@@ -356,7 +356,3 @@ class StateLog:
                             f" {self.owner} worked on it: drop the partition's state and restore it when it is assigned"
                         )
         self._gaps = []
-
-
-def _pack(pages: Sequence[Page]) -> list[bytes]:
-    return [codec.pack_page(page) for page in pages]

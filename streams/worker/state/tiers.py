@@ -100,10 +100,14 @@ class Tiers:
         """
         await self.evict()
         dropped = self.forget(before)
-        while changed := self._table.take_dirty(PAGES):
-            await self._log.stage({number: to_page(rows) for number, rows in changed.items() if rows is not None})
-            dropped |= {number: None for number, rows in changed.items() if rows is None}
+        while changed := await asyncio.to_thread(self._changed):
+            await self._log.stage({number: page for number, page in changed.items() if page is not None})
+            dropped |= {number: None for number, page in changed.items() if page is None}
         return dropped
+
+    def _changed(self) -> dict[int, Page | None]:
+        """The next changed pages, None for those that are free. Beside the event loop: most of it is copying."""
+        return {n: None if rows is None else to_page(rows) for n, rows in self._table.take_dirty(PAGES).items()}
 
     def forget(self, before: float) -> dict[int, Page | None]:
         """Forget those that left memory and are idle since event time `before`, seconds; return the pages to drop."""

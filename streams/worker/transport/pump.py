@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -91,6 +91,7 @@ class Pump:
         self._clock = clock
         self._asked = clock()
         self._answered = True
+        self._asking: asyncio.Task[None] | None = None
         self.gaps = Gaps(consumer)
 
     async def begin(self, lease: Lease) -> Begin:
@@ -208,22 +209,28 @@ class Pump:
         KafkaError
             What aiokafka cannot recover from, such as missing authorisation or a corrupt record.
         """
-        # Held all the time, so that aiokafka does not take back-pressure for an idle consumer and leave the group.
-        with self._fetcher._subscriptions.fetch_context():  # noqa: SLF001
-            while True:
-                self._wake.clear()
-                if not await self._round():
-                    await self._wait()
+        try:
+            # Held all the time, so that aiokafka does not take back-pressure for an idle consumer and leave the group.
+            with self._fetcher._subscriptions.fetch_context():  # noqa: SLF001
+                while True:
+                    self._wake.clear()
+                    if not await self._round():
+                        await self._wait()
+        finally:
+            if self._asking is not None:
+                self._asking.cancel()
 
     async def _round(self) -> bool:
         """Take at most one batch of each partition with room; whether there was any."""
         if self._fetcher._closed:  # noqa: SLF001
             raise ConsumerStoppedError
         moved = False
-        await self._verify()
+        self._verify()
         for lane in list(self._lanes.values()):
+            if self._lanes.get(lane.tp) is not lane:
+                continue  # it left while another one was waited for
             if not lane.lease.alive:
-                self._lanes.pop(lane.tp, None)
+                del self._lanes[lane.tp]
                 self.gaps.forget(lane.tp)
             elif lane.room and not self._fetcher._subscriptions.reassignment_in_progress:  # noqa: SLF001
                 batch = await self._take(lane)
@@ -234,31 +241,46 @@ class Pump:
                     await asyncio.sleep(0)  # heartbeats and fetches come first
         return moved
 
-    async def _verify(self) -> None:
-        """Make sure that what was fetched is of the topics that were leased; leases of topics made anew end.
+    def _verify(self) -> None:
+        """Have the broker asked whether what was fetched is of the topics that were leased.
 
-        It asks after the fetch: a topic's id is never used again, so one that is as before was so all the time. While
-        the broker does not answer, what was fetched stays where it is.
+        Nothing that was fetched is taken before the answer, see `_take`. What was verified before is taken meanwhile,
+        so that the partitions which have it do not wait for the broker.
         """
+        if self._asking is not None:
+            if not self._asking.done():
+                return
+            self._asking.result()  # raises what it failed of, other than an answer that did not come
         fetched = {lane.tp: self._fetcher._records.get(lane.tp) for lane in self._lanes.values() if lane.lease.alive}  # noqa: SLF001
         lanes = [self._lanes[tp] for tp in fetched if self._lanes[tp].lease.incarnation]
         due = self._clock() - self._asked >= ASK_SECONDS  # of a topic that is shorter now some brokers send nothing
         if not lanes or not (due or any(fetched[lane.tp] is not lane.verified for lane in lanes)):
             return
+        self._asking = asyncio.create_task(self._ask({lane: fetched[lane.tp] for lane in lanes}))
+
+    async def _ask(self, fetched: Mapping[_Lane, object]) -> None:
+        """Ask for the topics' ids; note what is verified, and end the leases of topics made anew.
+
+        It asks after the fetch: a topic's id is never used again, so one that is as before was so all the time. While
+        the broker does not answer, what was fetched stays where it is.
+        """
         try:
-            found = await incarnations(self._consumer._client, {lane.tp.topic for lane in lanes})  # noqa: SLF001
+            found = await incarnations(self._consumer._client, {lane.tp.topic for lane in fetched})  # noqa: SLF001
         except KafkaError as error:
             if self._answered:
                 log.warning("topic ids are not known, so nothing is taken: %s: %s", type(error).__name__, error)
             self._answered = False
             return
         self._asked, self._answered = self._clock(), True
-        for lane in lanes:
+        for lane, result in fetched.items():
             incarnation = found.get(lane.tp.topic, UNKNOWN)
+            if self._lanes.get(lane.tp) is not lane or not lane.lease.alive:
+                continue  # it was revoked meanwhile
             if incarnation == lane.lease.incarnation:
-                lane.verified = fetched[lane.tp]
-            elif incarnation and lane.lease.alive:
+                lane.verified = result
+            elif incarnation:
                 self._leave_anew(lane)
+        self._wake.set()
 
     def _leave_anew(self, lane: _Lane) -> None:
         """End a lease whose topic was made anew, and say so."""
