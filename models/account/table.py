@@ -190,10 +190,12 @@ class AccountTable:
         Each is a number to `(PAGE_ROWS,) ROW`, copied; None where all of its rows are free.
         """
         numbers = np.flatnonzero(self._dirty)[:most]
-        rows = self.rows.reshape(-1, PAGE_ROWS)[numbers]
-        held: npt.NDArray[np.bool_] = (rows["hash"] != 0).any(axis=1)
         self._dirty[numbers] = False
-        return {page: rows[i] if held[i] else None for i, page in enumerate(numbers.tolist())}
+        there = numbers[numbers < len(self.rows) // PAGE_ROWS]  # those beyond went when the table shrank
+        rows = self.rows.reshape(-1, PAGE_ROWS)[there]
+        held: npt.NDArray[np.bool_] = (rows["hash"] != 0).any(axis=1)
+        changed: dict[int, Array | None] = dict.fromkeys(numbers.tolist())
+        return changed | {page: rows[i] for i, page in enumerate(there.tolist()) if held[i]}
 
     def place(self, pages: dict[int, Array]) -> None:
         """Put restored pages, `(PAGE_ROWS,) ROW` each, where they were; call `settle` after the last ones."""

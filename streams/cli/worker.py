@@ -19,8 +19,8 @@ from siphonwatch.streams.common.settings import Settings, load
 from siphonwatch.streams.common.status import process_registry
 from siphonwatch.streams.contracts.provenance import Seals
 from siphonwatch.streams.operate.topics import TopicsError, connect, missing
-from siphonwatch.streams.worker.agents.adapt import GatewayIngest, make_adapters
 from siphonwatch.streams.worker.agents.coordinate import STATE, Sightings, SightingsPartition
+from siphonwatch.streams.worker.agents.ingest import GatewayIngest, make_adapters
 from siphonwatch.streams.worker.agents.placement import Placement
 from siphonwatch.streams.worker.agents.score import TelemetryPartition
 from siphonwatch.streams.worker.agents.verdicts import VerdictFeed

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 from siphonwatch.streams.common.kafka import aiokafka_config
+from siphonwatch.streams.common.release import release
 from siphonwatch.streams.common.settings import Settings
 from siphonwatch.streams.contracts.dead_letter import DeadLetter, DeadLetters, Undelivered
+from siphonwatch.streams.contracts.telemetry import Malformed
 from siphonwatch.streams.worker.retries import Retries
+from siphonwatch.streams.worker.transport import Batch
 
 LINGER_MS = 5
 """An alert may wait so long for company."""
@@ -43,6 +46,22 @@ class Keyed(NamedTuple):
     key: bytes
     value: bytes
     future: asyncio.Future[Any]
+
+
+class Outlet(Protocol):
+    """Where alerts and dead letters go."""
+
+    async def alert(self, key: bytes, value: bytes) -> None:
+        """Send one alert; may wait for room."""
+
+    async def dead_letters(self, letters: Iterable[DeadLetter]) -> list[DeadLetter]:
+        """Send bad records with their reasons; returns, once they are acknowledged, those that cannot be kept."""
+
+    async def flush(self) -> None:
+        """Wait until every alert is acknowledged."""
+
+    def blocked(self) -> float:
+        """Return for how many seconds a broker has not taken what is sent; 0 where nothing is refused."""
 
 
 class KafkaOutlet:
@@ -109,3 +128,12 @@ class KafkaOutlet:
     def blocked(self) -> float:
         """Return for how many seconds a broker has not taken what the partition sends; 0 where nothing is refused."""
         return self._retries.blocked()
+
+
+def dead_letter(batch: Batch, row: int, error: Malformed, index: int = 0) -> DeadLetter:
+    """Return a record of a batch as a dead letter."""
+    return DeadLetter(
+        key=batch.keys[row], value=batch.values[row], reason=error.reason, detail=str(error), topic=batch.topic,
+        partition=batch.partition, offset=int(batch.offsets[row]), timestamp=int(batch.timestamps[row]), index=index,
+        version=release(), headers=batch.headers[row],
+    )  # fmt: skip

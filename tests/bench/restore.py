@@ -17,10 +17,10 @@ from bench.machine import resident_bytes
 from siphonwatch.models.account.row import PAGE_ROWS, ROW
 from siphonwatch.models.engine.scorer import Scorer
 from siphonwatch.streams.common.settings import load
-from siphonwatch.streams.worker.agents.parts import Outlet
 from siphonwatch.streams.worker.agents.score import TelemetryPartition
 from siphonwatch.streams.worker.decode import Decoder
 from siphonwatch.streams.worker.metrics import Metrics
+from siphonwatch.streams.worker.outlet import Outlet
 from siphonwatch.streams.worker.scoring import make_scorer
 from siphonwatch.streams.worker.state.kafka import open_state
 from siphonwatch.streams.worker.state.pages import to_page

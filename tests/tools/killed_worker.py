@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry
 from transport_fakes import FAST
 
 from siphonwatch.streams.common.settings import Settings
-from siphonwatch.streams.worker.agents.place import Place
+from siphonwatch.streams.worker.agents.partition import Place
 from siphonwatch.streams.worker.app import run
 from siphonwatch.streams.worker.gauges import Readings
 from siphonwatch.streams.worker.metrics import Metrics

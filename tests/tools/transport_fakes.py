@@ -12,7 +12,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from siphonwatch.streams.common.settings import Settings
 from siphonwatch.streams.operate.topics import connect, create
-from siphonwatch.streams.worker.agents.place import Place
+from siphonwatch.streams.worker.agents.partition import Place
 from siphonwatch.streams.worker.app import WorkerApp, create_app, serve
 from siphonwatch.streams.worker.gauges import Readings
 from siphonwatch.streams.worker.transport import Batch, Begin, Limits

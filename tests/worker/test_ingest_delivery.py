@@ -24,7 +24,7 @@ from siphonwatch.streams.contracts.telemetry import encode
 from siphonwatch.streams.edge.adapters import make_adapter
 from siphonwatch.streams.edge.sketch import Sketcher
 from siphonwatch.streams.operate.topics import connect
-from siphonwatch.streams.worker.agents.adapt import GatewayIngest
+from siphonwatch.streams.worker.agents.ingest import GatewayIngest
 from siphonwatch.streams.worker.agents.sources import SOURCE, fresh
 from siphonwatch.streams.worker.inorder import InOrder, make_turns
 from siphonwatch.streams.worker.meter import Meter

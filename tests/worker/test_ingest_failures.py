@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry
 from siphonwatch.streams.contracts.dead_letter import DeadLetter
 from siphonwatch.streams.contracts.provenance import UNKEYED
 from siphonwatch.streams.contracts.telemetry import Malformed, Telemetry
-from siphonwatch.streams.worker.agents.adapt import BAD, GatewayIngest
+from siphonwatch.streams.worker.agents.ingest import BAD, GatewayIngest
 from siphonwatch.streams.worker.inorder import Outgoing
 from siphonwatch.streams.worker.meter import Meter
 from siphonwatch.streams.worker.metrics import INGEST, Metrics

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from transport_fakes import Counting, Store, committed, numbered, prepare, produce, running, start, until
 
 from siphonwatch.streams.common.settings import Settings
-from siphonwatch.streams.worker.agents.place import Place
+from siphonwatch.streams.worker.agents.partition import Place
 from siphonwatch.streams.worker.transport import Batch, Begin
 
 

@@ -12,8 +12,7 @@ from transport_fakes import Counting, Store, Worker, committed, numbered, prepar
 from siphonwatch.streams.common.settings import Settings, Web
 from siphonwatch.streams.operate.topics import connect
 from siphonwatch.streams.worker.agents.assignment import Assignment
-from siphonwatch.streams.worker.agents.partition import Partition
-from siphonwatch.streams.worker.agents.place import Place
+from siphonwatch.streams.worker.agents.partition import Partition, Place
 from siphonwatch.streams.worker.app import create_app
 from siphonwatch.streams.worker.gauges import PartitionGauges
 from siphonwatch.streams.worker.health import HealthServer

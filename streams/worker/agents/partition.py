@@ -1,7 +1,16 @@
-"""One assigned partition's life: restore, read, process, checkpoint, commit, leave.
+"""One assigned partition's life, in six steps. `Partition` orders them and nothing else; its worker takes them.
 
-It orders these steps and nothing else; what a step does is the worker's. Batches are processed one at a time in offset
-order, and only a checkpoint that its worker finished is committed.
+1. Restore: go on with what is in memory from before a rebalance where nobody else wrote since, or load the newest
+   snapshot. It says where to read on.
+2. Read: take the next batch that the transport handed over, in the order of offsets, one at a time.
+3. Apply: decode its records, and score them into the state in memory.
+4. Emit: send what came of them. Nothing is waited for but room.
+5. Checkpoint, after some seconds or records: wait until all that was sent is acknowledged, then write what changed of
+   the state, and wait for that.
+6. Commit the offset that the checkpoint holds to the group, and nothing else ever; then clean up older state.
+
+When the partition is revoked the batch at hand is finished, steps 5 and 6 come a last time, and the worker is kept for
+step 1 until it is known who has the partition now.
 """
 
 from __future__ import annotations
@@ -10,12 +19,11 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from faust.types import TP
 
 from siphonwatch.streams.common.incarnation import mark_of
-from siphonwatch.streams.worker.agents.place import Place
 from siphonwatch.streams.worker.gauges import Readings
 from siphonwatch.streams.worker.meter import Meter
 from siphonwatch.streams.worker.metrics import COMMITTED, MOVED, TIMEOUT
@@ -25,6 +33,15 @@ log = logging.getLogger(__name__)
 
 COMMIT_SECONDS = 30.0
 """A commit that takes longer is given up; the next checkpoint commits more."""
+
+
+class Place(NamedTuple):
+    """Where to read on, see `siphonwatch.streams.worker.transport.pump.Pump.open`."""
+
+    offset: int | None
+    """None for the log's begin, wherever that is."""
+    sure: bool = True
+    """Whether it is known to be an offset of the topic's present incarnation."""
 
 
 class PartitionWorker(Protocol):
@@ -40,7 +57,10 @@ class PartitionWorker(Protocol):
         """
 
     async def process(self, batch: Batch) -> None:
-        """Apply a batch; what must be on the broker before its offsets are committed is so after `checkpoint`."""
+        """Apply a batch and emit what came of it.
+
+        What must be on the broker before its offsets are committed is so once `checkpoint` has returned.
+        """
 
     async def checkpoint(self) -> int | None:
         """Make all that was processed durable; return the offset to commit, None where nothing is new."""
@@ -191,6 +211,7 @@ class Partition:
         doing = "restoring"
         try:
             try:
+                # 1. Restore
                 begin = await self._consumer.begin_partition(self._lease)
                 offset, sure = await self._restore(begin)
                 self._said = begin.said if offset is not None and offset == begin.committed else ""
@@ -200,14 +221,14 @@ class Partition:
                 self._position, self.ready = offset, True
                 where = "the log's begin" if offset is None else f"offset {offset}"
                 log.info("%s %s, reading on from %s", self._name, "kept" if self._kept else "restored", where)
-                while (batch := await self._next()) is not None:
+                while (batch := await self._next()) is not None:  # 2. Read
                     if batch.current:
                         doing = f"processing offsets {batch.first_offset} to {batch.last_offset}"
-                        await self._process(batch)
+                        await self._process(batch)  # 3. Apply, 4. Emit
                     batch.done()
                     self._held -= 1
                     doing = "taking a checkpoint"
-                    await self._checkpoint_if_due()
+                    await self._checkpoint_if_due()  # 5. Checkpoint, 6. Commit
                 doing = "taking the last checkpoint"
                 await self._checkpoint()
                 self._whole = True
@@ -255,12 +276,14 @@ class Partition:
             await self._checkpoint()
 
     async def _checkpoint(self) -> None:
+        # 5. Checkpoint
         self._since = 0
         offset = await self._worker.checkpoint()
         self._due = self._clock() + self._every
         if offset is None or offset == self._committed or self._lease.gone:
             self._uncommitted = False
             return
+        # 6. Commit
         try:
             committing = self._consumer.commit_offsets({self.tp: offset}, self._lease.incarnation or self._said)
             done = await asyncio.wait_for(committing, COMMIT_SECONDS)

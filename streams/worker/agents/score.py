@@ -1,25 +1,31 @@
-"""One telemetry partition at work: restore, decode, score, send alerts, checkpoint. Orders steps, computes nothing."""
+"""What runs over one partition of telemetry: its steps are those of `siphonwatch.streams.worker.agents.partition`.
+
+It computes nothing: a scorer does, in `siphonwatch.models.engine`.
+"""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Collection
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import structlog
 
-from siphonwatch.models.engine.vitals import Bound, Vitals
-from siphonwatch.models.evidence.cases import Finding
+from siphonwatch.models.account.request import Array
+from siphonwatch.models.account.table import AccountTable
+from siphonwatch.models.engine.vitals import Bound, Tally, Vitals
+from siphonwatch.models.evidence.cases import CaseBook, Finding
 from siphonwatch.models.learn.verdict_book import VerdictBook
+from siphonwatch.models.online.second_stage import SecondStage
 from siphonwatch.streams.common.settings import DEFAULT_RUNBOOK
 from siphonwatch.streams.contracts import provenance
 from siphonwatch.streams.contracts.alert import encode, to_alert
 from siphonwatch.streams.contracts.provenance import UNKEYED, Seals
-from siphonwatch.streams.worker.agents.parts import BatchScorer, Onward, Outlet, Read, dead_letter
-from siphonwatch.streams.worker.agents.place import Numbering, Place
+from siphonwatch.streams.contracts.telemetry import Malformed
+from siphonwatch.streams.worker.agents.partition import Place
 from siphonwatch.streams.worker.agents.placement import Placement
 from siphonwatch.streams.worker.agents.sources import Sources, fresh
 from siphonwatch.streams.worker.agents.timing import Timing
@@ -28,6 +34,7 @@ from siphonwatch.streams.worker.decode import Decoder
 from siphonwatch.streams.worker.gauges import Readings
 from siphonwatch.streams.worker.meter import Meter
 from siphonwatch.streams.worker.metrics import TELEMETRY, Metrics
+from siphonwatch.streams.worker.outlet import Outlet, dead_letter
 from siphonwatch.streams.worker.state.local import LocalStateLog
 from siphonwatch.streams.worker.state.log import AFRESH, Fenced, StateError, StateLog
 from siphonwatch.streams.worker.state.pages import from_page
@@ -38,6 +45,118 @@ VITALS_SECONDS = 60.0
 """Between two looks at how detection stands: 6 ms for 100,000 accounts."""
 
 _log = structlog.get_logger(__name__)
+
+
+class BatchScorer(Protocol):
+    """What a partition runs: `models.engine.scorer.Scorer` or `models.engine.coordinator.Coordinator`."""
+
+    table: AccountTable
+    cases: CaseBook
+    patterns: tuple[str, ...]
+    tally: Tally
+
+    @property
+    def second_stage(self) -> SecondStage | None:
+        """The model that looks closer, where there is one."""
+
+    @property
+    def now(self) -> float:
+        """Event time, seconds since 1970."""
+
+    def end(self, spared: Callable[[Collection[str]], bool]) -> list[Finding]:
+        """Close the cases that were told and are about such accounts alone; return what is to be told of it."""
+
+    @property
+    def late(self) -> int:
+        """Requests later than the grace."""
+
+    @property
+    def refused(self) -> int:
+        """Requests that were turned away, of accounts that had got nothing before."""
+
+    @property
+    def ahead(self) -> int:
+        """Requests further ahead of the clock than one may be."""
+
+    def vitals(self) -> Vitals:
+        """Return how its detection stands."""
+
+    def bounds(self) -> list[Bound]:
+        """Return what its memory is bounded by."""
+
+    def score(
+        self, requests: Array, offsets: npt.NDArray[np.int64], arrived: npt.NDArray[np.float64] | None = None
+    ) -> list[Finding]:
+        """Take requests with their offsets and when the broker had them, seconds; return what came of them."""
+
+    def dump(self) -> bytes:
+        """Serialise everything but the rows."""
+
+    def load(self, data: bytes) -> None:
+        """Take over what `dump` wrote."""
+
+
+class Onward(Protocol):
+    """Where requests that were sighted go on to."""
+
+    async def send(self, batch: Batch, requests: Array, offsets: npt.NDArray[np.int64]) -> None:
+        """Send what was sighted of a batch's requests, which were just scored."""
+
+    async def flush(self) -> None:
+        """Wait until every one is acknowledged."""
+
+    async def close(self) -> None:
+        """Stop sending."""
+
+
+class Read(NamedTuple):
+    """What a batch holds that was not applied before."""
+
+    requests: Array
+    """In their order, `(n,) REQUEST`."""
+    offsets: npt.NDArray[np.int64]
+    """What the scorer knows each one by, increasing, `(n,)`."""
+    rows: npt.NDArray[np.int64]
+    """Which of the batch's records each one came from, `(n,)`."""
+    rejected: list[tuple[int, Malformed]]
+    """Records that cannot be read: place in the batch and reason."""
+    skipped: int
+    """Requests that were applied before."""
+    forged: int
+    """Records that claim an origin without the seal that goes with it."""
+
+
+class Numbering(NamedTuple):
+    """What a topic's offsets are in the state that was made of it: `base` more than in the topic.
+
+    A topic that was made anew begins at 0 again; its records follow those of the one before, in the state.
+    """
+
+    incarnation: str = ""
+    base: int = 0
+
+    def after(self, incarnation: str, anew: bool, due: int) -> Numbering:
+        """Return the numbering to go on with.
+
+        Parameters
+        ----------
+        incarnation
+            Of the topic now, see `siphonwatch.streams.worker.transport.Lease`.
+        anew
+            Whether the topic is known to be another one although nothing tells its incarnation.
+        due
+            Offset that is due next, in this numbering.
+
+        Examples
+        --------
+        >>> Numbering("one", 5).after("one", False, 80)
+        Numbering(incarnation='one', base=5)
+        >>> Numbering("one", 5).after("two", False, 80)
+        Numbering(incarnation='two', base=80)
+        """
+        if anew or (self.incarnation and incarnation and incarnation != self.incarnation):
+            return Numbering(incarnation, due)
+        return Numbering(incarnation or self.incarnation, self.base)
 
 
 class TelemetryPartition:
@@ -146,6 +265,7 @@ class TelemetryPartition:
         StateError
             When the state is gone or damaged although the group committed offsets, unless it may be started afresh.
         """
+        # 1. Restore
         started = self._clock()
         snapshot = await self._log.restore(afresh=self._afresh)
         if snapshot is None:
@@ -206,6 +326,7 @@ class TelemetryPartition:
         """
         if self._fenced:
             raise Fenced(f"{self.stream} {self._number}: another worker owns its state; nothing more is applied here")
+        # 3. Apply: decode, then score slice by slice
         started = self._clock()
         read = self._read(batch)
         self.meter.skipped(read.skipped)
@@ -228,7 +349,7 @@ class TelemetryPartition:
             thawed_at = self._clock()
             findings = self.scorer.score(read.requests[part], read.offsets[part], arrived[part])
             scored_at = self._clock()
-            for finding in findings:
+            for finding in findings:  # 4. Emit
                 await self._tell(finding)
             if self._onward is not None:
                 await self._onward.send(batch, read.requests[part], read.offsets[part] - base)
@@ -293,6 +414,7 @@ class TelemetryPartition:
             return None
         if self._next is None:
             return None if self._durable is None else self._durable - self._numbering.base
+        # 5. Checkpoint: what was sent first, then the state
         started, written = self._clock(), self._log.written
         await self._outlet.flush()
         if self._onward is not None:
