@@ -47,7 +47,7 @@ EVIDENCE = np.dtype([
     ("place", "i1"),        # bin of the score that log_e accounts for; -1 none in this hour
     ("open", "u1"),         # 1 while a case is open
     ("grade", "u1"),        # severity last reported
-    ("spare", "u1"),        # always 0
+    ("era", "u1"),          # of the card it is of (siphonwatch.models.evidence.places)
 ], align=True)  # fmt: skip
 
 JOB = np.dtype([

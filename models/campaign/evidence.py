@@ -4,7 +4,8 @@ The same bet on a bounded mean as an account's (Waudby-Smith & Ramdas 2023): und
 the level" each factor `1 + BET / level (score - level)` has mean at most 1, with a little capital put in again every
 `FUNDED` sightings, so that a client many people used before a relay did is found as well. Betting starts with the first
 score above 0: before that a fingerprint is no hypothesis, and takes no part of the budget. Honest fingerprints of many
-accounts are too few to learn a level from, so the level is the detector's.
+accounts are too few to learn a level from, so the level is the detector's. When the card is another one, evidence
+begins anew at a fingerprint's next sighting, as another hypothesis with another number in the budget.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ def weigh(
     proper: npt.NDArray[np.bool_],
     scores: npt.NDArray[np.float32],
     level: float,
+    era: int,
     budget: Budget,
     log_e: npt.NDArray[np.float64],
     since: npt.NDArray[np.float64],
@@ -55,6 +57,9 @@ def weigh(
             continue
         row = rows[slots[k]]
         score = float(scores[k])
+        if row.era != era:
+            row.era, row.bets = era, 0
+            row.log_e = row.peak = np.float32(0.0)
         if row.bets == 0:
             if score <= 0.0:
                 continue

@@ -47,6 +47,7 @@ _OWN = (
     ("held_content", "u8", (HELD,)), ("held_by", "u8", (HELD,)), ("held_at", "f8", (HELD,)),
     ("last_account", "u8", ()), ("last_net", "u8", ()),
     ("samples", "u8", (2, NAME_WORDS)),
+    ("era", "u1", ()),                                    # of the card its evidence is of
 )  # fmt: skip
 
 

@@ -27,9 +27,10 @@ from siphonwatch.models.common.arrays import pack, unpack
 from siphonwatch.models.detect import CardError, Detector
 from siphonwatch.models.engine.patterns import detectors
 from siphonwatch.models.engine.scorer import ScorerConfig
-from siphonwatch.models.engine.vitals import Bound, Tally, Vitals, release_e, spent
+from siphonwatch.models.engine.vitals import Bound, Tally, Vitals, cards_id, release_e, spent
 from siphonwatch.models.evidence.budget import NUMBERED, RELEASED, bar, make_budget
 from siphonwatch.models.evidence.cases import MAX_OPEN, CaseBook, Finding
+from siphonwatch.models.evidence.places import ERAS, Change, Place, assign
 
 BLOCK = 512
 PRUNE_BLOCKS = 128
@@ -52,7 +53,7 @@ GRAVER = (0.0, 6.0, 16.0)
 """Natural logarithms beyond the threshold at which a campaign is told of again."""
 ENOUGH = 20.0
 """Logarithm of an e-value beyond which more of it makes no account more suspicious."""
-FORMAT = 2
+FORMAT = 3
 
 
 class _Kept(msgspec.Struct):
@@ -61,6 +62,7 @@ class _Kept(msgspec.Struct):
     format: int = FORMAT
     requests: int = 0
     skipped: int = 0
+    cards: list[Place] = []
     campaigns: dict[int, Campaign] = {}
     suspects: dict[str, float] = {}
 
@@ -96,7 +98,10 @@ class Coordinator:
         self.clock = make_clock()
         self.budget = make_budget(config.budget, [1.0])
         self.cases = CaseBook(config.alpha, config.close_after, config.budget)
-        self.kept = _Kept()
+        self.kept = _Kept(cards=assign([self._card], (), 1)[0])
+        self.changes: list[Change] = []
+        """The card, where it was another when the state that was loaded last was written."""
+        self._closed: list[Finding] = []  # cases of such a card, until somebody asks for them
         self.patterns = (self.relay.pattern,)
         """Names of the patterns it finds."""
         self.tally = Tally(self.patterns)
@@ -107,7 +112,8 @@ class Coordinator:
 
     def end(self, spared: Callable[[Collection[str]], bool]) -> list[Finding]:
         """Close the campaigns that were told and are of such accounts alone; return what is to be told of it."""
-        ended = self.cases.end(lambda finding: spared(self._campaign(finding).named), self.now)
+        ended, self._closed = self._closed, []
+        ended += self.cases.end(lambda finding: spared(self._campaign(finding).named), self.now)
         return [self._ended(finding) for finding in ended]
 
     @property
@@ -136,8 +142,12 @@ class Coordinator:
 
     @property
     def identity(self) -> tuple[str, str]:
-        """What its state rests on: the state's format; it has no reference."""
-        return str(FORMAT), ""
+        """What its state rests on: the state's format, and its card."""
+        return str(FORMAT), cards_id([self.relay])
+
+    @property
+    def _card(self) -> tuple[str, str]:
+        return self.relay.pattern, self.relay.id
 
     def score(
         self, requests: Array, offsets: npt.NDArray[np.int64], arrived: npt.NDArray[np.float64] | None = None
@@ -182,7 +192,10 @@ class Coordinator:
         scores = self.relay.score(values)
         self.tally.add(scores[:, None], proper)
         samples = np.zeros((m, 2, rows.dtype["samples"].shape[1]), np.uint64)
-        weigh(rows, slots, which, requests, proper, scores, self.relay.null, self.budget, log_e, since, samples, number)
+        weigh(
+            rows, slots, which, requests, proper, scores, self.relay.null, self.kept.cards[0].era % ERAS, self.budget,
+            log_e, since, samples, number,
+        )  # fmt: skip
         findings: list[Finding] = []
         hits = np.flatnonzero(proper & (scores > 0))
         latest = _latest(sure, hits)
@@ -353,10 +366,15 @@ class Coordinator:
             clock, counts = _like(parts["clock"], self.clock), _like(parts["budget"], self.budget.counts)
             book = CaseBook(self.config.alpha, self.config.close_after, self.config.budget)
             book.load(cases)
+            known.cards, changes, _ = assign([self._card], known.cards, 1)
         except (KeyError, msgspec.DecodeError) as error:
             raise ValueError(f"the coordinator's state does not fit this version: {error}") from None
         self.kept, self.clock, self.cases = known, clock, book
-        self.budget = self.budget._replace(counts=counts)
+        self.budget, self.changes = self.budget._replace(counts=counts), changes
+        if changes:
+            for campaign in known.campaigns.values():
+                campaign.log_e, campaign.told_log_e, campaign.told = 0.0, 0.0, -1.0
+            self._closed = book.drop({finding.pattern for finding in book.standing()}, self.now)
 
 
 def _only(found: Sequence[Detector]) -> Detector:

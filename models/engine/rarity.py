@@ -7,6 +7,7 @@ teach them that it is ordinary.
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 import numpy as np
@@ -95,6 +96,12 @@ class RarityStage:
         self._low = np.array([low for _, low, _ in INPUTS], np.float32)
         self._scale = np.array([1.0 / (high - low) for _, low, high in INPUTS], np.float32)
         self._x = np.zeros(len(INPUTS), np.float32)
+
+    @property
+    def id(self) -> str:
+        """What the models are learnt on: their inputs in order and their sizes, as 12 hexadecimal digits."""
+        built = repr((INPUTS, TREES, HEIGHT, WINDOW, FOREST, FOREST_WINDOW))
+        return hashlib.blake2b(built.encode(), digest_size=6).hexdigest()
 
     def rank(
         self,

@@ -30,16 +30,17 @@ from siphonwatch.models.engine.vitals import (
     Bound,
     Tally,
     Vitals,
+    cards_id,
     drift,
     held,
     reference_hours,
-    reference_id,
     release_e,
     spent,
 )
 from siphonwatch.models.evidence.budget import NUMBERED, make_budget
-from siphonwatch.models.evidence.calibration import learnt, make_reference, relearn
+from siphonwatch.models.evidence.calibration import Reference, learnt, make_reference, relearn
 from siphonwatch.models.evidence.cases import MAX_OPEN, CaseBook, Finding
+from siphonwatch.models.evidence.places import Change, Place, assign, seats
 from siphonwatch.models.evidence.process import EVENT, weigh
 from siphonwatch.models.online.second_stage import SecondStage
 
@@ -56,7 +57,7 @@ REFUSED = (400, 401, 403, 407)
 account, another in each request: such a request opens no row. Of an account that has one it counts like any other."""
 _OPENS = ~np.isin(np.arange(1000), REFUSED)
 """Whether a request with a status opens a row, by status: looked up, as asking for each block costs 40 us."""
-FORMAT = 3
+FORMAT = 4
 
 
 @dataclass(frozen=True)
@@ -113,14 +114,17 @@ class Scorer:
     ) -> None:
         self.config = config
         self.detectors = tuple(detectors() if chosen is None else chosen)
-        if len(self.detectors) > MAX_PATTERNS:
-            raise ValueError(f"{len(self.detectors)} detectors; a row has places for {MAX_PATTERNS}")
+        self.places, _, _ = assign(self._cards, (), MAX_PATTERNS)
+        """Which card has which place in the rows and in the reference."""
+        self.changes: list[Change] = []
+        """Cards and models that were others when the state that was loaded last was written."""
+        self._ended: list[Finding] = []  # cases of such cards, until somebody asks for them
         self.second_stage = second_stage
         self.ranked: dict[str, float] = {}
         """The highest rank that the second stage gave each account since the start; those it looked at only."""
         self.table = AccountTable()
         self.clock = make_clock()
-        self.reference = make_reference(*_promises(self.detectors))
+        self.reference = self._make_reference(self.places)
         self.budget = make_budget(config.budget, [d.trust for d in self.detectors])
         self._trust = np.array([d.trust for d in self.detectors])
         self.rarity = RarityStage(config.seed)
@@ -144,9 +148,23 @@ class Scorer:
         self._strongest = np.zeros(BLOCK, np.float32)
         self._events = np.zeros(BLOCK * MAX_PATTERNS, EVENT)
 
+    @property
+    def _cards(self) -> list[tuple[str, str]]:
+        return [(detector.pattern, detector.id) for detector in self.detectors]
+
+    def _make_reference(self, places: Sequence[Place]) -> Reference:
+        patterns = [d.pattern for d in self.detectors]
+        return make_reference(
+            [d.null for d in self.detectors], [d.trust for d in self.detectors], seats(places, patterns)
+        )
+
     def end(self, spared: Callable[[Collection[str]], bool]) -> list[Finding]:
-        """Close the cases that were told and are about such accounts; return what is to be told of it."""
-        return self.cases.end(lambda finding: spared(finding.accounts), self.now)
+        """Close the cases that were told and are about such accounts; return what is to be told of it.
+
+        After `load`, it returns the ends of the cases of cards that have changed as well.
+        """
+        ended, self._ended = self._ended, []
+        return ended + self.cases.end(lambda finding: spared(finding.accounts), self.now)
 
     @property
     def now(self) -> float:
@@ -300,20 +318,22 @@ class Scorer:
         return Vitals(
             spent(int(self.budget.counts[NUMBERED])),
             release_e(self.budget, self.patterns, threshold),
-            held(self.table.rows, self.patterns, threshold),
+            held(self.table.rows, self.reference.seats, self.patterns, threshold),
             reference_hours(self.reference, self.patterns),
             drift(self.reference, self.patterns),
         )
 
     @property
     def identity(self) -> tuple[str, str]:
-        """What its state rests on: the state's format, and how its reference is built."""
-        return str(FORMAT), reference_id(self.reference)
+        """What its state rests on: the state's format, and its cards."""
+        return str(FORMAT), cards_id(self.detectors)
 
     def dump(self) -> bytes:
         """Serialise everything but the account rows."""
         parts: dict[str, npt.NDArray[np.generic] | bytes] = {
             "counts": msgspec.msgpack.encode(self.counts),
+            "cards": msgspec.msgpack.encode(self.places),
+            "rarity_id": self.rarity.id.encode(),
             "clock": self.clock,
             "budget": self.budget.counts,
             "cases": self.cases.dump(),
@@ -328,6 +348,9 @@ class Scorer:
     def load(self, data: bytes) -> None:
         """Take over what `dump` wrote.
 
+        Of a card that is another one now, its reference begins anew, its evidence with each account's next hour, and
+        its open cases are closed (`end`); likewise the rarity models where their inputs are others. `changes` says so.
+
         Raises
         ------
         ValueError
@@ -340,10 +363,15 @@ class Scorer:
                 raise ValueError(f"state has format {counts.format}, this version reads {FORMAT}")
             clock = _like(parts, "clock", self.clock)
             budget = self.budget._replace(counts=_like(parts, "budget", self.budget.counts))
-            fresh = make_reference(*_promises(self.detectors))
-            reference = relearn(fresh, {k: _like(parts, f"reference.{k}", v) for k, v in learnt(fresh).items()})
-            rarity = RarityStage(self.config.seed)
-            rarity.from_arrays(_under(parts, "rarity."))
+            known = msgspec.msgpack.decode(_bytes(parts, "cards"), type=list[Place])
+            places, changes, anew = assign(self._cards, known, MAX_PATTERNS)
+            fresh = self._make_reference(places)
+            reference = relearn(fresh, {k: _like(parts, f"reference.{k}", v) for k, v in learnt(fresh).items()}, anew)
+            rarity, rarity_id = RarityStage(self.config.seed), _bytes(parts, "rarity_id").decode()
+            if rarity_id == rarity.id:
+                rarity.from_arrays(_under(parts, "rarity."))
+            else:
+                changes.append(Change("rarity's models", rarity_id, rarity.id))
             cases = CaseBook(self.config.alpha, self.config.close_after, self.config.budget)
             cases.load(_bytes(parts, "cases"))
             spotter = Spotter()
@@ -355,11 +383,8 @@ class Scorer:
             raise ValueError(f"the models in the state do not fit this version: {error}") from None
         self.counts, self.clock, self.reference, self.rarity = counts, clock, reference, rarity
         self.budget, self.cases, self.second_stage, self.spotter = budget, cases, stage, spotter
-
-
-def _promises(detectors: Sequence[Detector]) -> tuple[list[float], list[float]]:
-    """Return what the detectors say of benign accounts: null levels and trust."""
-    return [d.null for d in detectors], [d.trust for d in detectors]
+        self.places, self.changes = places, changes
+        self._ended = cases.drop({change.pattern for change in changes}, self.now)
 
 
 _Parts = dict[str, npt.NDArray[np.generic] | bytes]

@@ -16,8 +16,10 @@ import numpy.typing as npt
 
 from siphonwatch.models.account.request import Array
 from siphonwatch.models.common.kernel import kernel
+from siphonwatch.models.detect import Detector
 from siphonwatch.models.evidence.budget import FIRST, NUMBERED, Budget, bar, log_gamma
 from siphonwatch.models.evidence.calibration import BINS, POOLED, Reference
+from siphonwatch.models.evidence.places import Seats
 
 STEPS = 20
 """Bins of equal width that scores, in [0, 1], are counted in."""
@@ -116,16 +118,18 @@ def release_e(budget: Budget, patterns: Sequence[str], threshold: float) -> dict
     return {p: math.exp(min(max(threshold, bar(budget, newest, i)), LOG_MAX)) for i, p in enumerate(patterns)}
 
 
-def held(rows: Array, patterns: Sequence[str], threshold: float) -> dict[str, int]:
+def held(rows: Array, seats: Seats, patterns: Sequence[str], threshold: float) -> dict[str, int]:
     """Return how many accounts, `(n,) ROW`, have evidence beyond `threshold`, log(1/alpha), and no open case."""
-    evidence, used = rows["evidence"], rows["hash"] != 0
-    beyond = (used[:, None] & (evidence["log_e"] >= threshold) & (evidence["open"] == 0)).sum(axis=0)
+    evidence, used = rows["evidence"][:, seats.place], rows["hash"] != 0
+    beyond = used[:, None] & (evidence["log_e"] >= threshold) & (evidence["open"] == 0) & (evidence["era"] == seats.era)
+    beyond = beyond.sum(axis=0)
     return {p: int(beyond[i]) for i, p in enumerate(patterns)}
 
 
 def reference_hours(reference: Reference, patterns: Sequence[str]) -> dict[str, float]:
     """Return the weight of the benign account-hours learnt, by pattern, all cohorts together."""
-    return {p: float(reference.total[:, POOLED, i].sum()) for i, p in enumerate(patterns)}
+    places = reference.seats.place.tolist()
+    return {p: float(reference.total[:, POOLED, at].sum()) for at, p in zip(places, patterns, strict=True)}
 
 
 def drift(reference: Reference, patterns: Sequence[str]) -> dict[str, float]:
@@ -135,7 +139,7 @@ def drift(reference: Reference, patterns: Sequence[str]) -> dict[str, float]:
     `LEARNT_ENOUGH` account-hours are left out.
     """
     found = {}
-    for i, pattern in enumerate(patterns):
+    for i, pattern in zip(reference.seats.place.tolist(), patterns, strict=True):
         total = float(reference.total[:, POOLED, i].sum())
         if total < LEARNT_ENOUGH:
             continue
@@ -145,6 +149,6 @@ def drift(reference: Reference, patterns: Sequence[str]) -> dict[str, float]:
     return found
 
 
-def reference_id(reference: Reference) -> str:
-    """Return 8 hexadecimal digits that name how the reference is built: it is learnt anew where they change."""
-    return hashlib.blake2b(reference.shape.tobytes(), digest_size=4).hexdigest()
+def cards_id(detectors: Sequence[Detector]) -> str:
+    """Return 8 hexadecimal digits that stand for all the cards' ids."""
+    return hashlib.blake2b(" ".join(detector.id for detector in detectors).encode(), digest_size=4).hexdigest()

@@ -25,7 +25,7 @@ Sources: Vovk, Gammerman & Shafer 2005 (conformal p-values); Vovk & Wang 2021 (c
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -33,6 +33,7 @@ import numpy.typing as npt
 
 from siphonwatch.models.account.row import MAX_PATTERNS
 from siphonwatch.models.common.kernel import inlined, kernel
+from siphonwatch.models.evidence.places import Seats
 
 COHORTS = ("conversation", "program", "rest")
 BANDS = 8
@@ -76,9 +77,11 @@ class Reference(NamedTuple):
     """`(MAX_PATTERNS, BINS)` promised share at or above `MAX_RISE` below the edge."""
     shape: Double
     """`(MAX_PATTERNS, 3)` null level, slope of -log(promise) up to it and beyond it."""
+    seats: Seats
+    """Which place of the above, and of a row's evidence, is of which column of the scores."""
 
 
-def make_reference(nulls: Sequence[float], trust: Sequence[float]) -> Reference:
+def make_reference(nulls: Sequence[float], trust: Sequence[float], given: Seats | None = None) -> Reference:
     """Return a reference that has learnt nothing.
 
     Parameters
@@ -87,19 +90,24 @@ def make_reference(nulls: Sequence[float], trust: Sequence[float]) -> Reference:
         Each pattern's null level, in (0, 1).
     trust
         Each pattern's trust, positive: below 1 its promise counts to this power only.
+    given
+        Each pattern's place; in their order by default.
     """
+    n = len(nulls)
+    given = given or Seats(np.arange(n), np.zeros(n, np.int64), np.zeros(n, np.int64))
+    at = given.place.tolist()
     shape = np.ones((MAX_PATTERNS, 3))
     at_null = -math.log(AT_NULL)
-    for p, null in enumerate(nulls):
+    for p, null in zip(at, nulls, strict=True):
         first = at_null / null
         shape[p] = null, first, max(first, (DEPTH - at_null) / (1.0 - null))
     depths = np.arange(BINS) * (DEPTH / BINS)
     edges = np.ones((MAX_PATTERNS, BINS))
     promise, risen = np.ones((2, MAX_PATTERNS, BINS))
-    for p in range(len(nulls)):
+    for p, trusted in zip(at, trust, strict=True):
         null, first, second = shape[p]
         edges[p] = np.where(depths <= at_null, depths / first, null + (depths - at_null) / second)
-        power = min(trust[p], 1.0)
+        power = min(trusted, 1.0)
         promise[p] = np.exp(-depths * power)
         for b in range(BINS):
             risen[p, b] = math.exp(-depth(shape[p], max(float(edges[p, b]) - MAX_RISE, 0.0)) * power)
@@ -108,24 +116,28 @@ def make_reference(nulls: Sequence[float], trust: Sequence[float]) -> Reference:
         np.zeros((*bands, BINS)), np.zeros(bands), np.zeros(bands, np.int64),
         np.zeros((len(COHORTS), BANDS, MAX_PATTERNS, BINS), np.float32),
         np.ones((len(COHORTS), BANDS, MAX_PATTERNS), np.float32),
-        edges, promise, risen, shape,
+        edges, promise, risen, shape, given,
     )  # fmt: skip
     for cohort in range(len(COHORTS)):
-        for p in range(len(nulls)):
+        for p in at:
             for band in range(BANDS):
                 renew(made, cohort, band, p)
     return made
 
 
 def learnt(reference: Reference) -> dict[str, npt.NDArray[Any]]:
-    """Return what a reference has learnt, by name, and what of the detectors it was learnt under."""
-    kept = ("counts", "total", "taught", "e", "level", "shape")
+    """Return what a reference has learnt, by name."""
+    kept = ("counts", "total", "taught", "e", "level")
     return {name: array for name, array in reference._asdict().items() if name in kept}
 
 
-def relearn(fresh: Reference, arrays: dict[str, npt.NDArray[Any]]) -> Reference:
-    """Return a fresh reference with what `learnt` gave; still a fresh one where other null levels cut the bins."""
-    return fresh._replace(**arrays) if arrays["shape"].tobytes() == fresh.shape.tobytes() else fresh
+def relearn(fresh: Reference, arrays: dict[str, npt.NDArray[Any]], anew: Collection[int] = ()) -> Reference:
+    """Return a fresh reference with what `learnt` gave, but for the places `anew`, whose card is another one."""
+    taken: dict[str, Any] = {name: array.copy() for name, array in arrays.items()}
+    for name, array in taken.items():
+        for place in anew:
+            array[:, :, place] = getattr(fresh, name)[:, :, place]
+    return fresh._replace(**taken)
 
 
 @inlined

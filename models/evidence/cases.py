@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import heapq
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, Literal
 
 import msgspec
@@ -153,6 +153,13 @@ class CaseBook:
         cases = [(case.last.case, key) for key, case in self._open.items()]
         told = sorted((case, key) for case, key in cases if case not in self._untold and wanted(self._open[key].last))
         return [self._close(key, now) for _, key in told]
+
+    def drop(self, patterns: Collection[str], now: float) -> list[Finding]:
+        """Close at event time `now` all open cases of some patterns; return the ends of those that were told."""
+        ended = self.end(lambda finding: finding.pattern in patterns, now)
+        for key in [key for key in self._open if key[1] in patterns]:
+            self._untold.discard(self._open.pop(key).last.case)
+        return ended
 
     def close_until(self, now: float) -> list[Finding]:
         """Close what had no evidence for long enough by event time `now`, in the order of the closing times.

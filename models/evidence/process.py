@@ -22,6 +22,16 @@ what stays a little above the level grows by a power of the hours, not exponenti
 doubles and doubles. The hours teach by the same weight, so that one account, however long it stays odd, has taught a
 few hours' worth. An hour teaches nothing when the account's evidence had gone half the way to an alert before it
 began; its own score has no say in that, or the benign hours learnt would be chosen for being low.
+
+When a card is another one. Its evidence begins anew with each account's next hour; what the old card's hour showed
+teaches the new reference nothing. By an account's active day K, `K / (K + 1)` of the capital has been put in and `1 /
+(K + 1)` is to come, so a pattern that is new may begin with `K / (K + 1)`, the capital of who has never bet, and with
+no more: with 1 its mean would be above 1. One whose card changed begins with the lesser of that and what it had. To
+throw capital away is a bet that loses, so over all cards of the pattern the mean of the capital stays at most 1, and
+the chance that any of them ever reaches 1/alpha at most alpha. Where a case was open the account is another hypothesis
+from then on, with another number in the budget, as after any closing. The budget is divided anew among the patterns
+when one is added: the accounts that came before then have had the old division, so of their cases the expected share
+of false ones is at most the budget and the new pattern's part of it.
 """
 
 from __future__ import annotations
@@ -35,6 +45,7 @@ from siphonwatch.models.account.request import NAME_WORDS, Array, Record, copy_n
 from siphonwatch.models.common.kernel import inlined, kernel
 from siphonwatch.models.evidence.budget import NUMBERED, RELEASED, Budget, bar
 from siphonwatch.models.evidence.calibration import Reference, band_of, bin_of, depth, teach
+from siphonwatch.models.evidence.places import ERAS, Seats
 
 STAKE, MOST = 0.25, 0.75
 """Share of the capital at stake in an account's first hour of evidence, by a detector of trust 1, and at most: a bold
@@ -120,19 +131,42 @@ def suspicion(trust: float, shape: npt.NDArray[np.float64], score: float, log_e:
 
 
 @inlined
-def begin_hour(row: Record, hour: int, cohort: int, patterns: int, reference: Reference, limit: float) -> None:
+def _begin_card(row: Record, evidence: Record, p: int, seats: Seats, budget: Budget) -> None:
+    """Begin the evidence of a card that is another one than the row's, with the capital it may have."""
+    if row.days > 0:
+        capital = np.float32(-math.log1p(1.0 / float(row.days)))
+        if (seats.era[p] - np.int64(evidence.era)) % ERAS <= seats.span[p]:  # it is of this pattern
+            if evidence.open == 1:
+                row.number = budget.counts[NUMBERED]
+                budget.counts[NUMBERED] += 1
+            else:
+                capital = min(capital, evidence.log_e)
+        evidence.log_e = capital
+    evidence.heat = evidence.score = np.float32(0.0)
+    evidence.reported = evidence.grade = evidence.open = 0
+    evidence.era = seats.era[p]
+
+
+@inlined
+def begin_hour(
+    row: Record, hour: int, cohort: int, patterns: int, reference: Reference, budget: Budget, limit: float
+) -> None:
     """End the account's last active hour, teaching what it may, and begin another.
 
-    An hour teaches a pattern's reference unless its evidence was at `limit` or above before it began.
+    An hour teaches a pattern's reference unless its evidence was at `limit` or above before it began, or of another
+    card.
     """
+    seats = reference.seats
     first = row.days == 0
     cooled = 0.5 ** (max(hour - row.hour, 0) * (HOUR / COOL))
     for p in range(patterns):
-        ev = row.evidence[p]
-        if not first:
+        ev = row.evidence[seats.place[p]]
+        if ev.era != seats.era[p]:
+            _begin_card(row, ev, p, seats, budget)
+        elif not first:
             if ev.before < limit:
                 weight = 1.0 / (1.0 + float(ev.heat))
-                teach(reference, row.cohort, band_of(row.hour), p, float(ev.score), weight)
+                teach(reference, row.cohort, band_of(row.hour), seats.place[p], float(ev.score), weight)
             if ev.log_e > ev.before:
                 ev.heat += np.float32(1.0)
             ev.heat *= np.float32(cooled)
@@ -141,10 +175,10 @@ def begin_hour(row: Record, hour: int, cohort: int, patterns: int, reference: Re
         row.days += 1
         put_in = -math.log(float(row.days) * float(row.days + 1))
         for p in range(patterns):
-            ev = row.evidence[p]
+            ev = row.evidence[seats.place[p]]
             ev.log_e = np.float32(put_in if first else log_add(float(ev.log_e), put_in))
     for p in range(patterns):
-        ev = row.evidence[p]
+        ev = row.evidence[seats.place[p]]
         ev.before = ev.log_e
         ev.place = -1
     row.hour = hour
@@ -189,13 +223,15 @@ def weigh(
             budget.counts[NUMBERED] += 1
         if fresh[i] or row.days == 0:
             cohort = 2 if q.rest == 1 else (0 if (q.session != 0 or q.stream == 1) else 1)
-            begin_hour(row, int(now[i] // HOUR), cohort, patterns, reference, SUSPECT * threshold)
+            begin_hour(row, int(now[i] // HOUR), cohort, patterns, reference, budget, SUSPECT * threshold)
         band = band_of(row.hour)
         worst, highest = np.float32(0.0), np.float32(FLOOR)
         for p in range(patterns):
-            score = scores[i, p]
-            level = reference.level[row.cohort, band, p]
-            ev = row.evidence[p]
+            score, at = scores[i, p], reference.seats.place[p]
+            level = reference.level[row.cohort, band, at]
+            ev = row.evidence[at]
+            if ev.era != reference.seats.era[p]:  # of another card; this one begins with the account's next hour
+                continue
             if ev.open == 1 and ev.reported + close_after < sure[i]:
                 # Closed: from here on it is another hypothesis, with new capital; later days add at most as much.
                 ev.open = 0
@@ -205,14 +241,14 @@ def weigh(
                 budget.counts[NUMBERED] += 1
             if score > ev.score or ev.place < 0:
                 ev.score = max(ev.score, score)
-                place = bin_of(reference, p, float(ev.score))
+                place = bin_of(reference, at, float(ev.score))
                 if place > ev.place:
                     stake = min(STAKE * trust[p], MOST) / (1.0 + float(ev.heat))
-                    e = float(reference.e[row.cohort, band, p, place])
+                    e = float(reference.e[row.cohort, band, at, place])
                     ev.place = place
                     ev.log_e = np.float32(max(float(ev.before) + math.log1p(stake * (e - 1.0)), FLOOR))
             log_e = float(ev.log_e)
-            worst = max(worst, np.float32(suspicion(trust[p], reference.shape[p], float(ev.score), log_e)))
+            worst = max(worst, np.float32(suspicion(trust[p], reference.shape[at], float(ev.score), log_e)))
             highest = max(highest, ev.log_e)
             evident = score >= level
             if evident and not same_name(row.samples[0], q.id):

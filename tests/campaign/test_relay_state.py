@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Callable
 from functools import cache
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
@@ -14,13 +15,16 @@ from hypothesis import strategies as st
 from relay_traffic import DAY, START, Traffic
 
 from siphonwatch.models.account.request import Array
-from siphonwatch.models.account.row import ROW
+from siphonwatch.models.account.row import PAGE_ROWS, ROW
 from siphonwatch.models.campaign.edges import Spotter, fingerprints
 from siphonwatch.models.campaign.row import CAMPAIGN
 from siphonwatch.models.common.arrays import pack, unpack
+from siphonwatch.models.detect import Detector
 from siphonwatch.models.engine.coordinator import BLOCK, FORGET, PRUNE_BLOCKS, Coordinator
 from siphonwatch.models.engine.scorer import Scorer, ScorerConfig
 from siphonwatch.models.engine.together import Together
+from siphonwatch.models.evidence.budget import NUMBERED
+from siphonwatch.models.evidence.cases import Finding
 
 CONFIG = ScorerConfig()
 
@@ -203,3 +207,33 @@ def test_accounts_that_claim_the_future_hide_no_campaign(lie: str, arrives: str)
     assert len(named & members) >= 0.9 * len(members)
     assert scorer.now == pytest.approx(honest["time"][-1], abs=1.0)
     assert coordinator.now <= honest["time"][-1]
+
+
+def test_another_card_ends_the_campaigns_that_were_told_and_begins_with_new_hypotheses() -> None:
+    first = Coordinator(CONFIG)
+    half = len(requests()) // 2
+    run_of(first, 0, half)
+    told = first.cases.standing()
+    assert told and not first.changes
+    other = Coordinator(CONFIG)
+    other.relay = Detector(msgspec.structs.replace(other.relay.card, null=0.46), other.relay.features)
+    rows = first.table.rows.copy()
+    other.table.place({k: rows[k * PAGE_ROWS : (k + 1) * PAGE_ROWS] for k in range(len(rows) // PAGE_ROWS)})
+    other.table.settle()
+    other.load(first.dump())
+    assert [str(change)[:15] for change in other.changes] == ["card relay was "]
+    ended = other.end(lambda accounts: False)
+    assert {f.case for f in ended} == {f.case for f in told} and {f.kind for f in ended} == {"close"}
+    assert all(len(f.accounts) >= 10 for f in ended), "with the accounts that they named"
+    numbered = int(other.budget.counts[NUMBERED])
+    findings = run_of(other, half, len(requests()))
+    assert int(other.budget.counts[NUMBERED]) > numbered
+    assert findings[0].kind == "open" and not {f.case for f in findings} & {f.case for f in told}
+    again = Coordinator(CONFIG)
+    again.relay = other.relay
+    again.load(other.dump())
+    assert not again.changes
+
+
+def run_of(coordinator: Coordinator, start: int, end: int) -> list[Finding]:
+    return coordinator.score(requests()[start:end], np.arange(start, end))

@@ -176,5 +176,5 @@ def test_more_detectors_than_a_row_has_places_for_are_refused() -> None:
     from siphonwatch.models.account.row import MAX_PATTERNS
     from siphonwatch.models.engine.patterns import detectors
 
-    with pytest.raises(ValueError, match=f"9 detectors; a row has places for {MAX_PATTERNS}"):
+    with pytest.raises(ValueError, match=f"9 cards are installed .*; a row has places for {MAX_PATTERNS}"):
         Scorer(CONFIG, chosen=(*detectors(), *detectors())[:9])

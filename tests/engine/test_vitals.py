@@ -6,12 +6,13 @@ import math
 
 import numpy as np
 import pytest
+from card_tools import bound
 from core_fakes import START, chat, sweep
 
 from siphonwatch.models.account.row import ROW
 from siphonwatch.models.engine.patterns import detectors
 from siphonwatch.models.engine.scorer import Scorer, ScorerConfig
-from siphonwatch.models.engine.vitals import LEARNT_ENOUGH, Tally, drift, held, reference_id, release_e, spent
+from siphonwatch.models.engine.vitals import LEARNT_ENOUGH, Tally, cards_id, drift, held, release_e, spent
 from siphonwatch.models.evidence.budget import NUMBERED, bar, make_budget
 from siphonwatch.models.evidence.calibration import POOLED, make_reference, teach
 
@@ -59,7 +60,8 @@ def test_accounts_beyond_alpha_without_a_case_are_held_and_free_rows_are_none() 
     rows["hash"][:3] = 1, 2, 3
     rows["evidence"]["log_e"][:, 1] = 9.0
     rows["evidence"]["open"][1, 1] = 1
-    assert held(rows, PATTERNS, math.log(1000)) == dict.fromkeys(PATTERNS, 0) | {"scraping": 2}
+    seats = make_reference([0.3] * 5, [1.0] * 5).seats
+    assert held(rows, seats, PATTERNS, math.log(1000)) == dict.fromkeys(PATTERNS, 0) | {"scraping": 2}
 
 
 def test_drift_is_one_where_benign_hours_keep_the_promise_and_more_where_they_do_not() -> None:
@@ -78,5 +80,5 @@ def test_drift_is_one_where_benign_hours_keep_the_promise_and_more_where_they_do
 
 
 def test_a_reference_built_in_another_way_has_another_id() -> None:
-    assert reference_id(make_reference([0.3], [1.0])) == reference_id(make_reference([0.3], [1.0]))
-    assert reference_id(make_reference([0.3], [1.0])) != reference_id(make_reference([0.31], [1.0]))
+    one, same, other = bound(null=0.3), bound(null=0.3), bound(null=0.31)
+    assert cards_id([one, other]) == cards_id([same, other]) != cards_id([one, same])

@@ -89,13 +89,13 @@ def test_a_band_starts_from_its_cohort_and_learns_its_own() -> None:
     assert reference.e[1, 7, 0, quiet] < 1.0 < reference.e[1, 0, 0, quiet]
 
 
-def test_what_was_learnt_is_taken_over_only_under_the_same_promises() -> None:
+def test_what_was_learnt_is_taken_over_but_for_the_cards_that_changed() -> None:
     reference = make_reference([NULL], [1.0])
     for score in np.random.default_rng(3).random(500):
         teach(reference, 2, 3, 0, float(score), 0.5)
     again = relearn(make_reference([NULL], [1.0]), learnt(reference))
-    assert all((a == b).all() for a, b in zip(reference, again, strict=True))
-    assert relearn(make_reference([0.2], [1.0]), learnt(reference)).total.sum() == 0.0
+    assert all((a == b).all() for a, b in zip(reference[:-1], again[:-1], strict=True))
+    assert relearn(make_reference([0.2], [1.0]), learnt(reference), [0]).total.sum() == 0.0
     assert reference.counts.shape == (len(COHORTS), BANDS + 1, reference.edges.shape[0], BINS)
     assert_allclose(reference.counts.sum(axis=-1), reference.total, rtol=1e-9)
     assert reference.taught[2, POOLED, 0] == 500
