@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Sequence
+from functools import cached_property
 from typing import NamedTuple, Protocol
 
 import msgspec
@@ -166,7 +167,7 @@ class Detector:
             )
         self._plan = _compile(card, self._index)
 
-    @property
+    @cached_property
     def id(self) -> str:
         """12 hexadecimal digits that stand for what it computes: ramps, weights, null level, trust and features."""
         card = self.card

@@ -220,7 +220,7 @@ class Coordinator:
             campaign.told, campaign.told_log_e = time, evidence
             self._suspect(campaign, evidence, score)
             finding = self.cases.record(
-                _name(fingerprint), self.relay.pattern, time,
+                _name(fingerprint), self.relay.pattern, time, card=self.relay.id,
                 first_seen=float(since[k]), log_e=evidence, score=score, level=self.relay.null, bar=needed,
                 requests_seen=int(seen[k]), signals=explanation.signals[:6],
                 counterfactual=explanation.counterfactual, samples=[s for s in names(samples[k]) if s],

@@ -290,7 +290,7 @@ class Scorer:
             account, newest, older = names(np.stack([row["account"], *event["samples"]]))
             findings.append(
                 self.cases.record(
-                    account, detector.pattern, float(now[i]),
+                    account, detector.pattern, float(now[i]), card=detector.id,
                     first_seen=float(self._since[i]), log_e=float(event["log_e"]), score=float(event["score"]),
                     level=float(event["level"]), bar=float(event["bar"]), requests_seen=int(self._seen[i]),
                     signals=explanation.signals[:5],
@@ -371,7 +371,7 @@ class Scorer:
             if rarity_id == rarity.id:
                 rarity.from_arrays(_under(parts, "rarity."))
             else:
-                changes.append(Change("rarity's models", rarity_id, rarity.id))
+                changes.append(Change("rarity", rarity_id, rarity.id, models=True))
             cases = CaseBook(self.config.alpha, self.config.close_after, self.config.budget)
             cases.load(_bytes(parts, "cases"))
             spotter = Spotter()
@@ -384,7 +384,7 @@ class Scorer:
         self.counts, self.clock, self.reference, self.rarity = counts, clock, reference, rarity
         self.budget, self.cases, self.second_stage, self.spotter = budget, cases, stage, spotter
         self.places, self.changes = places, changes
-        self._ended = cases.drop({change.pattern for change in changes}, self.now)
+        self._ended = cases.drop({change.pattern for change in changes if not change.models}, self.now)
 
 
 _Parts = dict[str, npt.NDArray[np.generic] | bytes]

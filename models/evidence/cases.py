@@ -33,6 +33,8 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     sequence: int
     """0 for the opening, then counting."""
     pattern: str
+    card: str = ""
+    """Id of the card that found it: the hash of what it computes."""
     accounts: list[str]
     time: float
     """Event time at which it became so, seconds since 1970."""

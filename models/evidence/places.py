@@ -32,14 +32,18 @@ class Place(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Change(NamedTuple):
-    """A card that is not the one that the state was written under."""
+    """A card, or the models that give it features, that is not the one that the state was written under."""
 
     pattern: str
     before: str
     """Its id in the state; empty where the state knew no card of the pattern."""
     after: str
+    models: bool = False
+    """Whether it is the models that are others, not the card."""
 
     def __str__(self) -> str:
+        if self.models:
+            return f"the models of {self.pattern} were {self.before} and are {self.after}: they learn anew"
         if not self.before:
             return f"card {self.pattern} ({self.after}) is new here: it begins with what capital is left"
         if self.before == self.after:

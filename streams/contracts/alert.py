@@ -144,6 +144,7 @@ def _message(finding: Finding, title: str) -> str:
 def _own(finding: Finding, pattern: Detector, runbook: str) -> dict[str, Any]:
     own: dict[str, Any] = {
         "pattern": finding.pattern,
+        "card": finding.card,
         "accounts": finding.accounts,
         "case": finding.case,
         "sequence": finding.sequence,

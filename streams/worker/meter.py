@@ -8,8 +8,10 @@ import numpy as np
 import numpy.typing as npt
 import structlog
 
+from siphonwatch.models.engine.patterns import patterns
 from siphonwatch.models.engine.vitals import STEPS
 from siphonwatch.models.evidence.cases import Finding
+from siphonwatch.models.evidence.places import Change
 from siphonwatch.streams.contracts.telemetry import REASONS, Malformed
 from siphonwatch.streams.worker.metrics import ALLOWED, COMMITS, OUTCOMES, STAGES, Labels, Metrics
 
@@ -45,6 +47,8 @@ class Meter:
         )  # fmt: skip
         for counter in plain:
             counter.labels(*self.labels)
+        for pattern in (p.pattern for p in patterns()):
+            metrics.card_restarts.labels(*self.labels, pattern)
         for counter, values in ((metrics.dead_letters, REASONS), (metrics.stages, STAGES), (metrics.commits, COMMITS)):
             for value in values:
                 counter.labels(*self.labels, value)
@@ -53,6 +57,12 @@ class Meter:
         """Count a restore; `late` and `ahead` requests were counted before it."""
         self._metrics.restore.labels(self.labels[0]).observe(seconds)
         self._late, self._ahead = late, ahead
+
+    def changed(self, change: Change) -> None:
+        """Count and log a card that is another one than that of the state."""
+        self._metrics.card_restarts.labels(*self.labels, change.pattern).inc()
+        stream, topic, partition = self.labels
+        _log.warning("card changed", stream=stream, topic=topic, partition=partition, what=str(change))
 
     def second_stage(self, seconds: float, errors: int) -> None:
         """Count the second stage's time and failures, given as what they are so far since the start."""

@@ -149,9 +149,14 @@ class Metrics:
         )
         self.restore = histogram("restore_seconds", "Time a restore takes", 0.1, 0.5, 1, 5, 10, 30, 60, 120, 300)
         self.model = Gauge(
-            "siphonwatch_model_info", "What scores: version, format of its state, how its reference is built",
+            "siphonwatch_model_info", "What scores: version, format of its state, its cards",
             ["version", "state_format", "reference", "second_stage"], registry=registry,
         )  # fmt: skip
+        self.cards = Gauge(
+            "siphonwatch_card_info", "What scores a pattern: its card, by the hash of what it computes",
+            ["pattern", "card"], registry=registry,
+        )  # fmt: skip
+        self.card_restarts = counter("card_restarts", "Times a card was another one than the state's", "pattern")
         self.verdicts = Gauge(
             "siphonwatch_verdicts", "Standing verdicts; every worker knows them all", ["pattern", "decision"],
             registry=registry,
@@ -170,7 +175,9 @@ class Metrics:
 
     def _begin_at_zero(self) -> None:
         """Give every series a beginning: of one that first appears at 1, Prometheus sees no increase."""
-        for pattern in (p.pattern for p in patterns()):
+        for detector in patterns():
+            pattern = detector.pattern
+            self.cards.labels(pattern, detector.id).set(1)
             self.suppressed.labels(pattern, ALLOWED)
             self.scores.begin(pattern)
             for severity in SEVERITIES:

@@ -28,7 +28,7 @@ from siphonwatch.streams.contracts.alert import chance, encode, rfc3339, to_aler
 GOLDEN = Path(__file__).parents[1] / "tools" / "golden_alert.json"
 ALPHA, CLOSE = 1e-3, 3600.0
 FACTS: dict[str, Any] = {
-    "first_seen": START - 7200.0, "score": 0.75, "level": 0.3, "requests_seen": 321,
+    "card": "78cba46849e1", "first_seen": START - 7200.0, "score": 0.75, "level": 0.3, "requests_seen": 321,
     "signals": [
         Signal("sweep_1d", 0.9375, 0.35, "above", "share", "new content, asked once, outside a conversation", 0.75),
         Signal("user_shift", -0.5, 0.0, "below", "difference of shares", "names an end user", 0.0625),

@@ -18,6 +18,7 @@ from siphonwatch.models.account.request import Array
 from siphonwatch.models.account.table import AccountTable
 from siphonwatch.models.engine.vitals import Bound, Tally, Vitals
 from siphonwatch.models.evidence.cases import CaseBook, Finding
+from siphonwatch.models.evidence.places import Change
 from siphonwatch.models.learn.verdict_book import VerdictBook
 from siphonwatch.models.online.second_stage import SecondStage
 from siphonwatch.streams.common.settings import DEFAULT_RUNBOOK
@@ -54,6 +55,7 @@ class BatchScorer(Protocol):
     cases: CaseBook
     patterns: tuple[str, ...]
     tally: Tally
+    changes: list[Change]
 
     @property
     def second_stage(self) -> SecondStage | None:
@@ -280,6 +282,8 @@ class TelemetryPartition:
             self.scorer.table.place({number: from_page(page.data) for number, page in part})
         self.scorer.table.settle()
         self.scorer.load(snapshot.models)
+        for change in self.scorer.changes:
+            self.meter.changed(change)
         self._tiers.cold.load(snapshot.cold, self.scorer.table)
         self._sources = snapshot.meta.get("sources", {})
         if self._placement is not None and "partitions" in snapshot.meta:
