@@ -15,7 +15,7 @@ from itertools import islice
 from typing import Any
 
 import click
-from kafka import KafkaConsumer, TopicPartition
+from kafka import TopicPartition
 from kafka.errors import (
     InvalidRecordError,
     InvalidTopicError,
@@ -30,11 +30,11 @@ from rich.table import Table
 
 from siphonwatch.streams.cli import Failure
 from siphonwatch.streams.cli.letter import describe, origin, printable
-from siphonwatch.streams.common.kafka import client_config
+from siphonwatch.streams.common.kafka import make_consumer
 from siphonwatch.streams.common.settings import Settings, load
 from siphonwatch.streams.contracts import dead_letter as dlq
 from siphonwatch.streams.contracts.provenance import REDRIVEN, REDRIVEN_SEAL, Seals
-from siphonwatch.streams.edge.producer import BOOTSTRAP_MS, connect
+from siphonwatch.streams.edge.producer import connect
 
 MAX_REDRIVES = 3
 """A record that failed again this often will fail the next time too."""
@@ -362,14 +362,8 @@ def command(
 
 
 def _open(settings: Settings, selection: Selection, stack: ExitStack, everything: bool) -> Letters:
-    consumer = KafkaConsumer(
-        **client_config(settings.kafka, "siphonwatch-redrive"),
-        group_id=selection.group(settings.kafka.group),
-        enable_auto_commit=False,
-        allow_auto_create_topics=False,
-        bootstrap_timeout_ms=BOOTSTRAP_MS,
-        auto_offset_reset="earliest",
-    )
+    group = selection.group(settings.kafka.group)
+    consumer = make_consumer(settings.kafka, "siphonwatch-redrive", group_id=group)
     stack.callback(consumer.close)
     return Letters(consumer, settings.topic("dlq"), everything=everything)
 

@@ -35,17 +35,26 @@ def parse(value: str) -> IP | None:
     return _parsed(value) if len(value) <= 2 * MAX_CHARS else None  # what is kept is bounded
 
 
+def without_port(value: str) -> str:
+    """Return an address as a log or a header names it, without port and brackets.
+
+    Examples
+    --------
+    >>> without_port("[2001:db8::1]:443"), without_port(" 192.0.2.1:80"), without_port("2001:db8::1")
+    ('2001:db8::1', '192.0.2.1', '2001:db8::1')
+    """
+    found = value.strip()
+    if found.startswith("["):
+        return found[1:].partition("]")[0]
+    return found.partition(":")[0] if found.count(":") == 1 else found
+
+
 @lru_cache(CACHED)
 def _parsed(value: str) -> IP | None:
-    found = value.strip()
-    if len(found) > MAX_CHARS:
+    if len(value.strip()) > MAX_CHARS:
         return None
-    if found.startswith("["):
-        found = found[1:].partition("]")[0]
-    elif found.count(":") == 1:
-        found = found.partition(":")[0]
     try:
-        host = ipaddress.ip_address(found.partition("%")[0])
+        host = ipaddress.ip_address(without_port(value).partition("%")[0])
     except ValueError:
         return None
     return host.ipv4_mapped or host if isinstance(host, ipaddress.IPv6Address) else host

@@ -1,7 +1,9 @@
-"""Turns connection settings into what each Kafka client wants: kafka-python, aiokafka and Faust, all alike.
+"""Turns connection settings into Kafka clients, or into what each client library wants, all alike.
 
-It opens no connection, keeps no secret beyond the dictionaries it returns, and loads a client library only when that
-client is asked for: a gateway that produces never loads Faust.
+There are two libraries: aiokafka is Faust's driver, so it is the worker's and the deliverer's, inside an event loop;
+kafka-python does what aiokafka cannot: it administers topics and groups, produces idempotently with many batches under
+way from a gateway's threads, and reads in commands that have no event loop. A library is loaded only when its client is
+asked for, so a gateway that produces never loads Faust. No secret is kept beyond what is returned.
 """
 
 from __future__ import annotations
@@ -16,11 +18,15 @@ from siphonwatch.streams.common.settings import Kafka, SettingsError
 
 if TYPE_CHECKING:
     from faust.auth import Credentials
+    from kafka import KafkaConsumer
+    from kafka.admin import KafkaAdminClient
     from yarl import URL
 
 CLIENT_ID = "siphonwatch"
 METADATA_MS = 20_000
 """How old a client's picture of the topics may get: with a rebalance, new partitions are read within a minute."""
+CONNECT_MS = 10_000
+"""How long the brokers may take to answer a command's or a gateway's first request."""
 SCHEME = "siphonwatch"
 """URL scheme under which Faust finds our transport."""
 
@@ -57,6 +63,53 @@ def client_config(kafka: Kafka, client_id: str = CLIENT_ID) -> dict[str, Any]:
     if kafka.sasl_mechanism == "OAUTHBEARER":
         config["sasl_oauth_token_provider"] = _blocking_token(kafka)
     return config
+
+
+def make_consumer(kafka: Kafka, client_id: str, **options: Any) -> KafkaConsumer:
+    """Connect a kafka-python consumer: in no group, it commits nothing by itself and creates no topic.
+
+    Parameters
+    ----------
+    kafka
+        Connection settings.
+    client_id
+        As brokers log it.
+    options
+        kafka-python settings that win over ours.
+
+    Raises
+    ------
+    kafka.errors.KafkaError
+        When no broker answers within `CONNECT_MS`, or refuses the login.
+    SettingsError
+        When a certificate or the token provider cannot be loaded.
+    """
+    from kafka import KafkaConsumer
+
+    ours: dict[str, Any] = {
+        "group_id": None,
+        "enable_auto_commit": False,
+        "auto_offset_reset": "earliest",  # also a topic that is made anew while it is read
+        "allow_auto_create_topics": False,
+        "bootstrap_timeout_ms": CONNECT_MS,
+    }
+    return KafkaConsumer(**(client_config(kafka, client_id) | ours | options))
+
+
+def make_admin(kafka: Kafka, client_id: str = CLIENT_ID, **options: Any) -> KafkaAdminClient:
+    """Connect a kafka-python admin client; parameters and errors as `make_consumer`.
+
+    It takes a group's description without what this user may do to it: kafka-python always asks for that, and fails on
+    bits that it does not know; the embedded broker sets them all.
+    """
+    from kafka.admin import KafkaAdminClient
+
+    class Admin(KafkaAdminClient):
+        def _process_acl_operations(self, obj: dict[str, Any]) -> dict[str, Any]:
+            obj.pop("authorized_operations", None)
+            return obj
+
+    return Admin(**(client_config(kafka, client_id) | {"bootstrap_timeout_ms": CONNECT_MS} | options))
 
 
 def aiokafka_config(kafka: Kafka, client_id: str = CLIENT_ID) -> dict[str, Any]:

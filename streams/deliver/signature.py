@@ -1,6 +1,9 @@
 """Signed webhooks as Standard Webhooks (standardwebhooks.com) has them: signs what we send, and verifies what a
 receiver got. It keeps no secret and sends nothing.
 
+The standardwebhooks package (1.1) is not used: it signs with one key where secrets rotate, takes text in the place of
+the body's bytes, accepts secrets shorter than the standard allows, and reads the time itself.
+
 A receiver in Python may use `verify` as it is; any Standard Webhooks library does the same:
 
 1. take the headers `webhook-id`, `webhook-timestamp` (seconds since 1970), `webhook-signature`, and the body's bytes;

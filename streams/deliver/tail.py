@@ -8,13 +8,12 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, Self
 
-from kafka import KafkaConsumer, TopicPartition
+from kafka import TopicPartition
 from kafka.errors import CorruptRecordError, KafkaError
 
 from siphonwatch.streams.common.connection import ClientLog, reason
-from siphonwatch.streams.common.kafka import client_config
+from siphonwatch.streams.common.kafka import make_consumer
 from siphonwatch.streams.common.settings import Settings
-from siphonwatch.streams.edge.producer import BOOTSTRAP_MS
 
 POLL_MS = 200
 SETTLE_SECONDS = 1.5
@@ -70,14 +69,7 @@ class Tail:
         """
         with ClientLog().listening() as heard:
             try:
-                consumer = KafkaConsumer(
-                    **client_config(settings.kafka, "siphonwatch-tail"),
-                    group_id=None,
-                    enable_auto_commit=False,
-                    auto_offset_reset="earliest",  # a topic that is made anew while it is followed
-                    allow_auto_create_topics=False,
-                    bootstrap_timeout_ms=BOOTSTRAP_MS,
-                )
+                consumer = make_consumer(settings.kafka, "siphonwatch-tail")
             except KafkaError as error:
                 raise TailError(f"cannot reach Kafka at {settings.kafka.bootstrap}: {heard.cause(error)}") from None
         try:

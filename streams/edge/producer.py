@@ -15,7 +15,7 @@ from typing import Any
 from kafka import KafkaProducer
 from kafka.errors import InvalidRecordError, InvalidTimestampError, MessageSizeTooLargeError, RecordListTooLargeError
 
-from siphonwatch.streams.common.kafka import client_config
+from siphonwatch.streams.common import kafka
 from siphonwatch.streams.common.settings import Settings
 
 LINGER_MS = 20
@@ -24,8 +24,6 @@ LINGER_MS = 20
 BATCH_BYTES = 256 * 1024
 MAX_IN_FLIGHT = 20_000
 """Unacknowledged records, about 10 MB of telemetry."""
-
-BOOTSTRAP_MS = 10_000
 
 FOREVER_MS = 2**31 - 1
 """Delivery timeout of a gateway, some 24 days: within it the client itself sends again, in order, whatever the broker
@@ -55,14 +53,14 @@ def connect(settings: Settings, client_id: str = "siphonwatch-gateway", **overri
         When a certificate or the token provider cannot be loaded.
     """
     config = {
-        **client_config(settings.kafka, client_id),
+        **kafka.client_config(settings.kafka, client_id),
         "enable_idempotence": True,
         "acks": "all",
         "compression_type": "zstd",
         "linger_ms": LINGER_MS,
         "batch_size": BATCH_BYTES,
-        "bootstrap_timeout_ms": BOOTSTRAP_MS,
-        "max_block_ms": BOOTSTRAP_MS,
+        "bootstrap_timeout_ms": kafka.CONNECT_MS,
+        "max_block_ms": kafka.CONNECT_MS,
         "allow_auto_create_topics": False,
     }
     return KafkaProducer(**(config | overrides))

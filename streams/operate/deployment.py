@@ -9,13 +9,14 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import msgspec
-from kafka import KafkaConsumer, TopicPartition
+from kafka import TopicPartition
 from kafka.admin import KafkaAdminClient, OffsetSpec
 from kafka.errors import CoordinatorNotAvailableError, KafkaError
 
-from siphonwatch.streams.common.kafka import client_config
+from siphonwatch.streams.common.kafka import make_admin, make_consumer
 from siphonwatch.streams.common.settings import Settings
 
+CLIENT = "siphonwatch-status"
 LIMIT_MS = 10_000
 """How long the broker may take for one answer: longer than a healthy one ever does, short enough to wait for."""
 PEEK_SECONDS = 10.0
@@ -23,17 +24,6 @@ PEEK_SECONDS = 10.0
 POLL_MS = 200
 STATES = {"telemetry": "state", "sightings": "campaigns"}
 """Where the checkpoints of a stream's partitions stand, under the same numbers."""
-
-
-class _Admin(KafkaAdminClient):
-    """An admin client that takes a group's description without what this user may do to it.
-
-    kafka-python always asks for that, and fails on bits that it does not know; the embedded broker sets them all.
-    """
-
-    def _process_acl_operations(self, obj: dict[str, Any]) -> dict[str, Any]:
-        obj.pop("authorized_operations", None)
-        return obj
 
 
 class Partition(msgspec.Struct, frozen=True, kw_only=True):
@@ -130,8 +120,7 @@ def look(settings: Settings, clock: Callable[[], float] = time.monotonic) -> Dep
     KafkaError, OSError, ValueError
         When the broker does not answer, or refuses.
     """
-    config = client_config(settings.kafka, "siphonwatch-status")
-    admin = _Admin(**{**config, "bootstrap_timeout_ms": LIMIT_MS, "request_timeout_ms": LIMIT_MS})
+    admin = make_admin(settings.kafka, CLIENT, bootstrap_timeout_ms=LIMIT_MS, request_timeout_ms=LIMIT_MS)
     try:
         return _look(settings, admin, clock)
     finally:
@@ -258,11 +247,9 @@ def _peek(
     found: dict[TopicPartition, float] = {}
     if not offsets:
         return found
-    config = client_config(settings.kafka, "siphonwatch-status")
-    consumer = KafkaConsumer(
-        **config, group_id=None, enable_auto_commit=False, allow_auto_create_topics=False,
-        bootstrap_timeout_ms=LIMIT_MS, max_poll_records=1,
-    )  # fmt: skip
+    consumer = make_consumer(
+        settings.kafka, CLIENT, auto_offset_reset="latest", bootstrap_timeout_ms=LIMIT_MS, max_poll_records=1
+    )
     try:
         left = dict(offsets)
         consumer.assign(list(left))

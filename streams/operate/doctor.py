@@ -201,15 +201,15 @@ def _writable(folder: Path) -> bool:
 
 def cluster(settings: Settings) -> list[Check]:
     """Ask the broker who it is and what topics it has, with the connection settings of the worker."""
-    from kafka.admin import KafkaAdminClient
     from kafka.errors import KafkaError
 
     where = f"{settings.kafka.bootstrap} ({settings.kafka.security_protocol})"
     limit = int(BROKER_SECONDS * 1000)
     with ClientLog().listening() as heard:
         try:
-            config = kafka.client_config(settings.kafka, "siphonwatch-doctor")
-            admin = KafkaAdminClient(**{**config, "bootstrap_timeout_ms": limit, "request_timeout_ms": limit})
+            admin = kafka.make_admin(
+                settings.kafka, "siphonwatch-doctor", bootstrap_timeout_ms=limit, request_timeout_ms=limit
+            )
             failure = None
         except (KafkaError, OSError, ValueError) as error:
             failure = heard.cause(error)

@@ -15,7 +15,7 @@ from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
 from kafka.errors import KafkaError, TopicAlreadyExistsError
 
 from siphonwatch.streams.common.connection import ClientLog, reason
-from siphonwatch.streams.common.kafka import client_config
+from siphonwatch.streams.common.kafka import make_admin
 from siphonwatch.streams.common.settings import Kafka, Settings
 
 HOUR_MS = 3_600_000
@@ -28,7 +28,6 @@ FOLLOWERS = {"campaigns": "sightings", "sightings": "telemetry", "state": "telem
 what partition N of telemetry needs. Sightings follow so that as many workers share them."""
 GROWN_SECONDS = 10.0
 """How long the cluster may take to show partitions that it made."""
-CONNECT_MS = 10_000
 SAFE_REPLICATION = 3
 """From so many replicas on, a write is acknowledged only when two of them have it."""
 
@@ -90,7 +89,7 @@ def connect(kafka: Kafka) -> Iterator[KafkaAdminClient]:
     """
     with ClientLog().listening() as heard:
         try:
-            admin = KafkaAdminClient(**client_config(kafka), bootstrap_timeout_ms=CONNECT_MS)
+            admin = make_admin(kafka)
         except KafkaError as error:
             raise TopicsError(f"no broker answers at {kafka.bootstrap}: {heard.cause(error)}") from None
     try:

@@ -1,31 +1,38 @@
-"""Compiles, or loads from the cache, what a worker's first batches would wait for. Leaves nothing but compiled code.
+"""Compiles, or loads from the cache, what a worker's first batches would wait for, and says what it compiles.
 
 Compiling takes a minute on a machine where no cache fits, in which a worker would neither read, commit nor answer:
-so it is done before it joins its group.
+so it is done before it joins its group. `python -m siphonwatch.streams.worker.warm` compiles the sketch and the parser
+of telemetry alone, beside a worker that compiles how it scores.
 """
 
 from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import math
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
+import structlog
+from numba.core import event
 from prometheus_client import CollectorRegistry
 
 from siphonwatch.models.engine.coordinator import Coordinator
 from siphonwatch.models.engine.scorer import Scorer, ScorerConfig
 from siphonwatch.models.evidence.process import severity, whole_second
+from siphonwatch.streams.common.identity import Identity
+from siphonwatch.streams.common.logs import configure
+from siphonwatch.streams.common.settings import Settings
 from siphonwatch.streams.contracts.dead_letter import DeadLetter
 from siphonwatch.streams.contracts.provenance import SEAL, SIGHTINGS, UNKEYED
 from siphonwatch.streams.contracts.sighting import pack
 from siphonwatch.streams.contracts.telemetry import Telemetry, encode
+from siphonwatch.streams.edge.sketch import Sketcher
 from siphonwatch.streams.worker.agents.coordinate import SightingsPartition
 from siphonwatch.streams.worker.agents.placement import Placement
 from siphonwatch.streams.worker.agents.score import TelemetryPartition
-from siphonwatch.streams.worker.compiling import saying
 from siphonwatch.streams.worker.decode import Decoder
 from siphonwatch.streams.worker.metrics import Metrics
 from siphonwatch.streams.worker.state.local import LocalStateLog
@@ -40,6 +47,32 @@ STEP = 600.0
 """Event-time seconds between two rounds."""
 FIRST = 1.7e9
 """In the past of every clock, so that no request is ahead of it."""
+FOREIGN = "numba."
+"""Modules whose functions are parts of ours."""
+
+
+class _Modules(event.Listener):
+    """Passes each of our modules on once, when its first function begins to compile; never for one out of the cache."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self._say = say
+        self._said: set[str] = set()
+
+    def on_start(self, event: event.Event) -> None:
+        module = event.data["dispatcher"].py_func.__module__
+        if not module.startswith(FOREIGN) and module not in self._said:
+            self._said.add(module)
+            self._say(module)
+
+    def on_end(self, event: event.Event) -> None:
+        """Nothing is said at the end."""
+
+
+@contextlib.contextmanager
+def saying(say: Callable[[str], None]) -> Iterator[None]:
+    """Call `say` with the name of each module whose functions are compiled inside, once, as that begins."""
+    with event.install_listener("numba:compile", _Modules(say)):
+        yield
 
 
 class _Nowhere:
@@ -67,6 +100,13 @@ def warm(say: Callable[[str], None] = lambda _: None, clock: Callable[[], float]
     with saying(say):
         asyncio.run(_play())
     return clock() - began
+
+
+def warm_edge(say: Callable[[str], None] = lambda _: None) -> None:
+    """Sketch a text and decode a request in memory, `say` each module that is compiled for it."""
+    with saying(say):
+        Sketcher(Identity("compiles and keeps nothing")).warm()
+        Decoder().decode([encode(_request(account, 0)) for account in range(2)])
 
 
 async def _one_partition() -> set[int]:
@@ -120,3 +160,9 @@ def _batch(values: Sequence[bytes], first: int, sent: float, sealed: bool = Fals
         offsets=np.arange(first, first + n), timestamps=np.full(n, int(sent * 1000)), next_offset=first + n,
         size=sum(map(len, values)), missing=0,
     )  # fmt: skip
+
+
+if __name__ == "__main__":
+    configure(Settings().log)
+    log = structlog.get_logger(__name__)
+    warm_edge(lambda module: log.info("compiling", module=module))

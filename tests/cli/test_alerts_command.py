@@ -161,7 +161,7 @@ def test_a_missing_topic_is_named_with_its_remedy(settings: Settings) -> None:
 def test_an_unreachable_broker_is_named(tmp_path: Path) -> None:
     # In a process of its own: kafka-python leaves the sockets of a failed start to the garbage collector.
     code = (
-        "import siphonwatch.streams.deliver.tail as t; t.BOOTSTRAP_MS = 1000;"
+        "import siphonwatch.streams.common.kafka as k; k.CONNECT_MS = 1000;"
         "from siphonwatch.streams.cli import main; main()"
     )
     bootstrap = f"127.0.0.1:{free_port()}"

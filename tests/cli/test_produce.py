@@ -121,7 +121,7 @@ def test_records_of_long_ago_are_played_as_if_they_had_begun_so_long_ago(setting
 def test_an_unreachable_broker_is_named(log: Path) -> None:
     # In a process of its own: kafka-python leaves the sockets of a failed start to the garbage collector.
     code = (
-        "import siphonwatch.streams.edge.producer as p; p.BOOTSTRAP_MS = 1000;"
+        "import siphonwatch.streams.common.kafka as k; k.CONNECT_MS = 1000;"
         "from siphonwatch.streams.cli import main; main()"
     )
     bootstrap = f"127.0.0.1:{free_port()}"

@@ -217,7 +217,8 @@ def test_a_topic_that_does_not_exist_is_named(settings: Settings) -> None:
 
 def test_no_broker_is_a_failure_that_names_it() -> None:
     """In a process of its own: kafka-python leaves sockets open that it could not connect."""
-    code = "import siphonwatch.streams.cli.redrive as redrive; redrive.BOOTSTRAP_MS = 500; redrive.command([])"
+    code = "from siphonwatch.streams.common import kafka; kafka.CONNECT_MS = 500;"
+    code += "from siphonwatch.streams.cli import redrive; redrive.command([])"
     environment = {**os.environ, "SIPHONWATCH_KAFKA_BOOTSTRAP": "127.0.0.1:9"}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 1

@@ -36,9 +36,7 @@ def test_what_a_process_compiles_is_read_out_of_its_log(tmp_path: Path) -> None:
     environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "cache")}
     said = []
     for name in ("first", "second"):
-        with Process(
-            name, ["-m", "siphonwatch.streams.lab.demo.compile"], tmp_path / f"{name}.log", environment
-        ) as process:
+        with Process(name, ["-m", "siphonwatch.streams.worker.warm"], tmp_path / f"{name}.log", environment) as process:
             assert process.compiling() in ("", "siphonwatch.streams.edge.sketch.kernel"), "the first of all"
             while process.running():
                 time.sleep(0.05)

@@ -154,7 +154,7 @@ def test_the_command_without_an_action_is_bad_usage() -> None:
 
 
 def test_no_broker_is_said_with_its_address(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("siphonwatch.streams.operate.topics.CONNECT_MS", 500)
+    monkeypatch.setattr("siphonwatch.streams.common.kafka.CONNECT_MS", 500)
     settings = Settings()
     settings.kafka.bootstrap = "127.0.0.1:1"
     with pytest.raises(TopicsError, match=r"no broker answers at 127\.0\.0\.1:1"), connect(settings.kafka):

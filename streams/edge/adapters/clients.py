@@ -1,5 +1,9 @@
 """Who calls: the family of a user agent, the tuple of client headers and the address block. Nothing that names a
-person or a machine leaves here unhashed."""
+person or a machine leaves here unhashed.
+
+The families are our own: of 14 clients of APIs tried, ua-parser 1.0 (2026-10 data) names the 6 that are plain HTTP
+clients, and no SDK or agent of a language model, which are what matters here.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
+from siphonwatch.streams.common.addresses import without_port
 from siphonwatch.streams.common.identity import Identity
 from siphonwatch.streams.edge.adapters.values import text
 
@@ -153,11 +158,7 @@ class Clients:
 
     def _address(self, found: str) -> tuple[str, str]:
         hash64 = self._identity.hash64
-        found = found.partition(",")[0].strip()
-        if found.startswith("["):
-            found = found[1:].partition("]")[0]
-        elif found.count(":") == 1:
-            found = found.partition(":")[0]
+        found = without_port(found.partition(",")[0])
         try:
             host = ipaddress.ip_address(found.partition("%")[0])
         except ValueError:

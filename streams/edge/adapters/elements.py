@@ -1,5 +1,8 @@
 """Cuts a JSON array, or objects one after the other, into its elements as the bytes arrive, without parsing them: one
-broken element takes none of its neighbours with it, and an array of any size needs the memory of one element."""
+broken element takes none of its neighbours with it, and an array of any size needs the memory of one element.
+
+Incremental parsers such as ijson end at the first byte that is no JSON; this goes on behind it.
+"""
 
 from __future__ import annotations
 

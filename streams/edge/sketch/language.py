@@ -1,4 +1,7 @@
-"""A cheap guess at a text's language from its script and its commonest words; it never looks at meaning."""
+"""A cheap guess at a text's language from its script and its commonest words; it never looks at meaning.
+
+Language detectors read the text again, with models of their own; this takes what the sketch has counted already.
+"""
 
 from __future__ import annotations
 

@@ -103,7 +103,7 @@ def run(scenario: Scenario, folder: Path, speed: float, display: Display, interr
         _insist(lambda: _create_topics(settings), Patience(lambda: cpu_seconds([broker.pid or 0])), interrupt)
         worker = stack.enter_context(Worker(folder / "worker.log", environment, settings.web.port))
         sketching = stack.enter_context(
-            Process("compiling", ["-m", "siphonwatch.streams.lab.demo.compile"], folder / "compile.log", environment)
+            Process("compiling", ["-m", "siphonwatch.streams.worker.warm"], folder / "compile.log", environment)
         )
 
         def patience() -> Patience:

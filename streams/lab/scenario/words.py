@@ -1,6 +1,8 @@
 """Vocabulary and small grammars: every sentence the scenario's accounts send or receive is made here.
 
 It never draws randomness of its own and never holds text of real people: names, firms and numbers are invented.
+Not Faker's: its sentences are drawn words without topic or task, and a new version of it would change what a seed
+gives.
 """
 
 from __future__ import annotations

@@ -2,7 +2,8 @@
 
 Nothing is lost with it. It has no name, so that it is gone with the process, and its size is fixed: a page that comes
 takes the room of the one that came longest ago. Kafka gives one page of many for the price of a request, 0.5 ms of
-processor time; this gives one row for a few microseconds.
+processor time; this gives one row for a few microseconds. An embedded store would add its own index, log and recovery:
+a page's place is one number, and the file need not outlive the process.
 """
 
 from __future__ import annotations
