@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from chart_tools import MINIMAL, Manifest, manifests, merged, one, toml
 
-START_SECONDS = 300.0
+START_SECONDS = 800.0
 
 pytestmark = pytest.mark.broker
 
