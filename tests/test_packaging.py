@@ -235,5 +235,6 @@ def test_every_data_file_of_a_package_is_installed_with_it() -> None:
     for top in ("models", "streams"):
         for file in (ROOT / top).rglob("*"):
             if file.is_file() and file.suffix not in (".py", ".pyc", ".nbi", ".nbc"):
-                package = str(file.parent.relative_to(ROOT)).replace("/", ".")
+                folder = next(above for above in file.parents if (above / "__init__.py").exists())
+                package = str(folder.relative_to(ROOT)).replace("/", ".")
                 assert any(file.match(glob) for glob in patterns.get(package, [])), f"{file} is not in package-data"
