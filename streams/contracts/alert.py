@@ -1,12 +1,17 @@
-"""Findings as alerts: CloudEvents 1.0 around an OCSF Detection Finding (class 2004). Decides nothing."""
+"""The alert contract, version 1: findings as CloudEvents 1.0 around an OCSF 1.8 Detection Finding (class 2004).
+
+Fields may be added with a default, none retyped. What OCSF has no place for stands in `data.unmapped.siphonwatch`, and
+what stands there too is repeated in OCSF's own fields, so that a SIEM can pivot on it. Decides nothing.
+"""
 
 from __future__ import annotations
 
 import math
 from datetime import UTC, datetime
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import msgspec
+from msgspec import UNSET, Meta, UnsetType
 
 from siphonwatch.models.detect import ATLAS, Detector
 from siphonwatch.models.engine.patterns import patterns
@@ -15,16 +20,310 @@ from siphonwatch.models.learn.verdict_book import Ranking, VerdictBook
 from siphonwatch.streams.common.release import release
 from siphonwatch.streams.common.settings import DEFAULT_RUNBOOK
 
-OCSF_VERSION = "1.5.0"
+OCSF_VERSION = "1.8.0"
 ACTIVITY = {"open": 1, "update": 2, "close": 3}
 STATUS = {"open": 1, "update": 2, "close": 4}
 SEVERITY = {"low": 2, "medium": 3, "high": 4, "critical": 5}
 TYPE = "siphonwatch.case.{}.v1"
 LOG_MAX = 700.0
 """Beyond this an e-value no longer fits a double; the logarithm is given beside it."""
+CONFIDENT = {3: 1e6, 2: 1e4}
+"""E-values from which the confidence is high (3) and medium (2): a benign account ever reaches them with a chance of at
+most one in so many."""
+CONFIDENCE = {1: "Low", 2: "Medium", 3: "High"}
+PIVOTS = 100
+"""Accounts that are repeated as evidences and observables, some 200 bytes each: all of them stand in `accounts`."""
+TARGETS = 20
+"""Accounts named as targets of the anomaly analysis."""
+ACCOUNT_UID = 35
+"""OCSF's observable type "Account Object: uid"."""
+ACCOUNT_AT = "evidences[].user.account.uid"
+"""Where an observable's value stands in the finding."""
 
 _PATTERNS = {pattern.pattern: pattern for pattern in patterns()}
 _encoder = msgspec.json.Encoder()
+_Case = Annotated[str, Meta(pattern="^[0-9a-f]{16}$")]
+_Share = Annotated[float, Meta(ge=0, le=1)]
+_Milliseconds = Annotated[int, Meta(description="Since 1970.")]
+
+
+class Signal(msgspec.Struct, frozen=True):
+    """One reason for the score."""
+
+    name: str
+    observed: float
+    baseline: float
+    direction: Literal["above", "below"]
+    unit: str
+    meaning: str
+    contribution: Annotated[
+        float,
+        Meta(
+            description="How much the score falls with this feature alone at its baseline (leave one out); they need "
+            "not add up to the score."
+        ),
+    ]
+
+
+class Driver(msgspec.Struct, frozen=True):
+    """What moved a rank."""
+
+    name: str
+    effect: Annotated[float, Meta(description="By how much it moved the rank.")]
+
+
+class Ranks(msgspec.Struct, frozen=True):
+    """What a rank rests on."""
+
+    verdicts: Annotated[int, Meta(ge=0, description="How many standing verdicts the rank was learnt from.")]
+    drivers: Annotated[list[Driver], Meta(max_length=3)]
+
+
+class Own(msgspec.Struct, frozen=True, kw_only=True):
+    """What OCSF has no place for."""
+
+    pattern: str
+    card: Annotated[
+        str,
+        Meta(
+            description="What found it: the hash of what the pattern's card computes (ramps, weights, null level, trust, "
+            "features)."
+        ),
+    ]
+    accounts: Annotated[list[str], Meta(min_length=1)]
+    case: _Case
+    sequence: Annotated[int, Meta(ge=0)]
+    e_value: Annotated[
+        float, Meta(ge=0, description="A benign account ever reaches it with a chance of at most one in so many.")
+    ]
+    log_e_value: float
+    alpha: Annotated[float, Meta(gt=0, lt=1)]
+    budget: Annotated[
+        float, Meta(gt=0, le=1, description="Expected share of false ones among the partition's released cases.")
+    ]
+    threshold_e: Annotated[
+        float,
+        Meta(
+            ge=1,
+            description="E-value that the case needed to open: 1/alpha, or what the budget asked for then, if more.",
+        ),
+    ]
+    requests_seen: Annotated[int, Meta(ge=1)]
+    first_seen: Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
+    score: _Share
+    level: _Share
+    signals: Annotated[list[Signal], Meta(max_length=5)]
+    counterfactual: str
+    sample_requests: Annotated[list[str], Meta(max_length=2)]
+    atlas: list[str]
+    owasp: list[str]
+    runbook: str
+    second_stage: _Share | UnsetType = UNSET
+    rank: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=1,
+            description="How likely an analyst would confirm the case, by the verdicts known when it was sent. It "
+            "orders cases and decides nothing.",
+        ),
+    ]
+    ranking: Ranks
+    test: Annotated[
+        Literal[True] | UnsetType,
+        Meta(description="Only in what `siphonwatch deliver --check` sends: nothing was detected."),
+    ] = UNSET
+
+
+class Unmapped(msgspec.Struct, frozen=True):
+    """Of vendors; ours alone."""
+
+    siphonwatch: Own
+
+
+class Product(msgspec.Struct, frozen=True):
+    """What detected it."""
+
+    name: str
+    vendor_name: str
+    version: str
+
+
+class Metadata(msgspec.Struct, frozen=True):
+    """About the event."""
+
+    version: Annotated[str, Meta(description="Of OCSF.")]
+    uid: str
+    product: Product
+
+
+class Technique(msgspec.Struct, frozen=True):
+    """Of MITRE ATLAS."""
+
+    uid: str
+    name: str
+
+
+class Attack(msgspec.Struct, frozen=True):
+    """One technique."""
+
+    technique: Technique
+
+
+class Analytic(msgspec.Struct, frozen=True):
+    """What found it: a pattern."""
+
+    uid: str
+    name: str
+    type_id: Literal[4]
+    type: Literal["Learning (ML/DL)"]
+
+
+class FindingInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """About the case."""
+
+    uid: _Case
+    title: str
+    types: list[str]
+    first_seen_time: _Milliseconds
+    created_time: _Milliseconds
+    modified_time: _Milliseconds
+    analytic: Analytic
+    attacks: list[Attack]
+    src_url: str | UnsetType = UNSET
+    """The pattern's runbook entry, where `links.runbook` is a URL."""
+
+
+class Target(msgspec.Struct, frozen=True):
+    """What an anomaly analysis is about."""
+
+    name: str
+    type: Literal["Account"]
+
+
+class Observation(msgspec.Struct, frozen=True):
+    """One value."""
+
+    value: str
+
+
+class Anomaly(msgspec.Struct, frozen=True):
+    """A feature as it was observed, or its baseline."""
+
+    observation_parameter: str
+    observation_type: str
+    observations: list[Observation]
+    observed_pattern: str | UnsetType = UNSET
+
+
+class AnomalyAnalysis(msgspec.Struct, frozen=True):
+    """Observed against baseline, in the order of the signals."""
+
+    analysis_targets: Annotated[list[Target], Meta(max_length=TARGETS)]
+    anomalies: list[Anomaly]
+    baselines: list[Anomaly]
+
+
+class AccountUid(msgspec.Struct, frozen=True):
+    """OCSF's account object."""
+
+    uid: str
+
+
+class User(msgspec.Struct, frozen=True):
+    """OCSF's user object: for an API its account."""
+
+    uid: str
+    account: AccountUid
+
+
+class Request(msgspec.Struct, frozen=True):
+    """A request to look up at the gateway."""
+
+    uid: str
+
+
+class Api(msgspec.Struct, frozen=True):
+    """OCSF's API object."""
+
+    operation: str
+    request: Request
+
+
+class Evidence(msgspec.Struct, frozen=True):
+    """An account of the case, or one of its requests."""
+
+    user: User | UnsetType = UNSET
+    api: Api | UnsetType = UNSET
+
+
+class Observable(msgspec.Struct, frozen=True):
+    """What a SIEM pivots on."""
+
+    name: str
+    type: str
+    type_id: int
+    value: str
+
+
+class DetectionFinding(msgspec.Struct, frozen=True, kw_only=True):
+    """OCSF's class 2004."""
+
+    class_uid: Literal[2004]
+    class_name: Literal["Detection Finding"]
+    category_uid: Literal[2]
+    activity_id: Literal[1, 2, 3]
+    type_uid: Literal[200401, 200402, 200403]
+    time: _Milliseconds
+    severity_id: Literal[2, 3, 4, 5]
+    severity: Literal["Low", "Medium", "High", "Critical"]
+    status_id: Literal[1, 2, 4]
+    is_alert: Annotated[bool, Meta(description="Only where a case opens: an update or a close calls nobody anew.")]
+    message: str
+    metadata: Metadata
+    finding_info: FindingInfo
+    confidence_id: Literal[1, 2, 3]
+    confidence: Literal["Low", "Medium", "High"]
+    anomaly_analyses: list[AnomalyAnalysis]
+    evidences: list[Evidence]
+    observables: Annotated[list[Observable], Meta(max_length=PIVOTS)]
+    unmapped: Unmapped
+
+
+class Alert(msgspec.Struct, frozen=True, kw_only=True):
+    """A CloudEvents 1.0 object around an OCSF Detection Finding (class 2004)."""
+
+    specversion: Literal["1.0"]
+    id: Annotated[
+        str,
+        Meta(
+            pattern="^[0-9a-f]{16}-[0-9]+$",
+            description="The case and the place in its life; a repeated alert has the same id, and may have a newer "
+            "rank.",
+        ),
+    ]
+    source: Literal["siphonwatch"]
+    type: Literal["siphonwatch.case.opened.v1", "siphonwatch.case.updated.v1", "siphonwatch.case.closed.v1"]
+    subject: _Case
+    time: Annotated[
+        str,
+        Meta(description="Event time at which the evidence sufficed.", extra_json_schema={"format": "date-time"}),
+    ]
+    datacontenttype: Literal["application/json"]
+    data: DetectionFinding
+
+    @property
+    def own(self) -> Own:
+        """What OCSF has no place for."""
+        return self.data.unmapped.siphonwatch
+
+
+def json_schema() -> dict[str, Any]:
+    """Return JSON Schema (2020-12) of alert v1."""
+    schema = msgspec.json.schema(Alert)
+    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    schema["$id"] = "urn:siphonwatch:alert:v1"
+    return schema
 
 
 def rfc3339(seconds: float) -> str:
@@ -32,64 +331,77 @@ def rfc3339(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
-def to_alert(finding: Finding, ranking: Ranking | None = None, runbook: str = DEFAULT_RUNBOOK) -> dict[str, Any]:
+def to_alert(finding: Finding, ranking: Ranking | None = None, runbook: str = DEFAULT_RUNBOOK) -> Alert:
     """Return a finding as a CloudEvent; the same finding and ranking always give the same object.
 
     Parameters
     ----------
     finding
-        What to tell.
+        What was found.
     ranking
-        Where its case stands; without one as no verdict were known. It is the only part that verdicts can change: a
-        finding told again keeps its id, and may carry a newer rank.
+        Where its case stands; without one as if no verdict were known. It is the only part that verdicts can change: a
+        finding sent again keeps its id, and may carry a newer rank.
     runbook
         Beginning of the link to the pattern's entry, `links.runbook`.
     """
     ranking = VerdictBook().rank_finding(finding) if ranking is None else ranking
     pattern = _PATTERNS[finding.pattern]
-    return {
-        "specversion": "1.0",
-        "id": finding.id,
-        "source": "siphonwatch",
-        "type": TYPE.format({"open": "opened", "update": "updated", "close": "closed"}[finding.kind]),
-        "subject": finding.case,
-        "time": rfc3339(finding.time),
-        "datacontenttype": "application/json",
-        "data": {
-            "class_uid": 2004,
-            "class_name": "Detection Finding",
-            "category_uid": 2,
-            "activity_id": ACTIVITY[finding.kind],
-            "type_uid": 200400 + ACTIVITY[finding.kind],
-            "time": round(finding.time * 1000),
-            "severity_id": SEVERITY[finding.severity],
-            "severity": finding.severity.capitalize(),
-            "status_id": STATUS[finding.kind],
-            "is_alert": finding.kind != "close",
-            "message": _message(finding, pattern.title),
-            "metadata": {
-                "version": OCSF_VERSION,
-                "uid": finding.id,
-                "product": {"name": "siphonwatch", "vendor_name": "siphonwatch", "version": release()},
-            },
-            "finding_info": {
-                "uid": finding.case,
-                "title": pattern.title,
-                "types": [finding.pattern],
-                "first_seen_time": round(finding.first_seen * 1000),
-                "created_time": round(finding.opened * 1000),
-                "modified_time": round(finding.time * 1000),
-                "analytic": {
-                    "uid": finding.pattern,
-                    "name": finding.pattern,
-                    "type_id": 4,
-                    "type": "Learning (ML/DL)",
-                },
-                "attacks": [{"technique": {"uid": uid, "name": ATLAS[uid]}} for uid in pattern.atlas],
-            },
-            "unmapped": {"siphonwatch": _own(finding, pattern, runbook) | _rank(ranking)},
-        },
-    }
+    own = _own(finding, pattern, ranking, runbook)
+    confidence = next((level for level, least in CONFIDENT.items() if own.e_value >= least), 1)
+    pivots = finding.accounts[:PIVOTS]
+    return Alert(
+        specversion="1.0",
+        id=finding.id,
+        source="siphonwatch",
+        type=TYPE.format({"open": "opened", "update": "updated", "close": "closed"}[finding.kind]),  # type: ignore[arg-type]
+        subject=finding.case,
+        time=rfc3339(finding.time),
+        datacontenttype="application/json",
+        data=DetectionFinding(
+            class_uid=2004,
+            class_name="Detection Finding",
+            category_uid=2,
+            activity_id=ACTIVITY[finding.kind],  # type: ignore[arg-type]
+            type_uid=200400 + ACTIVITY[finding.kind],  # type: ignore[arg-type]
+            time=round(finding.time * 1000),
+            severity_id=SEVERITY[finding.severity],  # type: ignore[arg-type]
+            severity=finding.severity.capitalize(),  # type: ignore[arg-type]
+            status_id=STATUS[finding.kind],  # type: ignore[arg-type]
+            is_alert=finding.kind == "open",
+            message=_message(finding, pattern.title),
+            metadata=Metadata(OCSF_VERSION, finding.id, Product("siphonwatch", "siphonwatch", release())),
+            finding_info=FindingInfo(
+                uid=finding.case,
+                title=pattern.title,
+                types=[finding.pattern],
+                first_seen_time=round(finding.first_seen * 1000),
+                created_time=round(finding.opened * 1000),
+                modified_time=round(finding.time * 1000),
+                analytic=Analytic(finding.pattern, finding.pattern, 4, "Learning (ML/DL)"),
+                attacks=[Attack(Technique(uid, ATLAS[uid])) for uid in pattern.atlas],
+                src_url=own.runbook if "://" in runbook else UNSET,
+            ),
+            confidence_id=confidence,  # type: ignore[arg-type]
+            confidence=CONFIDENCE[confidence],  # type: ignore[arg-type]
+            anomaly_analyses=[_analysis(finding)] if finding.signals else [],
+            evidences=[
+                *(Evidence(user=User(account, AccountUid(account))) for account in pivots),
+                *(Evidence(api=Api("request", Request(uid))) for uid in finding.samples),
+            ],
+            observables=[Observable(ACCOUNT_AT, "Account Object: uid", ACCOUNT_UID, account) for account in pivots],
+            unmapped=Unmapped(own),
+        ),
+    )
+
+
+def _analysis(finding: Finding) -> AnomalyAnalysis:
+    """The signals as OCSF has them: what was observed, and the baseline, in the feature's unit."""
+    anomalies, baselines = [], []
+    for s in finding.signals:
+        kind = f"{s.meaning}, {s.unit}" if s.unit else s.meaning
+        anomalies.append(Anomaly(s.name, kind, [Observation(f"{s.observed:.6g}")], f"{s.direction.upper()}_BASELINE"))
+        baselines.append(Anomaly(s.name, kind, [Observation(f"{s.baseline:.6g}")]))
+    return AnomalyAnalysis([Target(account, "Account") for account in finding.accounts[:TARGETS]], anomalies, baselines)
 
 
 def told(name: str, observed: float, direction: str, baseline: float, unit: str) -> str:
@@ -141,39 +453,40 @@ def _message(finding: Finding, title: str) -> str:
     return f"{title}: {finding.accounts[0]}{others} after {finding.requests_seen} requests, {odds}; {reasons}"
 
 
-def _own(finding: Finding, pattern: Detector, runbook: str) -> dict[str, Any]:
-    own: dict[str, Any] = {
-        "pattern": finding.pattern,
-        "card": finding.card,
-        "accounts": finding.accounts,
-        "case": finding.case,
-        "sequence": finding.sequence,
-        "e_value": math.exp(min(finding.log_e, LOG_MAX)),
-        "log_e_value": finding.log_e,
-        "alpha": finding.alpha,
-        "budget": finding.budget,
-        "threshold_e": math.exp(min(finding.bar, LOG_MAX)),
-        "requests_seen": finding.requests_seen,
-        "first_seen": rfc3339(finding.first_seen),
-        "score": finding.score,
-        "level": finding.level,
-        "signals": [signal._asdict() for signal in finding.signals],
-        "counterfactual": finding.counterfactual,
-        "sample_requests": finding.samples,
-        "atlas": list(pattern.atlas),
-        "owasp": list(pattern.owasp),
-        "runbook": f"{runbook}#{finding.pattern}",
-    }
-    if not math.isnan(finding.second_stage):
-        own["second_stage"] = finding.second_stage
-    return own
+def _own(finding: Finding, pattern: Detector, ranking: Ranking, runbook: str) -> Own:
+    return Own(
+        pattern=finding.pattern,
+        card=finding.card,
+        accounts=list(finding.accounts),
+        case=finding.case,
+        sequence=finding.sequence,
+        e_value=math.exp(min(finding.log_e, LOG_MAX)),
+        log_e_value=finding.log_e,
+        alpha=finding.alpha,
+        budget=finding.budget,
+        threshold_e=math.exp(min(finding.bar, LOG_MAX)),
+        requests_seen=finding.requests_seen,
+        first_seen=rfc3339(finding.first_seen),
+        score=finding.score,
+        level=finding.level,
+        signals=[Signal(**signal._asdict()) for signal in finding.signals],
+        counterfactual=finding.counterfactual,
+        sample_requests=list(finding.samples),
+        atlas=list(pattern.atlas),
+        owasp=list(pattern.owasp),
+        runbook=f"{runbook}#{finding.pattern}",
+        second_stage=UNSET if math.isnan(finding.second_stage) else finding.second_stage,
+        rank=ranking.rank,
+        ranking=Ranks(ranking.verdicts, [Driver(name, effect) for name, effect in ranking.drivers]),
+    )
 
 
-def _rank(ranking: Ranking) -> dict[str, Any]:
-    drivers = [{"name": name, "effect": effect} for name, effect in ranking.drivers]
-    return {"rank": ranking.rank, "ranking": {"verdicts": ranking.verdicts, "drivers": drivers}}
+def as_object(alert: Alert) -> dict[str, Any]:
+    """Return an alert as plain values: what a reader of the topic decodes."""
+    decoded: dict[str, Any] = msgspec.to_builtins(alert)
+    return decoded
 
 
-def encode(alert: dict[str, Any]) -> bytes:
-    """Serialise an alert as one line of JSON."""
+def encode(alert: Alert | dict[str, Any]) -> bytes:
+    """Serialise an alert, or one that was read as plain values, as one line of JSON."""
     return _encoder.encode(alert)

@@ -12,7 +12,7 @@ from siphonwatch.models.detect import Signal
 from siphonwatch.models.engine.patterns import patterns
 from siphonwatch.models.evidence.cases import Finding
 from siphonwatch.streams.common.settings import DEFAULT_RUNBOOK, Settings
-from siphonwatch.streams.contracts.alert import encode, to_alert
+from siphonwatch.streams.contracts.alert import as_object, encode, to_alert
 from siphonwatch.streams.deliver.alert import Told, read
 from siphonwatch.streams.deliver.make import check, make
 from siphonwatch.streams.deliver.outcome import Outcome
@@ -65,7 +65,7 @@ def _case(now: float) -> str:
 
 
 def _marked(finding: Finding, now: float, runbook: str) -> Told:
-    alert = to_alert(finding, runbook=runbook)
+    alert = as_object(to_alert(finding, runbook=runbook))
     alert["data"]["message"] = f"{TITLE}: nothing was detected, nobody needs to do anything"
     alert["data"]["finding_info"]["title"] = TITLE
     alert["data"]["unmapped"]["siphonwatch"]["test"] = True

@@ -17,7 +17,7 @@ from rich.console import Console
 from siphonwatch.streams.cli.alerts import Reader
 from siphonwatch.streams.cli.table import ACCOUNT, alert_table
 from siphonwatch.streams.cli.triage import TriageTable, in_order, judged, open_cases
-from siphonwatch.streams.contracts.alert import encode, to_alert
+from siphonwatch.streams.contracts.alert import as_object, encode, to_alert
 from siphonwatch.streams.deliver.wanted import Filter
 
 WIDTHS = (80, 200)
@@ -100,7 +100,7 @@ def test_what_stands_for_an_account_selects_it_when_it_is_pasted(name: str) -> N
     finding = findings(1)[0]
     finding.accounts[:] = [name, "other-1", "other-2"]
     value = encode(to_alert(finding))
-    text = drawn(alert_table([to_alert(finding)]), 200)
+    text = drawn(alert_table([as_object(to_alert(finding))]), 200)
     cell = next(line for line in text.splitlines() if "extraction" in line).split("│")[6]
     pasted = cell.strip().removesuffix(" +2").rstrip().replace("\N{REPLACEMENT CHARACTER}", "\t")
     assert 4 < len(pasted) <= ACCOUNT

@@ -19,7 +19,7 @@ from siphonwatch.streams.cli import cli
 from siphonwatch.streams.cli.triage import TriageTable, in_order, judged
 from siphonwatch.streams.cli.verdict_file import DELIMITERS
 from siphonwatch.streams.common.settings import Settings
-from siphonwatch.streams.contracts.alert import to_alert
+from siphonwatch.streams.contracts.alert import as_object, to_alert
 from siphonwatch.streams.contracts.verdict import decode, judge
 from siphonwatch.streams.edge.producer import connect
 
@@ -243,7 +243,7 @@ def test_open_cases_stand_by_rank_and_verdicts_reorder_them_at_once(settings: Se
 
 @pytest.mark.parametrize("width", [72, 80, 120, 160])
 def test_the_order_fits_the_screen(width: int) -> None:
-    alerts = [(to_alert(one), b"") for one in findings(2, "desensitisation", 9.0)]
+    alerts = [(as_object(to_alert(one)), b"") for one in findings(2, "desensitisation", 9.0)]
     now = judged([judge(alerts[0][0], "benign-expected", by="Ann", time=1.8e9)])
     console = Console(file=io.StringIO(), width=width, color_system=None)
     console.print(TriageTable(in_order(alerts, now), 1.8e9))

@@ -13,7 +13,7 @@ from provision_tools import grafana
 from siphonwatch.models.evidence.cases import CaseBook, Finding
 from siphonwatch.streams.common.grafana import GrafanaError, connect
 from siphonwatch.streams.common.settings import Grafana, Links
-from siphonwatch.streams.contracts.alert import to_alert
+from siphonwatch.streams.contracts.alert import as_object, to_alert
 from siphonwatch.streams.deliver.annotate import Annotator
 from siphonwatch.streams.operate.provision.bundled import dashboards
 
@@ -42,7 +42,7 @@ def life() -> dict[str, dict[str, Any]]:
         )  # fmt: skip
 
     found = [record(0.0, 7.0), record(3600.0, 12.0), *book.close_until(START + 3 * DAY)]
-    return {finding.kind: to_alert(finding) for finding in found}
+    return {finding.kind: as_object(to_alert(finding)) for finding in found}
 
 
 def test_an_alert_is_told_at_its_event_time_with_what_it_is_about(grafana: Double, annotator: Annotator) -> None:

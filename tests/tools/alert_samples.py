@@ -8,7 +8,7 @@ from typing import Any
 from siphonwatch.models.detect import Signal
 from siphonwatch.models.evidence.cases import CaseBook, Finding
 from siphonwatch.streams.common.settings import Settings
-from siphonwatch.streams.contracts.alert import encode, to_alert
+from siphonwatch.streams.contracts.alert import as_object, encode, to_alert
 from siphonwatch.streams.edge.producer import connect
 from siphonwatch.streams.operate.topics import connect as admin_of
 from siphonwatch.streams.operate.topics import create
@@ -35,7 +35,7 @@ def findings(count: int, pattern: str = "extraction", log_e: float = 7.0, start:
 
 
 def alerts(found: list[Finding]) -> list[dict[str, Any]]:
-    return [to_alert(finding) for finding in found]
+    return [as_object(to_alert(finding)) for finding in found]
 
 
 def fill(settings: Settings, found: list[Finding], junk: bytes = b"") -> list[bytes]:

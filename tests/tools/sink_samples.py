@@ -8,7 +8,7 @@ from typing import Any
 from siphonwatch.models.detect import Signal
 from siphonwatch.models.evidence.cases import CaseBook, Finding
 from siphonwatch.streams.common.settings import Settings
-from siphonwatch.streams.contracts.alert import encode, to_alert
+from siphonwatch.streams.contracts.alert import as_object, encode, to_alert
 from siphonwatch.streams.deliver.alert import Told, read
 from siphonwatch.streams.edge.producer import connect
 from siphonwatch.streams.operate.topics import connect as admin_of
@@ -49,7 +49,7 @@ def _case(account: str, pattern: str, evidence: list[float]) -> list[Finding]:
 
 def told(finding: Finding, sent: float = START, **own: Any) -> Told:
     """A finding as sinks see it; `own` replaces what `data.unmapped.siphonwatch` says."""
-    alert = to_alert(finding)
+    alert = as_object(to_alert(finding))
     alert["data"]["unmapped"]["siphonwatch"] |= own
     return read(encode(alert), sent)
 

@@ -24,8 +24,8 @@ from siphonwatch.streams.cli.alerts import command as alerts_command
 from siphonwatch.streams.cli.redrive import command as redrive_command
 from siphonwatch.streams.cli.verdict import command as verdict_command
 from siphonwatch.streams.common.settings import Settings
+from siphonwatch.streams.contracts.alert import Alert, to_alert
 from siphonwatch.streams.contracts.alert import encode as encode_alert
-from siphonwatch.streams.contracts.alert import to_alert
 from siphonwatch.streams.contracts.provenance import Seals
 from siphonwatch.streams.contracts.telemetry import encode
 from siphonwatch.streams.contracts.verdict import encode as encode_verdict
@@ -38,7 +38,7 @@ PARTITIONS, EXAMPLES, LEAST, MOST = 2, 25, 10, 40
 STREAMS = ("telemetry", "sightings", "ingest")
 
 
-def an_alert() -> dict[str, Any]:
+def an_alert() -> Alert:
     book = CaseBook(1e-3, 86_400.0)
     return to_alert(
         book.record(
