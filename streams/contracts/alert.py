@@ -86,8 +86,8 @@ class Own(msgspec.Struct, frozen=True, kw_only=True):
     card: Annotated[
         str,
         Meta(
-            description="What found it: the hash of what the pattern's card computes (ramps, weights, null level, trust, "
-            "features)."
+            description="What found it: the hash of what the pattern's card computes (ramps, weights, null level, "
+            "trust, features)."
         ),
     ]
     accounts: Annotated[list[str], Meta(min_length=1)]
