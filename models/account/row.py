@@ -6,6 +6,8 @@ whatever the account's history, and requests within the grace may come in any or
 
 from __future__ import annotations
 
+import hashlib
+
 import numpy as np
 
 from siphonwatch.models.account.request import NAME_WORDS, PROJECTION
@@ -92,6 +94,11 @@ ROW = np.dtype([
 
 PAGE_ROWS = 16
 """Rows a page: the unit of checkpoints, about 32 KB."""
+
+
+def layout_id() -> str:
+    """Return 12 hexadecimal digits that stand for what each byte of a row means: fields, sums and scales in order."""
+    return hashlib.blake2b(repr((ROW.descr, SUMS, SCALES, TAUS.tolist())).encode(), digest_size=6).hexdigest()
 
 
 def sum_index(name: str) -> int:

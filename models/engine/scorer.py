@@ -18,7 +18,7 @@ import numpy.typing as npt
 from siphonwatch.models.account.clock import make_clock, settled
 from siphonwatch.models.account.features import WIDTH, Features, plan
 from siphonwatch.models.account.request import Array, names
-from siphonwatch.models.account.row import MAX_PATTERNS
+from siphonwatch.models.account.row import MAX_PATTERNS, layout_id
 from siphonwatch.models.account.table import AccountTable
 from siphonwatch.models.account.windows import make_work, observe_all
 from siphonwatch.models.campaign.edges import Spotter
@@ -332,6 +332,7 @@ class Scorer:
         """Serialise everything but the account rows."""
         parts: dict[str, npt.NDArray[np.generic] | bytes] = {
             "counts": msgspec.msgpack.encode(self.counts),
+            "layout": layout_id().encode(),
             "cards": msgspec.msgpack.encode(self.places),
             "rarity_id": self.rarity.id.encode(),
             "clock": self.clock,
@@ -361,6 +362,10 @@ class Scorer:
             counts = msgspec.msgpack.decode(_bytes(parts, "counts"), type=_Counts)
             if counts.format != FORMAT:
                 raise ValueError(f"state has format {counts.format}, this version reads {FORMAT}")
+            if (layout := _bytes(parts, "layout").decode(errors="replace")) != layout_id():
+                raise ValueError(
+                    f"state has rows of layout {layout}, this version's is {layout_id()}: written by another version"
+                )
             clock = _like(parts, "clock", self.clock)
             budget = self.budget._replace(counts=_like(parts, "budget", self.budget.counts))
             known = msgspec.msgpack.decode(_bytes(parts, "cards"), type=list[Place])

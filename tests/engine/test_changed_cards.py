@@ -10,6 +10,7 @@ import pytest
 from card_tools import bound
 from core_fakes import run, state, traffic
 
+from siphonwatch.models.account import row
 from siphonwatch.models.account.features import FEATURES, NAMES
 from siphonwatch.models.common.arrays import unpack
 from siphonwatch.models.detect import Detector
@@ -174,3 +175,11 @@ def test_reordered_features_that_a_card_reads_are_recognised(saved: Saved) -> No
     scorer = restored(saved, [Detector(d.card, table) for d in detectors()])
     assert "extraction" in {change.pattern for change in scorer.changes}
     assert "rarity" not in {change.pattern for change in scorer.changes}
+
+
+def test_state_with_swapped_sums_is_refused_with_both_layouts(saved: Saved, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = row.layout_id()
+    monkeypatch.setattr(row, "SUMS", (row.SUMS[1], row.SUMS[0], *row.SUMS[2:]))
+    assert row.layout_id() != before
+    with pytest.raises(ValueError, match=f"rows of layout {before}, this version's is {row.layout_id()}"):
+        Scorer(CONFIG).load(saved[0])
