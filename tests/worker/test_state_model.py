@@ -31,6 +31,7 @@ class Owner:
         self.work: list[tuple[Change, int] | None] = []
         """Checkpoints to take; None to go on after a rebalance that gave the partition back."""
         self.idle = False
+        self.restored = False
         self.life: Coroutine[Any, Any, None] | None = self._live()
 
     @property
@@ -66,6 +67,7 @@ class Owner:
             # or reads to a failing broker.
             assert not self.holds or self.journal.late or machine.failed
             return
+        self.restored = True
         offset = 0
         if snapshot is not None:
             assert machine.handed[snapshot.meta["id"]] == (pages, snapshot.models, snapshot.next_offset)
@@ -151,8 +153,8 @@ class Machine(RuleBasedStateMachine):
     @rule(data=st.data(), steps=st.integers(0, 12))
     def assign_again(self, data: st.DataObject, steps: int) -> None:
         owner = data.draw(st.sampled_from(self.owners[-3:]))
-        if owner.life is None:
-            return
+        if owner.life is None or not owner.restored:
+            return  # one that is revoked while it restores is not kept
         self.holder = owner
         owner.work.append(None)
         for _ in range(steps):
