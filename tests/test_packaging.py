@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -47,12 +48,23 @@ def test_every_locked_package_has_a_version_and_hashes(lock: str) -> None:
     assert [name for name, entries in locked.items() if any(not hashes for _, _, hashes in entries)] == []
 
 
+def asked_by(*extras: str) -> list[Requirement]:
+    """What the project needs with some of its extras; an extra may name others."""
+    found, left, seen = [Requirement(text) for text in PROJECT["dependencies"]], list(extras), set(extras)
+    while left:
+        for requirement in map(Requirement, PROJECT["optional-dependencies"][left.pop()]):
+            if requirement.name == "siphonwatch":
+                left += requirement.extras - seen
+                seen |= requirement.extras
+            else:
+                found.append(requirement)
+    return found
+
+
 @pytest.mark.parametrize(("lock", "extras"), LOCKS.items())
 def test_the_lock_holds_what_pyproject_asks_for(lock: str, extras: tuple[str, ...]) -> None:
     locked = pins(lock)
-    asked = [*PROJECT["dependencies"], *(r for extra in extras for r in PROJECT["optional-dependencies"][extra])]
-    for text in [*asked, "setuptools>=77"]:
-        requirement = Requirement(text)
+    for requirement in [*asked_by(*extras), Requirement("setuptools>=77")]:
         entries = locked.get(canonicalize_name(requirement.name), [])
         assert entries, f"{requirement.name} is not in {lock}: run `make lock`"
         for version, _, _ in entries:
@@ -238,3 +250,81 @@ def test_every_data_file_of_a_package_is_installed_with_it() -> None:
                 folder = next(above for above in file.parents if (above / "__init__.py").exists())
                 package = str(folder.relative_to(ROOT)).replace("/", ".")
                 assert any(file.match(glob) for glob in patterns.get(package, [])), f"{file} is not in package-data"
+
+
+NOTHING_OF_THE_WORKER = """
+import json, sys
+
+absent = set(json.loads(sys.argv[1]))
+
+
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in absent:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+
+sys.meta_path.insert(0, Absent())
+from siphonwatch.streams.common.identity import Identity
+from siphonwatch.streams.common.settings import Settings
+from siphonwatch.streams.contracts.telemetry import encode
+from siphonwatch.streams.edge import figures, producer, sender
+from siphonwatch.streams.edge.adapters import make_adapter
+from siphonwatch.streams.edge.sketch import Sketcher
+
+identity = Identity("a secret of the tests only")
+adapter = make_adapter("litellm", Settings(), Sketcher(identity), identity)
+record = {
+    "id": "r-1", "call_type": "acompletion", "model": "m", "startTime": 1.8e9, "endTime": 1.8e9 + 1,
+    "status": "success", "metadata": {"user_api_key_hash": "k", "user_api_key_org_id": "org-1"},
+    "messages": [{"role": "user", "content": "Explain the water cycle."}], "response": {},
+}
+print([encode(made).decode() for made in adapter.records(json.dumps(record).encode())])
+print([name for name in sys.modules if name.startswith(("siphonwatch.models", "siphonwatch.streams.worker"))])
+"""
+
+
+def test_a_gateway_sketches_and_produces_without_any_package_of_the_worker() -> None:
+    own = {requirement.name for requirement in asked_by("gateway")}
+    modules = {
+        "faust-streaming": "faust", "aiokafka": "aiokafka", "cramjam": "cramjam", "river": "river", "scipy": "scipy",
+        "opentelemetry-proto": "opentelemetry", "grafana-client": "grafana_client", "pyyaml": "yaml",
+    }  # fmt: skip
+    worker = {requirement.name for requirement in asked_by("worker")} - own
+    assert worker == set(modules), "say what a package of the worker is imported as"
+    done = subprocess.run(
+        [sys.executable, "-c", NOTHING_OF_THE_WORKER, json.dumps(sorted(modules.values()))],
+        capture_output=True, text=True, check=False, timeout=600,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    telemetry, imported = done.stdout.splitlines()
+    assert '"account":' in telemetry and "water" not in telemetry
+    assert imported == "[]"
+
+
+def test_a_command_whose_packages_are_missing_says_what_to_install(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(
+        "import sys\n\n\nclass Absent:\n    def find_spec(self, name, path=None, target=None):\n"
+        "        if name.split('.')[0] == 'faust':\n"
+        "            raise ModuleNotFoundError(f'No module named {name!r}', name=name)\n\n\n"
+        "sys.meta_path.insert(0, Absent())\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", "from siphonwatch.streams.cli import main; main()", "worker"],
+        env=os.environ | {"PYTHONPATH": str(tmp_path)},
+        capture_output=True, text=True, check=False, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "is without faust" in done.stderr and "siphonwatch[worker]" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_the_wheel_is_one_package_and_every_directory_with_modules_is_in_it() -> None:
+    listed = set(PYPROJECT["tool"]["setuptools"]["packages"])
+    there = {
+        "siphonwatch." + str(file.parent.relative_to(ROOT)).replace("/", ".")
+        for room in ("models", "streams")
+        for file in (ROOT / room).rglob("*.py")
+    }
+    assert there <= listed, "add it to [tool.setuptools] packages"
+    assert all(name.startswith("siphonwatch.") for name in listed)

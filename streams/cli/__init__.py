@@ -66,6 +66,16 @@ def main() -> None:
     except SettingsError as error:
         click.echo(f"siphonwatch: {error}", err=True)
         sys.exit(2)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] == "siphonwatch":
+            raise
+        click.echo(
+            f"siphonwatch: this installation is without {error.name}, which this command needs: "
+            "pip install 'siphonwatch[worker]' (beside a gateway 'siphonwatch[gateway]' has what sketching and "
+            "producing need)",
+            err=True,
+        )
+        sys.exit(2)
 
 
 def _end(number: int, _: object) -> None:
