@@ -42,6 +42,13 @@ def ids(messages: list[tuple[bytes, bytes]]) -> set[str]:
     return {msgspec.json.decode(value)["id"] for _, value in messages}
 
 
+async def shows(deliverer: Deliverer, value: float, name: str, **labels: str) -> None:
+    """Wait until a metric has a value."""
+    async with asyncio.timeout(300):
+        while await deliverer.metric(name, **labels) != value:  # noqa: ASYNC110 - of another process
+            await asyncio.sleep(0.2)
+
+
 def assert_in_order(found: list[str]) -> None:
     """Within each case the first deliveries came in the order of its life."""
     lives: dict[str, list[int]] = defaultdict(list)
@@ -68,9 +75,7 @@ async def test_a_sink_that_is_down_holds_no_other_up_and_gets_all_when_it_is_bac
             assert await deliverer.metric("failing_seconds", sink="fine") == 0
             assert await deliverer.metric("deliveries_total", sink="broken", outcome="failed") > 0
             assert await deliverer.metric("deliveries_total", sink="fine", outcome="delivered") == 60
-            async with asyncio.timeout(300):  # as of the last fetch, which may be of before the last alerts
-                while await deliverer.metric("delivery_lag_records", sink="broken") != 60:  # noqa: ASYNC110 - no event
-                    await asyncio.sleep(0.2)
+            await shows(deliverer, 60, "delivery_lag_records", sink="broken")
             assert await deliverer.metric("delivery_lag_records", sink="fine") == 0
             await broken.start()
             await until(lambda: len(broken.ids) == 60, describe=deliverer.log.read_text)
@@ -116,13 +121,13 @@ async def test_an_alert_that_stands_twice_is_told_once_also_after_a_restart(embe
         await asyncio.to_thread(send, embedded, sent + sent[:8])
         with Deliverer(embedded, tmp_path, ops=hook(receiver)) as deliverer:
             await until(lambda: len(receiver.ids) == 15, describe=deliverer.log.read_text)
+            await shows(deliverer, 8, "deliveries_total", sink="ops", outcome="repeated")
             await deliverer.stop()
         new = alerts(1, 1, start=99)
         await asyncio.to_thread(send, embedded, sent + new)
         with Deliverer(embedded, tmp_path, ops=hook(receiver)) as deliverer:
             await until(lambda: len(receiver.ids) == 16, describe=deliverer.log.read_text)
-            await asyncio.sleep(1.0)
-            assert await deliverer.metric("deliveries_total", sink="ops", outcome="repeated") == 15
+            await shows(deliverer, 15, "deliveries_total", sink="ops", outcome="repeated")
             await deliverer.stop()
         assert Counter(receiver.ids) == Counter(ids(sent) | ids(new))
 

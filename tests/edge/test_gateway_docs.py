@@ -82,7 +82,7 @@ def test_every_format_has_a_part() -> None:
 def test_litellm_s_line_names_what_there_is() -> None:
     place = yaml.safe_load(block("yaml", "litellm_settings"))["litellm_settings"]["callbacks"]
     module, _, name = place.rpartition(".")
-    source = ROOT / f"{module.replace('.', '/')}.py"
+    source = ROOT / f"{module.removeprefix('siphonwatch.').replace('.', '/')}.py"
     assert re.search(rf"^{name}\b|def __getattr__", source.read_text(), re.M)
 
 

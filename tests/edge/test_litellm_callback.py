@@ -182,8 +182,8 @@ def test_objects_and_broken_text_in_a_payload_are_written_anyway(litellm: Any) -
 def test_the_two_lines_of_configuration_name_an_idle_callback(litellm: Any) -> None:
     module = importlib.import_module("siphonwatch.streams.edge.litellm")
     custom_logger = importlib.import_module("litellm.integrations.custom_logger")
-    assert isinstance(module.siphonwatch, custom_logger.CustomLogger)
-    assert module.siphonwatch._sender is None
+    assert isinstance(module.callback, custom_logger.CustomLogger)
+    assert module.callback._sender is None
 
 
 def test_a_request_told_to_both_kinds_of_hooks_is_one_record(litellm: Any) -> None:
