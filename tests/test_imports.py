@@ -15,7 +15,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 MODELS = sorted((ROOT / "models").rglob("*.py"))
 STREAMS = sorted((ROOT / "streams").rglob("*.py"))
-LONGEST = 450
+LONGEST = 520
+"""Beyond this a file is likely to hold two ideas; below it, it is split by idea and never by length."""
 
 PURE = set(
     "__future__ abc base64 bisect collections copy dataclasses enum functools hashlib heapq inspect itertools json "

@@ -9,6 +9,7 @@ import sys
 
 import click
 
+from siphonwatch.streams.common.extensions import ExtensionError
 from siphonwatch.streams.common.settings import SettingsError
 
 COMMANDS = (
@@ -63,9 +64,9 @@ def main() -> None:
         signal.signal(signal.SIGTERM, _end)
     try:
         cli(prog_name="siphonwatch")
-    except SettingsError as error:
+    except (SettingsError, ExtensionError) as error:
         click.echo(f"siphonwatch: {error}", err=True)
-        sys.exit(2)
+        sys.exit(2 if isinstance(error, SettingsError) else 1)
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] == "siphonwatch":
             raise

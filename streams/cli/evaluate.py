@@ -16,7 +16,7 @@ from siphonwatch.models.evaluate.report import Report
 from siphonwatch.streams.cli import Failure
 from siphonwatch.streams.cli.replay import OFFLINE_KEY
 from siphonwatch.streams.common.settings import Identity, Settings, load
-from siphonwatch.streams.edge.adapters import FORMATS, Unreadable
+from siphonwatch.streams.edge.adapters import Unreadable, formats
 from siphonwatch.streams.lab.evaluate.baselines import Baseline, NoBaselines, load_baselines
 from siphonwatch.streams.lab.evaluate.labels import LabelsError, read_attack_requests, read_labels
 from siphonwatch.streams.lab.evaluate.page import page
@@ -33,7 +33,7 @@ PIPE_WIDTH = 200
 @click.option("--labels", multiple=True, required=True, type=FILE, help="CSV: account,extracting and more; repeatable.")
 @click.option("--attack-requests", multiple=True, type=FILE, help="CSV: id,campaign of every attack request.")
 @click.option(
-    "--format", "format_", type=click.Choice(["auto", *FORMATS]), default="auto", show_default=True,
+    "--format", "format_", type=click.Choice(["auto", *formats()]), default="auto", show_default=True,
     help="Of the files; auto looks at their first lines.",
 )  # fmt: skip
 @click.option("--baselines", is_flag=True, help="Rank the accounts by published methods too.")

@@ -20,7 +20,7 @@ from siphonwatch.streams.common.identity import Identity
 from siphonwatch.streams.common.settings import Settings, load
 from siphonwatch.streams.contracts.rejected import Rejected
 from siphonwatch.streams.contracts.telemetry import Malformed, encode
-from siphonwatch.streams.edge.adapters import FORMATS, Adapter, Unreadable, make_adapter, read_records
+from siphonwatch.streams.edge.adapters import Adapter, Unreadable, formats, make_adapter, read_records
 from siphonwatch.streams.edge.producer import Outbox, connect
 from siphonwatch.streams.edge.sketch import Sketcher
 from siphonwatch.streams.lab.pace import Live, Pace
@@ -91,7 +91,7 @@ def unchanged(raw: bytes, adapter: Adapter, bad: Rejected, _: Pace | Live) -> It
 @click.command("produce", short_help="Read gateway logs and produce them as telemetry.")
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @click.option(
-    "--format", "format_", type=click.Choice(["auto", *FORMATS]), default="auto", show_default=True,
+    "--format", "format_", type=click.Choice(["auto", *formats()]), default="auto", show_default=True,
     help="What the files are.",
 )  # fmt: skip
 @click.option(

@@ -22,7 +22,7 @@ from siphonwatch.streams.common import chosen
 from siphonwatch.streams.common.settings import Identity, Settings, load
 from siphonwatch.streams.contracts.alert import as_object, encode, to_alert
 from siphonwatch.streams.contracts.verdict import NotAVerdict, decode
-from siphonwatch.streams.edge.adapters import FORMATS, Unreadable
+from siphonwatch.streams.edge.adapters import Unreadable, formats
 from siphonwatch.streams.edge.adapters.otlp import TEXT_VARIABLES
 from siphonwatch.streams.lab.offline import Offline
 from siphonwatch.streams.lab.replay import Replay, Totals
@@ -38,7 +38,7 @@ LATE = 0.01
 @click.command("replay", short_help="Score log files without a broker.")
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @click.option(
-    "--format", "format_", type=click.Choice(["auto", *FORMATS]), default="auto", show_default=True,
+    "--format", "format_", type=click.Choice(["auto", *formats()]), default="auto", show_default=True,
     help="Of the files; auto looks at their first lines.",
 )  # fmt: skip
 @click.option("--alerts", type=click.Path(dir_okay=False, path_type=Path), help="Write alerts, one JSON object a line.")

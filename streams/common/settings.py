@@ -14,13 +14,15 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from siphonwatch.streams.common import extensions
 from siphonwatch.streams.common.addresses import IPV6_PREFIX, PRIVATE, Addresses
 from siphonwatch.streams.common.sink_settings import NAME, Deliver, Sink, place
 
 PREFIX = "SIPHONWATCH_"
 Positive = Annotated[int, Meta(ge=1)]
 Seconds = Annotated[float, Meta(gt=0)]
-Format = Literal["telemetry", "litellm", "otlp", "kong", "envoy", "nginx"]
+Format = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_-]{0,31}$")]
+"""Of a gateway's log: one of ours, or one that another distribution adds."""
 
 
 class SettingsError(ValueError):
@@ -291,7 +293,7 @@ def load(environ: Mapping[str, str] | None = None, path: Path | None = None) -> 
     except msgspec.ValidationError as error:
         raise SettingsError(_explain(error, sources)) from None
     settings.sinks = sinks
-    _check(settings)
+    _check(settings, sources)
     return Loaded(settings, sources)
 
 
@@ -337,9 +339,13 @@ def _sources_of_sinks(sinks: dict[str, Any], path: Path) -> dict[str, str]:
 
 def _sink(name: str, fields: dict[str, Any], sources: Mapping[str, str]) -> Sink:
     try:
-        return msgspec.convert(fields, Sink)
+        sink = msgspec.convert(fields, Sink)
     except msgspec.ValidationError as error:
         raise SettingsError(_explain(error, sources, f"sinks.{name}")) from None
+    if sink.kind not in (known := extensions.names(extensions.SINKS)):
+        where = f"sinks.{name}.kind"
+        raise SettingsError(f"{where} ({sources.get(where, 'nowhere')}) is {sink.kind!r}: there are {', '.join(known)}")
+    return sink
 
 
 def _explain(error: msgspec.ValidationError, sources: Mapping[str, str], section: str = "") -> str:
@@ -351,7 +357,11 @@ def _explain(error: msgspec.ValidationError, sources: Mapping[str, str], section
     return f"{where}: {text}" if section else text
 
 
-def _check(settings: Settings) -> None:
+def _check(settings: Settings, sources: Mapping[str, str]) -> None:
+    for format in settings.ingest.topics.values():
+        if format not in (known := extensions.names(extensions.ADAPTERS)):
+            source = sources.get("ingest.topics", "nowhere")
+            raise SettingsError(f"ingest.topics ({source}): format {format!r}: there are {', '.join(known)}")
     try:
         Addresses(settings.accounts.trusted_proxies)
     except ValueError as error:

@@ -52,6 +52,9 @@ class Alertmanager:
         `settings.scoring.close_after`, seconds.
     """
 
+    needs: tuple[str, ...] = ("url",)
+    uses: tuple[str, ...] = ("url", "token")
+
     def __init__(self, sink: Sink, runbook: str, close_after: float) -> None:
         self._sink = sink
         self._runbook = runbook

@@ -10,6 +10,7 @@ import msgspec
 import structlog
 
 from siphonwatch.models.engine.patterns import patterns
+from siphonwatch.streams.common import extensions
 from siphonwatch.streams.common.grafana import connect
 from siphonwatch.streams.common.settings import Settings, SettingsError
 from siphonwatch.streams.common.sink_settings import SECRET_FIELDS, Sink, UnusableSecret, secret
@@ -17,26 +18,14 @@ from siphonwatch.streams.deliver.alertmanager import Alertmanager
 from siphonwatch.streams.deliver.outcome import Backoff
 from siphonwatch.streams.deliver.pagerduty import PagerDuty
 from siphonwatch.streams.deliver.post import BadUrl, Poster, check_url, tls
-from siphonwatch.streams.deliver.receivers import AlertmanagerReceiver, GrafanaReceiver, HttpReceiver, Receiver
+from siphonwatch.streams.deliver.receivers import AlertmanagerReceiver, GrafanaReceiver, HttpReceiver, Kind, Receiver
 from siphonwatch.streams.deliver.signature import BadSecret, keys
 from siphonwatch.streams.deliver.slack import Slack
 from siphonwatch.streams.deliver.wanted import Filter, severities
 from siphonwatch.streams.deliver.webhook import Webhook
 
-NEEDED = {
-    "webhook": ("url", "secret"),
-    "slack": ("url",),
-    "pagerduty": ("routing_key",),
-    "alertmanager": ("url",),
-    "grafana": (),
-}
-USED = {
-    "webhook": ("url", "secret", "token"),
-    "slack": ("url",),
-    "pagerduty": ("url", "routing_key"),
-    "alertmanager": ("url", "token"),
-    "grafana": (),
-}
+FORMATTERS: dict[str, type[Kind]] = {"webhook": Webhook, "slack": Slack, "pagerduty": PagerDuty}
+"""Kinds that take one POST an alert."""
 EXAMPLE = """\
 [sinks.on-call]                       # in the file that SIPHONWATCH_CONFIG names
 kind = "slack"                        # or webhook, pagerduty, alertmanager, grafana
@@ -79,16 +68,17 @@ def _check(name: str, sink: Sink, settings: Settings) -> None:
     known = [pattern.pattern for pattern in patterns()]
     if unknown := sorted(set(sink.patterns) - set(known)):
         raise SettingsError(f"{where}.patterns has {', '.join(unknown)}: there are {', '.join(known)}")
+    needs, uses = _fields(sink.kind)
     for field in SECRET_FIELDS:
         try:
             value = secret(sink, field)
         except UnusableSecret as error:
             raise SettingsError(f"{where}.{error}") from None
-        if value and field not in USED[sink.kind]:
+        if value and field not in uses:
             raise SettingsError(
                 f"{where}.{field} is set, but a sink of kind {sink.kind} has no use for it: leave it out"
             )
-        if not value and field in NEEDED[sink.kind]:
+        if not value and field in needs:
             raise SettingsError(f"{where}: a sink of kind {sink.kind} needs {field}, or {field}_file")
         if not value.isascii() or not value.isprintable():
             raise SettingsError(f"{where}.{field} has characters that no header or address can: look for line breaks")
@@ -108,6 +98,24 @@ def _check(name: str, sink: Sink, settings: Settings) -> None:
             raise SettingsError(f"{where}.{field} is no address to send to: {error}") from None
     if sink.kind == "grafana":
         connect(settings.grafana).close()
+
+
+def _fields(kind: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The fields that a kind of sink needs, and those that it uses."""
+    if kind == "grafana":
+        return (), ()
+    found = Alertmanager if kind == "alertmanager" else _formatter(kind)
+    return found.needs, found.uses
+
+
+def _formatter(kind: str) -> type[Kind]:
+    if own := FORMATTERS.get(kind):
+        return own
+    try:
+        added: type[Kind] = extensions.load(extensions.SINKS, kind, "needs", "uses", "message", "judge")
+    except extensions.ExtensionError as error:
+        raise SettingsError(str(error)) from None
+    return added
 
 
 def make(settings: Settings, name: str, clock: Callable[[], float] = time.time) -> Channel:
@@ -135,7 +143,4 @@ def _receiver(settings: Settings, name: str, clock: Callable[[], float]) -> Rece
     if sink.kind == "alertmanager":
         manager = Alertmanager(sink, settings.links.runbook, settings.scoring.close_after)
         return AlertmanagerReceiver(name, manager, poster, clock)
-    if sink.kind == "webhook":
-        return HttpReceiver(Webhook(sink), poster, clock)
-    formatter = Slack if sink.kind == "slack" else PagerDuty
-    return HttpReceiver(formatter(sink, settings.links.runbook), poster, clock)
+    return HttpReceiver(_formatter(sink.kind)(sink, settings.links.runbook), poster, clock)

@@ -43,6 +43,9 @@ class PagerDuty:
     Source: PagerDuty developer documentation, "Events API v2: Send an alert event".
     """
 
+    needs: tuple[str, ...] = ("routing_key",)
+    uses: tuple[str, ...] = ("url", "routing_key")
+
     def __init__(self, sink: Sink, runbook: str) -> None:
         self._sink = sink
         self._runbook = runbook

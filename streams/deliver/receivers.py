@@ -10,7 +10,7 @@ from typing import Protocol
 import structlog
 
 from siphonwatch.streams.common.grafana import Connection, GrafanaError
-from siphonwatch.streams.common.sink_settings import UnusableSecret
+from siphonwatch.streams.common.sink_settings import Sink, UnusableSecret
 from siphonwatch.streams.deliver.alert import Told
 from siphonwatch.streams.deliver.alertmanager import AGAIN_SECONDS, Alertmanager
 from siphonwatch.streams.deliver.annotate import Annotator
@@ -22,7 +22,22 @@ _log = structlog.get_logger(__name__)
 
 
 class Kind(Protocol):
-    """How one kind of receiver wants alerts."""
+    """How one kind of receiver wants alerts: what an entry point of `siphonwatch.sinks` names.
+
+    Parameters
+    ----------
+    sink
+        Its settings.
+    runbook
+        `settings.links.runbook`.
+    """
+
+    needs: tuple[str, ...]
+    """Of `siphonwatch.streams.common.sink_settings.SECRET_FIELDS`: what must be set."""
+    uses: tuple[str, ...]
+    """What may be set."""
+
+    def __init__(self, sink: Sink, runbook: str) -> None: ...
 
     def message(self, told: Told, now: float) -> Message:
         """Return the request for an alert."""

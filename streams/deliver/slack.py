@@ -60,6 +60,9 @@ class Slack:
         `settings.links.runbook`.
     """
 
+    needs: tuple[str, ...] = ("url",)
+    uses: tuple[str, ...] = ("url",)
+
     def __init__(self, sink: Sink, runbook: str) -> None:
         self._sink = sink
         self._runbook = runbook

@@ -16,9 +16,14 @@ class Webhook:
     ----------
     sink
         `url`, `secret` and, if wanted, `token`.
+    runbook
+        Not used: the alert has its link.
     """
 
-    def __init__(self, sink: Sink) -> None:
+    needs: tuple[str, ...] = ("url", "secret")
+    uses: tuple[str, ...] = ("url", "secret", "token")
+
+    def __init__(self, sink: Sink, runbook: str = "") -> None:
         self._sink = sink
 
     def message(self, told: Told, now: float) -> Message:

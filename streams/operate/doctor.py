@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
-from siphonwatch.streams.common import chosen, kafka
+from siphonwatch.streams.common import chosen, extensions, kafka
 from siphonwatch.streams.common.connection import ClientLog, reason
 from siphonwatch.streams.common.settings import PREFIX, Loaded, Settings, SettingsError
 from siphonwatch.streams.common.sink_settings import SECRET_FIELDS
@@ -80,7 +80,7 @@ def examine(settings: Settings, *, offline: bool = False, environ: Mapping[str, 
         Environment variables; those of the process by default.
     """
     env = os.environ if environ is None else environ
-    checks = [identity(settings), transport(), clock(time.time()), compiled(env), links(settings)]
+    checks = [identity(settings), transport(), added(), clock(time.time()), compiled(env), links(settings)]
     checks += [sinks(settings)] if settings.sinks else []
     checks += [Check("accounts", "warning", warning) for warning in chosen.warnings(settings)]
     checks += [otlp_text()] if "otlp" in settings.ingest.topics.values() else []
@@ -131,6 +131,22 @@ def transport(group: str = "faust.transports") -> Check:
     except (ImportError, AttributeError) as error:
         return Check("transport", "failed", f"entry point {found[0].value} cannot be loaded: {error}", remedy)
     return Check("transport", "ok", f"{found[0].value} registered")
+
+
+def added() -> Check:
+    """Formats, sinks and cards that other distributions add can be used."""
+    found, failed = [], []
+    for group, needed in ((extensions.ADAPTERS, ("records",)), (extensions.SINKS, ("message", "judge"))):
+        for name in extensions.added(group):
+            try:
+                extensions.load(group, name, *needed)
+            except extensions.ExtensionError as error:
+                failed.append(str(error))
+            else:
+                found.append(f"{name} ({group})")
+    if failed:
+        return Check("extensions", "failed", "; ".join(failed), "mend the distribution, or uninstall it")
+    return Check("extensions", "ok", ", ".join(found) or "no other distribution adds formats or sinks")
 
 
 def clock(now: float) -> Check:

@@ -10,9 +10,10 @@ from adapter_samples import COMBINED, SAMPLES, adapter, bad, changed, export, on
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from siphonwatch.streams.common.extensions import FORMATS
 from siphonwatch.streams.common.identity import Identity
 from siphonwatch.streams.contracts.telemetry import Malformed, Telemetry, decode, encode
-from siphonwatch.streams.edge.adapters import FORMATS, detect
+from siphonwatch.streams.edge.adapters import detect
 from siphonwatch.streams.edge.sketch import Sketcher
 
 REASONS = {"json", "schema", "size", "account", "time", "encoding", "fields"}

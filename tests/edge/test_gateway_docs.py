@@ -22,8 +22,9 @@ from adapter_samples import KEY, adapter, one
 from kafka import KafkaConsumer
 from kafka.admin import KafkaAdminClient
 
+from siphonwatch.streams.common import extensions
 from siphonwatch.streams.common.identity import Identity
-from siphonwatch.streams.common.settings import Format, Settings
+from siphonwatch.streams.common.settings import Settings
 from siphonwatch.streams.contracts.telemetry import Telemetry
 from siphonwatch.streams.edge.adapters import otlp
 from siphonwatch.streams.edge.adapters.otlp import TEXT_VARIABLES
@@ -74,7 +75,7 @@ def running(command: list[str]) -> Iterator[subprocess.Popen[bytes]]:
 
 def test_every_format_has_a_part() -> None:
     topics = tomllib.loads(block("toml"))["ingest"]["topics"]
-    assert list(topics) == ["gateway-logs"] and topics["gateway-logs"] in Format.__args__
+    assert list(topics) == ["gateway-logs"] and topics["gateway-logs"] in extensions.FORMATS
     for words in ("## LiteLLM", "## NGINX", "## Envoy", "## OpenTelemetry", "## Telemetry of your own"):
         assert words in TEXT
 

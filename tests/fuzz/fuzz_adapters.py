@@ -22,9 +22,10 @@ from siphonwatch.streams.edge.sketch import Sketcher  # noqa: E402 - before inst
 with atheris.instrument_imports(include=["siphonwatch.streams.edge.adapters"]):
     from adapter_samples import COMBINED, KEY, SAMPLES, adapter
 
+    from siphonwatch.streams.common.extensions import FORMATS
     from siphonwatch.streams.common.identity import Identity
     from siphonwatch.streams.contracts.telemetry import Malformed, decode, encode
-    from siphonwatch.streams.edge.adapters import FORMATS, detect
+    from siphonwatch.streams.edge.adapters import detect
     from siphonwatch.streams.edge.adapters.elements import Elements
 
 SKETCHER = Sketcher(Identity(KEY))

@@ -1,13 +1,15 @@
 """Sources to telemetry: one file a source. `make_adapter` gives the adapter of a format, `read_records` the raw records
-of a file, `detect` the format of a sample. Adding a source is adding its file and its line here and in `detect`."""
+of a file, `detect` the format of a sample. Other distributions add formats by entry points, see
+`siphonwatch.streams.common.extensions`."""
 
 from __future__ import annotations
 
+from siphonwatch.streams.common import extensions
 from siphonwatch.streams.common.addresses import Addresses
 from siphonwatch.streams.common.identity import Identity
 from siphonwatch.streams.common.settings import Settings
 from siphonwatch.streams.edge.adapters.base import Adapter, TextSketcher
-from siphonwatch.streams.edge.adapters.detect import FORMATS, detect
+from siphonwatch.streams.edge.adapters.detect import detect
 from siphonwatch.streams.edge.adapters.envoy import Envoy
 from siphonwatch.streams.edge.adapters.files import Records, Unreadable, read_records
 from siphonwatch.streams.edge.adapters.kong import Kong
@@ -16,11 +18,16 @@ from siphonwatch.streams.edge.adapters.nginx import Nginx
 from siphonwatch.streams.edge.adapters.otlp import Otlp
 from siphonwatch.streams.edge.adapters.telemetry import TelemetryV1
 
-__all__ = ["FORMATS", "Adapter", "Records", "TextSketcher", "Unreadable", "detect", "make_adapter", "read_records"]
+__all__ = ["Adapter", "Records", "TextSketcher", "Unreadable", "detect", "formats", "make_adapter", "read_records"]
 
 ADAPTERS: dict[str, type[Adapter]] = {
     adapter.name: adapter for adapter in (TelemetryV1, LiteLLM, Otlp, Kong, Envoy, Nginx)
 }
+
+
+def formats() -> tuple[str, ...]:
+    """Return the formats there are, ours first."""
+    return extensions.names(extensions.ADAPTERS)
 
 
 def make_adapter(format: str, settings: Settings, sketcher: TextSketcher, identity: Identity | None = None) -> Adapter:
@@ -29,7 +36,7 @@ def make_adapter(format: str, settings: Settings, sketcher: TextSketcher, identi
     Parameters
     ----------
     format
-        One of `FORMATS`.
+        One of `formats`.
     settings
         `accounts.<format>`, `identity` and `ingest.max_record_bytes` are used.
     sketcher
@@ -40,13 +47,14 @@ def make_adapter(format: str, settings: Settings, sketcher: TextSketcher, identi
     Raises
     ------
     ValueError
-        When the format is not known.
+        When the format is not known, or what another distribution adds cannot be used.
     SettingsError
         When identity.key is missing or short.
     """
-    if format not in ADAPTERS:
-        raise ValueError(f"format {format!r} is not known: use one of {', '.join(FORMATS)}")
+    if format not in formats():
+        raise ValueError(f"format {format!r} is not known: use one of {', '.join(formats())}")
+    kind: type[Adapter] = ADAPTERS.get(format) or extensions.load(extensions.ADAPTERS, format, "records")
     accounts: list[str] = getattr(settings.accounts, format, [])
     identity = identity or Identity.from_settings(settings)
     addresses = Addresses(settings.accounts.trusted_proxies, settings.accounts.ipv6_prefix)
-    return ADAPTERS[format](accounts, identity, sketcher, settings.ingest.max_record_bytes, addresses)
+    return kind(accounts, identity, sketcher, settings.ingest.max_record_bytes, addresses)

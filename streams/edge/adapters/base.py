@@ -58,6 +58,11 @@ class Adapter(ABC):
     marks: frozenset[str] = frozenset()
     """Keys of a record of this format: an object without any may be an envelope around one."""
 
+    @classmethod
+    def recognises(cls, record: bytes) -> bool:
+        """Say whether a record is of this format; asked only of formats that other distributions add, after ours."""
+        return False
+
     def __init__(
         self,
         accounts: Sequence[str],

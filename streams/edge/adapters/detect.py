@@ -6,14 +6,13 @@ import itertools
 from collections.abc import Mapping
 from typing import Any
 
+from siphonwatch.streams.common.extensions import ADAPTERS, added, load, names
 from siphonwatch.streams.contracts.telemetry import Malformed
 from siphonwatch.streams.edge.adapters.elements import split
 from siphonwatch.streams.edge.adapters.envoy import LINE
 from siphonwatch.streams.edge.adapters.nginx import combined
 from siphonwatch.streams.edge.adapters.values import NotJson, load_json
 from siphonwatch.streams.edge.adapters.wrapping import clean, is_array, unwrapped, without_prefix
-
-FORMATS = ("telemetry", "litellm", "otlp", "kong", "envoy", "nginx")
 
 SAMPLE_RECORDS = 20
 """Records looked at; the first that fits decides, so that a broken first line does not."""
@@ -56,14 +55,14 @@ def detect(sample: bytes) -> str:
         if isinstance(record, Malformed) or not record.strip():
             continue
         seen += 1
-        found = recognise(record)
+        found = recognise(record) or _added(record)
         if found:
             return found
-    found = recognise(body)  # one object over several lines
+    found = recognise(body) or _added(body)  # one object over several lines
     if found:
         return found
     raise ValueError(
-        f"none of the first {seen} records looks like a known format ({', '.join(FORMATS)}): "
+        f"none of the first {seen} records looks like a known format ({', '.join(names(ADAPTERS))}): "
         "name it with --format, or check that the file is a gateway's log"
     )
 
@@ -83,6 +82,14 @@ def recognise(record: bytes) -> str:
         if found:
             break
     return found
+
+
+def _added(record: bytes) -> str:
+    """The format of another distribution that says the record is its own; ours go first."""
+    for name in added(ADAPTERS):
+        if load(ADAPTERS, name, "recognises").recognises(record):
+            return name
+    return ""
 
 
 def _of_line(line: bytes) -> str:

@@ -16,8 +16,9 @@ from typing import IO, Any, cast
 
 import zstandard
 
+from siphonwatch.streams.common.extensions import ADAPTERS, names
 from siphonwatch.streams.contracts.telemetry import Malformed
-from siphonwatch.streams.edge.adapters.detect import FORMATS, SAMPLE_RECORDS, detect
+from siphonwatch.streams.edge.adapters.detect import SAMPLE_RECORDS, detect
 from siphonwatch.streams.edge.adapters.elements import Elements
 from siphonwatch.streams.edge.adapters.otlp_wire import PROTOBUF
 from siphonwatch.streams.edge.adapters.wrapping import BLANK, clean, is_array
@@ -45,7 +46,7 @@ class Records:
     Attributes
     ----------
     format
-        One of `FORMATS`.
+        One of `siphonwatch.streams.edge.adapters.formats`.
     """
 
     def __init__(self, format: str, records: Iterator[bytes | Malformed]) -> None:
@@ -64,7 +65,7 @@ def read_records(source: Path | str | IO[bytes], format: str = "auto", limit: in
     source
         A path, `-` for standard input, or a binary stream. Compression is told by content, not by name.
     format
-        One of `FORMATS`, or `auto`.
+        One of `siphonwatch.streams.edge.adapters.formats`, or `auto`.
     limit
         Bytes of one record; a longer one is passed over as `Malformed("size")`.
 
@@ -75,8 +76,8 @@ def read_records(source: Path | str | IO[bytes], format: str = "auto", limit: in
     ValueError
         When `format` is not known, or `auto` recognises none.
     """
-    if format != "auto" and format not in FORMATS:
-        raise ValueError(f"format {format!r} is not known: use auto, {', '.join(FORMATS)}")
+    if format != "auto" and format not in (known := names(ADAPTERS)):
+        raise ValueError(f"format {format!r} is not known: use auto, {', '.join(known)}")
     title = str(source) if isinstance(source, str | Path) else str(getattr(source, "name", "the stream"))
     closing = ExitStack()
     try:
