@@ -80,7 +80,7 @@ def examine(settings: Settings, *, offline: bool = False, environ: Mapping[str, 
         Environment variables; those of the process by default.
     """
     env = os.environ if environ is None else environ
-    checks = [identity(settings), transport(), added(), clock(time.time()), compiled(env), links(settings)]
+    checks = [identity(settings), transport(), added(), clock(time.time()), compiled(env), row(), links(settings)]
     checks += [sinks(settings)] if settings.sinks else []
     checks += [Check("accounts", "warning", warning) for warning in chosen.warnings(settings)]
     checks += [otlp_text()] if "otlp" in settings.ingest.topics.values() else []
@@ -173,6 +173,17 @@ def compiled(environ: Mapping[str, str]) -> Check:
             break
     remedy = "point NUMBA_CACHE_DIR at a writable directory (a volume or tmpfs where the root file system is read-only)"
     return Check("compiled code", "failed", f"cannot write to {folders[0]}", remedy)
+
+
+def row() -> Check:
+    """What one account takes in memory and in the state topic, by part of its row."""
+    from siphonwatch.models.account.row import ROW
+
+    parts = {name: ROW[name].itemsize for name in ROW.names or ()}
+    largest = sorted(parts, key=lambda name: -parts[name])[:8]
+    said = ", ".join(f"{name} {parts[name]:,}" for name in largest)
+    others = sum(parts.values()) - sum(parts[name] for name in largest)
+    return Check("account row", "ok", f"{ROW.itemsize:,} bytes: {said}, {len(parts) - len(largest)} others {others:,}")
 
 
 def sinks(settings: Settings) -> Check:

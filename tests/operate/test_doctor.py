@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from siphonwatch.models.account.row import ROW
 from siphonwatch.streams.common.settings import Settings, load
 from siphonwatch.streams.lab.broker.process import free_port
 from siphonwatch.streams.operate import doctor
@@ -78,7 +79,7 @@ def test_a_missing_identity_key_fails_and_says_how_to_make_one() -> None:
     done = run("--offline")
     assert done.returncode == 1
     assert "SIPHONWATCH_IDENTITY_KEY" in done.stdout and "openssl rand -hex 32" in done.stdout
-    assert "1 of 8 checks failed" in done.stderr
+    assert "1 of 9 checks failed" in done.stderr
 
 
 def test_an_unreachable_broker_fails_in_bounded_time_and_leaves_the_topics_out() -> None:
@@ -152,3 +153,12 @@ def test_links_that_lead_nowhere_are_a_warning_and_fail_nothing() -> None:
     settings = Settings()
     settings.links.runbook = "https://wiki.example/runbook.md"
     assert doctor.links(settings).state == "ok"
+
+
+def test_the_row_is_told_by_part_and_the_parts_add_up() -> None:
+    check = doctor.row()
+    head, _, rest = check.message.partition(" bytes: ")
+    total = int(head.replace(",", ""))
+    parts = [int(part.rpartition(" ")[2].replace(",", "")) for part in rest.split(", ")]
+    assert check.state == "ok" and total == ROW.itemsize
+    assert 0 <= total - sum(parts) < 64, "but for what aligns the fields"
