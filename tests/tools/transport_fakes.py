@@ -18,6 +18,8 @@ from siphonwatch.streams.worker.gauges import Readings
 from siphonwatch.streams.worker.transport import Batch, Begin, Limits
 
 FAST = Limits(session_timeout=6.0, heartbeat_interval=0.5, rebalance_timeout=20.0, fetch_wait_ms=100)
+PATIENT = Limits(session_timeout=60.0, heartbeat_interval=0.5, rebalance_timeout=240.0, fetch_wait_ms=100)
+"""The group gives no partition of a slow worker away: for tests that count what moves."""
 
 
 @dataclass

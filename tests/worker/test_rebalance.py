@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from transport_fakes import Counting, Store, committed, numbered, prepare, produce, running, start, until
+from transport_fakes import PATIENT, Counting, Store, committed, numbered, prepare, produce, running, start, until
 
 from siphonwatch.streams.common.settings import Settings
 from siphonwatch.streams.worker.agents.partition import Place
@@ -160,16 +160,16 @@ async def test_a_third_worker_takes_one_partition_and_the_others_go_on_with_what
         held = [w.app.assignment for w in workers.values()]
         return all(a.ready for a in held) and sorted(len(a.partitions) for a in held) == sorted(shares)
 
-    workers = {"a": start(settings, named("a"))}
+    workers = {"a": start(settings, named("a"), PATIENT)}
     await until(lambda: shared(4))
-    workers["b"] = start(settings, named("b"))
+    workers["b"] = start(settings, named("b"), PATIENT)
     await until(lambda: shared(2, 2))
     await produce(settings, numbered(4000))
     await until(lambda: store.total() == 4000)
     two = owners()
     restores.clear()
     kept.clear()
-    workers["c"] = start(settings, named("c"))
+    workers["c"] = start(settings, named("c"), PATIENT)
     await until(lambda: shared(2, 1, 1))
     three = owners()
     moved = [(three[p], p) for p in range(4) if two[p] != three[p]]

@@ -31,7 +31,7 @@ class Owner:
         self.work: list[tuple[Change, int] | None] = []
         """Checkpoints to take; None to go on after a rebalance that gave the partition back."""
         self.idle = False
-        self.restored = False
+        self.restored = self.resuming = False
         self.life: Coroutine[Any, Any, None] | None = self._live()
 
     @property
@@ -65,7 +65,8 @@ class Owner:
         except StateError:
             # Whoever was superseded while it read may find things cleaned away; the holder may only lose its own claim
             # or reads to a failing broker.
-            assert not self.holds or self.journal.late or machine.failed
+            claims = [record.value for record in machine.topic.entries.values() if record.key == CLAIM]
+            assert not self.holds or self.journal.late or machine.failed or claims[-1] != self.id.encode()
             return
         self.restored = True
         offset = 0
@@ -86,6 +87,7 @@ class Owner:
                     return
                 if self.holds:
                     assert offset >= machine.confirmed
+                self.resuming = False
                 continue
             change, step = work
             offset += step
@@ -153,8 +155,9 @@ class Machine(RuleBasedStateMachine):
     @rule(data=st.data(), steps=st.integers(0, 12))
     def assign_again(self, data: st.DataObject, steps: int) -> None:
         owner = data.draw(st.sampled_from(self.owners[-3:]))
-        if owner.life is None or not owner.restored:
-            return  # one that is revoked while it restores is not kept
+        if owner.life is None or not owner.restored or owner.resuming:
+            return  # one that is revoked while it restores or resumes is not kept
+        owner.resuming = True
         self.holder = owner
         owner.work.append(None)
         for _ in range(steps):

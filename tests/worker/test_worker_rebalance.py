@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 from prometheus_client import CollectorRegistry
-from transport_fakes import Worker, start, until
+from transport_fakes import PATIENT, Worker, start, until
 from worker_tools import assert_applied_once, prepare, produce, scored, traffic
 
 from siphonwatch.streams.common.settings import Settings
@@ -57,7 +57,7 @@ async def test_what_stays_keeps_its_accounts_and_what_comes_back_from_another_wo
             return make
 
         def started(name: str) -> Worker:
-            return start(settings, made(Metrics(registries[name])))
+            return start(settings, made(Metrics(registries[name])), PATIENT)
 
         workers = {name: started(name) for name in "ab"}
         await until(lambda: shared(workers, 2, 2))
