@@ -4,6 +4,5 @@ from __future__ import annotations
 
 from siphonwatch.models.detect.card import ATLAS, Card, CardError, Ramp, Term
 from siphonwatch.models.detect.detector import Detector, Explanation, Scores, Signal
-from siphonwatch.models.detect.registry import cards
 
-__all__ = ["ATLAS", "Card", "CardError", "Detector", "Explanation", "Ramp", "Scores", "Signal", "Term", "cards"]
+__all__ = ["ATLAS", "Card", "CardError", "Detector", "Explanation", "Ramp", "Scores", "Signal", "Term"]

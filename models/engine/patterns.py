@@ -8,8 +8,9 @@ from typing import Literal
 
 from siphonwatch.models.account.features import FEATURES as ACCOUNT
 from siphonwatch.models.campaign.features import FEATURES as CAMPAIGN
-from siphonwatch.models.detect import Detector, cards
+from siphonwatch.models.detect import Detector
 from siphonwatch.models.detect.detector import FeatureLike
+from siphonwatch.models.detect.registry import cards
 
 
 @cache

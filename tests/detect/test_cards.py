@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
 import textwrap
@@ -15,9 +16,10 @@ import pytest
 from card_tools import as_toml, bound, card
 
 from siphonwatch.models.account.features import FEATURES, INDEX, WIDTH
-from siphonwatch.models.detect import Card, CardError, Detector, cards
+from siphonwatch.models.detect import Card, CardError, Detector
 from siphonwatch.models.detect.card import read_card
 from siphonwatch.models.detect.checks import BrokenPromise, card_checks, check_card
+from siphonwatch.models.detect.registry import cards
 from siphonwatch.models.engine.patterns import detectors, patterns
 
 ALL = [(detector, name, check) for detector in patterns() for name, check in card_checks(detector, seed=1)]
@@ -260,3 +262,8 @@ def test_a_card_of_another_distribution_that_is_none_is_named(tmp_path: Path, fi
     distribution(tmp_path, "acme_cards", files)
     run = found(tmp_path)
     assert run.returncode == 1 and message in run.stderr.splitlines()[-1]
+
+
+def test_the_package_of_card_files_hides_no_function() -> None:
+    importlib.import_module("siphonwatch.models.detect.cards")
+    assert callable(cards) and len(cards()) >= 6

@@ -104,6 +104,8 @@ async def test_a_campaign_found_over_kafka_is_the_one_a_replay_finds(
             await first.dies()
         with Worker(settings, tmp_path) as second:
             await sending
+            if not crash:  # the partition stays with the first one while it is there
+                await asyncio.to_thread(first.stop)
             await second.works()
             await coordinated(settings)
             second.stop()
