@@ -155,3 +155,13 @@ def test_confidence_grows_with_the_evidence(log_e: float, said: str) -> None:
 def test_an_alert_is_read_back_as_the_struct_it_was_written_from() -> None:
     alert = to_alert(campaign(3))
     assert msgspec.json.decode(encode(alert), type=Alert) == alert
+
+
+def test_an_alert_of_before_these_fields_is_still_valid_and_read() -> None:
+    alert = json.loads(encode(to_alert(campaign(3))))
+    for name in ("confidence_id", "confidence", "anomaly_analyses", "evidences", "observables"):
+        del alert["data"][name]
+    del alert["data"]["unmapped"]["siphonwatch"]["card"]
+    jsonschema.Draft202012Validator(alert_schema()).validate(alert)
+    read = msgspec.convert(alert, Alert)
+    assert (read.own.card, read.data.observables, read.data.confidence) == ("", [], msgspec.UNSET)

@@ -89,7 +89,7 @@ class Own(msgspec.Struct, frozen=True, kw_only=True):
             description="What found it: the hash of what the pattern's card computes (ramps, weights, null level, "
             "trust, features)."
         ),
-    ]
+    ] = ""
     accounts: Annotated[list[str], Meta(min_length=1)]
     case: _Case
     sequence: Annotated[int, Meta(ge=0)]
@@ -282,11 +282,11 @@ class DetectionFinding(msgspec.Struct, frozen=True, kw_only=True):
     message: str
     metadata: Metadata
     finding_info: FindingInfo
-    confidence_id: Literal[1, 2, 3]
-    confidence: Literal["Low", "Medium", "High"]
-    anomaly_analyses: list[AnomalyAnalysis]
-    evidences: list[Evidence]
-    observables: Annotated[list[Observable], Meta(max_length=PIVOTS)]
+    confidence_id: Literal[1, 2, 3] | UnsetType = UNSET
+    confidence: Literal["Low", "Medium", "High"] | UnsetType = UNSET
+    anomaly_analyses: list[AnomalyAnalysis] = []
+    evidences: list[Evidence] = []
+    observables: Annotated[list[Observable], Meta(max_length=PIVOTS)] = []
     unmapped: Unmapped
 
 

@@ -134,7 +134,7 @@ def transport(group: str = "faust.transports") -> Check:
 
 
 def added() -> Check:
-    """Formats, sinks and cards that other distributions add can be used."""
+    """Formats and sinks that other distributions add can be used."""
     found, failed = [], []
     for group, needed in ((extensions.ADAPTERS, ("records",)), (extensions.SINKS, ("message", "judge"))):
         for name in extensions.added(group):

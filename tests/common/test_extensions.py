@@ -13,6 +13,10 @@ from threading import Thread
 
 import pytest
 
+from siphonwatch.streams.common.extensions import FORMATS, KINDS
+from siphonwatch.streams.deliver.make import FORMATTERS
+from siphonwatch.streams.edge.adapters import ADAPTERS
+
 ADAPTER = """
     from siphonwatch.streams.contracts.telemetry import Telemetry
     from siphonwatch.streams.edge.adapters import Adapter
@@ -158,3 +162,8 @@ def test_its_settings_are_checked_as_those_of_our_kinds_are(tmp_path: Path, kind
     given = {"SINKS_DESK_KIND": kind, "SINKS_DESK_URL": "http://127.0.0.1:9/", f"SINKS_DESK_{field.upper()}": "x"}
     done = siphonwatch(tmp_path, "deliver", "--check", **given)
     assert done.returncode == 2 and said in done.stderr
+
+
+def test_the_names_of_ours_are_those_that_there_are() -> None:
+    assert set(FORMATS) == set(ADAPTERS)
+    assert set(KINDS) == {*FORMATTERS, "alertmanager", "grafana"}

@@ -130,7 +130,7 @@ async def test_a_request_that_drips_is_closed_all_the_same(monkeypatch: pytest.M
         ended = asyncio.ensure_future(reader.read())
         begun = time.monotonic()
         while not ended.done():
-            assert time.monotonic() - begun < 30
+            assert time.monotonic() - begun < 300
             writer.write(b"X")
             await asyncio.sleep(0.1)
         ended.exception()
