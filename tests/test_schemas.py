@@ -14,7 +14,8 @@ from py_ocsf_models.events.findings.detection_finding import DetectionFinding
 from worker_tools import traffic
 
 from siphonwatch.models.detect import Signal
-from siphonwatch.models.engine.scorer import Scorer, ScorerConfig
+from siphonwatch.models.engine.config import ScorerConfig
+from siphonwatch.models.engine.scorer import Scorer
 from siphonwatch.models.evidence.cases import CaseBook, Finding
 from siphonwatch.streams.contracts.alert import ACCOUNT_AT, OCSF_VERSION, PIVOTS, Alert, encode, to_alert
 from siphonwatch.streams.contracts.alert import json_schema as alert_schema

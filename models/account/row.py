@@ -52,6 +52,16 @@ EVIDENCE = np.dtype([
     ("era", "u1"),          # of the card it is of (siphonwatch.models.evidence.places)
 ], align=True)  # fmt: skip
 
+JUDGED = np.dtype([
+    ("days", "i4"), ("number", "i4"),    # active days that evidence had capital put in; place in order of arrival
+    ("hour", "i4"), ("cohort", "i4"),    # of the evidence's hour: hours since 1970, place in COHORTS
+    ("suspicion", "f4"),                 # highest reached
+    ("suspect", "i4"),                   # whether it may not teach (siphonwatch.models.evidence.process.is_suspect)
+    ("evidence", EVIDENCE, (MAX_PATTERNS,)),
+    ("samples", "u8", (2, NAME_WORDS)),  # ids of recent suspicious requests
+], align=True)  # fmt: skip
+"""What one judge keeps of an account: it costs a second judge so many bytes, and not another row."""
+
 JOB = np.dtype([
     ("time", "f8"),                      # of its last request, event time, seconds
     ("name", "u4"), ("template", "u4"),  # models.account.jobs.job_id; its commonest template, by majority vote
@@ -71,8 +81,6 @@ ROW = np.dtype([
     ("first_seen", "f8"), ("last_time", "f8"),            # event time, seconds
     ("last_offset", "i8"),               # last telemetry offset applied; -1 none
     ("requests", "i8"), ("late", "i4"),
-    ("days", "i4"), ("number", "i4"),    # active days that evidence had capital put in; place in order of arrival
-    ("hour", "i4"), ("cohort", "i4"),    # of the evidence's hour: hours since 1970, place in COHORTS
     ("last_hour", "i4"),                 # last active hour
     ("agent", "u4"),                     # of the request before
     ("novelty", "f4"),                   # share of new ones among the latest sampled resources
@@ -80,16 +88,14 @@ ROW = np.dtype([
     ("walk_at", "i4", (WALKS,)), ("walk_key", "u2", (WALKS,)), ("walk_run", "u2", (WALKS,)),  # models.account.walks
     ("sums", "f4", (len(TAUS), len(SUMS))),
     ("embed", "f4", (2, PROJECTION)),    # decayed sums of the projection at 1 h and 7 d
-    ("embed_weight", "f4", (2,)), ("embed_weight_sq", "f4", (3,)),
-    ("suspicion", "f4"),                 # highest reached
+    ("embed_weight", "f4", (2,)),
     ("jobs", JOB, (JOBS,)),
     ("contents", "u2", (BANDS, CONTENTS)),                # recent SimHash bands; without texts, resources too
     ("templates", "u4", (16,)), ("resources", "u2", (RESOURCES,)), ("recent", "u2", (RECENT,)),
-    ("suspect", "i4"),                   # whether it may not teach (siphonwatch.models.evidence.process.is_suspect)
+    ("embed_weight_sq", "f4", (3,)),
     ("ips", "u4", (6,)), ("keys", "u4", (6,)),
     ("cursor", "u1", (8,)),              # next place in each ring; last, the level of the resources' sample
-    ("evidence", EVIDENCE, (MAX_PATTERNS,)),
-    ("samples", "u8", (2, NAME_WORDS)), # ids of recent suspicious requests
+    ("judged", JUDGED),                  # what the champion knows of the account
 ], align=True)  # fmt: skip
 
 PAGE_ROWS = 16

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from siphonwatch.models.account.request import Array, Record, mix
+from siphonwatch.models.common.arrays import Parts, as_array
 from siphonwatch.models.common.kernel import kernel
 
 EDGES = 2
@@ -172,6 +173,7 @@ class Spotter:
     def __init__(self) -> None:
         self._hours = np.zeros(CELLS, np.int32)
         self._counts = np.zeros(CELLS, np.int32)
+        self._hour = np.int32(0)
 
     def pick(
         self, requests: Array, slots: npt.NDArray[np.int64], now: npt.NDArray[np.float64]
@@ -181,23 +183,27 @@ class Spotter:
         `now`, `(n,)`, is the event time at each request, seconds: the hour of a request is that of the clock, so that
         hours only go on, and the counters of those before are needed no more.
         """
+        if len(now):
+            self._hour = np.int32(now[-1] / HOUR)
         out = np.empty(len(requests), np.int64)
         return out[: _pick(requests, slots, now, self._hours, self._counts, out)]
 
-    def to_array(self, now: float) -> npt.NDArray[np.int64]:
-        """Return the counters of the hour of event time `now`, `(m, 3) int64`: cell, hour, count."""
-        used = np.flatnonzero((self._counts > 0) & (self._hours == np.int32(now / HOUR)))
-        return np.stack([used, self._hours[used], self._counts[used]], axis=1).astype(np.int64)
+    def snapshot(self) -> dict[str, npt.NDArray[np.int64]]:
+        """Return the counters of the present hour, `(m, 3) int64`: cell, hour, count."""
+        used = np.flatnonzero((self._counts > 0) & (self._hours == self._hour))
+        return {"counters": np.stack([used, self._hours[used], self._counts[used]], axis=1).astype(np.int64)}
 
-    def from_array(self, kept: npt.NDArray[np.int64]) -> None:
-        """Take over counters.
+    def restore(self, parts: Parts) -> None:
+        """Take over the counters of a snapshot.
 
         Raises
         ------
         ValueError
-            Where they are of another shape, or cells that do not exist.
+            Where they are of another shape, or of cells that do not exist.
         """
+        kept = as_array(parts, "counters")
         if kept.ndim != 2 or kept.shape[1] != 3 or ((kept[:, 0] < 0) | (kept[:, 0] >= CELLS)).any():
             raise ValueError(f"sighting counters of shape {kept.shape}: the state was written by another version")
         self._hours[:], self._counts[:] = 0, 0
         self._hours[kept[:, 0]], self._counts[kept[:, 0]] = kept[:, 1], kept[:, 2]
+        self._hour = self._hours.max()

@@ -9,6 +9,8 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+OTHER = "it was written by another version"
+
 
 class _Packed(msgspec.Struct, array_like=True):
     descr: object
@@ -58,3 +60,83 @@ def _as_descr(descr: Any) -> Any:
             fields.append((name, _as_descr(kind), *(tuple(s) for s in shape)))
         return fields
     return descr
+
+
+Parts = Mapping[str, npt.NDArray[Any] | bytes]
+"""A snapshot: what something keeps, by name. `snapshot()` gives one, `restore(parts)` takes it over."""
+
+
+def under(prefix: str, parts: Parts) -> dict[str, npt.NDArray[Any] | bytes]:
+    """Return a snapshot with each name below `prefix`.
+
+    Examples
+    --------
+    >>> under("clock", {"now": b"7"})
+    {'clock.now': b'7'}
+    """
+    return {f"{prefix}.{name}": part for name, part in parts.items()}
+
+
+def below(prefix: str, parts: Parts) -> dict[str, npt.NDArray[Any] | bytes]:
+    """Return the snapshot that was put below `prefix`.
+
+    Examples
+    --------
+    >>> below("clock", {"clock.now": b"7", "cases": b""})
+    {'now': b'7'}
+    """
+    return {name[len(prefix) + 1 :]: part for name, part in parts.items() if name.startswith(f"{prefix}.")}
+
+
+def as_bytes(parts: Parts, name: str) -> bytes:
+    """Return a part of plain bytes.
+
+    Raises
+    ------
+    ValueError
+        Where it is missing or an array.
+    """
+    part = _part(parts, name)
+    if not isinstance(part, bytes):
+        raise ValueError(f"state part {name!r} is an array, expected bytes: {OTHER}")
+    return part
+
+
+def as_array(parts: Parts, name: str) -> npt.NDArray[Any]:
+    """Return a part that is an array of any shape.
+
+    Raises
+    ------
+    ValueError
+        Where it is missing or bytes.
+    """
+    part = _part(parts, name)
+    if isinstance(part, bytes):
+        raise ValueError(f"state part {name!r} is bytes, expected an array: {OTHER}")
+    return part
+
+
+def like(parts: Parts, name: str, expected: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return a copy of a part that is an array of the dtype and shape of the expected one.
+
+    Its dtype is the expected one's, alignment included: compiled code takes a record that is aligned and one that is
+    not for different types, and would be compiled for both.
+
+    Raises
+    ------
+    ValueError
+        Where it is anything else, or missing.
+    """
+    part = _part(parts, name)
+    found = "bytes" if isinstance(part, bytes) else f"{part.dtype}{part.shape}"
+    if isinstance(part, bytes) or (part.dtype, part.shape) != (expected.dtype, expected.shape):
+        raise ValueError(f"state part {name!r} is {found}, expected {expected.dtype}{expected.shape}: {OTHER}")
+    copied = np.empty_like(expected)
+    copied[...] = part
+    return copied
+
+
+def _part(parts: Parts, name: str) -> npt.NDArray[Any] | bytes:
+    if name not in parts:
+        raise ValueError(f"state part {name!r} is missing, expected there: {OTHER}")
+    return parts[name]

@@ -13,7 +13,7 @@ Array = npt.NDArray[Any]
 S = TypeVar("S")
 
 
-def to_arrays(state: Any) -> dict[str, Array]:
+def snapshot(state: Any) -> dict[str, Array]:
     """Copy a state's arrays.
 
     Parameters
@@ -28,15 +28,15 @@ def to_arrays(state: Any) -> dict[str, Array]:
     Examples
     --------
     >>> from siphonwatch.models.online.quantiles import quantile_init
-    >>> sorted(to_arrays(quantile_init()))
+    >>> sorted(snapshot(quantile_init()))
     ['blocks', 'counts', 'params']
     """
     fields: dict[str, Array] = state._asdict()
     return {name: array.copy() for name, array in fields.items()}
 
 
-def from_arrays(like: S, arrays: dict[str, Array]) -> S:
-    """Rebuild a state from `to_arrays`.
+def restore(like: S, arrays: dict[str, Array]) -> S:
+    """Rebuild a state from `snapshot`.
 
     Parameters
     ----------

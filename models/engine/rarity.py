@@ -15,8 +15,10 @@ import numpy.typing as npt
 
 from siphonwatch.models.account.features import INDEX
 from siphonwatch.models.account.request import Array
+from siphonwatch.models.common.arrays import Parts, as_array, as_bytes, below, like, under
 from siphonwatch.models.common.kernel import kernel
-from siphonwatch.models.common.state import from_arrays, to_arrays
+from siphonwatch.models.common.state import restore, snapshot
+from siphonwatch.models.evidence.places import Change
 from siphonwatch.models.evidence.process import is_suspect
 from siphonwatch.models.online.half_space_kernels import HstState, hst_learn, hst_score
 from siphonwatch.models.online.half_space_trees import hst_init
@@ -44,7 +46,7 @@ MIN_LEARNT = 256
 
 @kernel
 def _rank_all(
-    rows: Array,
+    judged: Array,
     slots: npt.NDArray[np.int64],
     values: npt.NDArray[np.float32],
     block: int,
@@ -71,7 +73,7 @@ def _rank_all(
             values[i, first + 1] = np.float32(1.0 - quantile_rank(common[1], 1.0 - by_forest))
         else:
             values[i, first] = values[i, first + 1] = np.float32(0.5)
-        if learnt[i] and is_suspect(rows[slots[i]].suspect, block) == 0:
+        if learnt[i] and is_suspect(judged[slots[i]].suspect, block) == 0:
             hst_learn(trees, x)
             oif_learn(forest, x)
             quantile_update(common[0], 1.0 - by_trees, 1.0)
@@ -105,7 +107,7 @@ class RarityStage:
 
     def rank(
         self,
-        rows: Array,
+        judged: Array,
         slots: npt.NDArray[np.int64],
         values: npt.NDArray[np.float32],
         block: int,
@@ -113,41 +115,41 @@ class RarityStage:
     ) -> None:
         """Fill in `rare_trees` and `rare_forest` of a block's features, `values (n, WIDTH)`.
 
-        `teaches`, `(n,)`, says which requests the models learn from, unless their account is suspect.
+        `teaches`, `(n,)`, says which requests the models learn from, unless their account is suspect,
+        as what the champion keeps, `judged (accounts,) JUDGED`, has it.
         """
         _rank_all(
-            rows, slots, values, block, self._columns, self._low, self._scale, self._trees, self._forest,
+            judged, slots, values, block, self._columns, self._low, self._scale, self._trees, self._forest,
             self._common, self._counts, teaches, self._x, INDEX["rare_trees"],
         )  # fmt: skip
 
-    def to_arrays(self) -> dict[str, npt.NDArray[Any]]:
-        """Copy the state by name."""
-        arrays = {f"trees.{k}": v for k, v in to_arrays(self._trees).items()}
-        arrays |= {f"forest.{k}": v for k, v in to_arrays(self._forest).items()}
-        for k, sketch in enumerate(self._common):
-            arrays |= {f"common{k}.{name}": v for name, v in to_arrays(sketch).items()}
-        return arrays | {"counts": self._counts.copy()}
+    def snapshot(self) -> dict[str, npt.NDArray[Any] | bytes]:
+        """Copy the models and their id by name."""
+        parts: dict[str, npt.NDArray[Any] | bytes] = {"id": self.id.encode(), "counts": self._counts.copy()}
+        for name, state in self._states.items():
+            parts |= under(name, snapshot(state))
+        return parts
 
-    def from_arrays(self, arrays: dict[str, npt.NDArray[Any]]) -> None:
-        """Take over a copied state.
+    def restore(self, parts: Parts) -> Change | None:
+        """Take over the models of a snapshot; where their inputs or sizes were others they learn anew, which is said.
 
         Raises
         ------
         ValueError
-            When it is of models of another shape.
+            Where it is damaged.
         """
-        parts: dict[str, dict[str, npt.NDArray[Any]]] = {"trees": {}, "forest": {}, "common0": {}, "common1": {}}
-        for name, array in arrays.items():
-            model, _, field = name.partition(".")
-            if field:
-                parts[model][field] = array
-        counts = arrays["counts"]
-        if (counts.dtype, counts.shape) != (self._counts.dtype, self._counts.shape):
-            raise ValueError(f"rarity counts are {counts.dtype}{counts.shape}: they were written by another version")
-        self._trees = from_arrays(self._trees, parts["trees"])
-        self._forest = from_arrays(self._forest, parts["forest"])
-        self._common = (
-            from_arrays(self._common[0], parts["common0"]),
-            from_arrays(self._common[1], parts["common1"]),
+        before = as_bytes(parts, "id").decode(errors="replace")
+        if before != self.id:
+            return Change("rarity", before, self.id, models=True)
+        counts = like(parts, "counts", self._counts)
+        self._trees, self._forest, *common = (
+            restore(state, {key: as_array(parts, f"{name}.{key}") for key in below(name, parts)})
+            for name, state in self._states.items()
         )
+        self._common = (common[0], common[1])
         self._counts = counts
+        return None
+
+    @property
+    def _states(self) -> dict[str, Any]:
+        return {"trees": self._trees, "forest": self._forest, "common0": self._common[0], "common1": self._common[1]}

@@ -27,7 +27,7 @@ class Together:
     Examples
     --------
     >>> from siphonwatch.models.account.request import blank
-    >>> from siphonwatch.models.engine.scorer import ScorerConfig
+    >>> from siphonwatch.models.engine.config import ScorerConfig
     >>> both = Together(Scorer(ScorerConfig()), Coordinator(ScorerConfig()))
     >>> both.score(blank(), np.array([0])), len(both.table)
     ([], 1)

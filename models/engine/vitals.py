@@ -118,11 +118,13 @@ def release_e(budget: Budget, patterns: Sequence[str], threshold: float) -> dict
     return {p: math.exp(min(max(threshold, bar(budget, newest, i)), LOG_MAX)) for i, p in enumerate(patterns)}
 
 
-def held(rows: Array, seats: Seats, patterns: Sequence[str], threshold: float) -> dict[str, int]:
-    """Return how many accounts, `(n,) ROW`, have evidence beyond `threshold`, log(1/alpha), and no open case."""
-    evidence, used = rows["evidence"][:, seats.place], rows["hash"] != 0
-    beyond = used[:, None] & (evidence["log_e"] >= threshold) & (evidence["open"] == 0) & (evidence["era"] == seats.era)
-    beyond = beyond.sum(axis=0)
+def held(
+    slots: npt.NDArray[np.int64], judged: Array, seats: Seats, patterns: Sequence[str], threshold: float
+) -> dict[str, int]:
+    """Return how many accounts, those at `slots` of `judged (accounts,) JUDGED`, have evidence beyond `threshold`,
+    log(1/alpha), and no open case."""
+    log_e, shut, era = (judged["evidence"][name][slots][:, seats.place] for name in ("log_e", "open", "era"))
+    beyond = ((log_e >= threshold) & (shut == 0) & (era == seats.era)).sum(axis=0)
     return {p: int(beyond[i]) for i, p in enumerate(patterns)}
 
 

@@ -10,7 +10,6 @@ import numpy.typing as npt
 from siphonwatch.models.account.features import WIDTH
 from siphonwatch.models.account.row import MAX_PATTERNS
 from siphonwatch.models.common.kernel import kernel
-from siphonwatch.models.detect import Detector, Explanation, Scores
 from siphonwatch.models.evaluate.bootstrap import Bools, Floats, Ints
 from siphonwatch.models.evaluate.ranking import auc_columns
 
@@ -18,8 +17,21 @@ HALF = 0.5
 
 
 @kernel
-def _gather(values: npt.NDArray[np.float32], account: Ints, highest: Floats, total: Floats, count: Ints) -> None:
+def _gather(
+    taken: npt.NDArray[np.bool_],
+    values: npt.NDArray[np.float32],
+    scores: npt.NDArray[np.float32],
+    log_e: npt.NDArray[np.float32],
+    account: Ints,
+    highest: Floats,
+    total: Floats,
+    count: Ints,
+    top: Floats,
+    peak: Floats,
+) -> None:
     for i in range(len(account)):
+        if not taken[i]:
+            continue
         a = account[i]
         for f in range(values.shape[1]):
             value = np.float64(values[i, f])
@@ -27,16 +39,13 @@ def _gather(values: npt.NDArray[np.float32], account: Ints, highest: Floats, tot
                 highest[a, f] = value
             total[a, f] += value
         count[a] += 1
-
-
-@kernel
-def _gather_scores(scores: Scores, account: Ints, p: int, top: Floats) -> None:
-    for i in range(len(account)):
-        top[account[i], p] = max(top[account[i], p], np.float64(scores[i]))
+        for p in range(scores.shape[1]):
+            top[a, p] = max(top[a, p], np.float64(scores[i, p]))
+            peak[a, p] = max(peak[a, p], np.float64(log_e[i, p]))
 
 
 class Gathered:
-    """Each account's highest and mean value of every feature, and its highest scores and evidence, as requests come by.
+    """Each account's highest and mean value of every feature, and its highest scores and evidence, from traces.
 
     Attributes
     ----------
@@ -44,7 +53,7 @@ class Gathered:
     count : `(capacity,) int64`
         Requests of the account.
     top, peak : `(capacity, MAX_PATTERNS) float64`
-        Highest score, and highest log e-value of those shown, at least 0.
+        Highest score, and highest log e-value, at least 0.
     """
 
     def __init__(self) -> None:
@@ -54,20 +63,19 @@ class Gathered:
         self.top = np.zeros((0, MAX_PATTERNS))
         self.peak = np.zeros((0, MAX_PATTERNS))
 
-    def take(self, values: npt.NDArray[np.float32], account: Ints) -> None:
-        """Take requests' features `(m, WIDTH)` and their accounts `(m,)`, numbers from 0."""
+    def take(
+        self,
+        account: Ints,
+        taken: Bools,
+        values: npt.NDArray[np.float32],
+        scores: npt.NDArray[np.float32],
+        log_e: npt.NDArray[np.float32],
+    ) -> None:
+        """Take requests: their accounts `(m,)`, numbers from 0, and what a trace says of them."""
         self._reserve(account)
-        _gather(values, account, self.highest, self.total, self.count)
-
-    def take_scores(self, scores: Scores, account: Ints, pattern: int) -> None:
-        """Take requests' scores by one detector, `(m,)`, and their accounts `(m,)`."""
-        self._reserve(account)
-        _gather_scores(scores, account, pattern, self.top)
-
-    def take_evidence(self, log_e: npt.NDArray[np.float32], account: Ints) -> None:
-        """Take accounts' log e-values as they are now, `(m, MAX_PATTERNS)`, and the accounts `(m,)`."""
-        self._reserve(account)
-        np.maximum.at(self.peak, account, log_e.astype(np.float64))
+        _gather(
+            taken, values, scores, log_e, account, self.highest, self.total, self.count, self.top, self.peak,
+        )  # fmt: skip
 
     def _reserve(self, account: Ints) -> None:
         short = int(account.max(initial=-1)) + 1 - len(self.count)
@@ -83,34 +91,6 @@ class Gathered:
         """Return the first `n` accounts' means, `(n, WIDTH)`; 0 for an account without requests."""
         mean: Floats = self.total[:n] / np.maximum(self.count[:n], 1)[:, None]
         return mean
-
-
-class Observer(Detector):
-    """A detector that lets another do its work and takes note of its scores, the first one of the features too.
-
-    So the features of a run are those that were scored, whatever the scorer does to make them, and scoring is
-    unchanged. `account` holds the numbers of the coming requests' accounts, in their order.
-    """
-
-    def __init__(self, inner: Detector, place: int, gathered: Gathered) -> None:
-        super().__init__(inner.card, inner.features)
-        self._inner = inner
-        self._place = place
-        self._gathered = gathered
-        self.account = np.zeros(0, np.int64)
-
-    def score(self, values: npt.NDArray[np.float32]) -> Scores:
-        """Return what the other detector says."""
-        account, self.account = self.account[: len(values)], self.account[len(values) :]
-        if self._place == 0:
-            self._gathered.take(values, account)
-        scores = self._inner.score(values)
-        self._gathered.take_scores(scores, account, self._place)
-        return scores
-
-    def explain(self, here: npt.NDArray[np.float32], level: float) -> Explanation:
-        """Return what the other detector says."""
-        return self._inner.explain(here, level)
 
 
 def halves(strata: Ints, seed: int) -> Bools:

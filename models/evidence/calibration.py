@@ -32,6 +32,7 @@ import numpy as np
 import numpy.typing as npt
 
 from siphonwatch.models.account.row import MAX_PATTERNS
+from siphonwatch.models.common.arrays import Parts, like
 from siphonwatch.models.common.kernel import inlined, kernel
 from siphonwatch.models.evidence.places import Seats
 
@@ -53,6 +54,8 @@ HALF_LIFE_POOLED, HALF_LIFE_BAND = 14_000.0, 4_000.0
 RENEW, RENEW_NEXT = 64, 128
 """Account-hours of a band between renewals of its e-values, and of a cohort between those of its bands in turn."""
 
+LEARNT = ("counts", "total", "taught", "e", "level")
+"""What of a reference is learnt; the rest follows from the cards."""
 Double = npt.NDArray[np.float64]
 
 
@@ -125,15 +128,20 @@ def make_reference(nulls: Sequence[float], trust: Sequence[float], given: Seats 
     return made
 
 
-def learnt(reference: Reference) -> dict[str, npt.NDArray[Any]]:
+def snapshot(reference: Reference) -> dict[str, npt.NDArray[Any]]:
     """Return what a reference has learnt, by name."""
-    kept = ("counts", "total", "taught", "e", "level")
-    return {name: array for name, array in reference._asdict().items() if name in kept}
+    return {name: getattr(reference, name) for name in LEARNT}
 
 
-def relearn(fresh: Reference, arrays: dict[str, npt.NDArray[Any]], anew: Collection[int] = ()) -> Reference:
-    """Return a fresh reference with what `learnt` gave, but for the places `anew`, whose card is another one."""
-    taken: dict[str, Any] = {name: array.copy() for name, array in arrays.items()}
+def restore(fresh: Reference, parts: Parts, anew: Collection[int] = ()) -> Reference:
+    """Return a fresh reference with what `snapshot` gave, but for the places `anew`, whose card is another one.
+
+    Raises
+    ------
+    ValueError
+        Where it is of another shape.
+    """
+    taken: dict[str, Any] = {name: like(parts, name, getattr(fresh, name)) for name in LEARNT}
     for name, array in taken.items():
         for place in anew:
             array[:, :, place] = getattr(fresh, name)[:, :, place]

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from siphonwatch.models.common.arrays import Parts, as_bytes
 from siphonwatch.models.detect import Signal
 from siphonwatch.models.evidence.process import SEVERITIES, severity, whole_second
 
@@ -190,16 +191,21 @@ class CaseBook:
                 self._early.append(self._close((account, pattern), time))
                 self.crowded_out += 1
 
-    def dump(self) -> bytes:
+    def snapshot(self) -> dict[str, bytes]:
         """Serialise the open cases."""
         cases = [case for _, case in sorted(self._open.items())]
-        return msgspec.msgpack.encode(
-            [msgspec.structs.replace(case, told=case.last.case not in self._untold) for case in cases]
-        )
+        told = [msgspec.structs.replace(case, told=case.last.case not in self._untold) for case in cases]
+        return {"open": msgspec.msgpack.encode(told)}
 
-    def load(self, data: bytes) -> None:
-        """Take over serialised cases."""
-        cases = msgspec.msgpack.decode(data, type=list[_Open])
+    def restore(self, parts: Parts) -> None:
+        """Take over the cases of a snapshot.
+
+        Raises
+        ------
+        ValueError
+            Where it holds none, or of another version.
+        """
+        cases = msgspec.msgpack.decode(as_bytes(parts, "open"), type=list[_Open])
         self._open = {(case.last.accounts[0], case.last.pattern): case for case in cases}
         self._untold = {case.last.case for case in cases if not case.told}
         self._line_up()

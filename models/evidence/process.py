@@ -187,7 +187,7 @@ def begin_hour(
 
 @kernel
 def weigh(
-    rows: Array,
+    judged: Array,
     slots: npt.NDArray[np.int64],
     requests: Array,
     scores: npt.NDArray[np.float32],
@@ -201,23 +201,25 @@ def weigh(
     close_after: float,
     trust: npt.NDArray[np.float64],
     strongest: npt.NDArray[np.float32],
+    log_e: npt.NDArray[np.float32],
     events: Array,
 ) -> int:
-    """Take the scores of a block, `(n, P)`, into the accounts' evidence; returns how many `events` were written.
+    """Take the scores of a block, `(n, P)`, into what is known of the accounts; returns how many `events` were written.
 
-    `slots` is -1 for a request that was already applied. A case is closed when the event time that many accounts agree
-    on, `sure (n,)`, says so, as in the case book. `fresh` marks an account's first request in an hour.
-    `threshold` is log(1/alpha): a case needs it and the budget's release. `strongest`, `(n,)`, receives the account's
-    present highest log e-value, of any pattern. The row keeps the highest `suspicion` of any
-    pattern that the account reached.
+    `judged` is `(accounts,) JUDGED`, what one judge keeps. `slots` is -1 for a request that was already applied. A case
+    is closed when the event time that many accounts agree on, `sure (n,)`, says so, as in the case book. `fresh` marks
+    an account's first request in an hour. `threshold` is log(1/alpha): a case needs it and the budget's release.
+    `strongest`, `(n,)`, receives the account's present highest log e-value, of any pattern; `log_e`, `(n, P)`, that of
+    each, NaN where it has none. `judged` keeps the highest `suspicion` of any pattern that the account reached.
     """
     written = 0
     patterns = scores.shape[1]
     for i in range(len(slots)):
         if slots[i] < 0:
             strongest[i] = np.float32(FLOOR)
+            log_e[i] = np.float32(np.nan)
             continue
-        row, q = rows[slots[i]], requests[i]
+        row, q = judged[slots[i]], requests[i]
         if row.days == 0:
             row.number = budget.counts[NUMBERED]
             budget.counts[NUMBERED] += 1
@@ -231,6 +233,7 @@ def weigh(
             level = reference.level[row.cohort, band, at]
             ev = row.evidence[at]
             if ev.era != reference.seats.era[p]:  # of another card; this one begins with the account's next hour
+                log_e[i, p] = np.float32(np.nan)
                 continue
             if ev.open == 1 and ev.reported + close_after < sure[i]:
                 # Closed: from here on it is another hypothesis, with new capital; later days add at most as much.
@@ -247,8 +250,9 @@ def weigh(
                     e = float(reference.e[row.cohort, band, at, place])
                     ev.place = place
                     ev.log_e = np.float32(max(float(ev.before) + math.log1p(stake * (e - 1.0)), FLOOR))
-            log_e = float(ev.log_e)
-            worst = max(worst, np.float32(suspicion(trust[p], reference.shape[at], float(ev.score), log_e)))
+            log_e[i, p] = ev.log_e
+            capital = float(ev.log_e)
+            worst = max(worst, np.float32(suspicion(trust[p], reference.shape[at], float(ev.score), capital)))
             highest = max(highest, ev.log_e)
             evident = score >= level
             if evident and not same_name(row.samples[0], q.id):
@@ -256,25 +260,25 @@ def weigh(
                 copy_name(row.samples[0], q.id)
             kind = -1
             needed = threshold
-            if ev.open == 0 and evident and log_e >= threshold:
+            if ev.open == 0 and evident and capital >= threshold:
                 needed = max(threshold, bar(budget, row.number, p))
-                if log_e >= needed:
+                if capital >= needed:
                     kind = OPEN
                     ev.open = 1
                     budget.counts[RELEASED] += 1
             elif ev.open == 1 and evident:
-                grade = severity(log_e - threshold)
+                grade = severity(capital - threshold)
                 if grade > ev.grade or now[i] - ev.reported >= REFRESH:
                     kind = UPDATE
             if kind >= 0:
                 ev.reported = np.uint32(whole_second(now[i]))
-                ev.grade = severity(log_e - threshold)
+                ev.grade = severity(capital - threshold)
                 e_ = events[written]
                 e_.index = i
                 e_.slot = slots[i]
                 e_.pattern = p
                 e_.kind = kind
-                e_.log_e = log_e
+                e_.log_e = capital
                 e_.score = float(score)
                 e_.level = float(level)
                 e_.bar = needed

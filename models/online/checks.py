@@ -29,7 +29,7 @@ def _same(a: Vectors, b: Vectors) -> bool:
 
 
 def _same_state(a: BulkDetector, b: BulkDetector) -> bool:
-    first, second = a.to_arrays(), b.to_arrays()
+    first, second = a.snapshot(), b.snapshot()
     return first.keys() == second.keys() and all(first[k].tobytes() == second[k].tobytes() for k in first)
 
 
@@ -92,9 +92,9 @@ def check_bulk(estimator_factory: Callable[[], BulkDetector], X: npt.NDArray[Any
         learnt.learn_many(part)
     _require(_same_state(cut, whole) and _same_state(learnt, whole), "the state does not depend on batches", whole)
 
-    before = whole.to_arrays()
+    before = whole.snapshot()
     first, second = whole.score_many(X), np.concatenate([whole.score_many(part) for part in _batches(X, 3)])
-    after = whole.to_arrays()
+    after = whole.snapshot()
     _require(_same(first, second), "scoring alone does not depend on batches", whole)
     _require(all(before[k].tobytes() == after[k].tobytes() for k in before), "scoring does not learn", whole)
 
@@ -115,5 +115,5 @@ def _through_pickle(model: BulkDetector) -> BulkDetector:
 
 
 def _through_arrays(model: BulkDetector, fresh: BulkDetector) -> BulkDetector:
-    fresh.from_arrays(model.to_arrays(), model.features or ())
+    fresh.restore(model.snapshot(), model.features or ())
     return fresh

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from river import base
 
-from siphonwatch.models.common.state import Array, from_arrays, nbytes, to_arrays
+from siphonwatch.models.common.state import Array, nbytes, restore, snapshot
 
 Vectors = npt.NDArray[np.float32]
 
@@ -128,12 +128,12 @@ class BulkDetector(base.AnomalyDetector):
         self._prepare(self._names() or tuple(f"x{i}" for i in range(rows.shape[1])))
         return self._score_learn(rows).astype(np.float32)
 
-    def to_arrays(self) -> dict[str, Array]:
+    def snapshot(self) -> dict[str, Array]:
         """Copy the state; empty before the features are known."""
-        return {} if self.state is None else to_arrays(self.state)
+        return {} if self.state is None else snapshot(self.state)
 
-    def from_arrays(self, arrays: dict[str, Array], features: tuple[str, ...]) -> None:
-        """Take over a state that `to_arrays` wrote under the same settings.
+    def restore(self, arrays: dict[str, Array], features: tuple[str, ...]) -> None:
+        """Take over a state that `snapshot` wrote under the same settings.
 
         Parameters
         ----------
@@ -150,7 +150,7 @@ class BulkDetector(base.AnomalyDetector):
         if not arrays:
             return
         self._columns = tuple(features)
-        self._state = from_arrays(self._start(len(features)), arrays)
+        self._state = restore(self._start(len(features)), arrays)
 
     @property
     def nbytes(self) -> int:

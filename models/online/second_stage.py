@@ -16,7 +16,8 @@ from typing import Any, Literal
 import numpy as np
 from river import anomaly, base, compose, preprocessing
 
-from siphonwatch.models.common.state import Array, from_arrays, to_arrays
+from siphonwatch.models.common.arrays import Parts, as_bytes
+from siphonwatch.models.common.state import restore, snapshot
 from siphonwatch.models.online.quantiles import quantile_init, quantile_rank, quantile_update
 
 MAX_ERRORS = 10
@@ -316,10 +317,6 @@ class SecondStage:
             self._failed("learning", f"{type(error).__name__}: {error}")
         self.seconds += self._clock() - began
 
-    def to_arrays(self) -> dict[str, Array]:
-        """Copy the ranking of scores."""
-        return to_arrays(self._ranks)
-
     def to_bytes(self, limit: int = MAX_BYTES) -> bytes:
         """Pickle model, ranking and error count for a checkpoint.
 
@@ -330,7 +327,7 @@ class SecondStage:
         """
         try:
             content = pickle.dumps(
-                (self.model, self.max_errors, self.errors, self.reason, self.learnt, self.to_arrays()), protocol=5
+                (self.model, self.max_errors, self.errors, self.reason, self.learnt, snapshot(self._ranks)), protocol=5
             )
         except Exception as error:
             raise SecondStageError(
@@ -344,22 +341,25 @@ class SecondStage:
             )
         return content
 
-    def keep(self) -> bytes:
-        """Return `to_bytes`, or nothing where that fails, which switches the stage off and stops no checkpoint."""
+    def snapshot(self) -> dict[str, bytes]:
+        """Return `to_bytes` by name, or nothing where it fails, which switches the stage off; no checkpoint fails."""
         try:
-            return self.to_bytes()
+            return {"pickle": self.to_bytes()}
         except SecondStageError as error:
             self.errors += self.reason is None
             self.reason = self.reason or f"second stage switched off: {error}"
-            return b""
+            return {}
 
-    def resumed(self, content: bytes) -> SecondStage:
-        """Return the stage as `to_bytes` left it, on this one's clock; this one, empty, where it cannot be read."""
+    def restore(self, parts: Parts) -> None:
+        """Take over a snapshot; one that cannot be read counts as an error and leaves the stage as it is."""
+        if "pickle" not in parts:
+            return
         try:
-            return SecondStage.from_bytes(content, self._clock)
+            known = SecondStage.from_bytes(as_bytes(parts, "pickle"), self._clock)
         except SecondStageError:
             self.errors += 1
-            return self
+        else:
+            self.__dict__.update(known.__dict__)
 
     @classmethod
     def from_bytes(cls, content: bytes, clock: Callable[[], float] = lambda: 0.0) -> SecondStage:
@@ -375,7 +375,7 @@ class SecondStage:
         try:
             model, max_errors, errors, reason, learnt, ranks = pickle.loads(content)  # noqa: S301 - our own checkpoint
             stage = cls(model, max_errors, clock)
-            stage._ranks = from_arrays(stage._ranks, ranks)
+            stage._ranks = restore(stage._ranks, ranks)
         except Exception as error:
             raise SecondStageError(
                 f"the second stage in the checkpoint cannot be read ({type(error).__name__}: {error}); "

@@ -133,8 +133,8 @@ class Offline:
         """Return the highest rank that the second stage gave each account it looked at."""
         highest: dict[str, float] = {}
         for scorer in self._scorers:
-            highest |= scorer.ranked
+            highest |= scorer.judge.ranked
         return highest
 
     def _note(self, rows: Array) -> None:
-        self._highest.update(zip(names(rows["account"]), rows["suspicion"].tolist(), strict=True))
+        self._highest.update(zip(names(rows["account"]), rows["judged"]["suspicion"].tolist(), strict=True))

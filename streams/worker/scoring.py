@@ -7,8 +7,9 @@ import time
 from typing import Any
 
 from siphonwatch.models.account.features import FEATURES
+from siphonwatch.models.engine.config import ScorerConfig
 from siphonwatch.models.engine.coordinator import Coordinator
-from siphonwatch.models.engine.scorer import Scorer, ScorerConfig
+from siphonwatch.models.engine.scorer import Scorer
 from siphonwatch.models.engine.together import Together
 from siphonwatch.models.online.second_stage import SecondStage, check, load, scaled
 from siphonwatch.streams.common.settings import Settings, SettingsError

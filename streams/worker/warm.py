@@ -19,15 +19,17 @@ import structlog
 from numba.core import event
 from prometheus_client import CollectorRegistry
 
+from siphonwatch.models.common.arrays import pack, unpack
+from siphonwatch.models.engine.config import ScorerConfig
 from siphonwatch.models.engine.coordinator import Coordinator
-from siphonwatch.models.engine.scorer import Scorer, ScorerConfig
+from siphonwatch.models.engine.scorer import Scorer
 from siphonwatch.models.evidence.process import severity, whole_second
 from siphonwatch.streams.common.identity import Identity
 from siphonwatch.streams.common.logs import configure
 from siphonwatch.streams.common.settings import Settings
 from siphonwatch.streams.contracts.dead_letter import DeadLetter
 from siphonwatch.streams.contracts.provenance import SEAL, SIGHTINGS, UNKEYED
-from siphonwatch.streams.contracts.sighting import pack
+from siphonwatch.streams.contracts.sighting import pack as pack_sightings
 from siphonwatch.streams.contracts.telemetry import Telemetry, encode
 from siphonwatch.streams.edge.sketch import Sketcher
 from siphonwatch.streams.worker.agents.coordinate import SightingsPartition
@@ -128,13 +130,15 @@ async def _play() -> None:
         await telemetry.process(batch)
         await telemetry.checkpoint()
         requests = decoder.decode([value or b"" for value in batch.values]).requests
-        await sightings.process(_batch(pack("telemetry:0", requests, batch.offsets), number, sent, sealed=True))
+        await sightings.process(
+            _batch(pack_sightings("telemetry:0", requests, batch.offsets), number, sent, sealed=True)
+        )
         await sightings.checkpoint()
     scorer.table.settle()  # as a restore does, and a table that outgrows its index
     severity(0.0)  # the case book's, which these requests open no case in
     whole_second(0.0)
     for dumped, fresh in ((scorer, Scorer(ScorerConfig())), (sightings.scorer, Coordinator(ScorerConfig()))):
-        fresh.load(dumped.dump())
+        fresh.restore(unpack(pack(dumped.snapshot())))
 
 
 def _request(account: int, number: int) -> Telemetry:

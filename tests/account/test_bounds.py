@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from core_fakes import START, requests
+from core_fakes import START, dump_of, requests
 
 from siphonwatch.models.account.request import Array
 from siphonwatch.models.account.table import AccountTable
-from siphonwatch.models.engine import coordinator
-from siphonwatch.models.engine.coordinator import BLOCK, Coordinator
-from siphonwatch.models.engine.scorer import ScorerConfig
+from siphonwatch.models.engine import campaigns
+from siphonwatch.models.engine.config import ScorerConfig
+from siphonwatch.models.engine.coordinator import Coordinator
+from siphonwatch.models.engine.engine import BLOCK
 from siphonwatch.models.engine.vitals import Bound
 from siphonwatch.models.evidence import cases
 from siphonwatch.models.evidence.cases import CaseBook, Finding
@@ -51,7 +52,7 @@ def test_which_fingerprints_go_depends_on_the_sightings_alone(cut: int) -> None:
     whole.score(q, np.arange(len(q)))
     for start in range(0, len(q), cut):
         parts.score(q[start : start + cut], np.arange(start, min(start + cut, len(q))))
-    assert parts.dump() == whole.dump()
+    assert dump_of(parts) == dump_of(whole)
     assert [set(c.table.rows["hash"][c.table.used()]) for c in (parts, whole)] == [
         set(whole.table.rows["hash"]) - {0}
     ] * 2
@@ -64,19 +65,20 @@ def test_the_setting_reaches_the_coordinator() -> None:
 
 
 def test_campaigns_together_remember_so_many_accounts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(coordinator, "MEMBERS", 100)
+    monkeypatch.setattr(campaigns, "MEMBERS", 100)
     scorer = Coordinator(ScorerConfig())
     for edge in range(4):
-        campaign = scorer._watch(edge, 1, START, 1.0)
+        campaign = scorer.judge._watch(edge, 1, START, 1.0)
         assert campaign is not None
         for i in range(60 if edge else 5):
             campaign.add(f"a{i}", START + i)
         campaign.name()
-    scorer._trim()
+    scorer.judge.tidy(False)
     bound = bound_of(scorer, "campaign_accounts")
     assert bound.used <= bound.limit == 100
-    assert len(scorer.kept.campaigns[0].members) == 5, "a small campaign keeps all"
-    assert set(scorer.kept.campaigns[1].members) == {f"a{i}" for i in range(48, 60)}, "a large one those seen last"
+    assert len(scorer.judge.kept.campaigns[0].members) == 5, "a small campaign keeps all"
+    last = {f"a{i}" for i in range(48, 60)}
+    assert set(scorer.judge.kept.campaigns[1].members) == last, "a large one those seen last"
 
 
 def record(book: CaseBook, account: str, time: float) -> Finding:

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from siphonwatch.models.account.clock import CELLS, QUORUM, make_clock, settled, tick
 from siphonwatch.models.account.row import SUMS, TAUS, sum_index
-from siphonwatch.models.engine.scorer import Scorer, ScorerConfig
+from siphonwatch.models.engine.config import ScorerConfig
+from siphonwatch.models.engine.scorer import Scorer
 
 GRACE, AHEAD = 60.0, 600.0
 FAR = START + 10 * 86_400.0
@@ -268,8 +269,8 @@ def test_an_account_touched_while_the_clock_ran_ahead_gets_capital_for_its_later
     hours = START + np.arange(0.0, 7201.0, 400.0)
     run(scorer, np.concatenate([requests("a", [FAR]), requests("b", [START]), requests("a", hours)]))
     rows = scorer.table.rows[scorer.table.used()]
-    assert rows["days"].tolist() == [1 + 1, 1]
-    assert rows["hour"].tolist() == [int(START // 3600) + 2, int(START // 3600)]
+    assert rows["judged"]["days"].tolist() == [1 + 1, 1]
+    assert rows["judged"]["hour"].tolist() == [int(START // 3600) + 2, int(START // 3600)]
 
 
 def test_an_account_ahead_of_a_clock_that_was_set_back_goes_on_from_now() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 import pytest
-from core_fakes import START, requests, run, traffic
+from core_fakes import START, dump_of, load_into, requests, run, traffic
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -14,7 +14,8 @@ from siphonwatch.models.account.cold import ColdIndex
 from siphonwatch.models.account.request import Array
 from siphonwatch.models.account.row import PAGE_ROWS, ROW
 from siphonwatch.models.account.table import NAME, AccountTable
-from siphonwatch.models.engine.scorer import Scorer, ScorerConfig
+from siphonwatch.models.engine.config import ScorerConfig
+from siphonwatch.models.engine.scorer import Scorer
 from siphonwatch.models.evidence.cases import Finding
 from siphonwatch.streams.worker.state.codec import Page
 from siphonwatch.streams.worker.state.cold_file import PAGE_BYTES, ColdFile
@@ -74,13 +75,13 @@ class Tiered:
 
     def restart(self) -> None:
         """Come back from the log alone."""
-        dump = self.scorer.dump()
+        dump = dump_of(self.scorer)
         self.scorer, self.cold = Scorer(ScorerConfig()), ColdPages(file=ColdFile(self.file_bytes))
         self.scorer.table.reserve(self.keep)
         hot = {number: from_page(page.data) for number, page in self.log.items() if not page.cold}
         self.scorer.table.place(hot)
         self.scorer.table.settle()
-        self.scorer.load(dump)
+        load_into(self.scorer, dump)
         self.cold.load({number: page.index for number, page in self.log.items() if page.cold}, self.scorer.table)
 
     def accounts(self) -> dict[str, float]:

@@ -27,7 +27,8 @@ from siphonwatch.models.account.jobs import (
 )
 from siphonwatch.models.account.request import Array
 from siphonwatch.models.account.row import JOBS, ROW
-from siphonwatch.models.engine.scorer import Scorer, ScorerConfig
+from siphonwatch.models.engine.config import ScorerConfig
+from siphonwatch.models.engine.scorer import Scorer
 
 DAY = 86_400.0
 KNOWN_BY = ("system", "temperature", "max_tokens")

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from core_fakes import START, name_account, requests, run, state, traffic
+from core_fakes import START, dump_of, load_into, name_account, requests, run, state, traffic
 
 from siphonwatch.models.account.request import Array
-from siphonwatch.models.engine.scorer import REFUSED, Scorer, ScorerConfig
+from siphonwatch.models.engine.config import ScorerConfig
+from siphonwatch.models.engine.scorer import Scorer
+from siphonwatch.models.engine.stage import REFUSED
 
 
 def flood(n: int, status: int) -> Array:
@@ -25,7 +27,7 @@ def test_made_up_keys_that_are_turned_away_cost_no_row() -> None:
         run(scorer, flood(300, status))
     assert len(scorer.table) == 0 and scorer.refused == 300 * len(REFUSED)
     assert not scorer.table.take_dirty()
-    assert scorer.now == 0.0 and scorer.counts.requests == 0
+    assert scorer.now == 0.0 and scorer.stage.count.requests == 0
 
 
 @pytest.mark.parametrize("status", [200, 206, 304, 404, 408, 429, 499, 500, 503, 529])
@@ -54,7 +56,7 @@ def test_a_flood_among_others_changes_nothing_of_them() -> None:
     found = run(alone, honest)
     assert found and run(beside, mixed) == found
     assert beside.refused == len(honest) and len(beside.table) == len(alone.table)
-    assert beside.counts.requests == alone.counts.requests
+    assert beside.stage.count.requests == alone.stage.count.requests
     pages, other = state(alone)[1], state(beside)[1]
     assert pages.keys() == other.keys()
 
@@ -62,5 +64,5 @@ def test_a_flood_among_others_changes_nothing_of_them() -> None:
 def test_how_many_were_turned_away_is_kept() -> None:
     scorer, again = Scorer(ScorerConfig()), Scorer(ScorerConfig())
     run(scorer, flood(7, 403))
-    again.load(scorer.dump())
+    load_into(again, dump_of(scorer))
     assert again.refused == 7

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
+from core_fakes import dump_of
 from prometheus_client import CollectorRegistry
 
 from bench.machine import resident_bytes
@@ -53,7 +54,7 @@ async def write(config: Path, accounts: int, telemetry: bytes) -> dict[str, Any]
         if numbers[-1] == pages - 1 and (extra := pages * PAGE_ROWS - accounts):
             rows[-extra:] = np.zeros(1, ROW)
         packed = {n: to_page(rows[i * PAGE_ROWS : (i + 1) * PAGE_ROWS]) for i, n in enumerate(numbers)}
-        await log.checkpoint(packed, scorer.dump(), NEXT_OFFSET + first)
+        await log.checkpoint(packed, dump_of(scorer), NEXT_OFFSET + first)
         await log.committed()
     await log.stop()
     return {"seconds": time.perf_counter() - started}

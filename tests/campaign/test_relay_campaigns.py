@@ -14,9 +14,10 @@ from siphonwatch.models.account.request import Array
 from siphonwatch.models.campaign.edges import CAP, TOTAL, Spotter
 from siphonwatch.models.campaign.features import INDEX
 from siphonwatch.models.campaign.members import KEPT, NAMED, Campaign
-from siphonwatch.models.engine.coordinator import WATCHED, Coordinator
+from siphonwatch.models.engine.campaigns import WATCHED
+from siphonwatch.models.engine.config import ScorerConfig
+from siphonwatch.models.engine.coordinator import Coordinator
 from siphonwatch.models.engine.patterns import detector
-from siphonwatch.models.engine.scorer import ScorerConfig
 from siphonwatch.models.evidence.cases import Finding
 
 PRODUCT = {"headers": 7, "agent": 8, "system": 9, "temperature": 1.0, "max_tokens": 2048, "model": 5}

@@ -9,6 +9,7 @@ from functools import cache
 import msgspec
 import numpy as np
 import pytest
+from core_fakes import dump_of, load_into
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -20,8 +21,11 @@ from siphonwatch.models.campaign.edges import Spotter, fingerprints
 from siphonwatch.models.campaign.row import CAMPAIGN
 from siphonwatch.models.common.arrays import pack, unpack
 from siphonwatch.models.detect import Detector
-from siphonwatch.models.engine.coordinator import BLOCK, FORGET, PRUNE_BLOCKS, Coordinator
-from siphonwatch.models.engine.scorer import Scorer, ScorerConfig
+from siphonwatch.models.engine.config import ScorerConfig
+from siphonwatch.models.engine.coordinator import Coordinator
+from siphonwatch.models.engine.engine import BLOCK
+from siphonwatch.models.engine.fingerprints import FORGET, PRUNE_BLOCKS
+from siphonwatch.models.engine.scorer import Scorer
 from siphonwatch.models.engine.together import Together
 from siphonwatch.models.evidence.budget import NUMBERED
 from siphonwatch.models.evidence.cases import Finding
@@ -45,7 +49,7 @@ def run(cuts: list[int], coordinator: Coordinator | None = None) -> tuple[list[o
     findings: list[object] = []
     for start, end in itertools.pairwise(edges):
         findings += coordinator.score(q[start:end], np.arange(start, end))
-    return findings, coordinator.dump(), coordinator.table.rows[coordinator.table.used()].tobytes()
+    return findings, dump_of(coordinator), coordinator.table.rows[coordinator.table.used()].tobytes()
 
 
 whole = cache(lambda: run([]))
@@ -72,7 +76,7 @@ def test_redelivery_changes_nothing() -> None:
     rows = coordinator.table.rows.tobytes()
     assert coordinator.score(q[500:2000], np.arange(500, 2000)) == []
     assert coordinator.table.rows.tobytes() == rows
-    assert coordinator.kept.skipped == 1500
+    assert coordinator.stage.count.skipped == 1500
     assert first + coordinator.score(q[2000:], np.arange(2000, len(q))) == whole()[0]
 
 
@@ -82,21 +86,21 @@ def test_a_restored_coordinator_goes_on_as_if_nothing_had_happened() -> None:
     findings = before.score(q[:1700], np.arange(1700))
     after.table.place({n: rows for n, rows in before.table.take_dirty().items() if rows is not None})
     after.table.settle()
-    after.load(before.dump())
-    assert after.dump() == before.dump()
+    load_into(after, dump_of(before))
+    assert dump_of(after) == dump_of(before)
     assert findings + after.score(q[1700:], np.arange(1700, len(q))) == whole()[0]
     assert after.suspicion() != {}
 
 
-@pytest.mark.parametrize("part", ["kept", "clock", "budget", "cases"])
+@pytest.mark.parametrize("part", ["judge.kept", "stage.clock", "judge.budget", "judge.cases.open"])
 def test_state_of_another_version_is_refused(part: str) -> None:
     coordinator = Coordinator(CONFIG)
-    parts = unpack(coordinator.dump())
+    parts = unpack(dump_of(coordinator))
     for broken in (b"\xff", np.zeros((3, 3))):
-        with pytest.raises(ValueError, match="does not fit this version"):
-            coordinator.load(pack(parts | {part: broken}))
-    with pytest.raises(ValueError, match="does not fit this version"):
-        coordinator.load(pack({name: value for name, value in parts.items() if name != part}))
+        with pytest.raises(ValueError, match="do not fit this version"):
+            load_into(coordinator, pack(parts | {part: broken}))
+    with pytest.raises(ValueError, match="do not fit this version"):
+        load_into(coordinator, pack({name: value for name, value in parts.items() if name != part}))
 
 
 def test_a_spotter_goes_on_from_its_counters() -> None:
@@ -105,7 +109,7 @@ def test_a_spotter_goes_on_from_its_counters() -> None:
     now = np.maximum.accumulate(q["time"])
     one, other = Spotter(), Spotter()
     before = one.pick(q[:1500], taken[:1500], now[:1500])
-    other.from_array(one.to_array(now[1499]))
+    other.restore(one.snapshot())
     after = other.pick(q[1500:], taken[1500:], now[1500:]) + 1500
     assert [*before, *after] == Spotter().pick(q, taken, now).tolist()
 
@@ -115,15 +119,16 @@ def test_counters_of_past_hours_are_not_kept() -> None:
     now = np.maximum.accumulate(q["time"])
     spotter = Spotter()
     spotter.pick(q, np.zeros(len(q), np.int64), now)
-    kept = spotter.to_array(now[-1])
+    kept = spotter.snapshot()["counters"]
     assert 0 < len(kept) < 100 and set(kept[:, 1]) == {int(now[-1] // 3600)}
-    assert len(spotter.to_array(now[-1] + 3600)) == 0
+    spotter.pick(q[:1], np.full(1, -1), now[-1:] + 3600)
+    assert len(spotter.snapshot()["counters"]) == 0
 
 
 def test_counters_of_another_shape_are_refused() -> None:
     for bad in (np.zeros((2, 2), np.int64), np.array([[1 << 20, 0, 1]])):
         with pytest.raises(ValueError, match="another version"):
-            Spotter().from_array(bad)
+            Spotter().restore({"counters": bad})
 
 
 def test_idle_fingerprints_are_forgotten() -> None:
@@ -216,22 +221,22 @@ def test_another_card_ends_the_campaigns_that_were_told_and_begins_with_new_hypo
     told = first.cases.standing()
     assert told and not first.changes
     other = Coordinator(CONFIG)
-    other.relay = Detector(msgspec.structs.replace(other.relay.card, null=0.46), other.relay.features)
+    other.judge.relay = Detector(msgspec.structs.replace(other.judge.relay.card, null=0.46), other.judge.relay.features)
     rows = first.table.rows.copy()
     other.table.place({k: rows[k * PAGE_ROWS : (k + 1) * PAGE_ROWS] for k in range(len(rows) // PAGE_ROWS)})
     other.table.settle()
-    other.load(first.dump())
+    load_into(other, dump_of(first))
     assert [str(change)[:15] for change in other.changes] == ["card relay was "]
     ended = other.end(lambda accounts: False)
     assert {f.case for f in ended} == {f.case for f in told} and {f.kind for f in ended} == {"close"}
     assert all(len(f.accounts) >= 10 for f in ended), "with the accounts that they named"
-    numbered = int(other.budget.counts[NUMBERED])
+    numbered = int(other.judge.budget.counts[NUMBERED])
     findings = run_of(other, half, len(requests()))
-    assert int(other.budget.counts[NUMBERED]) > numbered
+    assert int(other.judge.budget.counts[NUMBERED]) > numbered
     assert findings[0].kind == "open" and not {f.case for f in findings} & {f.case for f in told}
     again = Coordinator(CONFIG)
-    again.relay = other.relay
-    again.load(other.dump())
+    again.judge.relay = other.judge.relay
+    load_into(again, dump_of(other))
     assert not again.changes
 
 

@@ -7,13 +7,14 @@ import struct
 
 import numpy as np
 import pytest
+from core_fakes import dump_of
 from hypothesis import given
 from hypothesis import strategies as st
 
 from siphonwatch.models.account.request import REQUEST, Array, blank
 from siphonwatch.models.campaign.sighting import FIELDS
+from siphonwatch.models.engine.config import ScorerConfig
 from siphonwatch.models.engine.coordinator import Coordinator
-from siphonwatch.models.engine.scorer import ScorerConfig
 from siphonwatch.streams.contracts.sighting import MAX_ROWS, join, pack, unpack
 from siphonwatch.streams.contracts.telemetry import Malformed
 
@@ -61,7 +62,7 @@ def relayed(n: int) -> Array:
 def outcome(requests: Array) -> tuple[list[str], bytes, bytes]:
     coordinator = Coordinator(ScorerConfig())
     findings = coordinator.score(requests, np.arange(len(requests)))
-    return [repr(finding) for finding in findings], coordinator.dump(), coordinator.table.rows.tobytes()
+    return [repr(finding) for finding in findings], dump_of(coordinator), coordinator.table.rows.tobytes()
 
 
 @given(st.integers(0, 2**32), st.integers(1, 40), st.integers(0, 2**62), st.randoms())

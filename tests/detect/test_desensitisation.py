@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from siphonwatch.models.account.request import Array
+from siphonwatch.models.engine.config import ScorerConfig
 from siphonwatch.models.engine.patterns import detector
-from siphonwatch.models.engine.scorer import Scorer, ScorerConfig
+from siphonwatch.models.engine.scorer import Scorer
 
 DAY = 86_400.0
 CHANGE = START + 4 * DAY

@@ -12,7 +12,8 @@ from card_tools import Watch
 from core_fakes import START, chat, hashes, run, sweep, walk
 
 from siphonwatch.models.account.request import Array
-from siphonwatch.models.engine.scorer import Scorer, ScorerConfig
+from siphonwatch.models.engine.config import ScorerConfig
+from siphonwatch.models.engine.scorer import Scorer
 from siphonwatch.streams.common.identity import Identity
 from siphonwatch.streams.common.settings import load
 from siphonwatch.streams.contracts.telemetry import Malformed, encode
@@ -184,7 +185,7 @@ def test_a_sudden_jump_in_volume_and_habits_is_evidence_of_a_shift() -> None:
     scorer = Scorer(ScorerConfig())
     run(scorer, np.concatenate([habits("a", 200), burst]))
     (row,) = scorer.table.rows[scorer.table.used()]
-    evidence = row["evidence"]["log_e"][: len(scorer.patterns)]
+    evidence = row["judged"]["evidence"]["log_e"][: len(scorer.patterns)]
     assert scorer.patterns[int(evidence.argmax())] == "shift"
     assert evidence.max() > 1.0, "one hour of it opens no case: the pattern is half trusted"
 

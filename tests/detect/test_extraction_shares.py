@@ -9,7 +9,8 @@ import pytest
 from core_fakes import START, chat, hashes, requests, run, sweep
 
 from siphonwatch.models.account.request import Array
-from siphonwatch.models.engine.scorer import Scorer, ScorerConfig
+from siphonwatch.models.engine.config import ScorerConfig
+from siphonwatch.models.engine.scorer import Scorer
 
 DAY = 86_400.0
 DAYS, SITTINGS, LIST = 7, 8, 200

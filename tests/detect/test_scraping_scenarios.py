@@ -12,8 +12,9 @@ import pytest
 from card_tools import Watch
 
 from siphonwatch.models.account.request import Array, blank, names
+from siphonwatch.models.engine.config import ScorerConfig
 from siphonwatch.models.engine.patterns import detector
-from siphonwatch.models.engine.scorer import Scorer, ScorerConfig
+from siphonwatch.models.engine.scorer import Scorer
 from siphonwatch.streams.common.identity import Identity
 from siphonwatch.streams.common.settings import load
 from siphonwatch.streams.contracts.telemetry import Malformed, encode

@@ -12,14 +12,15 @@ from typing import Any
 
 import msgspec
 import pytest
-from core_fakes import START, run, traffic
+from core_fakes import START, dump_of, load_into, run, traffic
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from py_ocsf_models.events.findings.detection_finding import DetectionFinding
 
 from siphonwatch.models.detect import Signal
+from siphonwatch.models.engine.config import ScorerConfig
 from siphonwatch.models.engine.patterns import detectors
-from siphonwatch.models.engine.scorer import Scorer, ScorerConfig
+from siphonwatch.models.engine.scorer import Scorer
 from siphonwatch.models.evidence.cases import CaseBook, Finding
 from siphonwatch.models.evidence.process import SEVERITIES
 from siphonwatch.streams.cli.table import CHANCE
@@ -113,8 +114,8 @@ def test_any_life_is_told_once_in_order_and_survives_a_restart(
     for number, (account, pattern, gap, log_e) in enumerate(steps):
         if number == restart:
             other = book()
-            other.load(cases.dump())
-            assert other.dump() == cases.dump()
+            load_into(other, dump_of(cases))
+            assert dump_of(other) == dump_of(cases)
             cases = other
         now += gap
         told += [*cases.close_until(now), record(cases, now, log_e, account, pattern)]

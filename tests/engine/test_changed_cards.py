@@ -8,15 +8,16 @@ import msgspec
 import numpy as np
 import pytest
 from card_tools import bound
-from core_fakes import run, state, traffic
+from core_fakes import dump_of, load_into, run, state, traffic
 
 from siphonwatch.models.account import row
 from siphonwatch.models.account.features import FEATURES, NAMES
 from siphonwatch.models.common.arrays import unpack
 from siphonwatch.models.detect import Detector
 from siphonwatch.models.engine import rarity
+from siphonwatch.models.engine.config import ScorerConfig
 from siphonwatch.models.engine.patterns import detectors
-from siphonwatch.models.engine.scorer import Scorer, ScorerConfig
+from siphonwatch.models.engine.scorer import Scorer
 from siphonwatch.models.evidence.cases import Finding
 from siphonwatch.models.evidence.places import Change
 from siphonwatch.streams.worker.state.pages import from_page
@@ -46,7 +47,7 @@ def restored(saved: Saved, chosen: Sequence[Detector]) -> Scorer:
     scorer = Scorer(CONFIG, chosen=chosen)
     scorer.table.place({number: from_page(data) for number, data in pages.items() if data is not None})
     scorer.table.settle()
-    scorer.load(dump)
+    load_into(scorer, dump)
     return scorer
 
 
@@ -59,8 +60,8 @@ def instead(pattern: str, **parts: object) -> list[Detector]:
 
 def learnt(scorer: Scorer, pattern: str) -> list[bytes]:
     """A pattern's reference."""
-    place = [p.pattern for p in scorer.places].index(pattern)
-    reference = scorer.reference
+    place = [p.pattern for p in scorer.judge.places].index(pattern)
+    reference = scorer.judge.reference
     arrays = (reference.counts, reference.total, reference.taught, reference.e, reference.level)
     return [array[:, :, place].tobytes() for array in arrays]
 
@@ -131,8 +132,8 @@ def test_an_added_card_takes_a_free_place_and_leaves_all_references_alone(first:
     run(scorer, TRAFFIC[AT:], first=AT)
     rows = scorer.table.rows[scorer.table.used()]
     live = rows[rows["last_time"] > TRAFFIC["time"][AT] + 3600.0]
-    e = np.exp(live["evidence"]["log_e"][:, 5])
-    assert len(live) > 20 and (live["evidence"]["era"][:, 5] == 1).all()
+    e = np.exp(live["judged"]["evidence"]["log_e"][:, 5])
+    assert len(live) > 20 and (live["judged"]["evidence"]["era"][:, 5] == 1).all()
     assert np.median(e) < 1.0, "who does nothing has no more than what is put in"
 
 
@@ -162,8 +163,8 @@ def test_reordered_inputs_of_the_rarity_models_are_recognised(saved: Saved, monk
     scorer, fresh = restored(saved, detectors()), Scorer(CONFIG)
     (change,) = scorer.changes
     assert str(change).startswith("the models of rarity were ") and not scorer.end(nobody)
-    parts, anew = unpack(scorer.dump()), unpack(fresh.dump())
-    models = [name for name in anew if name.startswith("rarity.")]
+    parts, anew = unpack(dump_of(scorer)), unpack(dump_of(fresh))
+    models = [name for name in anew if name.startswith("stage.rarity.")]
     assert models and all(np.asarray(parts[name]).tobytes() == np.asarray(anew[name]).tobytes() for name in models)
 
 
@@ -182,4 +183,4 @@ def test_state_with_swapped_sums_is_refused_with_both_layouts(saved: Saved, monk
     monkeypatch.setattr(row, "SUMS", (row.SUMS[1], row.SUMS[0], *row.SUMS[2:]))
     assert row.layout_id() != before
     with pytest.raises(ValueError, match=f"rows of layout {before}, this version's is {row.layout_id()}"):
-        Scorer(CONFIG).load(saved[0])
+        load_into(Scorer(CONFIG), saved[0])

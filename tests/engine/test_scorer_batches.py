@@ -9,7 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from river import base
 
-from siphonwatch.models.engine.scorer import BLOCK, EARLY, Scorer, ScorerConfig
+from siphonwatch.models.engine.config import ScorerConfig
+from siphonwatch.models.engine.engine import BLOCK
+from siphonwatch.models.engine.judge import EARLY
+from siphonwatch.models.engine.scorer import Scorer
 from siphonwatch.models.evidence.cases import Finding
 from siphonwatch.models.online.second_stage import SecondStage
 
@@ -88,8 +91,8 @@ def test_redelivering_what_was_applied_changes_nothing(
     again = max(first - back, 0)
     findings += run(scorer, TRAFFIC[again:], points, first=again)
     assert findings == expected[0]
-    assert scorer.counts.skipped == first - again
-    scorer.counts.skipped = 0
+    assert scorer.stage.count.skipped == first - again
+    scorer.stage.count.skipped = 0
     assert state(scorer) == expected[1]
 
 
@@ -133,8 +136,8 @@ def test_a_redelivered_prefix_is_counted_and_nothing_else() -> None:
     run(scorer, TRAFFIC[:300])
     before = state(scorer)
     assert run(scorer, TRAFFIC[:300]) == []
-    assert scorer.counts.skipped == 300
-    scorer.counts.skipped = 0
+    assert scorer.stage.count.skipped == 300
+    scorer.stage.count.skipped = 0
     assert state(scorer) == before
 
 

@@ -10,8 +10,9 @@ from card_tools import bound
 from core_fakes import START, chat, sweep
 
 from siphonwatch.models.account.row import ROW
+from siphonwatch.models.engine.config import ScorerConfig
 from siphonwatch.models.engine.patterns import detectors
-from siphonwatch.models.engine.scorer import Scorer, ScorerConfig
+from siphonwatch.models.engine.scorer import Scorer
 from siphonwatch.models.engine.vitals import LEARNT_ENOUGH, Tally, cards_id, drift, held, release_e, spent
 from siphonwatch.models.evidence.budget import NUMBERED, bar, make_budget
 from siphonwatch.models.evidence.calibration import POOLED, make_reference, teach
@@ -58,10 +59,11 @@ def test_the_newest_account_needs_what_the_budget_asks_but_at_least_one_over_alp
 def test_accounts_beyond_alpha_without_a_case_are_held_and_free_rows_are_none() -> None:
     rows = np.zeros(4, ROW)
     rows["hash"][:3] = 1, 2, 3
-    rows["evidence"]["log_e"][:, 1] = 9.0
-    rows["evidence"]["open"][1, 1] = 1
+    rows["judged"]["evidence"]["log_e"][:, 1] = 9.0
+    rows["judged"]["evidence"]["open"][1, 1] = 1
     seats = make_reference([0.3] * 5, [1.0] * 5).seats
-    assert held(rows, seats, PATTERNS, math.log(1000)) == dict.fromkeys(PATTERNS, 0) | {"scraping": 2}
+    used = np.flatnonzero(rows["hash"])
+    assert held(used, rows["judged"], seats, PATTERNS, math.log(1000)) == dict.fromkeys(PATTERNS, 0) | {"scraping": 2}
 
 
 def test_drift_is_one_where_benign_hours_keep_the_promise_and_more_where_they_do_not() -> None:

@@ -7,49 +7,39 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from siphonwatch.models.account.features import WIDTH
-from siphonwatch.models.engine.patterns import detectors
 from siphonwatch.models.evaluate.ablation import combined, subsets
 from siphonwatch.models.evaluate.calibration import crossed
-from siphonwatch.models.evaluate.features import Gathered, Observer, directions, halves, stable
+from siphonwatch.models.evaluate.features import Gathered, directions, halves, stable
 
 
 @settings(deadline=None)
 @given(st.lists(st.lists(st.integers(0, 40), max_size=9), min_size=1, max_size=5), st.integers(0, 99))
-def test_highest_and_mean_are_those_of_the_accounts_requests(batches: list[list[int]], seed: int) -> None:
+def test_highest_and_mean_are_those_of_the_requests_that_were_taken(batches: list[list[int]], seed: int) -> None:
     rng = np.random.default_rng(seed)
-    gathered, rows, accounts = Gathered(), [], []
+    gathered, rows, accounts, scored, evidence = Gathered(), [], [], [], []
     for batch in batches:
-        values = rng.normal(0, 2, (len(batch), WIDTH)).astype(np.float32)
-        gathered.take(values, np.array(batch, np.int64))
-        rows += list(values)
-        accounts += batch
+        m = len(batch)
+        values, scores = rng.normal(0, 2, (m, WIDTH)).astype(np.float32), rng.random((m, 3)).astype(np.float32)
+        log_e, taken = rng.normal(0, 5, (m, 3)).astype(np.float32), rng.random(m) < 0.8
+        log_e[rng.random((m, 3)) < 0.2] = np.nan
+        gathered.take(np.array(batch, np.int64), taken, values, scores, log_e)
+        rows += list(values[taken])
+        scored += list(scores[taken])
+        evidence += list(log_e[taken])
+        accounts += [account for account, was in zip(batch, taken.tolist(), strict=True) if was]
     n = max(accounts, default=-1) + 1
     assert gathered.count.sum() == len(accounts)
     for account in set(accounts):
-        own = np.array([row for row, a in zip(rows, accounts, strict=True) if a == account], np.float64)
+        mine = [i for i, a in enumerate(accounts) if a == account]
+        own = np.array([rows[i] for i in mine], np.float64)
         assert (gathered.highest[account] == own.max(0)).all()
         assert np.allclose(gathered.mean(n)[account], own.mean(0))
         assert gathered.count[account] == len(own)
+        assert gathered.top[account, :3].tolist() == np.max([scored[i] for i in mine], 0).tolist()
+        peak = np.nanmax([np.zeros(3), *(evidence[i] for i in mine)], axis=0)
+        assert gathered.peak[account, :3].tolist() == peak.tolist()
     unseen = sorted(set(range(n)) - set(accounts))
     assert not gathered.mean(n)[unseen].any()
-
-
-def test_an_observed_detector_scores_explains_and_is_called_as_before() -> None:
-    rng = np.random.default_rng(1)
-    features = rng.uniform(0, 6, (50, WIDTH)).astype(np.float32)
-    for place, detector in enumerate(detectors()):
-        gathered = Gathered()
-        observer = Observer(detector, place, gathered)
-        observer.account = np.arange(50) % 7
-        scores = observer.score(features)
-        assert scores.tolist() == detector.score(features).tolist()
-        assert len(observer.account) == 0
-        top = [float(scores[account::7].max()) for account in range(7)]
-        assert gathered.top[:7, place].tolist() == top
-        assert bool(gathered.count.any()) == (place == 0)
-        row = int(scores.argmax())
-        assert observer.explain(features[row], 0.1) == detector.explain(features[row], 0.1)
-        assert (observer.pattern, observer.trust, observer.id) == (detector.pattern, detector.trust, detector.id)
 
 
 @settings(deadline=None)

@@ -16,7 +16,9 @@ from hypothesis import strategies as st
 
 from siphonwatch.models.account.request import blank
 from siphonwatch.models.account.row import ROW
-from siphonwatch.models.engine.scorer import BLOCK, Scorer, ScorerConfig
+from siphonwatch.models.engine.config import ScorerConfig
+from siphonwatch.models.engine.engine import BLOCK
+from siphonwatch.models.engine.scorer import Scorer
 from siphonwatch.models.evidence.budget import RELEASED, make_budget
 from siphonwatch.models.evidence.calibration import POOLED, make_reference
 from siphonwatch.models.evidence.cases import CaseBook
@@ -60,8 +62,9 @@ class Accounts:
         self.rows["last_hour"] = hour
         strongest, events, now = np.empty(n, np.float32), np.zeros(n, EVENT), np.full(n, self.t)
         written = weigh(
-            self.rows, self.slots, self.requests, scores.astype(np.float32).reshape(n, 1), now, now, fresh,
-            self.reference, self.budget, self.block, self.threshold, 86_400.0, np.ones(1), strongest, events,
+            self.rows["judged"], self.slots, self.requests, scores.astype(np.float32).reshape(n, 1), now, now, fresh,
+            self.reference, self.budget, self.block, self.threshold, 86_400.0, np.ones(1), strongest,
+            np.empty((n, 1), np.float32), events,
         )  # fmt: skip
         self.events += [event.copy() for event in events[:written]]
         self.t += self.step
@@ -69,7 +72,7 @@ class Accounts:
 
     @property
     def log_e(self) -> npt.NDArray[np.floating]:
-        return self.rows["evidence"]["log_e"][:, 0]
+        return self.rows["judged"]["evidence"]["log_e"][:, 0]
 
     @property
     def taught(self) -> int:
@@ -108,10 +111,10 @@ def test_heat_counts_hours_of_evidence_and_halves_in_a_week() -> None:
     accounts = Accounts(1, alpha=1e-300)
     for _ in range(4):
         accounts.take(np.array([0.9]))
-    assert accounts.rows["evidence"]["heat"][0, 0] == pytest.approx(3.0, rel=0.02)
+    assert accounts.rows["judged"]["evidence"]["heat"][0, 0] == pytest.approx(3.0, rel=0.02)
     accounts.t += COOL
     accounts.take(np.array([0.0]))
-    assert accounts.rows["evidence"]["heat"][0, 0] == pytest.approx(2.0, rel=0.02)
+    assert accounts.rows["judged"]["evidence"]["heat"][0, 0] == pytest.approx(2.0, rel=0.02)
 
 
 def test_the_same_evidence_again_moves_the_capital_less_each_hour() -> None:
@@ -134,7 +137,7 @@ def test_a_case_is_reported_once_then_when_it_is_graver_or_after_a_while_with_ne
     assert grades == sorted(set(grades))
     last = float(accounts.events[-1]["log_e"])
     accounts.step = 60.0
-    accounts.t = float(accounts.rows["evidence"]["reported"][0, 0]) + REFRESH
+    accounts.t = float(accounts.rows["judged"]["evidence"]["reported"][0, 0]) + REFRESH
     told = len(accounts.events)
     accounts.take(np.array([0.1]))
     assert len(accounts.events) == told, "no evidence, no report"
@@ -163,13 +166,13 @@ def test_row_and_case_book_close_a_case_at_one_time(beyond: float) -> None:
     accounts.t += 0.75
     for _ in range(4):
         accounts.take(np.array([0.9]))
-    last = float(accounts.rows["evidence"]["reported"][0, 0]) + 0.75
+    last = float(accounts.rows["judged"]["evidence"]["reported"][0, 0]) + 0.75
     cases.record("a", "x", last, log_e=9.0, score=0.9, level=0.5, requests_seen=1, first_seen=START, signals=[],
                  counterfactual="", samples=[])  # fmt: skip
     accounts.t = last - 0.75 + 86_400.0 + beyond
     closed = cases.close_until(accounts.t)
     accounts.take(np.array([0.1]))
-    assert (accounts.rows["evidence"]["open"][0, 0] == 0) == bool(closed) == (beyond > 0.0)
+    assert (accounts.rows["judged"]["evidence"]["open"][0, 0] == 0) == bool(closed) == (beyond > 0.0)
 
 
 def test_what_was_applied_before_weighs_nothing() -> None:
@@ -193,7 +196,7 @@ def test_suspects_teach_nothing_and_what_made_them_suspect_weighs_as_one_hour() 
     accounts = Accounts(2)
     for _ in range(24):
         accounts.take(np.array([0.95, 0.05]))
-    suspect, calm = accounts.rows["suspect"]
+    suspect, calm = accounts.rows["judged"]["suspect"]
     assert is_suspect(int(suspect), 10) == 1 and is_suspect(int(calm), 10) == 0
     assert accounts.taught <= 23 + 2
     odd = accounts.reference.counts[1, POOLED, 0][len(accounts.reference.edges[0]) // 2 :]
@@ -215,10 +218,10 @@ def test_whether_an_account_is_suspect_changes_at_block_boundaries_only(steps: l
     seen: dict[int, int] = {}
     for ahead, score in steps:
         accounts.block += ahead // 3
-        answer = is_suspect(int(accounts.rows["suspect"][0]), accounts.block)
+        answer = is_suspect(int(accounts.rows["judged"]["suspect"][0]), accounts.block)
         assert seen.setdefault(accounts.block, answer) == answer, "it changed within a block"
         accounts.take(np.array([score]))
-    last = is_suspect(int(accounts.rows["suspect"][0]), accounts.block + 1)
+    last = is_suspect(int(accounts.rows["judged"]["suspect"][0]), accounts.block + 1)
     e = float(accounts.log_e[0])
     if e >= SUSPECT * accounts.threshold:
         assert last == 1
@@ -231,8 +234,8 @@ def test_in_the_scorer_a_suspect_s_mark_waits_for_the_next_block() -> None:
     q = sweep("a", START + 2.0 * np.arange(100))
     run(scorer, q)
     (row,) = scorer.table.rows[scorer.table.used()]
-    assert scorer.counts.requests < BLOCK
-    assert is_suspect(int(row["suspect"]), 0) == 0 and is_suspect(int(row["suspect"]), 1) == 1
+    assert scorer.stage.count.requests < BLOCK
+    assert is_suspect(int(row["judged"]["suspect"]), 0) == 0 and is_suspect(int(row["judged"]["suspect"]), 1) == 1
 
 
 def test_samples_are_the_two_newest_requests_that_show_it() -> None:
@@ -246,4 +249,4 @@ def test_samples_are_the_two_newest_requests_that_show_it() -> None:
 def test_a_cohort_s_hours_do_not_teach_another() -> None:
     scorer = Scorer(ScorerConfig())
     run(scorer, chat("a", START + 4000.0 * np.arange(40)))
-    assert scorer.reference.taught[0].any() and not scorer.reference.taught[1:].any()
+    assert scorer.judge.reference.taught[0].any() and not scorer.judge.reference.taught[1:].any()

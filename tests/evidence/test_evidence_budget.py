@@ -94,5 +94,5 @@ def test_an_account_whose_case_has_closed_counts_as_a_new_arrival() -> None:
         accounts.hour(np.array([0.9, 0.1]))
     accounts.now += 31 * 86_400.0
     accounts.hour(np.array([0.1, 0.1]))
-    assert accounts.rows["number"].tolist() == [2, 1] and accounts.budget.counts[NUMBERED] == 3
+    assert accounts.rows["judged"]["number"].tolist() == [2, 1] and accounts.budget.counts[NUMBERED] == 3
     assert accounts.log_e[0] < 0.0

@@ -19,9 +19,9 @@ from siphonwatch.models.evidence.calibration import (
     band_of,
     bin_of,
     calibrate,
-    learnt,
     make_reference,
-    relearn,
+    restore,
+    snapshot,
     teach,
 )
 
@@ -93,9 +93,9 @@ def test_what_was_learnt_is_taken_over_but_for_the_cards_that_changed() -> None:
     reference = make_reference([NULL], [1.0])
     for score in np.random.default_rng(3).random(500):
         teach(reference, 2, 3, 0, float(score), 0.5)
-    again = relearn(make_reference([NULL], [1.0]), learnt(reference))
+    again = restore(make_reference([NULL], [1.0]), snapshot(reference))
     assert all((a == b).all() for a, b in zip(reference[:-1], again[:-1], strict=True))
-    assert relearn(make_reference([0.2], [1.0]), learnt(reference), [0]).total.sum() == 0.0
+    assert restore(make_reference([0.2], [1.0]), snapshot(reference), [0]).total.sum() == 0.0
     assert reference.counts.shape == (len(COHORTS), BANDS + 1, reference.edges.shape[0], BINS)
     assert_allclose(reference.counts.sum(axis=-1), reference.total, rtol=1e-9)
     assert reference.taught[2, POOLED, 0] == 500

@@ -65,7 +65,7 @@ def aged(n: int, days: int, alpha: float = 1e-3) -> Population:
     for _ in range(days):
         accounts.hour(np.full(n, 0.05))
         accounts.now += 23 * 3600.0
-    evidence = accounts.rows["evidence"]
+    evidence = accounts.rows["judged"]["evidence"]
     evidence[:] = np.zeros((), evidence.dtype)
     return accounts
 
@@ -135,7 +135,7 @@ def test_cards_that_change_every_day_cross_as_seldom_together_as_one() -> None:
 
 def test_a_changed_card_takes_no_more_than_it_had_and_forgets_its_evidence() -> None:
     accounts = aged(3, 4)
-    evidence = accounts.rows["evidence"][:, 0]
+    evidence = accounts.rows["judged"]["evidence"][:, 0]
     evidence["log_e"], evidence["heat"], evidence["score"] = [6.0, -3.0, FLOOR], 5.0, 0.9
     next_card(accounts)
     fair(accounts)
@@ -150,13 +150,13 @@ def test_a_changed_card_begins_with_an_account_s_next_hour_and_its_old_hour_teac
     accounts.hour(np.full(2, 0.2))
     accounts.now -= 1800.0  # within the same hour as the next request
     accounts.request(np.full(2, 0.3))
-    before, taught = accounts.rows["evidence"][:, 0].copy(), accounts.reference.taught[1, POOLED, 0]
+    before, taught = accounts.rows["judged"]["evidence"][:, 0].copy(), accounts.reference.taught[1, POOLED, 0]
     next_card(accounts)
     accounts.request(np.full(2, 0.95))
-    assert (accounts.rows["evidence"][:, 0] == before).all() and not accounts.opened
+    assert (accounts.rows["judged"]["evidence"][:, 0] == before).all() and not accounts.opened
     accounts.now += 3600.0
     accounts.request(np.full(2, 0.1))
-    assert (accounts.rows["evidence"]["era"][:, 0] == 1).all()
+    assert (accounts.rows["judged"]["evidence"]["era"][:, 0] == 1).all()
     assert accounts.reference.taught[1, POOLED, 0] == taught
 
 
@@ -166,5 +166,5 @@ def test_an_account_with_an_open_case_is_another_hypothesis_under_the_new_card()
         accounts.hour(np.array([0.9, 0.1]))
     next_card(accounts)
     accounts.hour(np.array([0.1, 0.1]))
-    assert accounts.rows["number"].tolist() == [2, 1]
-    assert accounts.rows["evidence"]["open"][0, 0] == 0 and math.exp(accounts.log_e[0]) < 1.0
+    assert accounts.rows["judged"]["number"].tolist() == [2, 1]
+    assert accounts.rows["judged"]["evidence"]["open"][0, 0] == 0 and math.exp(accounts.log_e[0]) < 1.0

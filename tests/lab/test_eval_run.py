@@ -35,7 +35,7 @@ def test_suspicion_findings_and_peaks_are_those_of_a_scorer_fed_one_request_at_a
     requests = Decoder().decode(log.requests.read_bytes().splitlines()).requests
     alone = make_together(Settings())
     place = {name: i for i, name in enumerate(run.observed.truth.account)}
-    patterns = len(alone.scorer.detectors)
+    patterns = len(alone.scorer.patterns)
     peak = np.zeros((len(place), patterns))
     findings = []
     for k in range(len(requests)):
@@ -43,7 +43,7 @@ def test_suspicion_findings_and_peaks_are_those_of_a_scorer_fed_one_request_at_a
         [slot] = alone.table.locate(requests[k : k + 1])
         row = alone.table.rows[slot]
         account = place[names(row["account"][None])[0]]
-        peak[account] = np.maximum(peak[account], row["evidence"]["log_e"][:patterns])
+        peak[account] = np.maximum(peak[account], row["judged"]["evidence"]["log_e"][:patterns])
     data = run.observed
     assert (data.peak[:, :patterns] == peak).all() and peak.any()
     suspicion = alone.suspicion()

@@ -100,7 +100,7 @@ def test_state_of_other_settings_is_refused_with_the_field_named() -> None:
     written = HalfSpaceTrees(n_trees=4, features=F)
     written.learn_many(table(10))
     with pytest.raises(ValueError, match=r"feature.*settings changed"):
-        HalfSpaceTrees(n_trees=5, features=F).from_arrays(written.to_arrays(), F)
+        HalfSpaceTrees(n_trees=5, features=F).restore(written.snapshot(), F)
 
 
 @pytest.mark.parametrize("shape", [(6,), (3, 5)])

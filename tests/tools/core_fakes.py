@@ -4,18 +4,37 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from siphonwatch.models.account import request as rq
 from siphonwatch.models.account.request import Array
+from siphonwatch.models.common.arrays import Parts, pack, unpack
 from siphonwatch.models.engine.scorer import Scorer
 from siphonwatch.models.evidence.cases import Finding
 from siphonwatch.streams.worker.state.pages import to_page
 
 START = 1_767_571_200.0
 """Monday 2026-01-05 00:00 UTC."""
+
+
+class Kept(Protocol):
+    """What can be snapshot and restored."""
+
+    def snapshot(self) -> Parts: ...
+    def restore(self, parts: Parts) -> None: ...
+
+
+def dump_of(kept: Kept) -> bytes:
+    """What a checkpoint keeps of a scorer or the like."""
+    return pack(kept.snapshot())
+
+
+def load_into(kept: Kept, data: bytes) -> None:
+    """Restore what a checkpoint kept."""
+    kept.restore(unpack(data))
 
 
 def name_account(q: Array, name: str) -> None:
@@ -118,4 +137,4 @@ def state(scorer: Scorer) -> tuple[bytes, dict[int, bytes | None]]:
         rows = table.rows[page * 16 : page * 16 + 16]
         if rows["hash"].any():
             pages[page] = to_page(rows).data
-    return scorer.dump(), pages
+    return dump_of(scorer), pages

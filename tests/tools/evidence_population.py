@@ -54,9 +54,9 @@ class Population:
         self.rows["last_hour"][slots] = hour
         events = np.zeros(n, EVENT)
         written = weigh(
-            self.rows, slots, self._requests[:n], scores[slots].astype(np.float32).reshape(n, 1),
+            self.rows["judged"], slots, self._requests[:n], scores[slots].astype(np.float32).reshape(n, 1),
             np.full(n, self.now), np.full(n, self.now), fresh, self.reference, self.budget, self._block, self.threshold,
-            30 * 86_400.0, np.ones(1), np.empty(n, np.float32), events,
+            30 * 86_400.0, np.ones(1), np.empty(n, np.float32), np.empty((n, 1), np.float32), events,
         )  # fmt: skip
         self._block += 1
         self.opened += [int(e["slot"]) for e in events[:written] if e["kind"] == OPEN]
@@ -71,7 +71,7 @@ class Population:
     @property
     def log_e(self) -> npt.NDArray[np.float32]:
         """Present log e-values, `(n,)`."""
-        return self.rows["evidence"]["log_e"][:, 0].copy()
+        return self.rows["judged"]["evidence"]["log_e"][:, 0].copy()
 
     def crossed(self, alpha: float) -> float:
         """Share of accounts whose e-value ever reached 1/alpha."""

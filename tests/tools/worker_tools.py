@@ -17,7 +17,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from prometheus_client import CollectorRegistry
 
 from siphonwatch.models.account.request import names
-from siphonwatch.models.engine.scorer import REFUSED
+from siphonwatch.models.engine.stage import REFUSED
 from siphonwatch.streams.common.identity import Identity
 from siphonwatch.streams.common.settings import Settings
 from siphonwatch.streams.contracts.alert import encode as encode_alert

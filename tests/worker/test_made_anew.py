@@ -194,7 +194,7 @@ async def coordinated(settings: Settings) -> int:
     )
     try:
         await state.restore(Begin())
-        return int(state.scorer.kept.requests)
+        return int(state.scorer.judge.kept.requests)
     finally:
         await state.close()
 

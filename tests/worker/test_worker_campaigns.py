@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
+from core_fakes import dump_of
 from prometheus_client import CollectorRegistry
 from worker_tools import Worker, prepare, produce, read, scored
 
@@ -120,7 +121,7 @@ async def test_a_campaign_found_over_kafka_is_the_one_a_replay_finds(
         requests = Decoder().decode(await read(settings, "telemetry", 0)).requests
         replayed = make_together(settings)
         replayed.score(requests, np.arange(len(requests)))
-        assert state.scorer.dump() == replayed.coordinator.dump()
+        assert dump_of(state.scorer) == dump_of(replayed.coordinator)
     finally:
         await state.close()
 

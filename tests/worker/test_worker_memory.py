@@ -9,7 +9,8 @@ from prometheus_client import CollectorRegistry
 from worker_tools import traffic
 
 from siphonwatch.models.account.row import PAGE_ROWS
-from siphonwatch.models.engine.scorer import Scorer, ScorerConfig
+from siphonwatch.models.engine.config import ScorerConfig
+from siphonwatch.models.engine.scorer import Scorer
 from siphonwatch.streams.contracts.telemetry import Telemetry, encode
 from siphonwatch.streams.worker.agents import score
 from siphonwatch.streams.worker.agents.score import TelemetryPartition

@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 import pytest
 from aiokafka.errors import KafkaTimeoutError
+from core_fakes import dump_of
 from prometheus_client import CollectorRegistry
 from test_worker_campaigns import traffic
 
@@ -87,7 +88,7 @@ def run(batches: list[Batch]) -> tuple[SightingsPartition, Kept]:
 
 def state(partition: SightingsPartition) -> tuple[bytes, bytes]:
     rows = partition.scorer.table.rows[partition.scorer.table.used()]
-    return partition.scorer.dump(), rows[np.argsort(rows["hash"])].tobytes()
+    return dump_of(partition.scorer), rows[np.argsort(rows["hash"])].tobytes()
 
 
 def cut(values: list[bytes], r: random.Random) -> list[Batch]:
@@ -136,7 +137,7 @@ def test_records_packed_in_any_way_make_the_same_alerts() -> None:
         assert told(outlet) == found(requests)
         coordinator = make_coordinator(Settings())
         coordinator.score(requests, np.arange(len(requests)))
-        assert partition.scorer.dump() == coordinator.dump()
+        assert dump_of(partition.scorer) == dump_of(coordinator)
 
 
 def test_sightings_sent_again_after_a_crash_are_passed_over_row_by_row() -> None:
@@ -149,7 +150,7 @@ def test_sightings_sent_again_after_a_crash_are_passed_over_row_by_row() -> None
     partition, outlet = run(cut(values, r))
     assert told(outlet) == found(requests)
     once, _ = run([batch(packed(requests, r))])
-    assert partition.scorer.dump() == once.scorer.dump()
+    assert dump_of(partition.scorer) == dump_of(once.scorer)
 
 
 def test_redriven_sightings_are_applied_though_others_came_after_them() -> None:
@@ -161,7 +162,7 @@ def test_redriven_sightings_are_applied_though_others_came_after_them() -> None:
     again = (REDRIVEN_SEAL, UNKEYED.mac(provenance.REDRIVEN, 0)(early))
     redriven.headers = [(*redriven.headers[0], (REDRIVEN, b"1"), again)]
     partition, outlet = run([batch([late]), redriven, batch([early, late], 2)])
-    assert partition.scorer.kept.requests == 300, "each once: what is sent again after a crash is no redrive"
+    assert partition.scorer.judge.kept.requests == 300, "each once: what is sent again after a crash is no redrive"
     assert outlet.letters == []
 
 
@@ -174,7 +175,7 @@ def test_each_source_is_told_by_offsets_of_its_own() -> None:
         for p in (0, 1):
             values += pack(f"telemetry:{p}", requests, offsets, places[places % 2 == p])
     partition, _ = run([batch(list(values)), batch(list(values), len(values))])
-    assert partition.scorer.kept.requests == 1500
+    assert partition.scorer.judge.kept.requests == 1500
 
 
 @pytest.mark.parametrize(
@@ -230,7 +231,7 @@ def test_sightings_without_their_seal_blind_nobody_and_go_to_the_dead_letters(fo
     partition, outlet = run([first, batch(list(pack(SOURCE, requests, np.arange(1500))), 1)])
     assert [(letter.value, letter.reason) for letter in outlet.letters] == [(forged, "origin")]
     assert told(outlet) == found(requests)
-    assert partition.scorer.kept.requests == 1500
+    assert partition.scorer.judge.kept.requests == 1500
 
 
 class Broker:

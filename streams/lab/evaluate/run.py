@@ -1,4 +1,4 @@
-"""Runs the scorer over one labelled data set, once, and takes note of what evaluation needs. It changes no score."""
+"""Runs the scorer over one labelled data set, once, and gathers its trace for evaluation. It changes no score."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from siphonwatch.models.account.request import NAME_BYTES, Array, names
+from siphonwatch.models.engine.engine import Trace
 from siphonwatch.models.engine.patterns import detector
 from siphonwatch.models.engine.together import Together
 from siphonwatch.models.evaluate.alerts import Alerts
 from siphonwatch.models.evaluate.bootstrap import Bools, Floats, Ints
 from siphonwatch.models.evaluate.data import Observed, Requests, Truth
-from siphonwatch.models.evaluate.features import Gathered, Observer
+from siphonwatch.models.evaluate.features import Gathered
 from siphonwatch.models.evidence.cases import Finding
 from siphonwatch.models.evidence.process import LASTING, SEVERITIES
 from siphonwatch.models.evidence.process import suspicion as suspicion_of
@@ -24,7 +25,7 @@ from siphonwatch.streams.lab.evaluate.labels import LabelsError
 from siphonwatch.streams.lab.replay import Replay
 from siphonwatch.streams.worker.scoring import make_together
 
-DAY, HOUR = 86_400.0, 3600.0
+DAY = 86_400.0
 UNSCORED = -1.0
 """Added to the lowest score for an account that the scorer does not know: it ranks last."""
 
@@ -44,12 +45,12 @@ class Run(NamedTuple):
 
 
 class Watched(Replay):
-    """A replay that keeps each request's account and time, and the features it was scored by.
+    """A replay that keeps each request's account and time, and gathers the scorer's trace.
 
     Parameters
     ----------
     settings, scorer
-        As for a replay; the scorer's detectors are observed from now on.
+        As for a replay; the scorer's judge is traced from now on.
     attack_ids
         Ids of attack requests, where they are known.
     keep
@@ -69,18 +70,19 @@ class Watched(Replay):
         self._ids = attack_ids or set()
         self._keep = keep
         self._places: dict[int, int] = {}
-        self._latest = 0.0
-        self._table = scorer.table
-        inner = scorer.scorer
-        self._observers = [Observer(detector, p, self.gathered) for p, detector in enumerate(inner.detectors)]
-        inner.detectors = tuple(self._observers)
+        self._here = np.zeros(0, np.int64)
+        scorer.scorer.judge.trace = self._gather
 
     def _hear(self, finding: Finding) -> None:
         self.findings.append(finding)
 
+    def _gather(self, trace: Trace) -> None:
+        account = self._here[trace.which]
+        self.gathered.take(account, trace.taken, trace.features, trace.scores, trace.log_e)
+
     def _score(self, requests: Array) -> None:
-        account = self._locate(requests)
-        self.account.append(account)
+        self._here = self._locate(requests)
+        self.account.append(self._here)
         self.time.append(requests["time"].copy())
         ids = np.ascontiguousarray(requests["id"]).view(f"S{NAME_BYTES}").ravel().tolist() if self._ids else []
         hits = [i for i in ids if i in self._ids]
@@ -88,23 +90,7 @@ class Watched(Replay):
         self.attack.append(np.array([i in self._ids for i in ids] or [False] * len(requests), np.bool_))
         if self._keep:
             self.kept.append(requests)
-        for observer in self._observers:
-            observer.account = account
-        for hour in self._hours(requests["time"]):
-            super()._score(requests[hour])
-            slots, first = np.unique(self._table.locate(requests[hour]), return_index=True)
-            self.gathered.take_evidence(self._table.rows["evidence"]["log_e"][slots], account[hour][first])
-        for observer in self._observers:
-            if len(observer.account):
-                raise RuntimeError(f"{len(observer.account)} requests were not scored by {observer.pattern}")
-
-    def _hours(self, time: Floats) -> list[slice]:
-        """Cut a batch where an hour of event time begins: within an hour an account's evidence only grows, so that
-        its peak is seen at one of the cuts."""
-        hour = np.maximum.accumulate(np.maximum(time, self._latest)) // HOUR
-        self._latest = max(self._latest, float(time.max(initial=0.0)))
-        edges = [0, *(np.flatnonzero(np.diff(hour)) + 1).tolist(), len(time)]
-        return [slice(a, b) for a, b in itertools.pairwise(edges) if b > a]
+        super()._score(requests)
 
     def _locate(self, requests: Array) -> Ints:
         """Number the accounts in the order they appear."""
@@ -149,8 +135,9 @@ def observe(
         When a file cannot be read, as `siphonwatch.streams.lab.replay.Replay.run`.
     """
     scorer = make_together(settings)
-    patterns = [detector.pattern for detector in scorer.scorer.detectors]
-    trust = [detector.trust for detector in scorer.scorer.detectors]
+    judge = scorer.scorer.judge
+    patterns = list(judge.patterns)
+    trust = [detector.trust for detector in judge.detectors]
     replay = Watched(settings, scorer, attack_ids, bool(baselines))
     for file in files:
         replay.run(file, format)
@@ -175,14 +162,14 @@ def observe(
     others = [p for p in dict.fromkeys(finding.pattern for finding in replay.findings) if p not in patterns]
     peak, top = np.zeros((2, n_rows, own + len(others)))
     peak[:, :own] = replay.gathered.peak[seats, :own]
-    for p, shape in enumerate(scorer.scorer.reference.shape[:own]):
+    for p, shape in enumerate(judge.reference.shape[judge.reference.seats.place]):
         top[:, p] = [suspicion_of(trust[p], shape, score, 0.0) for score in replay.gathered.top[seats, p].tolist()]
     suspicion = scorer.suspicion()
     last = min(suspicion.values(), default=0.0) + UNSCORED
     alerts, grades, told = _alerts(replay.findings, number, [*patterns, *others], peak, top, own)
     ranked = {}
     if settings.scoring.second_stage:
-        closer = scorer.scorer.ranked
+        closer = judge.ranked
         ranked["second stage"] = np.array([closer.get(text, 0.0) for text in truth.account])
     if baselines:
         whole = np.concatenate(replay.kept)
@@ -213,7 +200,7 @@ def observe(
     )
     return Run(
         observed,
-        scorer.scorer.config.budget,
+        settings.scoring.budget,
         len(replay.accounts) - len(seats),
         unseen,
         sum(replay.totals.rejected.values()),

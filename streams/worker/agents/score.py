@@ -16,6 +16,7 @@ import structlog
 
 from siphonwatch.models.account.request import Array
 from siphonwatch.models.account.table import AccountTable
+from siphonwatch.models.common.arrays import Parts, pack, unpack
 from siphonwatch.models.engine.vitals import Bound, Tally, Vitals
 from siphonwatch.models.evidence.cases import CaseBook, Finding
 from siphonwatch.models.evidence.places import Change
@@ -51,11 +52,25 @@ _log = structlog.get_logger(__name__)
 class BatchScorer(Protocol):
     """What a partition runs: `models.engine.scorer.Scorer` or `models.engine.coordinator.Coordinator`."""
 
-    table: AccountTable
-    cases: CaseBook
-    patterns: tuple[str, ...]
-    tally: Tally
-    changes: list[Change]
+    @property
+    def table(self) -> AccountTable:
+        """The rows."""
+
+    @property
+    def cases(self) -> CaseBook:
+        """The open cases."""
+
+    @property
+    def patterns(self) -> tuple[str, ...]:
+        """Names of what it finds."""
+
+    @property
+    def tally(self) -> Tally:
+        """How what was scored since it was last taken has scored."""
+
+    @property
+    def changes(self) -> list[Change]:
+        """What was otherwise when the state that was restored last was written."""
 
     @property
     def second_stage(self) -> SecondStage | None:
@@ -91,11 +106,11 @@ class BatchScorer(Protocol):
     ) -> list[Finding]:
         """Take requests with their offsets and when the broker had them, seconds; return what came of them."""
 
-    def dump(self) -> bytes:
-        """Serialise everything but the rows."""
+    def snapshot(self) -> Parts:
+        """Copy everything but the rows."""
 
-    def load(self, data: bytes) -> None:
-        """Take over what `dump` wrote."""
+    def restore(self, parts: Parts) -> None:
+        """Take over a snapshot."""
 
 
 class Onward(Protocol):
@@ -281,7 +296,7 @@ class TelemetryPartition:
         async for part in snapshot.hot():
             self.scorer.table.place({number: from_page(page.data) for number, page in part})
         self.scorer.table.settle()
-        self.scorer.load(snapshot.models)
+        self.scorer.restore(unpack(snapshot.models))
         for change in self.scorer.changes:
             self.meter.changed(change)
         self._tiers.cold.load(snapshot.cold, self.scorer.table)
@@ -425,7 +440,7 @@ class TelemetryPartition:
             await self._onward.flush()
         dropped = await self._tiers.settle(self.scorer.now - self._forget_after)
         try:
-            offset = await self._log.checkpoint(dropped, self.scorer.dump(), self._next, self._meta())
+            offset = await self._log.checkpoint(dropped, pack(self.scorer.snapshot()), self._next, self._meta())
         except Fenced as error:
             self._fenced = True
             _log.warning("fenced", stream=self.stream, partition=self._number, error=str(error))

@@ -1,0 +1,22 @@
+"""What an operator chooses of the engines; see `[scoring]` of the settings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class ScorerConfig:
+    """What an operator chooses; times in event-time seconds."""
+
+    alpha: float = 1e-3
+    budget: float = 0.1
+    """Share of the released cases that may be false."""
+    grace: float = 60.0
+    max_ahead: float = 600.0
+    close_after: float = 86_400.0
+    seed: int = 42
+    second_stage: str = ""
+    """Name of the second stage's model; what a model of another name learnt is not taken over."""
+    second_stage_level: float = 0.5
+    """Share of the way to an alert, in logarithms, from which the second stage looks at a request."""

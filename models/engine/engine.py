@@ -1,0 +1,329 @@
+"""The engine of one partition: a stage makes the features of each request once, and any number of judges read them.
+
+The scorer of accounts and the coordinator of campaigns are this engine over two plans of rows. Requests are taken
+strictly in order and no result depends on how they are cut into batches: what a later step decides reaches an earlier
+one only at fixed block boundaries of the partition's own request count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from siphonwatch.models.account.clock import make_clock, settled
+from siphonwatch.models.account.request import Array
+from siphonwatch.models.account.table import AccountTable
+from siphonwatch.models.common.arrays import Parts, as_bytes, below, like, under
+from siphonwatch.models.engine.config import ScorerConfig
+from siphonwatch.models.engine.vitals import Bound, Tally, Vitals
+from siphonwatch.models.evidence.cases import CaseBook, Finding
+from siphonwatch.models.evidence.places import Change
+
+BLOCK = 512
+"""Requests a block: large enough for array arithmetic, small enough that its arrays stay in the cache."""
+
+
+class Trace(NamedTuple):
+    """What one judge saw and said of the requests of a block, as an output: for evaluation, training and comparison.
+
+    `m` entries, one for each row that a request went into: of a scorer those are the requests, of a coordinator their
+    fingerprints. The arrays are the engine's own: copy what is kept beyond the call.
+    """
+
+    offsets: npt.NDArray[np.int64]
+    """`(m,)` of the entry's request."""
+    which: npt.NDArray[np.int64]
+    """`(m,)` place of the entry's request among those given to `score`."""
+    taken: npt.NDArray[np.bool_]
+    """`(m,)` False where the request had been applied before or was turned away: nothing else of it is meant."""
+    features: npt.NDArray[np.float32]
+    """`(m, F)` in the order of the table of features."""
+    scores: npt.NDArray[np.float32]
+    """`(m, P)` in the order of the judge's patterns."""
+    log_e: npt.NDArray[np.float32]
+    """`(m, P)` natural logarithm of the e-value after the request; NaN where there is none."""
+
+
+class Block(Protocol):
+    """What an engine has to know of a block that a stage has made."""
+
+    @property
+    def sighted(self) -> npt.NDArray[np.int64]:
+        """Which of its requests a further engine is to see, ascending places."""
+
+
+B = TypeVar("B", bound=Block)
+Seen = TypeVar("Seen", contravariant=True)
+Watcher = Callable[[Trace], None]
+
+
+class Count(msgspec.Struct):
+    """Running totals of a stage, kept with its state."""
+
+    requests: int = 0
+    skipped: int = 0
+    refused: int = 0
+
+
+class Stage(Generic[B]):
+    """The clock and the rows of one partition, and the features that each request gives.
+
+    Attributes
+    ----------
+    table : AccountTable
+        The rows.
+    changes : list of Change
+        Models that learn anew, as the state that was restored last was of others.
+    """
+
+    FORMAT: int
+
+    def __init__(self, config: ScorerConfig) -> None:
+        self.config = config
+        self.table = AccountTable()
+        self.clock = make_clock()
+        self.count = Count()
+        self.changes: list[Change] = []
+
+    @property
+    def now(self) -> float:
+        """The partition's event time that no single account can have brought about, seconds since 1970."""
+        return float(settled(self.clock[0], self.config.max_ahead))
+
+    @property
+    def number(self) -> int:
+        """Of the present block."""
+        return self.count.requests // BLOCK
+
+    def take(self, requests: Array, offsets: npt.NDArray[np.int64], arrived: npt.NDArray[np.float64], start: int) -> B:
+        """Take requests of one block, `(n,) REQUEST`; `start` is the first one's place among those given to `score`."""
+        raise NotImplementedError
+
+    def tidy(self) -> bool:
+        """At the end of a block, forget what may be forgotten; return whether anything was looked for."""
+        return False
+
+    def bounds(self) -> list[Bound]:
+        """Return what its memory is bounded by, beside the rows, which whoever gives them room bounds."""
+        return []
+
+    def snapshot(self) -> dict[str, npt.NDArray[Any] | bytes]:
+        """Copy what it keeps beside the rows."""
+        return {"count": msgspec.msgpack.encode(self.count), "clock": self.clock.copy()}
+
+    def restore(self, parts: Parts) -> None:
+        """Take over a snapshot.
+
+        Raises
+        ------
+        ValueError
+            Where it is of another format or does not fit this version.
+        """
+        count, clock = msgspec.msgpack.decode(as_bytes(parts, "count"), type=Count), like(parts, "clock", self.clock)
+        self.count, self.clock = count, clock
+
+
+class Judge(Protocol[Seen]):
+    """One way to judge features: its cards, their evidence, its budget, its cases."""
+
+    patterns: tuple[str, ...]
+    """Names of its patterns, in the order of the columns of scores."""
+    tally: Tally
+    """How what it judged since the tally was last taken has scored."""
+    cases: CaseBook
+    changes: list[Change]
+    """Cards that were others when the state that was restored last was written."""
+    trace: Watcher | None
+    """Who is given a trace of each block."""
+
+    def judge(self, block: Seen) -> list[Finding]:
+        """Take a block's features into the evidence; return what came of it."""
+
+    def tidy(self, looked: bool) -> None:
+        """At the end of a block, forget what may be forgotten; `looked` says whether the stage did."""
+
+    def end(self, spared: Callable[[Collection[str]], bool]) -> list[Finding]:
+        """Close the cases that were told and are about such accounts alone; return what is to be told of it."""
+
+    def suspicion(self) -> dict[str, float]:
+        """Return the highest suspicion that each account has reached by it."""
+
+    def bounds(self) -> list[Bound]:
+        """Return what its memory is bounded by."""
+
+    def vitals(self) -> Vitals:
+        """Return how its detection stands."""
+
+    @property
+    def id(self) -> str:
+        """Stands for what it computes."""
+
+    def snapshot(self) -> dict[str, npt.NDArray[Any] | bytes]:
+        """Copy what it keeps beside the rows."""
+
+    def restore(self, parts: Parts) -> None:
+        """Take over a snapshot, whole or not at all.
+
+        Raises
+        ------
+        ValueError
+            Where it does not fit this version.
+        """
+
+
+J = TypeVar("J", bound=Judge[Any])
+
+
+class Engine(Generic[B, J]):
+    """Features once, judged by many.
+
+    Parameters
+    ----------
+    stage
+        Makes the features.
+    judge
+        The champion: its findings are the engine's, and it alone says which accounts may teach the stage's models.
+    """
+
+    def __init__(self, stage: Stage[B], judge: J) -> None:
+        self.stage = stage
+        self.judge = judge
+        self.shadows: dict[str, tuple[J, Callable[[list[Finding]], None]]] = {}
+        """Judges beside the champion, by name, and who hears what each one finds. They change nothing."""
+        self.sighted = np.zeros(0, np.int64)
+        """Which of the requests last given to `score` a further engine is to see, ascending places."""
+
+    def score(
+        self, requests: Array, offsets: npt.NDArray[np.int64], arrived: npt.NDArray[np.float64] | None = None
+    ) -> list[Finding]:
+        """Take requests, `(n,) REQUEST`, with their increasing offsets, `(n,) int64`; return what came of them.
+
+        A request whose offset its row has applied already changes nothing. `arrived`, `(n,)` seconds, is when the
+        broker had each one, where that is known.
+        """
+        if arrived is None:
+            arrived = np.full(len(requests), np.inf)
+        stage, findings, sighted, start = self.stage, [], [np.zeros(0, np.int64)], 0
+        while start < len(requests):
+            number = stage.number
+            end = min(start + BLOCK - stage.count.requests % BLOCK, len(requests))
+            block = stage.take(requests[start:end], offsets[start:end], arrived[start:end], start)
+            findings += self.judge.judge(block)
+            for shadow, hear in self.shadows.values():
+                hear(shadow.judge(block))
+            if stage.number > number:
+                looked = stage.tidy()
+                self.judge.tidy(looked)
+                for shadow, _ in self.shadows.values():
+                    shadow.tidy(looked)
+            sighted.append(start + block.sighted)
+            start = end
+        self.sighted = np.concatenate(sighted)
+        return findings
+
+    @property
+    def table(self) -> AccountTable:
+        """The rows."""
+        return self.stage.table
+
+    @property
+    def cases(self) -> CaseBook:
+        """The champion's cases."""
+        return self.judge.cases
+
+    @property
+    def patterns(self) -> tuple[str, ...]:
+        """Names of the champion's patterns."""
+        return self.judge.patterns
+
+    @property
+    def tally(self) -> Tally:
+        """How what was judged since the tally was last taken has scored."""
+        return self.judge.tally
+
+    @property
+    def changes(self) -> list[Change]:
+        """Cards and models that were others when the state that was restored last was written."""
+        return [*self.judge.changes, *self.stage.changes]
+
+    @property
+    def now(self) -> float:
+        """The partition's event time that no single account can have brought about, seconds since 1970."""
+        return self.stage.now
+
+    @property
+    def late(self) -> int:
+        """Requests that came later than the grace; they were counted and sketched all the same."""
+        return int(self.stage.clock["late"][0])
+
+    @property
+    def ahead(self) -> int:
+        """Requests further ahead of the clock than one may be."""
+        return int(self.stage.clock["ahead"][0])
+
+    @property
+    def refused(self) -> int:
+        """Requests that were turned away, of accounts that had got nothing before; they count nowhere else."""
+        return self.stage.count.refused
+
+    @property
+    def identity(self) -> tuple[str, str]:
+        """What its state rests on: the state's format, and its cards."""
+        return str(self.stage.FORMAT), self.judge.id
+
+    def end(self, spared: Callable[[Collection[str]], bool]) -> list[Finding]:
+        """Close the cases that were told and are about such accounts alone; return what is to be told of it.
+
+        After `restore`, it returns the ends of the cases of cards that have changed as well.
+        """
+        return self.judge.end(spared)
+
+    def suspicion(self) -> dict[str, float]:
+        """Return the highest suspicion each account has reached by the champion; of those in memory."""
+        return self.judge.suspicion()
+
+    def bounds(self) -> list[Bound]:
+        """Return what memory is bounded by."""
+        return [*self.stage.bounds(), *self.judge.bounds()]
+
+    def vitals(self) -> Vitals:
+        """Return how the champion's detection stands; reads every row in memory."""
+        return self.judge.vitals()
+
+    def snapshot(self) -> dict[str, npt.NDArray[Any] | bytes]:
+        """Copy everything but the rows: what the stage, the champion and each shadow keep."""
+        parts = {"format": str(self.stage.FORMAT).encode(), **under("stage", self.stage.snapshot())}
+        parts |= under("judge", self.judge.snapshot())
+        for name, (shadow, _) in self.shadows.items():
+            parts |= under(f"shadow.{name}", shadow.snapshot())
+        return parts
+
+    def restore(self, parts: Parts) -> None:
+        """Take over a snapshot, whole or not at all; call it when the rows are in place.
+
+        Of a card that is another one now, its reference begins anew, its evidence with each row's next use, and its
+        open cases are closed (`end`); likewise the stage's models where their inputs are others. `changes` says so.
+        A shadow that the snapshot does not know begins afresh.
+
+        Raises
+        ------
+        ValueError
+            Where it is of another format or does not fit this version.
+        """
+        before = self.stage.snapshot()
+        try:
+            written, reads = as_bytes(parts, "format").decode(errors="replace"), str(self.stage.FORMAT)
+            if written != reads:
+                raise ValueError(f"state has format {written}, this version reads {reads}")
+            self.stage.restore(below("stage", parts))
+            self.judge.restore(below("judge", parts))
+            for name, (shadow, _) in self.shadows.items():
+                if kept := below(f"shadow.{name}", parts):
+                    shadow.restore(kept)
+        except (KeyError, IndexError, msgspec.DecodeError, ValueError) as error:
+            self.stage.restore(before)
+            raise ValueError(f"the models in the state do not fit this version: {error}") from None

@@ -1,0 +1,119 @@
+"""The features of fingerprints: what many accounts' requests have in common, once for each sighting."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from siphonwatch.models.account.request import Array
+from siphonwatch.models.campaign.edges import EDGES, fingerprints
+from siphonwatch.models.campaign.features import WIDTH
+from siphonwatch.models.campaign.row import CAMPAIGN, as_accounts
+from siphonwatch.models.campaign.windows import observe_all
+from siphonwatch.models.engine.config import ScorerConfig
+from siphonwatch.models.engine.engine import BLOCK, Stage
+from siphonwatch.models.engine.vitals import Bound
+
+PRUNE_BLOCKS = 128
+"""Blocks between two looks for what may be forgotten."""
+FORGET = 5 * 86_400.0
+"""Event-time seconds after which an idle fingerprint is forgotten: its windows have faded by then."""
+FINGERPRINTS = 200_000
+"""Fingerprints that have a row, 2 KB each; beyond, the longest idle ones are forgotten."""
+
+
+class FingerprintBlock(NamedTuple):
+    """The features of a block of sightings: `m` entries, one for each fingerprint of a request; those of a request
+    stand together."""
+
+    start: int
+    """Place of the first request among those given to `score`."""
+    requests: Array
+    offsets: npt.NDArray[np.int64]
+    rows: Array
+    """All fingerprints' rows, `(fingerprints,) CAMPAIGN`, by slot."""
+    edge: npt.NDArray[np.uint64]
+    """`(m,)` the fingerprint."""
+    group: npt.NDArray[np.uint64]
+    """`(m,)` what every fingerprint of its request has in common."""
+    which: npt.NDArray[np.int64]
+    """`(m,)` place of its request in the block."""
+    slots: npt.NDArray[np.int64]
+    """`(m,)` its row; -1 where the request was applied before."""
+    values: npt.NDArray[np.float32]
+    """`(m, WIDTH)` features."""
+    now: npt.NDArray[np.float64]
+    """`(m,)` event time at its request, seconds."""
+    sure: npt.NDArray[np.float64]
+    """`(m,)` event time that many accounts agree on."""
+    proper: npt.NDArray[np.bool_]
+    """`(m,)` whether it is evidence: asked once and answered."""
+    seen: npt.NDArray[np.int64]
+    """`(m,)` sightings of the fingerprint so far."""
+    sighted: npt.NDArray[np.int64]
+    """No coordinator comes after this one."""
+
+
+class FingerprintStage(Stage[FingerprintBlock]):
+    """Fingerprints' rows.
+
+    Parameters
+    ----------
+    config
+        The operator's choices, the scorer's own.
+    most
+        Fingerprints that may have a row.
+    """
+
+    FORMAT = 4
+
+    def __init__(self, config: ScorerConfig, most: int = FINGERPRINTS) -> None:
+        super().__init__(config)
+        self.table.reserve(most + EDGES * 2 * BLOCK)  # a block's new ones are counted at its end
+        self._most = most
+        self._forgotten = 0  # fingerprints that had to go because there were too many
+
+    def take(
+        self, requests: Array, offsets: npt.NDArray[np.int64], arrived: npt.NDArray[np.float64], start: int
+    ) -> FingerprintBlock:
+        """Take sightings into their fingerprints' rows."""
+        group, edges = fingerprints(requests)
+        places = np.flatnonzero(edges)
+        edge, which = edges.ravel()[places], places // EDGES
+        slots = self.table.locate(as_accounts(edge))
+        m = len(slots)
+        values, now, sure = np.zeros((m, WIDTH), np.float32), np.zeros(m), np.zeros(m)
+        proper, seen = np.zeros(m, np.bool_), np.zeros(m, np.int64)
+        rows = self.table.rows.view(CAMPAIGN)
+        skipped = observe_all(
+            rows, slots, which, requests, offsets, arrived, self.clock, self.config.grace, self.config.max_ahead,
+            values, now, sure, proper, seen,
+        )  # fmt: skip
+        self.count.skipped += skipped
+        self.count.requests += len(requests) - skipped
+        return FingerprintBlock(
+            start, requests, offsets, rows, edge, group[which], which, slots, values, now, sure, proper, seen,
+            np.zeros(0, np.int64),
+        )  # fmt: skip
+
+    def tidy(self) -> bool:
+        """Now and then forget what is idle, and of more rows than there may be those that are idle longest."""
+        if self.number % PRUNE_BLOCKS != 0 and len(self.table) <= self._most:
+            return False
+        used = self.table.used()
+        last = self.table.rows["last_time"][used]
+        gone = last < self.now - FORGET
+        if len(used) > self._most:
+            before = int(gone.sum())
+            gone[np.argsort(last, kind="stable")[: len(used) - self._most * 9 // 10]] = True
+            self._forgotten += int(gone.sum()) - before
+        if gone.any():
+            self.table.free(used[gone])
+            self.table.shrink()
+        return True
+
+    def bounds(self) -> list[Bound]:
+        """Return what its memory is bounded by."""
+        return [Bound("fingerprints", len(self.table), self._most, self._forgotten)]

@@ -1,0 +1,310 @@
+"""A judge of accounts: some cards, what their scores are worth as evidence, a budget of false alarms, and cases."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from siphonwatch.models.account.features import Features
+from siphonwatch.models.account.request import Array, names
+from siphonwatch.models.account.row import JUDGED, MAX_PATTERNS
+from siphonwatch.models.account.table import AccountTable
+from siphonwatch.models.common.arrays import Parts, as_array, as_bytes, below, like, under
+from siphonwatch.models.detect import Detector
+from siphonwatch.models.engine.engine import BLOCK, Trace, Watcher
+from siphonwatch.models.engine.patterns import detectors
+from siphonwatch.models.engine.stage import AccountBlock, AccountStage
+from siphonwatch.models.engine.vitals import (
+    Bound,
+    Tally,
+    Vitals,
+    cards_id,
+    drift,
+    held,
+    reference_hours,
+    release_e,
+    spent,
+)
+from siphonwatch.models.evidence.budget import NUMBERED, make_budget
+from siphonwatch.models.evidence.calibration import Reference, make_reference, restore, snapshot
+from siphonwatch.models.evidence.cases import MAX_OPEN, CaseBook, Finding
+from siphonwatch.models.evidence.places import Change, Place, assign, seats
+from siphonwatch.models.evidence.process import EVENT, weigh
+from siphonwatch.models.online.second_stage import SecondStage
+
+BACKGROUND = 256
+"""One request in so many teaches the second stage what is ordinary."""
+EARLY, EARLY_REQUESTS = 16, 1 << 16
+"""The same among a partition's first so many requests: 4,000 of them, so that it can say something within minutes."""
+RANKED = 100_000
+"""Accounts whose highest rank by the second stage is remembered, some 200 bytes each."""
+
+BESIDE = np.dtype([("hash", "u8"), ("judged", JUDGED)], align=True)
+"""What a shadow keeps of an account, and of which."""
+
+
+class Beside:
+    """What a shadow keeps of the accounts that are in memory, beside their rows.
+
+    An account that leaves memory is forgotten here: its evidence begins anew when it comes back.
+    """
+
+    def __init__(self, table: AccountTable) -> None:
+        self._table = table
+        self._kept: Array = np.zeros(0, BESIDE)
+
+    def of(self, slots: npt.NDArray[np.int64]) -> Array:
+        """Return what is kept, `(accounts,) JUDGED` by slot, once that of the given slots is of who is there now."""
+        hashes = self._table.rows["hash"]
+        if len(hashes) > len(self._kept):
+            grown = np.zeros(len(hashes), BESIDE)
+            grown[: len(self._kept)] = self._kept
+            self._kept = grown
+        others = slots[(slots >= 0) & (self._kept["hash"][slots] != hashes[slots])]
+        self._kept[others] = np.zeros(1, BESIDE)
+        self._kept["hash"][others] = hashes[others]
+        return self._kept["judged"]
+
+    def held(self) -> tuple[npt.NDArray[np.int64], Array]:
+        """Return the slots of the accounts in memory of which anything is kept, and what, by slot."""
+        slots = self._table.used()
+        slots = slots[slots < len(self._kept)]
+        return slots[self._kept["hash"][slots] == self._table.rows["hash"][slots]], self._kept["judged"]
+
+    def snapshot(self) -> dict[str, npt.NDArray[Any]]:
+        """Copy what is kept, by account."""
+        slots, judged = self.held()
+        return {"hash": self._table.rows["hash"][slots], "judged": judged[slots]}
+
+    def restore(self, parts: Parts) -> None:
+        """Take over a snapshot, of the accounts that are in memory.
+
+        Raises
+        ------
+        ValueError
+            Where it is of another layout.
+        """
+        hashes, judged = as_array(parts, "hash"), as_array(parts, "judged")
+        if judged.dtype != JUDGED or len(judged) != len(hashes):
+            raise ValueError("what a shadow keeps is of another layout: it was written by another version")
+        self._kept = np.zeros(len(self._table.rows), BESIDE)
+        slots = self._table.used()
+        order = np.argsort(hashes)
+        at = np.searchsorted(hashes, self._table.rows["hash"][slots], sorter=order)
+        there = at < len(hashes)
+        slots, at = slots[there], order[at[there]]
+        same = hashes[at] == self._table.rows["hash"][slots]
+        self._kept["hash"][slots[same]] = hashes[at[same]]
+        self._kept["judged"][slots[same]] = judged[at[same]]
+
+
+class AccountJudge:
+    """Evidence and cases about accounts, by some cards.
+
+    Parameters
+    ----------
+    stage
+        Whose features it reads.
+    chosen
+        The cards, in the order of the columns of scores; all installed ones by default.
+    second_stage
+        A River model that also looks at what the cards rank highest.
+    shadow
+        Whether it judges beside the rows' own judge: it keeps 0.3 KB an account of its own, and changes no row.
+    """
+
+    def __init__(
+        self,
+        stage: AccountStage,
+        chosen: Sequence[Detector] | None = None,
+        *,
+        second_stage: SecondStage | None = None,
+        shadow: bool = False,
+    ) -> None:
+        config = stage.config
+        self.detectors = tuple(detectors() if chosen is None else chosen)
+        self.patterns = tuple(d.pattern for d in self.detectors)
+        self.trace: Watcher | None = None
+        self.places, _, _ = assign(self._cards, (), MAX_PATTERNS)
+        """Which card has which place in the evidence and in the reference."""
+        self.changes: list[Change] = []
+        self._ended: list[Finding] = []  # cases of cards that have changed, until somebody asks for them
+        self.second_stage = second_stage
+        self.ranked: dict[str, float] = {}
+        """The highest rank that the second stage gave each account since the start; those it looked at only."""
+        self.looked_closer = 0
+        """Requests that the second stage was asked about, ever."""
+        self.reference = self._make_reference(self.places)
+        self.budget = make_budget(config.budget, [d.trust for d in self.detectors])
+        self.cases = CaseBook(config.alpha, config.close_after, config.budget)
+        self.tally = Tally(self.patterns)
+        self._stage = stage
+        self._config = config
+        self._threshold = -math.log(config.alpha)
+        self._beside = Beside(stage.table) if shadow else None
+        self._trust = np.array([d.trust for d in self.detectors])
+        self._strongest = np.zeros(BLOCK, np.float32)
+        self._scores = np.zeros((BLOCK, len(self.detectors)), np.float32)
+        self._log_e = np.zeros((BLOCK, len(self.detectors)), np.float32)
+        self._events = np.zeros(BLOCK * MAX_PATTERNS, EVENT)
+
+    @property
+    def id(self) -> str:
+        """8 hexadecimal digits that stand for its cards."""
+        return cards_id(self.detectors)
+
+    @property
+    def _cards(self) -> list[tuple[str, str]]:
+        return [(detector.pattern, detector.id) for detector in self.detectors]
+
+    def _make_reference(self, places: Sequence[Place]) -> Reference:
+        return make_reference(
+            [d.null for d in self.detectors], [d.trust for d in self.detectors], seats(places, self.patterns)
+        )
+
+    def judge(self, block: AccountBlock) -> list[Finding]:
+        """Take a block's features into the accounts' evidence; return what came of it."""
+        n, slots = len(block.slots), block.slots
+        scores, log_e, strongest = self._scores[:n], self._log_e[:n], self._strongest[:n]
+        for p, detector in enumerate(self.detectors):
+            scores[:, p] = detector.score(block.values)
+        taken = slots >= 0
+        self.tally.add(scores, taken)
+        judged = self._stage.table.rows["judged"] if self._beside is None else self._beside.of(slots)
+        written = weigh(
+            judged, slots, block.requests, scores, block.now, block.sure, block.fresh, self.reference, self.budget,
+            block.number, self._threshold, self._config.close_after, self._trust, strongest, log_e, self._events,
+        )  # fmt: skip
+        if self.trace is not None:
+            which = np.arange(block.start, block.start + n)
+            self.trace(Trace(block.offsets, which, taken, block.values, scores, log_e))
+        features = Features(block.values)
+        ranks = self._look_closer(features, block, strongest) if self.second_stage else {}
+        return self._tell(self._events[:written], features, block, ranks)
+
+    def _look_closer(
+        self, features: Features, block: AccountBlock, strongest: npt.NDArray[np.float32]
+    ) -> dict[int, float]:
+        """Let the second stage score the requests that rank highest, and learn from a thin background of the others."""
+        assert self.second_stage is not None  # noqa: S101 - the caller checks
+        ranks = {}
+        taken = block.slots >= 0
+        chosen = taken & (strongest >= self._threshold * self._config.second_stage_level)
+        number = block.before + np.cumsum(taken) - 1
+        background = taken & ~chosen & (number % np.where(number < EARLY_REQUESTS, EARLY, BACKGROUND) == 0)
+        for i in np.flatnonzero(chosen | background).tolist():
+            row = features.as_dict(i)
+            if chosen[i]:
+                rank = self.second_stage.score(row)
+                self.looked_closer += 1
+                if not math.isnan(rank):
+                    ranks[i] = rank
+                    (account,) = names(block.requests["account"][i : i + 1])
+                    self.ranked[account] = max(self.ranked.pop(account, 0.0), rank)
+            else:
+                self.second_stage.score(row)
+                self.second_stage.learn(row)
+        while len(self.ranked) > RANKED:
+            del self.ranked[next(iter(self.ranked))]
+        return ranks
+
+    def _tell(self, events: Array, features: Features, block: AccountBlock, ranks: dict[int, float]) -> list[Finding]:
+        findings: list[Finding] = []
+        sure, told = block.sure, 0
+        for event in events:
+            i, p = int(event["index"]), int(event["pattern"])
+            row, detector = self._stage.table.rows[event["slot"]], self.detectors[p]
+            findings += self.cases.close_until(float(sure[told : i + 1].max()))  # the clock may have been set back
+            told = i
+            explanation = detector.explain(features.values[i], float(event["level"]))
+            account, newest, older = names(np.stack([row["account"], *event["samples"]]))
+            findings.append(
+                self.cases.record(
+                    account, detector.pattern, float(block.now[i]), card=detector.id,
+                    first_seen=float(block.since[i]), log_e=float(event["log_e"]), score=float(event["score"]),
+                    level=float(event["level"]), bar=float(event["bar"]), requests_seen=int(block.seen[i]),
+                    signals=explanation.signals[:5],
+                    counterfactual=explanation.counterfactual, samples=[s for s in (newest, older) if s],
+                    second_stage=ranks.get(i, math.nan),
+                )
+            )  # fmt: skip
+        if len(sure):
+            findings += self.cases.close_until(float(sure[told:].max()))
+        return findings
+
+    def tidy(self, looked: bool) -> None:
+        """Nothing is forgotten at the end of a block."""
+
+    def end(self, spared: Callable[[Collection[str]], bool]) -> list[Finding]:
+        """Close the cases that were told and are about such accounts; return what is to be told of it."""
+        ended, self._ended = self._ended, []
+        return ended + self.cases.end(lambda finding: spared(finding.accounts), self._stage.now)
+
+    def bounds(self) -> list[Bound]:
+        """Return what its memory is bounded by beside the rows."""
+        ranked = [Bound("second_stage_ranks", len(self.ranked), RANKED)] if self.second_stage else []
+        return [Bound("open_cases", len(self.cases), MAX_OPEN, self.cases.crowded_out), *ranked]
+
+    def _held(self) -> tuple[npt.NDArray[np.int64], Array]:
+        """The slots of the accounts in memory that it knows, and what is kept by slot."""
+        if self._beside is not None:
+            return self._beside.held()
+        return self._stage.table.used(), self._stage.table.rows["judged"]
+
+    def suspicion(self) -> dict[str, float]:
+        """Return the highest suspicion each account in memory has reached."""
+        slots, judged = self._held()
+        accounts = names(self._stage.table.rows["account"][slots])
+        return dict(zip(accounts, judged["suspicion"][slots].tolist(), strict=True))
+
+    def vitals(self) -> Vitals:
+        """Return how its detection stands; reads every account in memory."""
+        return Vitals(
+            spent(int(self.budget.counts[NUMBERED])),
+            release_e(self.budget, self.patterns, self._threshold),
+            held(*self._held(), self.reference.seats, self.patterns, self._threshold),
+            reference_hours(self.reference, self.patterns),
+            drift(self.reference, self.patterns),
+        )
+
+    def snapshot(self) -> dict[str, npt.NDArray[Any] | bytes]:
+        """Copy what it keeps beside the rows."""
+        return {
+            "cards": msgspec.msgpack.encode(self.places),
+            "budget": self.budget.counts.copy(),
+            "looked_closer": msgspec.msgpack.encode(self.looked_closer),
+            "second_stage_name": self._config.second_stage.encode(),
+            **under("cases", self.cases.snapshot()),
+            **under("reference", snapshot(self.reference)),
+            **under("second_stage", self.second_stage.snapshot() if self.second_stage else {}),
+            **under("beside", self._beside.snapshot() if self._beside else {}),
+        }
+
+    def restore(self, parts: Parts) -> None:
+        """Take over a snapshot, whole or not at all.
+
+        Raises
+        ------
+        ValueError
+            Where it does not fit this version.
+        """
+        counts = like(parts, "budget", self.budget.counts)
+        known = msgspec.msgpack.decode(as_bytes(parts, "cards"), type=list[Place])
+        places, changes, anew = assign(self._cards, known, MAX_PATTERNS)
+        reference = restore(self._make_reference(places), below("reference", parts), anew)
+        cases = CaseBook(self._config.alpha, self._config.close_after, self._config.budget)
+        cases.restore(below("cases", parts))
+        closer = msgspec.msgpack.decode(as_bytes(parts, "looked_closer"), type=int)
+        name = as_bytes(parts, "second_stage_name").decode(errors="replace")
+        if self._beside is not None:
+            self._beside.restore(below("beside", parts))
+        if self.second_stage and name == self._config.second_stage:
+            self.second_stage.restore(below("second_stage", parts))
+        self.reference, self.places, self.changes = reference, places, changes
+        self.budget, self.cases, self.looked_closer = self.budget._replace(counts=counts), cases, closer
+        self._ended = cases.drop({change.pattern for change in changes}, self._stage.now)
