@@ -56,6 +56,9 @@ class CampaignJudge:
         Whose features it reads.
     """
 
+    second_stage = None
+    """No model looks closer at campaigns."""
+
     def __init__(self, stage: FingerprintStage) -> None:
         config = stage.config
         self.relay = _only(detectors("campaign"))

@@ -32,7 +32,3 @@ class Coordinator(Engine[FingerprintBlock, CampaignJudge]):
     def __init__(self, config: ScorerConfig, most: int = FINGERPRINTS) -> None:
         stage = FingerprintStage(config, most)
         super().__init__(stage, CampaignJudge(stage))
-
-    @property
-    def second_stage(self) -> None:
-        """No model looks closer at campaigns."""

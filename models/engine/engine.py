@@ -22,6 +22,7 @@ from siphonwatch.models.engine.config import ScorerConfig
 from siphonwatch.models.engine.vitals import Bound, Tally, Vitals
 from siphonwatch.models.evidence.cases import CaseBook, Finding
 from siphonwatch.models.evidence.places import Change
+from siphonwatch.models.online.second_stage import SecondStage
 
 BLOCK = 512
 """Requests a block: large enough for array arithmetic, small enough that its arrays stay in the cache."""
@@ -140,6 +141,10 @@ class Judge(Protocol[Seen]):
     trace: Watcher | None
     """Who is given a trace of each block."""
 
+    @property
+    def second_stage(self) -> SecondStage | None:
+        """The model that looks closer, where there is one."""
+
     def judge(self, block: Seen) -> list[Finding]:
         """Take a block's features into the evidence; return what came of it."""
 
@@ -244,6 +249,11 @@ class Engine(Generic[B, J]):
     def tally(self) -> Tally:
         """How what was judged since the tally was last taken has scored."""
         return self.judge.tally
+
+    @property
+    def second_stage(self) -> SecondStage | None:
+        """The model that looks closer, where there is one."""
+        return self.judge.second_stage
 
     @property
     def changes(self) -> list[Change]:

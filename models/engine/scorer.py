@@ -40,8 +40,3 @@ class Scorer(Engine[AccountBlock, AccountJudge]):
     ) -> None:
         stage = AccountStage(config)
         super().__init__(stage, AccountJudge(stage, chosen, second_stage=second_stage))
-
-    @property
-    def second_stage(self) -> SecondStage | None:
-        """The model that looks closer, where there is one."""
-        return self.judge.second_stage

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -15,13 +15,11 @@ import numpy.typing as npt
 import structlog
 
 from siphonwatch.models.account.request import Array
-from siphonwatch.models.account.table import AccountTable
-from siphonwatch.models.common.arrays import Parts, pack, unpack
-from siphonwatch.models.engine.vitals import Bound, Tally, Vitals
-from siphonwatch.models.evidence.cases import CaseBook, Finding
-from siphonwatch.models.evidence.places import Change
+from siphonwatch.models.common.arrays import pack, unpack
+from siphonwatch.models.engine.engine import Engine
+from siphonwatch.models.engine.vitals import Bound, Vitals
+from siphonwatch.models.evidence.cases import Finding
 from siphonwatch.models.learn.verdict_book import VerdictBook
-from siphonwatch.models.online.second_stage import SecondStage
 from siphonwatch.streams.common.settings import DEFAULT_RUNBOOK
 from siphonwatch.streams.contracts import provenance
 from siphonwatch.streams.contracts.alert import encode, to_alert
@@ -47,70 +45,6 @@ VITALS_SECONDS = 60.0
 """Between two looks at how detection stands: 6 ms for 100,000 accounts."""
 
 _log = structlog.get_logger(__name__)
-
-
-class BatchScorer(Protocol):
-    """What a partition runs: `models.engine.scorer.Scorer` or `models.engine.coordinator.Coordinator`."""
-
-    @property
-    def table(self) -> AccountTable:
-        """The rows."""
-
-    @property
-    def cases(self) -> CaseBook:
-        """The open cases."""
-
-    @property
-    def patterns(self) -> tuple[str, ...]:
-        """Names of what it finds."""
-
-    @property
-    def tally(self) -> Tally:
-        """How what was scored since it was last taken has scored."""
-
-    @property
-    def changes(self) -> list[Change]:
-        """What was otherwise when the state that was restored last was written."""
-
-    @property
-    def second_stage(self) -> SecondStage | None:
-        """The model that looks closer, where there is one."""
-
-    @property
-    def now(self) -> float:
-        """Event time, seconds since 1970."""
-
-    def end(self, spared: Callable[[Collection[str]], bool]) -> list[Finding]:
-        """Close the cases that were told and are about such accounts alone; return what is to be told of it."""
-
-    @property
-    def late(self) -> int:
-        """Requests later than the grace."""
-
-    @property
-    def refused(self) -> int:
-        """Requests that were turned away, of accounts that had got nothing before."""
-
-    @property
-    def ahead(self) -> int:
-        """Requests further ahead of the clock than one may be."""
-
-    def vitals(self) -> Vitals:
-        """Return how its detection stands."""
-
-    def bounds(self) -> list[Bound]:
-        """Return what its memory is bounded by."""
-
-    def score(
-        self, requests: Array, offsets: npt.NDArray[np.int64], arrived: npt.NDArray[np.float64] | None = None
-    ) -> list[Finding]:
-        """Take requests with their offsets and when the broker had them, seconds; return what came of them."""
-
-    def snapshot(self) -> Parts:
-        """Copy everything but the rows."""
-
-    def restore(self, parts: Parts) -> None:
-        """Take over a snapshot."""
 
 
 class Onward(Protocol):
@@ -223,7 +157,7 @@ class TelemetryPartition:
     def __init__(
         self,
         number: int,
-        scorer: BatchScorer,
+        scorer: Engine[Any, Any],
         log: StateLog | LocalStateLog,
         outlet: Outlet,
         metrics: Metrics,
