@@ -10,6 +10,7 @@ import re
 import shlex
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import click
@@ -38,7 +39,7 @@ each_document = pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: 
 def blocks() -> list[str]:
     """The documents' shell blocks, unindented."""
     texts = (document.read_text() for document in RUN)
-    return [re.sub(r"^ +", "", block, flags=re.M) for text in texts for block in BLOCK.findall(text)]
+    return [textwrap.dedent(block) for text in texts for block in BLOCK.findall(text)]
 
 
 def test_each_document_that_is_run_has_shell_blocks() -> None:
