@@ -286,7 +286,9 @@ record = {
     "messages": [{"role": "user", "content": "Explain the water cycle."}], "response": {},
 }
 print([encode(made).decode() for made in adapter.records(json.dumps(record).encode())])
-print([name for name in sys.modules if name.startswith(("siphonwatch.models", "siphonwatch.streams.worker"))])
+shared = {"siphonwatch.models", "siphonwatch.models.common", "siphonwatch.models.common.vocabulary"}  # tuples of names
+found = {name for name in sys.modules if name.startswith(("siphonwatch.models", "siphonwatch.streams.worker"))}
+print(sorted(found - shared))
 """
 
 

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from siphonwatch.models.account.request import MASKS, Record, mix
 from siphonwatch.models.account.row import BANDS, CONTENTS, SUMS
 from siphonwatch.models.account.walks import MIN_RUN, item_run, new_resource, novelty, page_run
+from siphonwatch.models.common import vocabulary
 from siphonwatch.models.common.kernel import kernel
 
 S = {name: i for i, name in enumerate(SUMS)}
@@ -134,10 +135,10 @@ def describe(row: Record, q: Record, gap: float, x: npt.NDArray[np.float32]) -> 
         x[MASK_SPANS] = F32(min(spans, 50))
     x[ECHOED] = F32(q.echo > 0)
     x[CANONICAL] = F32(q.canonical)
-    x[REASONING] = F32(q.intents & 1)
-    x[GRADING] = F32((q.intents >> 1) & 1)
-    x[SCRUBBING] = F32((q.intents >> 2) & 1)
-    x[GENERATION] = F32((q.intents >> 3) & 1)
+    x[REASONING] = F32((q.intents & vocabulary.REASONING) != 0)
+    x[GRADING] = F32((q.intents & vocabulary.GRADING) != 0)
+    x[SCRUBBING] = F32((q.intents & vocabulary.SCRUBBING) != 0)
+    x[GENERATION] = F32((q.intents & vocabulary.GENERATION) != 0)
     x[WITH_USER] = F32(q.user != 0)
     x[WITH_SESSION] = F32(q.session != 0)
     x[CLIENT_HEADERS] = F32(min(q.n_headers, 64) / 8.0)

@@ -8,11 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from siphonwatch.models.common.kernel import kernel
+from siphonwatch.models.common.vocabulary import MASK_FAMILIES, PROJECTION
 
-PROJECTION = 32
-"""Dimensions of the text projection."""
-MASKS = 9
-"""Syntax families of masking."""
+MASKS = len(MASK_FAMILIES)
 NAME_WORDS = 8
 NAME_BYTES = 8 * NAME_WORDS
 """Longest account name or request id kept; ASCII, padded with NUL, handled as words of 8 bytes."""

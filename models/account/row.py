@@ -10,7 +10,8 @@ import hashlib
 
 import numpy as np
 
-from siphonwatch.models.account.request import NAME_WORDS, PROJECTION
+from siphonwatch.models.account.request import NAME_WORDS
+from siphonwatch.models.common.vocabulary import PROJECTION
 
 SCALES = ("5m", "1h", "1d", "7d")
 TAUS = np.array([300.0, 3600.0, 86_400.0, 604_800.0])

@@ -28,10 +28,11 @@ from siphonwatch.models.account.features import (
     Plan,
 )
 from siphonwatch.models.account.jobs import JOB_WIDTH, count_job, derive_job
-from siphonwatch.models.account.request import PROJECTION, Array, Record
+from siphonwatch.models.account.request import Array, Record
 from siphonwatch.models.account.row import JOBS, TAUS
 from siphonwatch.models.account.trails import TRAIL_WIDTH, count_trail, derive_trail
 from siphonwatch.models.common.kernel import kernel
+from siphonwatch.models.common.vocabulary import PROJECTION
 from siphonwatch.models.online.mean_embedding import embed_update
 
 DECAYS = len(TAUS)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from siphonwatch.models.account.request import NAME_WORDS, PROJECTION, Array
+from siphonwatch.models.account.request import NAME_WORDS, Array
 from siphonwatch.models.account.row import ROW
 from siphonwatch.models.account.table import NAME
+from siphonwatch.models.common.vocabulary import PROJECTION
 
 TAU = 2 * 86_400.0
 """Time constant of all sums, seconds: long enough to hold accounts that work one sitting a day against each other."""

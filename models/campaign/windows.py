@@ -8,9 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 from siphonwatch.models.account.clock import settled, tick
-from siphonwatch.models.account.request import PROJECTION, Array, Record
+from siphonwatch.models.account.request import Array, Record
 from siphonwatch.models.campaign.row import BANDS, CONTENTS, ENTRIES, HELD, SUMS, TAU, TEMPLATES
 from siphonwatch.models.common.kernel import kernel
+from siphonwatch.models.common.vocabulary import PROJECTION
 
 S = {name: i for i, name in enumerate(SUMS)}
 ASKED, CONVERSATION, PROPER, NEW, MOVED, CHANGED, NET_KNOWN, BATONS, WITH_SESSION, RETURNED, BURST = range(len(SUMS))

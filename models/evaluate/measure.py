@@ -14,11 +14,11 @@ from siphonwatch.models.evaluate.explain import ablations, calibrations, feature
 from siphonwatch.models.evaluate.ranking import average_precision, curve, exceeds, placements, threshold
 from siphonwatch.models.evaluate.report import FPRS, Benign, Dataset, Delay, Discovery, Group, Line, Load, Report
 from siphonwatch.models.evaluate.rivals import rank_figures, rivals
+from siphonwatch.models.evidence.process import SEVERITIES
 
 PERCENTILES = (0.5, 0.9)
 POINTS = 400
 """Points of a plotted curve."""
-SEVERITIES = ("low", "medium", "high", "critical")
 
 
 class Grouping(NamedTuple):

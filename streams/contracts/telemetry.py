@@ -14,17 +14,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-PROJECTION = 32
-"""Dimensions of the keyed random projection, each one signed byte."""
-
-MASK_FAMILIES = ("typed", "indexed", "bracket", "mustache", "stars", "hash", "base64", "chinese", "fictional")
-"""Syntax families of masking, in the order of `Telemetry.masks`: <PERSON>, <PERSON_1>, [REDACTED], {{name}},
-a star run, a hexadecimal surrogate, a base64 surrogate, a Chinese form such as 某公司, and names, numbers and
-addresses reserved for fiction and documentation (John Doe, 555-0123, example.com)."""
-
-INTENTS = ("reasoning", "grading", "scrubbing", "generation", "echo")
-"""Bits of `Telemetry.intents`, lowest first: asks for a reasoning trace; grades an answer by a rubric; tells the
-model to leave out identities; asks for training examples; asks for the text back unchanged."""
+from siphonwatch.models.common.vocabulary import INTENTS, MASK_FAMILIES
 
 Hash64 = Annotated[str, Meta(pattern="^([0-9a-f]{16})?$(?!\\n)")]
 Share = Annotated[int, Meta(ge=0, le=1000)]

@@ -20,6 +20,7 @@ from numba.core import event
 from prometheus_client import CollectorRegistry
 
 from siphonwatch.models.common.arrays import pack, unpack
+from siphonwatch.models.common.vocabulary import PROJECTION
 from siphonwatch.models.engine.config import ScorerConfig
 from siphonwatch.models.engine.coordinator import Coordinator
 from siphonwatch.models.engine.scorer import Scorer
@@ -44,7 +45,7 @@ from siphonwatch.streams.worker.transport.batch import Headers, Lease
 ACCOUNTS, ROUNDS = 48, 30
 HOT = 16
 """Accounts kept in memory, so that some leave it and come back."""
-PROJECTION = base64.b64encode(bytes(range(32))).decode()
+TEXT_PROJECTION = base64.b64encode(bytes(range(PROJECTION))).decode()
 STEP = 600.0
 """Event-time seconds between two rounds."""
 FIRST = 1.7e9
@@ -152,7 +153,7 @@ def _request(account: int, number: int) -> Telemetry:
     text = f"{number * 7919 + account + 1:016x}"
     return Telemetry(
         id=f"{account}-{number}", time=moment, account=f"warm-{account}", template="0123456789abcdef", content=text,
-        projection=PROJECTION, chars=400, turns=1, tokens_in=100, tokens_out=300, masks=[1], finish="stop",
+        projection=TEXT_PROJECTION, chars=400, turns=1, tokens_in=100, tokens_out=300, masks=[1], finish="stop",
     )  # fmt: skip
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from siphonwatch.models.common.vocabulary import INTENTS
 from siphonwatch.streams.common.identity import Identity
-from siphonwatch.streams.contracts.telemetry import INTENTS
 from siphonwatch.streams.edge.sketch import Sketcher, intents
 
 SKETCHER = Sketcher(Identity("a secret of the deployment"))

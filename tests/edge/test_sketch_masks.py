@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from siphonwatch.models.common.vocabulary import MASK_FAMILIES
 from siphonwatch.streams.common.identity import Identity
-from siphonwatch.streams.contracts.telemetry import MASK_FAMILIES
 from siphonwatch.streams.edge.sketch import Sketcher, masks
 
 SKETCHER = Sketcher(Identity("a secret of the deployment"))

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from siphonwatch.models.account.request import PROJECTION, REQUEST, Array
+from siphonwatch.models.account.request import REQUEST, Array
+from siphonwatch.models.common.vocabulary import PROJECTION
 
 
 def stream(

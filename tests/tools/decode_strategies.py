@@ -8,7 +8,7 @@ import string
 from hypothesis import strategies as st
 
 from siphonwatch.models.account import request as rq
-from siphonwatch.streams.contracts.telemetry import MASK_FAMILIES
+from siphonwatch.models.common.vocabulary import MASK_FAMILIES
 
 SPACE = st.text(" \n\r\t", max_size=2)
 HEX = st.text("0123456789abcdef", min_size=16, max_size=16) | st.just("")

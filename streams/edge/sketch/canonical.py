@@ -8,8 +8,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from siphonwatch.models.common.vocabulary import BASE64
 from siphonwatch.streams.edge.sketch import characters
-from siphonwatch.streams.edge.sketch.placeholders import BASE64
 
 LEAST_LETTERS = 40
 LONG = 160

@@ -9,10 +9,8 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+from siphonwatch.models.common.vocabulary import ECHO, GENERATION, GRADING, REASONING, SCRUBBING
 from siphonwatch.streams.edge.sketch.chains import Search
-
-REASONING, GRADING, SCRUBBING, GENERATION, ECHO = (1 << bit for bit in range(5))
-"""In the order of the contract's `INTENTS`."""
 
 _GROUPS = {
     "step": "step schritt étape paso passo шаг шагом шагам пошагово",

@@ -9,6 +9,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from siphonwatch.models.common.vocabulary import PROJECTION
 from siphonwatch.streams.edge.sketch.characters import (
     BREAKS,
     COUNTS,
@@ -39,9 +40,6 @@ from siphonwatch.streams.edge.sketch.characters import (
 
 HEAD, TAIL = 4096, 1024
 """Characters of a long text that are read, from its start and its end: bounded work for any input."""
-
-DIMENSIONS = 32
-"""Of the projection; the contract's `PROJECTION`."""
 
 
 def points(text: str) -> NDArray[np.uint32]:
@@ -148,7 +146,7 @@ def scan(
     simhash : uint64
     has_words : bool
         False where there was no word to take a SimHash of.
-    projection : `(DIMENSIONS,) int8`
+    projection : `(PROJECTION,) int8`
         Unit length scaled to 127; zeros where there is no gram.
     """
     n = points.size
@@ -157,7 +155,7 @@ def scan(
     while size < 6 * n:
         size *= 2
     seen = np.zeros(size, np.uint64)
-    signs = np.zeros(DIMENSIONS, np.int32)
+    signs = np.zeros(PROJECTION, np.int32)
     votes = np.zeros(64, np.int32)
     gram = np.uint64(0)  # the last four folded characters, 16 bits each
     held = 0  # how many characters the gram holds
@@ -295,13 +293,13 @@ def scan(
     for i in range(64):
         if votes[i] > 0:
             simhash |= np.uint64(1) << np.uint64(i)
-    projection = np.zeros(DIMENSIONS, np.int8)
+    projection = np.zeros(PROJECTION, np.int8)
     square = 0.0
-    for i in range(DIMENSIONS):
+    for i in range(PROJECTION):
         square += float(signs[i]) * float(signs[i])
     if square > 0.0:
         scale = 127.0 / np.sqrt(square)
-        for i in range(DIMENSIONS):
+        for i in range(PROJECTION):
             projection[i] = np.int8(np.rint(signs[i] * scale))
     return counts, rules, simhash, has_words, projection
 

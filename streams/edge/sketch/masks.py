@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from siphonwatch.models.common.vocabulary import FICTIONAL, MASK_FAMILIES
 from siphonwatch.streams.edge.sketch import fictional, placeholders, surrogates
 from siphonwatch.streams.edge.sketch.kernel import distinct_found, points
 
@@ -15,7 +16,7 @@ class Found(NamedTuple):
     """What `find` saw."""
 
     counts: list[int]
-    """By family, in the order of the contract's `MASK_FAMILIES`; empty where nothing is masked."""
+    """By family, in the order of `MASK_FAMILIES`; empty where nothing is masked."""
     spans: frozenset[str]
     """Distinct placeholders that a reply can repeat recognisably."""
 
@@ -38,12 +39,12 @@ def find(text: str, openers: bool = True, fillers: bool = True, opaque: bool = T
     >>> find("Dear <PERSON>, call [NAME_2] or ***.").counts
     [1, 1, 0, 0, 1, 0, 0, 0, 0]
     """
-    counts = [0] * placeholders.FAMILIES
+    counts = [0] * len(MASK_FAMILIES)
     spans: set[str] = set()
     code = cache(lambda: placeholders.CODE.search(text) is not None)
     placeholders.find(text, counts, spans, openers, code)
     surrogates.find(text, counts, spans, fillers, opaque, code)
-    counts[placeholders.FICTIONAL] += fictional.count(text, code)
+    counts[FICTIONAL] += fictional.count(text, code)
     return Found(counts, frozenset(spans)) if any(counts) else NOTHING
 
 

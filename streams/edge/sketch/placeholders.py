@@ -8,11 +8,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from siphonwatch.models.common.vocabulary import BRACKET, INDEXED, MUSTACHE, TYPED
 from siphonwatch.streams.edge.sketch.characters import OPENING
-
-TYPED, INDEXED, BRACKET, MUSTACHE, STARS, HASH, BASE64, CHINESE, FICTIONAL = range(9)
-"""Places of the families in the contract's `MASK_FAMILIES`."""
-FAMILIES = FICTIONAL + 1
 
 ENTITIES = frozenset(
     """PERSON PERSONS PEOPLE PER NAME NAMES FIRSTNAME LASTNAME SURNAME FULLNAME MIDDLENAME EMAIL EMAILS MAIL PHONE

@@ -9,7 +9,7 @@ import re
 from bisect import bisect_left
 from collections.abc import Callable
 
-from siphonwatch.streams.edge.sketch.placeholders import BASE64, CHINESE, HASH, STARS
+from siphonwatch.models.common.vocabulary import BASE64, CHINESE, HASH, STARS
 
 _HAN = "\u4e00-\u9fff"
 _BLOCKS = "\u2588\u25a0\u25cf\u25ae\u2593\u2592"
