@@ -19,7 +19,7 @@ from siphonwatch.streams.common.settings import Identity, Settings, load
 from siphonwatch.streams.edge.adapters import Unreadable, formats
 from siphonwatch.streams.lab.evaluate.baselines import Baseline, NoBaselines, load_baselines
 from siphonwatch.streams.lab.evaluate.labels import LabelsError, read_attack_requests, read_labels
-from siphonwatch.streams.lab.evaluate.page import page
+from siphonwatch.streams.lab.evaluate.page import NoTemplates, Page
 from siphonwatch.streams.lab.evaluate.run import Run, observe
 from siphonwatch.streams.lab.evaluate.table import show
 
@@ -67,13 +67,14 @@ def command(
     settings = _offline(load().settings)
     started = time.perf_counter()
     try:
+        page = Page() if html else None
         rivals = load_baselines() if baselines else []
         runs = [
             _run(chosen, labels[i], attack_requests[i] if attack_requests else None, settings, format_, partial, rivals,
                  _name(chosen, labels[i], i, len(labels)))
             for i, chosen in enumerate(files)
         ]  # fmt: skip
-    except (Unreadable, LabelsError, NoBaselines, ValueError) as error:
+    except (Unreadable, LabelsError, NoBaselines, NoTemplates, ValueError) as error:
         raise Failure(str(error)) from None
     scored = time.perf_counter()
     sets = [run.observed for run in runs]
@@ -84,8 +85,8 @@ def command(
     _warn(runs, report, left_out)
     if json_:
         _write(json_, msgspec.json.format(msgspec.json.encode(report), indent=1))
-    if html:
-        _write(html, page(report).encode())
+    if html and page:
+        _write(html, page.render(report).encode())
     if not quiet:
         console = Console()
         show(report, console if console.is_terminal else Console(width=PIPE_WIDTH))

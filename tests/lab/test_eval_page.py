@@ -5,7 +5,9 @@ from __future__ import annotations
 import itertools
 import math
 import re
+import sys
 from html.parser import HTMLParser
+from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
@@ -19,14 +21,18 @@ from siphonwatch.models.evaluate.bootstrap import Estimate
 from siphonwatch.models.evaluate.data import pool
 from siphonwatch.models.evaluate.measure import evaluate
 from siphonwatch.models.evaluate.report import Report
-from siphonwatch.streams.lab.evaluate import text
-from siphonwatch.streams.lab.evaluate.page import page
+from siphonwatch.streams.lab.evaluate import svg, text
+from siphonwatch.streams.lab.evaluate.page import NoTemplates, Page
 from siphonwatch.streams.lab.evaluate.sheets import sheets
-from siphonwatch.streams.lab.evaluate.style import STYLE
 from siphonwatch.streams.lab.evaluate.svg import Bar, Plot, Scale, bars
 from siphonwatch.streams.lab.evaluate.table import show
 
 VOID = {"meta"}
+STYLE = (Path(svg.__file__).parent / "page.css").read_text()
+
+
+def page(report: Report) -> str:
+    return Page().render(report)
 
 
 class Checker(HTMLParser):
@@ -93,6 +99,12 @@ def test_a_page_without_alerts_or_intervals_is_whole_too() -> None:
     assert checker.open == []
     for picture in re.findall(r"<svg.*?</svg>", made, re.S):
         assert "nan" not in picture and "inf" not in picture
+
+
+def test_without_its_template_engine_it_is_said_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+    with pytest.raises(NoTemplates, match=r"siphonwatch\[evaluate\]"):
+        Page()
 
 
 def test_the_terminal_shows_every_sheet(report: Report) -> None:

@@ -1,8 +1,9 @@
 """Small plots as inline SVG: axes, lines, steps, bars with whiskers. Colours come from the page's style sheet.
 
 It knows numbers and coordinates, not what they mean; text is escaped.
-Not matplotlib (3.11): ten packages and 97 MB beside numpy, and it writes colours into each SVG (16 KB for three lines),
-so that a page which is light or dark needs every plot twice.
+Why not a library: matplotlib (3.11) is ten packages and 97 MB beside numpy, and writes colours into each SVG (16 KB
+for three lines), so that a page which is light or dark needs every plot twice; Altair draws in the browser, by scripts
+in the page, or by a renderer of its own beside Python.
 """
 
 from __future__ import annotations
