@@ -52,7 +52,7 @@ def test_a_verdict_on_every_alert_is_valid_and_one_without_its_facts_is_not() ->
     validator = jsonschema.Draft202012Validator(verdict_schema())
     requests = Decoder().decode([encode_telemetry(record) for record in traffic()]).requests
     findings = Scorer(ScorerConfig()).score(requests, np.arange(len(requests)))
-    alerts = [msgspec.json.decode(encode(to_alert(finding))) for finding in findings]
+    alerts = [to_alert(finding) for finding in findings]
     verdicts = [json.loads(encode_verdict(judge(a, "benign-expected", by="Ann", time=1.8e9))) for a in alerts]
     assert verdicts
     for verdict in verdicts:

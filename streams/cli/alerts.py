@@ -6,7 +6,6 @@ import datetime
 import sys
 import time
 from collections.abc import Iterable
-from typing import Any
 
 import click
 
@@ -17,9 +16,10 @@ from siphonwatch.streams.cli.table import alert_table, screen
 from siphonwatch.streams.cli.triage import TriageTable, in_order, open_cases, read_book
 from siphonwatch.streams.common.identity import Identity
 from siphonwatch.streams.common.settings import Settings, load
-from siphonwatch.streams.deliver.alert import NotAnAlert, read
+from siphonwatch.streams.contracts.alert import KINDS, NotAnAlert
+from siphonwatch.streams.deliver.alert import AlertRecord, read
 from siphonwatch.streams.deliver.tail import Tail, TailError
-from siphonwatch.streams.deliver.wanted import KINDS, Filter, seconds, severities
+from siphonwatch.streams.deliver.wanted import Filter, seconds, severities
 
 SKEW_SECONDS = 3600
 """An alert is sent after its event time by the worker's clock, which may be behind the gateways' by so much."""
@@ -32,8 +32,8 @@ class Reader:
         self._wanted = wanted
         self.unreadable = 0
 
-    def select(self, values: Iterable[bytes]) -> list[tuple[dict[str, Any], bytes]]:
-        """Return the wanted alerts with their bytes, by event time."""
+    def select(self, values: Iterable[bytes]) -> list[AlertRecord]:
+        """Return the wanted alerts by event time."""
         chosen = []
         for value in values:
             try:
@@ -44,7 +44,7 @@ class Reader:
             if self._wanted.takes(alert.event):
                 chosen.append(alert)
         chosen.sort(key=lambda alert: (alert.time, alert.id))
-        return [(alert.event, alert.value) for alert in chosen]
+        return chosen
 
 
 def parse_since(_context: click.Context, _option: click.Parameter, text: str | None) -> float | None:
@@ -148,7 +148,7 @@ def _triage(settings: Settings, wanted: Filter, shape: str | None, limit: int | 
         book = read_book(settings)
     except TailError as error:
         raise Failure(str(error)) from None
-    ranked = in_order([row for row in cases if wanted.takes(row[0])], book)[:limit]
+    ranked = in_order([row for row in cases if wanted.takes(row.event)], book)[:limit]
     if not ranked:
         click.echo("no open cases match" if cases else "no open cases", err=True)
     elif (shape or ("table" if sys.stdout.isatty() else "json")) == "json":
@@ -175,12 +175,12 @@ class Printer:
         self._console = screen()
         self._begun = False
 
-    def __call__(self, alerts: list[tuple[dict[str, Any], bytes]]) -> None:
+    def __call__(self, alerts: list[AlertRecord]) -> None:
         if not alerts:
             return
         if self._json:
-            for _, value in alerts:
-                click.echo(value)
+            for alert in alerts:
+                click.echo(alert.value)
         else:
-            self._console.print(alert_table([alert for alert, _ in alerts], header=not self._begun))
+            self._console.print(alert_table([alert.event for alert in alerts], header=not self._begun))
         self._begun = True

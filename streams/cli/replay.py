@@ -20,7 +20,7 @@ from siphonwatch.streams.cli import Failure
 from siphonwatch.streams.cli.table import alert_table
 from siphonwatch.streams.common import chosen
 from siphonwatch.streams.common.settings import Identity, Settings, load
-from siphonwatch.streams.contracts.alert import as_object, encode, to_alert
+from siphonwatch.streams.contracts.alert import encode, to_alert
 from siphonwatch.streams.contracts.verdict import NotAVerdict, decode
 from siphonwatch.streams.edge.adapters import Unreadable, formats
 from siphonwatch.streams.edge.adapters.otlp import TEXT_VARIABLES
@@ -104,7 +104,7 @@ def command(
                 writer.writerow(["account", "score"])
                 writer.writerows((account, f"{score:.6g}") for account, score in suspicion)
     if opened and not quiet and sys.stdout.isatty():
-        Console().print(alert_table([as_object(to_alert(finding)) for finding in opened]))
+        Console().print(alert_table([to_alert(finding) for finding in opened]))
     _summarise(replay.totals, scorer, elapsed)
 
 

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.markup import escape
 from rich.table import Table
 
-from siphonwatch.streams.contracts.alert import chance, evidence, told
-from siphonwatch.streams.deliver.alert import KIND_OF
+from siphonwatch.streams.contracts.alert import Alert, Own, Signal
+from siphonwatch.streams.contracts.wording import chance, evidence, signal_text
 
-COLOURS = {"Informational": "white", "Low": "white", "Medium": "yellow", "High": "red", "Critical": "bold red"}
+COLOURS = {"Low": "white", "Medium": "yellow", "High": "red", "Critical": "bold red"}
 WIDE = 160
 """Columns from which a row has room for the evidence beside the figures."""
 PIPE_WIDTH = 200
@@ -26,7 +25,7 @@ ACCOUNT = 20
 
 
 class AlertTable:
-    """CloudEvents, a row each: one line of columns on a wide terminal, two lines a row on a narrow one.
+    """Alerts, a row each: one line of columns on a wide terminal, two lines a row on a narrow one.
 
     Parameters
     ----------
@@ -36,7 +35,7 @@ class AlertTable:
         Leave it out for a table that goes on from one above.
     """
 
-    def __init__(self, alerts: Sequence[dict[str, Any]], *, header: bool = True) -> None:
+    def __init__(self, alerts: Sequence[Alert], *, header: bool = True) -> None:
         self._alerts = alerts
         self._header = header
 
@@ -55,10 +54,10 @@ class AlertTable:
         table.add_column("evidence", ratio=1)
         table.expand = True
         for alert in self._alerts:
-            own = _own(alert)
+            own = alert.own
             table.add_row(
-                moment(alert), plain(own["case"]), plain(own["pattern"]), kind(alert), severity(alert), account(own),
-                f"{own['requests_seen']:,}", how_sure(own), reasons(own),
+                moment(alert), own.case, plain(own.pattern), alert.kind, severity(alert), account(own),
+                f"{own.requests_seen:,}", how_sure(own), reasons(own),
             )  # fmt: skip
         return table
 
@@ -67,17 +66,17 @@ class AlertTable:
         table.add_column("time, case", no_wrap=True, width=19)
         table.add_column("alert", ratio=1)
         for alert in self._alerts:
-            own = _own(alert)
-            figures = f"{account(own)}, {own['requests_seen']:,} requests, {evidence(own['e_value'])}"
+            own = alert.own
+            figures = f"{account(own)}, {own.requests_seen:,} requests, {evidence(own.e_value)}"
             table.add_row(
-                f"{moment(alert)}\n{plain(own['case'])}",
-                f"[bold]{plain(own['pattern'])}[/] {kind(alert)}, {severity(alert)}: {figures}\n{reasons(own)}",
+                f"{moment(alert)}\n{own.case}",
+                f"[bold]{plain(own.pattern)}[/] {alert.kind}, {severity(alert)}: {figures}\n{reasons(own)}",
             )
         return table
 
 
-def alert_table(alerts: Iterable[dict[str, Any]], *, header: bool = True) -> AlertTable:
-    """Return CloudEvents as something that a rich console prints."""
+def alert_table(alerts: Iterable[Alert], *, header: bool = True) -> AlertTable:
+    """Return alerts as something that a rich console prints."""
     return AlertTable(list(alerts), header=header)
 
 
@@ -87,14 +86,9 @@ def screen() -> Console:
     return console if console.is_terminal else Console(width=PIPE_WIDTH)
 
 
-def moment(alert: dict[str, Any]) -> str:
+def moment(alert: Alert) -> str:
     """Return the event time to the second, `2026-01-05 01:11:58`."""
-    return str(alert["time"])[:19].replace("T", " ")
-
-
-def kind(alert: dict[str, Any]) -> str:
-    """Return what the alert says of its case: `opened`, `updated` or `closed`."""
-    return KIND_OF.get(alert["type"], "")
+    return alert.time[:19].replace("T", " ")
 
 
 def plain(text: str, width: int | None = None) -> str:
@@ -111,41 +105,34 @@ def plain(text: str, width: int | None = None) -> str:
     return escape(shown)
 
 
-def severity(alert: dict[str, Any]) -> str:
+def severity(alert: Alert) -> str:
     """Return the severity, coloured."""
-    name = str(alert["data"]["severity"])
-    return f"[{COLOURS.get(name, 'white')}]{name.lower()}[/]"
+    name = alert.data.severity
+    return f"[{COLOURS[name]}]{name.lower()}[/]"
 
 
-def account(own: dict[str, Any]) -> str:
+def account(own: Own) -> str:
     """Return the account, and how many more the case has."""
-    accounts = own["accounts"] or ["-"]
-    more = f" +{len(accounts) - 1}" if len(accounts) > 1 else ""
-    return plain(accounts[0], ACCOUNT - len(more)) + more
+    more = f" +{len(own.accounts) - 1}" if len(own.accounts) > 1 else ""
+    return plain(own.accounts[0], ACCOUNT - len(more)) + more
 
 
-def how_sure(own: dict[str, Any]) -> str:
+def how_sure(own: Own) -> str:
     """Return the e-value, and below it how rarely chance alone reaches it."""
-    odds = chance(own["e_value"]).removesuffix(" by chance")
-    return f"{own['e_value']:.2g}\n{odds}"
+    odds = chance(own.e_value).removesuffix(" by chance")
+    return f"{own.e_value:.2g}\n{odds}"
 
 
-def reasons(own: dict[str, Any]) -> str:
+def reasons(own: Own) -> str:
     """Return the strongest signals, each feature once: `name observed (direction baseline)`."""
     strongest: dict[str, str] = {}
-    for s in own.get("signals", ()):
-        strongest.setdefault(s["name"], _reason(s))
+    for signal in own.signals:
+        strongest.setdefault(signal.name, _reason(signal))
     return "; ".join(plain(text) for text in list(strongest.values())[:REASONS])
 
 
-def _reason(signal: dict[str, Any]) -> str:
+def _reason(signal: Signal) -> str:
     try:
-        told_as = signal["observed"], signal["direction"], signal["baseline"], signal.get("unit", "")
-        return told(signal["name"], *told_as)
-    except (TypeError, ValueError, OverflowError):  # a figure that is none
-        return str(signal["name"])
-
-
-def _own(alert: dict[str, Any]) -> dict[str, Any]:
-    own: dict[str, Any] = alert["data"]["unmapped"]["siphonwatch"]
-    return own
+        return signal_text(signal.name, signal.observed, signal.direction, signal.baseline, signal.unit)
+    except OverflowError:  # a logarithm that counts more than a float can
+        return signal.name

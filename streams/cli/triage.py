@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+import msgspec
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
 
@@ -12,26 +13,26 @@ from siphonwatch.models.learn.verdict_book import VerdictBook
 from siphonwatch.streams.cli.table import ACCOUNT, CHANCE, WIDE, account, how_sure, plain, reasons, severity
 from siphonwatch.streams.cli.verdict import recorded
 from siphonwatch.streams.common.settings import Settings
-from siphonwatch.streams.contracts.alert import encode, evidence
+from siphonwatch.streams.contracts.alert import Own
 from siphonwatch.streams.contracts.verdict import NotAVerdict, Verdict, facts_of_alert, standing
-
-CLOSED = "siphonwatch.case.closed.v1"
+from siphonwatch.streams.contracts.wording import evidence
+from siphonwatch.streams.deliver.alert import AlertRecord
 
 
 class Ranked(NamedTuple):
     """One open case."""
 
-    alert: dict[str, Any]
+    newest: AlertRecord
     """Its newest alert."""
-    value: bytes
-    """The alert as it stands on the topic."""
     rank: float
     verdict: str
     """What analysts said of it, empty where nothing yet."""
 
     def line(self) -> bytes:
         """Return the alert in JSON with what it is ranked by, as the CloudEvents extensions `rank` and `verdict`."""
-        return encode(self.alert | {"rank": self.rank, "verdict": self.verdict})
+        # Whatever else the record holds is printed too, which the struct would drop.
+        event: dict[str, object] = msgspec.json.decode(self.newest.value)
+        return msgspec.json.encode(event | {"rank": self.rank, "verdict": self.verdict})
 
 
 class Judged(NamedTuple):
@@ -42,15 +43,14 @@ class Judged(NamedTuple):
     """By case."""
 
 
-def open_cases(alerts: Iterable[tuple[dict[str, Any], bytes]]) -> list[tuple[dict[str, Any], bytes]]:
+def open_cases(alerts: Iterable[AlertRecord]) -> list[AlertRecord]:
     """Return the newest alert of each case that is not closed."""
-    newest: dict[str, tuple[dict[str, Any], bytes]] = {}
-    for alert, value in alerts:
-        case = _own(alert)["case"]
-        known = newest.get(case)
-        if known is None or _sequence(known[0]) <= _sequence(alert):
-            newest[case] = alert, value
-    return [(alert, value) for alert, value in newest.values() if alert["type"] != CLOSED]
+    newest: dict[str, AlertRecord] = {}
+    for alert in alerts:
+        known = newest.get(alert.case)
+        if known is None or known.own.sequence <= alert.own.sequence:
+            newest[alert.case] = alert
+    return [alert for alert in newest.values() if alert.kind != "closed"]
 
 
 def read_book(settings: Settings) -> Judged:
@@ -74,16 +74,16 @@ def judged(verdicts: Iterable[Verdict]) -> Judged:
     return Judged(book, decisions)
 
 
-def in_order(cases: Sequence[tuple[dict[str, Any], bytes]], now: Judged) -> list[Ranked]:
+def in_order(cases: Sequence[AlertRecord], now: Judged) -> list[Ranked]:
     """Return cases by rank, the highest first; the older id first among equals, and last what cannot be ranked."""
     ranked = []
-    for alert, value in cases:
+    for newest in cases:
         try:
-            rank = now.book.rank(facts_of_alert(alert)).rank
-        except NotAVerdict:  # of a version that said less
+            rank = now.book.rank(facts_of_alert(newest.event)).rank
+        except NotAVerdict:  # a figure beyond what a verdict may hold
             rank = 0.0
-        ranked.append(Ranked(alert, value, rank, now.decisions.get(_own(alert)["case"], "")))
-    return sorted(ranked, key=lambda row: (-row.rank, _own(row.alert)["case"]))
+        ranked.append(Ranked(newest, rank, now.decisions.get(newest.case, "")))
+    return sorted(ranked, key=lambda row: (-row.rank, row.newest.case))
 
 
 class TriageTable:
@@ -115,10 +115,10 @@ def _wide(rows: Iterable[Ranked], now: float) -> Table:
     table.add_column("verdict", no_wrap=True, width=15)
     table.add_column("top signal", ratio=1)
     for row in rows:
-        own = _own(row.alert)
+        alert, own = row.newest.event, row.newest.own
         table.add_row(
-            f"{row.rank:.3f}", plain(own["case"]), plain(own["pattern"]), severity(row.alert), account(own),
-            age(row.alert, now), how_sure(own), row.verdict, _top_signal(own),
+            f"{row.rank:.3f}", own.case, plain(own.pattern), severity(alert), account(own),
+            age(row.newest.opened, now), how_sure(own), row.verdict, _top_signal(own),
         )  # fmt: skip
     return table
 
@@ -128,39 +128,29 @@ def _narrow(rows: Iterable[Ranked], now: float) -> Table:
     table.add_column("rank, case", no_wrap=True, width=16)
     table.add_column("open case", ratio=1)
     for row in rows:
-        own = _own(row.alert)
+        alert, own = row.newest.event, row.newest.own
         said = f", judged {row.verdict}" if row.verdict else ""
         table.add_row(
-            f"{row.rank:.3f}\n{plain(own['case'])}",
-            f"[bold]{plain(own['pattern'])}[/], {severity(row.alert)}: {account(own)}, open for {age(row.alert, now)}, "
-            f"{evidence(own['e_value'])}{said}\n{_top_signal(own)}",
+            f"{row.rank:.3f}\n{own.case}",
+            f"[bold]{plain(own.pattern)}[/], {severity(alert)}: {account(own)}, "
+            f"open for {age(row.newest.opened, now)}, {evidence(own.e_value)}{said}\n{_top_signal(own)}",
         )
     return table
 
 
-def age(alert: dict[str, Any], now: float) -> str:
-    """Return how long ago, by event time, its case opened.
+def age(opened: float, now: float) -> str:
+    """Return how long a case has been open; both times are seconds since 1970.
 
     Examples
     --------
-    >>> [age({"data": {"finding_info": {"created_time": 0}}}, seconds) for seconds in (90, 7300, 2e5, -5)]
+    >>> [age(0.0, now) for now in (90, 7300, 2e5, -5)]
     ['1 min', '2 h', '2 d', '0 min']
     """
-    passed = max(now - alert["data"]["finding_info"]["created_time"] / 1000, 0.0)
+    passed = max(now - opened, 0.0)
     if passed < 3600:
         return f"{int(passed / 60)} min"
     return f"{int(passed / 3600)} h" if passed < 2 * 86_400 else f"{int(passed / 86_400):,} d"
 
 
-def _top_signal(own: dict[str, Any]) -> str:
+def _top_signal(own: Own) -> str:
     return reasons(own).split("; ", 1)[0]
-
-
-def _own(alert: dict[str, Any]) -> dict[str, Any]:
-    own: dict[str, Any] = alert["data"]["unmapped"]["siphonwatch"]
-    return own
-
-
-def _sequence(alert: dict[str, Any]) -> int:
-    sequence = _own(alert).get("sequence")
-    return sequence if isinstance(sequence, int) else 0

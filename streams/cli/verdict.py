@@ -5,10 +5,9 @@ from __future__ import annotations
 import getpass
 import time
 from collections.abc import Iterable, Iterator
-from typing import IO, Any, cast
+from typing import IO, cast
 
 import click
-import msgspec
 from kafka.errors import KafkaError
 from rich.markup import escape
 from rich.table import Table
@@ -18,6 +17,8 @@ from siphonwatch.streams.cli import Failure
 from siphonwatch.streams.cli.table import screen
 from siphonwatch.streams.cli.verdict_file import VALUE, FileErrors, Row, decision_of, read
 from siphonwatch.streams.common.settings import Settings, load
+from siphonwatch.streams.contracts.alert import Alert, NotAnAlert
+from siphonwatch.streams.contracts.alert import decode as decode_alert
 from siphonwatch.streams.contracts.verdict import NotAVerdict, Verdict, decode, encode, judge, standing, undone
 from siphonwatch.streams.deliver.tail import Tail, TailError
 from siphonwatch.streams.deliver.text import clean, clip
@@ -154,7 +155,7 @@ def find(settings: Settings, given: list[Row], file: str = "") -> list[Verdict]:
             errors.append(f"line {row.line}: {error}")
             if not file:
                 raise
-    newest: dict[str, dict[str, Any]] = {}
+    newest: dict[str, Alert] = {}
     if beginnings:
         with Tail.connect(settings, settings.topic("alerts")) as tail:
             newest = judgeable(tail.history(), beginnings)
@@ -182,27 +183,26 @@ def find(settings: Settings, given: list[Row], file: str = "") -> list[Verdict]:
     return verdicts
 
 
-def judgeable(values: Iterable[bytes], beginnings: set[str]) -> dict[str, dict[str, Any]]:
+def judgeable(values: Iterable[bytes], beginnings: set[str]) -> dict[str, Alert]:
     """Return the newest alert of each case whose id begins so; its closing repeats the one before and is left out."""
-    newest: dict[str, dict[str, Any]] = {}
+    newest: dict[str, Alert] = {}
     wanted = [beginning.encode() for beginning in beginnings]
     for value in values:
         if not any(beginning in value for beginning in wanted):
             continue
         try:
-            alert = msgspec.json.decode(value)
-            case, sequence = alert["subject"], alert["data"]["unmapped"]["siphonwatch"]["sequence"]
-            if alert["type"].startswith("siphonwatch.case.closed") or not case.startswith(tuple(beginnings)):
-                continue
-            known = newest.get(case)
-            if known is None or known["data"]["unmapped"]["siphonwatch"]["sequence"] <= sequence:
-                newest[case] = alert
-        except (msgspec.DecodeError, KeyError, TypeError, AttributeError):
-            continue  # no alert of ours: `siphonwatch alerts` counts them
+            alert = decode_alert(value)
+        except NotAnAlert:
+            continue  # `siphonwatch alerts` counts them
+        if alert.kind == "closed" or not alert.subject.startswith(tuple(beginnings)):
+            continue
+        known = newest.get(alert.subject)
+        if known is None or known.own.sequence <= alert.own.sequence:
+            newest[alert.subject] = alert
     return newest
 
 
-def _judged(newest: dict[str, dict[str, Any]], one: Row, now: float) -> Verdict:
+def _judged(newest: dict[str, Alert], one: Row, now: float) -> Verdict:
     """The verdict on a case of its own; raises NotAVerdict with what is wrong."""
     found = sorted(case for case in newest if case.startswith(one.case.lower()))
     if not found:

@@ -19,12 +19,15 @@ from siphonwatch.models.evidence.cases import Finding
 from siphonwatch.models.learn.verdict_book import Ranking, VerdictBook
 from siphonwatch.streams.common.release import release
 from siphonwatch.streams.common.settings import DEFAULT_RUNBOOK
+from siphonwatch.streams.contracts.wording import chance, signal_text
 
 OCSF_VERSION = "1.8.0"
 ACTIVITY = {"open": 1, "update": 2, "close": 3}
 STATUS = {"open": 1, "update": 2, "close": 4}
 SEVERITY = {"low": 2, "medium": 3, "high": 4, "critical": 5}
-TYPE = "siphonwatch.case.{}.v1"
+KIND_OF = {"open": "opened", "update": "updated", "close": "closed"}
+KINDS = tuple(KIND_OF.values())
+"""What an alert says of its case, as `type` names it."""
 LOG_MAX = 700.0
 """Beyond this an e-value no longer fits a double; the logarithm is given beside it."""
 CONFIDENT = {3: 1e6, 2: 1e4}
@@ -42,9 +45,9 @@ ACCOUNT_AT = "evidences[].user.account.uid"
 
 _PATTERNS = {pattern.pattern: pattern for pattern in patterns()}
 _encoder = msgspec.json.Encoder()
-_Case = Annotated[str, Meta(pattern="^[0-9a-f]{16}$")]
+_Case = Annotated[str, Meta(pattern="^[0-9a-f]{16}$(?!\\n)")]
 _Share = Annotated[float, Meta(ge=0, le=1)]
-_Milliseconds = Annotated[int, Meta(description="Since 1970.")]
+_Milliseconds = Annotated[int, Meta(ge=0, le=253_402_300_799_000, description="Since 1970, up to the year 9999.")]
 
 
 class Signal(msgspec.Struct, frozen=True):
@@ -297,7 +300,7 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
     id: Annotated[
         str,
         Meta(
-            pattern="^[0-9a-f]{16}-[0-9]+$",
+            pattern="^[0-9a-f]{16}-[0-9]{1,10}$(?!\\n)",
             description="The case and the place in its life; a repeated alert has the same id, and may have a newer "
             "rank.",
         ),
@@ -316,6 +319,18 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
     def own(self) -> Own:
         """What OCSF has no place for."""
         return self.data.unmapped.siphonwatch
+
+    @property
+    def kind(self) -> str:
+        """What it says of its case, one of `KINDS`."""
+        return self.type.split(".")[2]
+
+
+class NotAnAlert(ValueError):
+    """A record of the alerts topic is no alert of ours; the message says why and quotes none of it."""
+
+
+_decoder = msgspec.json.Decoder(Alert)
 
 
 def json_schema() -> dict[str, Any]:
@@ -353,7 +368,7 @@ def to_alert(finding: Finding, ranking: Ranking | None = None, runbook: str = DE
         specversion="1.0",
         id=finding.id,
         source="siphonwatch",
-        type=TYPE.format({"open": "opened", "update": "updated", "close": "closed"}[finding.kind]),  # type: ignore[arg-type]
+        type=f"siphonwatch.case.{KIND_OF[finding.kind]}.v1",  # type: ignore[arg-type]
         subject=finding.case,
         time=rfc3339(finding.time),
         datacontenttype="application/json",
@@ -404,50 +419,8 @@ def _analysis(finding: Finding) -> AnomalyAnalysis:
     return AnomalyAnalysis([Target(account, "Account") for account in finding.accounts[:TARGETS]], anomalies, baselines)
 
 
-def told(name: str, observed: float, direction: str, baseline: float, unit: str) -> str:
-    """Return a signal as people read it; what is kept as a logarithm is told as what it counts.
-
-    Examples
-    --------
-    >>> told("sweep_1d", 0.94, "above", 0.35, "share")
-    'sweep_1d 0.94 (above 0.35)'
-    >>> told("job_requests", 5.02, "above", 1.95, "log(1 + requests)")
-    'job_requests 150 (above 6)'
-    """
-    if unit.startswith("log(1 + "):
-        return f"{name} {math.expm1(observed):,.0f} ({direction} {math.expm1(baseline):,.0f})"
-    return f"{name} {observed:.2g} ({direction} {baseline:.2g})"
-
-
-def chance(e_value: float) -> str:
-    """Return an e-value as the chance, at most, that a benign account ever reaches so much (Ville's inequality).
-
-    Two digits, rounded down, so that it never claims more than the evidence; words from a million on.
-
-    Examples
-    --------
-    >>> chance(24_631.0), chance(1.29e9), chance(1e300)
-    ('1 in 24,000 by chance', '1 in 1.2 billion by chance', '1 in a trillion by chance')
-    """
-    if not e_value >= 1.0:
-        return "no rarer than chance"
-    if e_value >= 1e12:
-        return "1 in a trillion by chance"
-    unit = 10.0 ** max(math.floor(math.log10(e_value)) - 1, 0)
-    whole = math.floor(e_value / unit) * unit
-    for size, name in ((1e9, "billion"), (1e6, "million")):
-        if whole >= size:
-            return f"1 in {whole / size:.3g} {name} by chance"
-    return f"1 in {whole:,.0f} by chance"
-
-
-def evidence(e_value: float) -> str:
-    """Return an e-value as alerts and tables print it: `e-value 2.4e+04 (1 in 24,000 by chance)`."""
-    return f"e-value {e_value:.2g} ({chance(e_value)})"
-
-
 def _message(finding: Finding, title: str) -> str:
-    reasons = ", ".join(told(s.name, s.observed, s.direction, s.baseline, s.unit) for s in finding.signals[:3])
+    reasons = ", ".join(signal_text(s.name, s.observed, s.direction, s.baseline, s.unit) for s in finding.signals[:3])
     others = f" and {len(finding.accounts) - 1} more" if len(finding.accounts) > 1 else ""
     odds = chance(math.exp(min(finding.log_e, LOG_MAX)))
     return f"{title}: {finding.accounts[0]}{others} after {finding.requests_seen} requests, {odds}; {reasons}"
@@ -481,12 +454,23 @@ def _own(finding: Finding, pattern: Detector, ranking: Ranking, runbook: str) ->
     )
 
 
-def as_object(alert: Alert) -> dict[str, Any]:
-    """Return an alert as plain values: what a reader of the topic decodes."""
-    decoded: dict[str, Any] = msgspec.to_builtins(alert)
-    return decoded
-
-
-def encode(alert: Alert | dict[str, Any]) -> bytes:
-    """Serialise an alert, or one that was read as plain values, as one line of JSON."""
+def encode(alert: Alert) -> bytes:
+    """Serialise an alert as one line of JSON."""
     return _encoder.encode(alert)
+
+
+def decode(value: bytes | None) -> Alert:
+    """Parse and validate the value of a record of the alerts topic.
+
+    Raises
+    ------
+    NotAnAlert
+        When it is no alert of version 1.
+    """
+    try:
+        alert = _decoder.decode(value or b"")
+        msgspec.convert(alert.time, datetime)
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        # What msgspec says of a value of an enumeration quotes it.
+        raise NotAnAlert("an unknown value" if "Invalid enum value" in str(error) else str(error)) from None
+    return alert

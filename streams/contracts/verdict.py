@@ -10,10 +10,11 @@ from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta
 
-from siphonwatch.models.learn.ranker_features import MAX_SIGNALS, Facts
+from siphonwatch.models.learn.ranker_features import MAX_SIGNALS, Facts, SignalFact
 from siphonwatch.models.learn.verdict_book import WITHDRAWN, Decision, Vote
+from siphonwatch.streams.contracts.alert import Alert
 
 MAX_NOTE = 2000
 
@@ -113,47 +114,49 @@ def undone(verdicts: Iterable[Verdict], *, by: str, time: float) -> Verdict:
     return msgspec.structs.replace(chain[0], decision=WITHDRAWN, by=by, time=time, note="")
 
 
-def facts_of_alert(alert: dict[str, Any]) -> Facts:
+def facts_of_alert(alert: Alert) -> Facts:
     """Return the facts of an alert: those of the finding it was made from.
 
     Raises
     ------
     NotAVerdict
-        When it is no alert of ours.
+        When a figure is beyond what a verdict may hold.
     """
+    own, data = alert.own, alert.data
+    facts = Facts(
+        pattern=own.pattern,
+        severity=data.severity.lower(),
+        log_e=own.log_e_value,
+        alpha=own.alpha,
+        score=own.score,
+        level=own.level,
+        requests_seen=own.requests_seen,
+        age_ms=max(data.time - data.finding_info.first_seen_time, 0),
+        signals=[
+            SignalFact(name=s.name, observed=s.observed, baseline=s.baseline, contribution=s.contribution)
+            for s in own.signals[:MAX_SIGNALS]
+        ],
+        accounts=len(own.accounts),
+        second_stage=None if own.second_stage is UNSET else own.second_stage,
+    )
     try:
-        data = alert["data"]
-        own = data["unmapped"]["siphonwatch"]
-        plain = {
-            "pattern": own["pattern"],
-            "severity": data["severity"].lower(),
-            "log_e": own["log_e_value"],
-            "alpha": own["alpha"],
-            "score": own["score"],
-            "level": own["level"],
-            "requests_seen": own["requests_seen"],
-            "age_ms": max(data["time"] - data["finding_info"]["first_seen_time"], 0),
-            "signals": own["signals"][:MAX_SIGNALS],
-            "accounts": len(own["accounts"]),
-            "second_stage": own.get("second_stage"),
-        }
-        return msgspec.convert(plain, Facts)
-    except (KeyError, TypeError, AttributeError, msgspec.ValidationError) as error:
-        raise NotAVerdict(f"the alert lacks what a verdict repeats ({type(error).__name__}: {error})") from None
+        return msgspec.convert(msgspec.to_builtins(facts), Facts)
+    except msgspec.ValidationError as error:
+        raise NotAVerdict(f"the alert says what a verdict cannot repeat ({error})") from None
 
 
-def judge(alert: dict[str, Any], decision: Decision, *, by: str, time: float, note: str = "") -> Verdict:
+def judge(alert: Alert, decision: Decision, *, by: str, time: float, note: str = "") -> Verdict:
     """Return the verdict on an alert.
 
     Raises
     ------
     NotAVerdict
-        When the alert is none of ours, or name or note do not fit.
+        When a figure of the alert is beyond what a verdict may hold, or name or note do not fit.
     """
     facts = facts_of_alert(alert)
     verdict = Verdict(
-        case=alert["subject"], alert=alert["id"], decision=decision, time=time, by=by, note=note, facts=facts,
-        account=alert["data"]["unmapped"]["siphonwatch"]["accounts"][0],
+        case=alert.subject, alert=alert.id, decision=decision, time=time, by=by, note=note, facts=facts,
+        account=alert.own.accounts[0],
     )  # fmt: skip
     return decode(encode(verdict))
 

@@ -11,8 +11,9 @@ from typing import Any
 import msgspec
 
 from siphonwatch.streams.common.sink_settings import Sink, secret
-from siphonwatch.streams.contracts.alert import evidence, rfc3339
-from siphonwatch.streams.deliver.alert import Told
+from siphonwatch.streams.contracts.alert import rfc3339
+from siphonwatch.streams.contracts.wording import evidence
+from siphonwatch.streams.deliver.alert import AlertRecord
 from siphonwatch.streams.deliver.outcome import Verdict, judge
 from siphonwatch.streams.deliver.post import Message
 from siphonwatch.streams.deliver.text import accounts, clean, clip, is_url, runbook, signals, summary
@@ -66,7 +67,7 @@ class Alertmanager:
         """Seconds back from now within which every case that still fires was told of."""
         return self._lasts
 
-    def message(self, told: Told, now: float) -> Message:
+    def message(self, alert: AlertRecord, now: float) -> Message:
         """Return the request for an alert.
 
         A case that became graver has another severity, which is another alert there: the one before is resolved with
@@ -78,25 +79,25 @@ class Alertmanager:
             When the URL or the token cannot be had.
         """
         ended = now - SKEW_SECONDS
-        until = ended if told.kind == "closed" else now + self._lasts
-        alerts = [self._alert(told, told.severity, now, until)]
+        until = ended if alert.kind == "closed" else now + self._lasts
+        alerts = [self._alert(alert, alert.severity, now, until)]
         for cases in self._open.values():
-            before = cases[told.case].severity if told.case in cases else told.severity
-            if before != told.severity:
-                alerts.append(self._alert(told, before, now, ended))
+            before = cases[alert.case].severity if alert.case in cases else alert.severity
+            if before != alert.severity:
+                alerts.append(self._alert(alert, before, now, ended))
         return self._request(alerts)
 
     def judge(self, status: int, _: bytes) -> Verdict:
         """Return what an answer means."""
         return judge(status)
 
-    def note(self, partition: int, told: Told, at: float) -> None:
+    def note(self, partition: int, alert: AlertRecord, at: float) -> None:
         """Remember a case that was told as open at a time, seconds since 1970, or forget it when it closed."""
         cases = self._open.setdefault(partition, {})
-        cases.pop(told.case, None)
-        if told.kind != "closed":
+        cases.pop(alert.case, None)
+        if alert.kind != "closed":
             until = at + self._lasts
-            cases[told.case] = _Open(self._alert(told, told.severity, at, until), told.severity, until)
+            cases[alert.case] = _Open(self._alert(alert, alert.severity, at, until), alert.severity, until)
             if len(cases) > MOST_OPEN:
                 del cases[next(iter(cases))]
 
@@ -122,28 +123,28 @@ class Alertmanager:
         url = secret(self._sink, "url").rstrip("/") + "/api/v2/alerts"
         return Message(url, msgspec.json.encode(alerts), {"Content-Type": "application/json"} | bearer(self._sink))
 
-    def _alert(self, told: Told, severity: str, now: float, until: float) -> dict[str, Any]:
-        link = runbook(self._runbook, told)
-        own = told.own
+    def _alert(self, alert: AlertRecord, severity: str, now: float, until: float) -> dict[str, Any]:
+        link = runbook(self._runbook, alert)
+        own = alert.own
         annotations = {
-            "summary": summary(told, 500),
-            "accounts": ", ".join(accounts(told, ACCOUNTS)),
+            "summary": summary(alert, 500),
+            "accounts": ", ".join(accounts(alert, ACCOUNTS)),
             "evidence": f"{evidence(own.e_value)} after {own.requests_seen:,} requests",
-            "signals": "; ".join(signals(told, SIGNALS)),
+            "signals": "; ".join(signals(alert, SIGNALS)),
             "counterfactual": clip(clean(own.counterfactual), 1000),
             "runbook": clip(link, 1000),
-            "verdict": f"siphonwatch verdict {clip(clean(told.case), 100)} DECISION",
+            "verdict": f"siphonwatch verdict {clip(clean(alert.case), 100)} DECISION",
         }
-        alert: dict[str, Any] = {
+        posted: dict[str, Any] = {
             "labels": {
                 "alertname": NAME,
                 "pattern": clip(clean(own.pattern), 100),
                 "severity": severity,
-                "case": clip(clean(told.case), 100),
+                "case": clip(clean(alert.case), 100),
             },
             "annotations": {name: text for name, text in annotations.items() if text},
             # Event time may be ahead of the clock, and an alert that ends before it starts is refused.
-            "startsAt": rfc3339(min(told.opened, until, now)),
+            "startsAt": rfc3339(min(alert.opened, until, now)),
             "endsAt": rfc3339(until),
         }
-        return alert | ({"generatorURL": link} if is_url(link) else {})
+        return posted | ({"generatorURL": link} if is_url(link) else {})

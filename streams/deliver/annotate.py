@@ -6,9 +6,10 @@ from typing import Any
 from urllib.parse import quote
 
 from siphonwatch.streams.common.grafana import Connection
+from siphonwatch.streams.contracts.alert import KIND_OF, Alert
 
-KINDS = {"opened": "open", "updated": "update", "closed": "close"}
-"""Last word but one of an alert's `type`, and the tag it becomes."""
+TAG_OF = {kind: word for word, kind in KIND_OF.items()}
+"""The tag that an alert's kind becomes."""
 
 
 class Annotator:
@@ -25,7 +26,7 @@ class Annotator:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    def alert(self, alert: dict[str, Any]) -> bool:
+    def alert(self, alert: Alert) -> bool:
         """Post an alert at its event time; where it closes a case, the case's annotation becomes a region.
 
         Parameters
@@ -43,30 +44,28 @@ class Annotator:
         GrafanaError
             When Grafana does not take it; `passing` says whether to try again.
         """
-        data = alert["data"]
-        own = data["unmapped"]["siphonwatch"]
-        kind = KINDS[alert["type"].split(".")[-2]]
-        mark, case = f"id:{alert['id']}", f"case:{own['case']}"
+        data, own, kind = alert.data, alert.own, TAG_OF[alert.kind]
+        mark, case = f"id:{alert.id}", f"case:{own.case}"
         if self._find(mark):
             return False
-        tags = ["siphonwatch", "alert", own["pattern"], data["severity"].lower(), kind, case, mark]
-        text = f"{data['message']}\ncase {own['case']}, runbook: {own.get('runbook', '')}"
+        tags = ["siphonwatch", "alert", own.pattern, data.severity.lower(), kind, case, mark]
+        text = f"{data.message}\ncase {own.case}, runbook: {own.runbook}"
         if kind != "close":
-            self._post(f"post alert {alert['id']}", data["time"], None, tags, text)
+            self._post(f"post alert {alert.id}", data.time, None, tags, text)
             return True
         opened = self._find("alert", "open", case)
-        start = data["finding_info"]["created_time"]
+        start = data.finding_info.created_time
         if not opened:
-            self._post(f"post alert {alert['id']}", min(start, data["time"]), data["time"], tags, text)
+            self._post(f"post alert {alert.id}", min(start, data.time), data.time, tags, text)
             return True
         first = opened[0]
         self._connection.call(
-            f"end the region of case {own['case']}",
+            f"end the region of case {own.case}",
             dict,
             self._connection.api.annotations.partial_update_annotation,
             first["id"],
             time_from=first["time"],
-            time_to=max(first["time"], data["time"]),
+            time_to=max(first["time"], data.time),
             tags=[*first["tags"], "close", mark],
             text=first["text"],
         )

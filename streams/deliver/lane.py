@@ -14,7 +14,8 @@ from aiokafka.structs import TopicPartition
 
 from siphonwatch.streams.common.incarnation import ASK_SECONDS, UNKNOWN
 from siphonwatch.streams.common.polling import getmany
-from siphonwatch.streams.deliver.alert import NotAnAlert, Told, id_of, read
+from siphonwatch.streams.contracts.alert import NotAnAlert
+from siphonwatch.streams.deliver.alert import AlertRecord, id_of, read
 from siphonwatch.streams.deliver.make import Channel
 from siphonwatch.streams.deliver.metrics import SinkMetrics
 from siphonwatch.streams.deliver.recent import REMEMBERED, Recent
@@ -255,11 +256,11 @@ class Lane:
         self._recent.add(id_of(record.value))
         if self._channel.receiver.reach:
             try:
-                told = read(record.value, record.timestamp / 1000)
+                alert = read(record.value, record.timestamp / 1000)
             except NotAnAlert:
                 return
-            if self._channel.wanted.takes(told.event):
-                self._channel.receiver.note(self.tp.partition, told, told.sent)
+            if self._channel.wanted.takes(alert.event):
+                self._channel.receiver.note(self.tp.partition, alert, alert.sent)
 
     async def _take(self, record: Any) -> bool:
         """Handle one record; False when stopped before it was."""
@@ -268,49 +269,49 @@ class Lane:
             self.next = record.offset + 1
             return True
         try:
-            told = read(record.value, record.timestamp / 1000)
+            alert = read(record.value, record.timestamp / 1000)
         except NotAnAlert as error:
             self._metrics.count("unreadable")
             self._log.error("a record is no alert and was passed over", offset=record.offset, reason=str(error))
             self.next = record.offset + 1
             return True
         sent = False
-        if not self._channel.wanted.takes(told.event):
+        if not self._channel.wanted.takes(alert.event):
             self._metrics.count("filtered")
-        elif told.id in self._recent:
+        elif alert.id in self._recent:
             self._metrics.count("repeated")
-        elif await self._deliver(told):
+        elif await self._deliver(alert):
             sent = True
-            self._channel.receiver.note(self.tp.partition, told, self._clock())
+            self._channel.receiver.note(self.tp.partition, alert, self._clock())
         else:
             return False
-        self._recent.add(told.id)
+        self._recent.add(alert.id)
         self.next = record.offset + 1
         if sent:
             await self._commit()
         return True
 
-    async def _deliver(self, told: Told) -> bool:
+    async def _deliver(self, alert: AlertRecord) -> bool:
         """Try until an alert is delivered or refused; False when stopped before."""
         failures = 0
         while not self._stopping:
             began = self._clock()
             self._attempting = True
             try:
-                outcome = await self._channel.receiver.deliver(told)
+                outcome = await self._channel.receiver.deliver(alert)
             finally:
                 self._attempting = False
             now = self._clock()
             self._metrics.attempt(max(now - began, 0.0))
             if outcome.verdict == "delivered":
                 self.failing_since = None
-                self._metrics.delivered(now, told.sent)
-                self._log.info("delivered", alert=told.id, attempts=failures + 1)
+                self._metrics.delivered(now, alert.sent)
+                self._log.info("delivered", alert=alert.id, attempts=failures + 1)
                 return True
             if outcome.verdict == "refused":
                 self.failing_since = None
                 self._metrics.count("refused")
-                self._log.error("refused: this alert is given up", alert=told.id, reason=outcome.detail)
+                self._log.error("refused: this alert is given up", alert=alert.id, reason=outcome.detail)
                 return True
             failures += 1
             self.failing_since = began if self.failing_since is None else self.failing_since
@@ -319,7 +320,7 @@ class Lane:
             cure = ": mend its settings" if outcome.verdict == "misconfigured" else ""
             self._log.warning(
                 f"not delivered{cure}; alerts wait",
-                alert=told.id, reason=outcome.detail, attempts=failures, again_in_seconds=round(wait, 1),
+                alert=alert.id, reason=outcome.detail, attempts=failures, again_in_seconds=round(wait, 1),
             )  # fmt: skip
             if not self._stopping:
                 await self._pause(wait)

@@ -11,8 +11,9 @@ from typing import Any
 import msgspec
 
 from siphonwatch.streams.common.sink_settings import Sink, secret
-from siphonwatch.streams.contracts.alert import chance, rfc3339
-from siphonwatch.streams.deliver.alert import Told
+from siphonwatch.streams.contracts.alert import rfc3339
+from siphonwatch.streams.contracts.wording import chance
+from siphonwatch.streams.deliver.alert import AlertRecord
 from siphonwatch.streams.deliver.outcome import Verdict, judge
 from siphonwatch.streams.deliver.post import Message
 from siphonwatch.streams.deliver.text import accounts, clean, clip, is_url, runbook, signals, summary
@@ -50,7 +51,7 @@ class PagerDuty:
         self._sink = sink
         self._runbook = runbook
 
-    def message(self, told: Told, now: float) -> Message:
+    def message(self, alert: AlertRecord, now: float) -> Message:
         """Return the request for an alert.
 
         Raises
@@ -60,12 +61,12 @@ class PagerDuty:
         """
         event: dict[str, Any] = {
             "routing_key": secret(self._sink, "routing_key"),
-            "event_action": "resolve" if told.kind == "closed" else "trigger",
-            "dedup_key": clip(told.case, KEY),
+            "event_action": "resolve" if alert.kind == "closed" else "trigger",
+            "dedup_key": clip(alert.case, KEY),
         }
-        if told.kind != "closed":
-            event |= {"payload": self._payload(told), "client": SOURCE}
-            link = runbook(self._runbook, told)
+        if alert.kind != "closed":
+            event |= {"payload": self._payload(alert), "client": SOURCE}
+            link = runbook(self._runbook, alert)
             if is_url(link):
                 event["links"] = [{"href": link, "text": "Runbook"}]
         url = secret(self._sink, "url") or URL
@@ -75,28 +76,28 @@ class PagerDuty:
         """Return what an answer means; a bad routing key is answered with 400, like a bad event."""
         return "misconfigured" if status == 400 and _BAD_KEY.search(said) else judge(status)
 
-    def _payload(self, told: Told) -> dict[str, Any]:
-        own = told.own
+    def _payload(self, alert: AlertRecord) -> dict[str, Any]:
+        own = alert.own
         details = {
-            "case": clip(told.case, KEY),
-            "alert": clip(told.id, KEY),
-            "accounts": accounts(told, ACCOUNTS),
+            "case": clip(alert.case, KEY),
+            "alert": clip(alert.id, KEY),
+            "accounts": accounts(alert, ACCOUNTS),
             "account_count": len(own.accounts),
             "e_value": own.e_value,
             "chance": chance(own.e_value),
             "requests_seen": own.requests_seen,
             "first_seen": clip(clean(own.first_seen), 40),
-            "signals": signals(told, SIGNALS),
+            "signals": signals(alert, SIGNALS),
             "counterfactual": clip(clean(own.counterfactual), 1000),
             "sample_requests": [clip(clean(request), 200) for request in own.sample_requests[:SAMPLES]],
-            "runbook": clip(runbook(self._runbook, told), 1000),
-            "verdict": f"siphonwatch verdict {clip(told.case, KEY)} DECISION",
+            "runbook": clip(runbook(self._runbook, alert), 1000),
+            "verdict": f"siphonwatch verdict {clip(alert.case, KEY)} DECISION",
         }
         return {
-            "summary": summary(told, SUMMARY),
+            "summary": summary(alert, SUMMARY),
             "source": SOURCE,
-            "severity": SEVERITY[told.severity],
-            "timestamp": rfc3339(told.time),
+            "severity": SEVERITY[alert.severity],
+            "timestamp": rfc3339(alert.time),
             "component": "api",
             "class": clip(clean(own.pattern), 200),
             "custom_details": details,

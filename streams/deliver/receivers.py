@@ -11,7 +11,7 @@ import structlog
 
 from siphonwatch.streams.common.grafana import Connection, GrafanaError
 from siphonwatch.streams.common.sink_settings import Sink, UnusableSecret
-from siphonwatch.streams.deliver.alert import Told
+from siphonwatch.streams.deliver.alert import AlertRecord
 from siphonwatch.streams.deliver.alertmanager import AGAIN_SECONDS, Alertmanager
 from siphonwatch.streams.deliver.annotate import Annotator
 from siphonwatch.streams.deliver.outcome import Outcome, Verdict, judge
@@ -39,7 +39,7 @@ class Kind(Protocol):
 
     def __init__(self, sink: Sink, runbook: str) -> None: ...
 
-    def message(self, told: Told, now: float) -> Message:
+    def message(self, alert: AlertRecord, now: float) -> Message:
         """Return the request for an alert."""
         ...
 
@@ -54,11 +54,11 @@ class Receiver:
     reach: float = 0.0
     """Seconds back from now whose alerts it wants to be shown again at the start, by `note`."""
 
-    async def deliver(self, told: Told) -> Outcome:
+    async def deliver(self, alert: AlertRecord) -> Outcome:
         """Try once to deliver an alert; every failure is an outcome."""
         raise NotImplementedError
 
-    def note(self, partition: int, told: Told, at: float) -> None:
+    def note(self, partition: int, alert: AlertRecord, at: float) -> None:
         """Take notice of an alert that was told at a time, seconds since 1970."""
 
     def leave(self, partition: int) -> None:
@@ -89,10 +89,10 @@ class HttpReceiver(Receiver):
         self._poster = poster
         self._clock = clock
 
-    async def deliver(self, told: Told) -> Outcome:
+    async def deliver(self, alert: AlertRecord) -> Outcome:
         """Post an alert; a secret whose file cannot be read makes the sink misconfigured until it can."""
         try:
-            message = self._kind.message(told, self._clock())
+            message = self._kind.message(alert, self._clock())
         except (UnusableSecret, BadSecret) as error:
             return Outcome("misconfigured", str(error))
         return await self._poster.post(message, self._kind.judge)
@@ -130,14 +130,14 @@ class AlertmanagerReceiver(HttpReceiver):
         self._turn = asyncio.Lock()
         self.reach = kind.reach
 
-    async def deliver(self, told: Told) -> Outcome:
+    async def deliver(self, alert: AlertRecord) -> Outcome:
         """Post an alert; whoever calls takes notice of it at once."""
         async with self._turn:
-            return await super().deliver(told)
+            return await super().deliver(alert)
 
-    def note(self, partition: int, told: Told, at: float) -> None:
+    def note(self, partition: int, alert: AlertRecord, at: float) -> None:
         """Remember open cases."""
-        self._manager.note(partition, told, at)
+        self._manager.note(partition, alert, at)
 
     def leave(self, partition: int) -> None:
         """Forget the cases of a partition."""
@@ -182,21 +182,21 @@ class GrafanaReceiver(Receiver):
         self._turn = asyncio.Lock()
         self._versions: set[str] = set()
 
-    async def deliver(self, told: Told) -> Outcome:
+    async def deliver(self, alert: AlertRecord) -> Outcome:
         """Post an annotation, or make a region of one when its case closes."""
         async with self._turn:
             try:
-                new = await asyncio.to_thread(self._annotate, told)
+                new = await asyncio.to_thread(self._annotate, alert)
             except GrafanaError as error:
                 return Outcome("failed" if error.passing else judge(error.status), str(error))
         return Outcome("delivered", "annotated" if new else "was there already")
 
-    def _annotate(self, told: Told) -> bool:
+    def _annotate(self, alert: AlertRecord) -> bool:
         """Whether the alert was not there already."""
-        if told.version and not told.own.test and told.version not in self._versions:
-            self._annotator.promotion("siphonwatch", told.version, told.sent)
-            self._versions.add(told.version)
-        return self._annotator.alert(told.event)
+        if alert.version and not alert.test and alert.version not in self._versions:
+            self._annotator.promotion("siphonwatch", alert.version, alert.sent)
+            self._versions.add(alert.version)
+        return self._annotator.alert(alert.event)
 
     async def close(self) -> None:
         """Close the connections."""

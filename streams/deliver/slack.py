@@ -10,8 +10,8 @@ from typing import Any
 import msgspec
 
 from siphonwatch.streams.common.sink_settings import Sink, secret
-from siphonwatch.streams.contracts.alert import evidence
-from siphonwatch.streams.deliver.alert import Told
+from siphonwatch.streams.contracts.wording import evidence
+from siphonwatch.streams.deliver.alert import AlertRecord
 from siphonwatch.streams.deliver.outcome import Verdict, judge
 from siphonwatch.streams.deliver.post import Message
 from siphonwatch.streams.deliver.text import ELLIPSIS, accounts, clean, clip, is_url, runbook, signals, summary
@@ -67,7 +67,7 @@ class Slack:
         self._sink = sink
         self._runbook = runbook
 
-    def message(self, told: Told, now: float) -> Message:
+    def message(self, alert: AlertRecord, now: float) -> Message:
         """Return the request for an alert.
 
         Raises
@@ -75,45 +75,45 @@ class Slack:
         UnusableSecret
             When the URL cannot be had.
         """
-        body = msgspec.json.encode({"text": escape(summary(told, FALLBACK), FALLBACK), "blocks": self._blocks(told)})
+        body = msgspec.json.encode({"text": escape(summary(alert, FALLBACK), FALLBACK), "blocks": self._blocks(alert)})
         return Message(secret(self._sink, "url"), body, {"Content-Type": "application/json; charset=utf-8"})
 
     def judge(self, status: int, _: bytes) -> Verdict:
         """Return what an answer means."""
         return judge(status)
 
-    def _blocks(self, told: Told) -> list[dict[str, Any]]:
-        own = told.own
-        header = clip(f"{SIGN[told.severity]} {clean(told.title)}{HEADLINE[told.kind]}", HEADER)
+    def _blocks(self, alert: AlertRecord) -> list[dict[str, Any]]:
+        own = alert.own
+        header = clip(f"{SIGN[alert.severity]} {clean(alert.title)}{HEADLINE[alert.kind]}", HEADER)
         count = len(own.accounts)
         facts = [
-            ("Severity", told.severity),
+            ("Severity", alert.severity),
             ("Pattern", escape(own.pattern, 200)),
-            (f"Account{'' if count == 1 else f's ({count:,})'}", self._accounts(told)),
+            (f"Account{'' if count == 1 else f's ({count:,})'}", self._accounts(alert)),
             ("Evidence", f"{evidence(own.e_value)} after {own.requests_seen:,} requests"),
         ]
         blocks: list[dict[str, Any]] = [
             {"type": "header", "text": {"type": "plain_text", "text": header, "emoji": True}},
             {"type": "section", "fields": [_text(f"*{name}*\n{value or '-'}", FIELD) for name, value in facts]},
         ]
-        reasons = [f"• {escape(line, 300)}" for line in signals(told, SIGNALS)]
+        reasons = [f"• {escape(line, 300)}" for line in signals(alert, SIGNALS)]
         if own.counterfactual:
             reasons.append(f"_{escape(own.counterfactual, 600)}_")
-        if reasons and told.kind != "closed":
+        if reasons and alert.kind != "closed":
             blocks.append({"type": "section", "text": _text("\n".join(reasons), SECTION)})
-        blocks.append({"type": "context", "elements": [_text(self._links(told), SECTION)]})
+        blocks.append({"type": "context", "elements": [_text(self._links(alert), SECTION)]})
         return blocks
 
-    def _accounts(self, told: Told) -> str:
-        names = accounts(told, ACCOUNTS)
-        shown, rest = (names[:-1], names[-1]) if len(told.own.accounts) > ACCOUNTS else (names, "")
+    def _accounts(self, alert: AlertRecord) -> str:
+        names = accounts(alert, ACCOUNTS)
+        shown, rest = (names[:-1], names[-1]) if len(alert.own.accounts) > ACCOUNTS else (names, "")
         # Escaping makes a name five times as long at most; ten of them stay within a field.
         return ", ".join(filter(None, [*(code(name, 180) for name in shown), rest]))
 
-    def _links(self, told: Told) -> str:
-        link = runbook(self._runbook, told)
+    def _links(self, alert: AlertRecord) -> str:
+        link = runbook(self._runbook, alert)
         place = f"<{escape(link, 1000)}|Runbook>" if is_url(link) and "|" not in link else escape(link, 1000)
-        case = escape(told.case, 100)
+        case = escape(alert.case, 100)
         return f"{place} · case {case} · `siphonwatch verdict {case.replace('`', '')} DECISION`"
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from siphonwatch.streams.contracts.alert import told as signal_told
-from siphonwatch.streams.deliver.alert import Signal, Told
+from siphonwatch.streams.contracts.alert import Signal
+from siphonwatch.streams.contracts.wording import signal_text
+from siphonwatch.streams.deliver.alert import AlertRecord
 
 ELLIPSIS = "…"
 _UNFIT = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff]+")
@@ -43,35 +44,33 @@ def first(items: Iterable[str], total: int, most: int) -> list[str]:
     return [*some, f"and {total - len(some):,} more"] if total > len(some) else some
 
 
-def accounts(told: Told, most: int) -> list[str]:
+def accounts(alert: AlertRecord, most: int) -> list[str]:
     """Return the first accounts of an alert, each on one line and not too long, and how many more there are."""
-    names = told.own.accounts
+    names = alert.own.accounts
     return first((clip(clean(name), ACCOUNT_CHARACTERS) for name in names), len(names), most)
 
 
-def signals(told: Told, most: int, limit: int = 200) -> list[str]:
+def signals(alert: AlertRecord, most: int, limit: int = 200) -> list[str]:
     """Return the strongest signals as people read them, observed against baseline."""
-    return [clip(clean(_signal(signal)), limit) for signal in told.own.signals[:most]]
+    return [clip(clean(_signal(signal)), limit) for signal in alert.own.signals[:most]]
 
 
 def _signal(signal: Signal) -> str:
-    if signal.observed is None or signal.baseline is None:
-        return signal.name
     try:
-        return signal_told(signal.name, signal.observed, signal.direction, signal.baseline, signal.unit)
+        return signal_text(signal.name, signal.observed, signal.direction, signal.baseline, signal.unit)
     except OverflowError:  # a logarithm that counts more than a float can
         return f"{signal.name} {signal.observed:.2g} ({signal.direction} {signal.baseline:.2g})"
 
 
-def summary(told: Told, limit: int) -> str:
+def summary(alert: AlertRecord, limit: int) -> str:
     """Return an alert in one line: severity, pattern, first account, state of the case."""
-    state = "" if told.kind == "opened" else f" ({told.kind})"
-    return clip(clean(f"[{told.severity}] {told.message}{state}"), limit)
+    state = "" if alert.kind == "opened" else f" ({alert.kind})"
+    return clip(clean(f"[{alert.severity}] {alert.message}{state}"), limit)
 
 
-def runbook(base: str, told: Told) -> str:
+def runbook(base: str, alert: AlertRecord) -> str:
     """Return the link of an alert's pattern in the runbook."""
-    return f"{base}#{re.sub(r'[^A-Za-z0-9_-]', '', told.own.pattern)}"
+    return f"{base}#{re.sub(r'[^A-Za-z0-9_-]', '', alert.own.pattern)}"
 
 
 def is_url(link: str) -> bool:

@@ -7,13 +7,14 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterable
 
 import msgspec
+from msgspec.structs import replace
 
 from siphonwatch.models.detect import Signal
 from siphonwatch.models.engine.patterns import patterns
 from siphonwatch.models.evidence.cases import Finding
 from siphonwatch.streams.common.settings import DEFAULT_RUNBOOK, Settings
-from siphonwatch.streams.contracts.alert import as_object, encode, to_alert
-from siphonwatch.streams.deliver.alert import Told, read
+from siphonwatch.streams.contracts.alert import Unmapped, encode, to_alert
+from siphonwatch.streams.deliver.alert import AlertRecord, read
 from siphonwatch.streams.deliver.make import check, make
 from siphonwatch.streams.deliver.outcome import Outcome
 
@@ -37,7 +38,7 @@ class Trial(msgspec.Struct, frozen=True):
         return self.opened.verdict == "delivered" and self.closed is not None and self.closed.verdict == "delivered"
 
 
-def make_alerts(now: float, runbook: str = DEFAULT_RUNBOOK) -> tuple[Told, Told]:
+def make_alerts(now: float, runbook: str = DEFAULT_RUNBOOK) -> tuple[AlertRecord, AlertRecord]:
     """Return the opening and the closing of a case that is none, of its own id each time.
 
     Parameters
@@ -55,7 +56,7 @@ def make_alerts(now: float, runbook: str = DEFAULT_RUNBOOK) -> tuple[Told, Told]
         signals=[Signal("test", 1.0, 0.0, "above", "", "nothing was detected", 0.0)],
         counterfactual="This is a test that an operator asked for: nothing was detected.", samples=[],
     )  # fmt: skip
-    closing = msgspec.structs.replace(opening, kind="close", sequence=1)
+    closing = replace(opening, kind="close", sequence=1)
     return _marked(opening, now, runbook), _marked(closing, now, runbook)
 
 
@@ -64,12 +65,15 @@ def _case(now: float) -> str:
     return hashlib.blake2b(f"test {now!r}".encode(), digest_size=8).hexdigest()
 
 
-def _marked(finding: Finding, now: float, runbook: str) -> Told:
-    alert = as_object(to_alert(finding, runbook=runbook))
-    alert["data"]["message"] = f"{TITLE}: nothing was detected, nobody needs to do anything"
-    alert["data"]["finding_info"]["title"] = TITLE
-    alert["data"]["unmapped"]["siphonwatch"]["test"] = True
-    return read(encode(alert), now)
+def _marked(finding: Finding, now: float, runbook: str) -> AlertRecord:
+    alert = to_alert(finding, runbook=runbook)
+    data = replace(
+        alert.data,
+        message=f"{TITLE}: nothing was detected, nobody needs to do anything",
+        finding_info=replace(alert.data.finding_info, title=TITLE),
+        unmapped=Unmapped(replace(alert.own, test=True)),
+    )
+    return read(encode(replace(alert, data=data)), now)
 
 
 async def trials(

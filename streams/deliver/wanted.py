@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import Any
 
 from siphonwatch.models.evidence.process import SEVERITIES
+from siphonwatch.streams.contracts.alert import Alert
 
-KINDS = ("opened", "updated", "closed")
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _AGO = re.compile(r"(\d+(?:\.\d+)?)([smhd])\Z")
 
@@ -44,25 +43,18 @@ class Filter:
     ) -> None:
         self._patterns, self._severities = frozenset(patterns), frozenset(severities)
         self._accounts, self._case, self._since_ms = tuple(accounts), case, since and since * 1000
-        self._types = frozenset(f"siphonwatch.case.{kind}.v1" for kind in kinds)
+        self._kinds = frozenset(kinds)
 
-    def takes(self, alert: dict[str, Any]) -> bool:
-        """Tell whether an alert is among them.
-
-        Raises
-        ------
-        KeyError, TypeError, AttributeError
-            When it is no alert of ours.
-        """
-        data = alert["data"]
-        own = data["unmapped"]["siphonwatch"]
-        return bool(
-            (not self._patterns or own["pattern"] in self._patterns)
-            and data["severity"].lower() in self._severities
-            and (not self._accounts or any(name.startswith(self._accounts) for name in own["accounts"]))
-            and own["case"].startswith(self._case)
-            and (not self._types or alert["type"] in self._types)
-            and (self._since_ms is None or data["time"] >= self._since_ms)
+    def takes(self, alert: Alert) -> bool:
+        """Tell whether an alert is among them."""
+        own = alert.own
+        return (
+            (not self._patterns or own.pattern in self._patterns)
+            and alert.data.severity.lower() in self._severities
+            and (not self._accounts or any(name.startswith(self._accounts) for name in own.accounts))
+            and own.case.startswith(self._case)
+            and (not self._kinds or alert.kind in self._kinds)
+            and (self._since_ms is None or alert.data.time >= self._since_ms)
         )
 
 

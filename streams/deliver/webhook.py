@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from siphonwatch.streams.common.sink_settings import Sink, secret
-from siphonwatch.streams.deliver.alert import Told
+from siphonwatch.streams.deliver.alert import AlertRecord
 from siphonwatch.streams.deliver.outcome import Verdict, judge
 from siphonwatch.streams.deliver.post import Message
 from siphonwatch.streams.deliver.signature import keys, sign
@@ -26,7 +26,7 @@ class Webhook:
     def __init__(self, sink: Sink, runbook: str = "") -> None:
         self._sink = sink
 
-    def message(self, told: Told, now: float) -> Message:
+    def message(self, alert: AlertRecord, now: float) -> Message:
         """Return the request for an alert; the signature is of the moment of this attempt.
 
         Raises
@@ -37,11 +37,11 @@ class Webhook:
         timestamp = int(now)
         headers = {
             "Content-Type": "application/cloudevents+json; charset=utf-8",
-            "webhook-id": told.id,
+            "webhook-id": alert.id,
             "webhook-timestamp": str(timestamp),
-            "webhook-signature": sign(keys(secret(self._sink, "secret")), told.id, timestamp, told.value),
+            "webhook-signature": sign(keys(secret(self._sink, "secret")), alert.id, timestamp, alert.value),
         }
-        return Message(secret(self._sink, "url"), told.value, headers | bearer(self._sink))
+        return Message(secret(self._sink, "url"), alert.value, headers | bearer(self._sink))
 
     def judge(self, status: int, _: bytes) -> Verdict:
         """Return what an answer means."""

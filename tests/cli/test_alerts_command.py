@@ -69,7 +69,7 @@ def test_a_narrow_table_holds_evidence_on_whole_lines() -> None:
 
 def test_markup_in_an_account_is_text(capsys: pytest.CaptureFixture[str]) -> None:
     found = alerts(findings(1))
-    found[0]["data"]["unmapped"]["siphonwatch"]["accounts"] = ["[red]acme[/]"]
+    found[0].own.accounts[:] = ["[red]acme[/]"]
     Console(width=160, color_system=None).print(alert_table(found))
     assert "[red]acme[/]" in capsys.readouterr().out
 

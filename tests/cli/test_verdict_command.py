@@ -19,8 +19,9 @@ from siphonwatch.streams.cli import cli
 from siphonwatch.streams.cli.triage import TriageTable, in_order, judged
 from siphonwatch.streams.cli.verdict_file import DELIMITERS
 from siphonwatch.streams.common.settings import Settings
-from siphonwatch.streams.contracts.alert import as_object, to_alert
+from siphonwatch.streams.contracts.alert import encode, to_alert
 from siphonwatch.streams.contracts.verdict import decode, judge
+from siphonwatch.streams.deliver.alert import read
 from siphonwatch.streams.edge.producer import connect
 
 
@@ -243,8 +244,8 @@ def test_open_cases_stand_by_rank_and_verdicts_reorder_them_at_once(settings: Se
 
 @pytest.mark.parametrize("width", [72, 80, 120, 160])
 def test_the_order_fits_the_screen(width: int) -> None:
-    alerts = [(as_object(to_alert(one)), b"") for one in findings(2, "desensitisation", 9.0)]
-    now = judged([judge(alerts[0][0], "benign-expected", by="Ann", time=1.8e9)])
+    alerts = [read(encode(to_alert(one)), 0.0) for one in findings(2, "desensitisation", 9.0)]
+    now = judged([judge(alerts[0].event, "benign-expected", by="Ann", time=1.8e9)])
     console = Console(file=io.StringIO(), width=width, color_system=None)
     console.print(TriageTable(in_order(alerts, now), 1.8e9))
     assert isinstance(console.file, io.StringIO)

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from siphonwatch.models.evidence.cases import Finding
 from siphonwatch.models.learn.ranker_features import facts_of
 from siphonwatch.models.learn.verdict_book import DECISIONS
+from siphonwatch.streams.contracts.alert import Alert, NotAnAlert, to_alert
+from siphonwatch.streams.contracts.alert import decode as decode_alert
 from siphonwatch.streams.contracts.alert import encode as encode_alert
-from siphonwatch.streams.contracts.alert import to_alert
 from siphonwatch.streams.contracts.verdict import (
     MAX_NOTE,
     NotAVerdict,
@@ -30,8 +31,8 @@ from siphonwatch.streams.contracts.verdict import (
 real = st.floats(-1e9, 1e9)
 
 
-def alert_of(finding: Finding) -> dict[str, object]:
-    return msgspec.json.decode(encode_alert(to_alert(finding)), type=dict[str, object])
+def alert_of(finding: Finding) -> Alert:
+    return decode_alert(encode_alert(to_alert(finding)))
 
 
 @given(
@@ -83,8 +84,15 @@ def test_a_field_of_a_later_version_is_let_pass() -> None:
 
 
 @pytest.mark.parametrize("alert", [{}, {"data": {}}, {"data": {"unmapped": {"siphonwatch": {"pattern": "x"}}}}])
-def test_what_is_no_alert_cannot_be_judged(alert: dict[str, object]) -> None:
-    with pytest.raises(NotAVerdict, match="the alert lacks what a verdict repeats"):
+def test_what_is_no_alert_is_refused(alert: dict[str, object]) -> None:
+    with pytest.raises(NotAnAlert):
+        decode_alert(json.dumps(alert).encode())
+
+
+def test_an_alert_with_a_figure_that_no_verdict_may_hold_cannot_be_judged() -> None:
+    (finding,) = findings(1)
+    alert = alert_of(msgspec.structs.replace(finding, signals=[finding.signals[0]._replace(observed=1e300)]))
+    with pytest.raises(NotAVerdict, match="what a verdict cannot repeat"):
         judge(alert, "true-positive", by="Ann", time=START)
 
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 from grafana_double import TOKEN, Double
+from msgspec.structs import replace
 from provision_tools import grafana
 
 from siphonwatch.models.evidence.cases import CaseBook, Finding
 from siphonwatch.streams.common.grafana import GrafanaError, connect
 from siphonwatch.streams.common.settings import Grafana, Links
-from siphonwatch.streams.contracts.alert import as_object, to_alert
+from siphonwatch.streams.contracts.alert import Alert, Unmapped, to_alert
 from siphonwatch.streams.deliver.annotate import Annotator
 from siphonwatch.streams.operate.provision.bundled import dashboards
 
@@ -31,7 +31,7 @@ def annotator(grafana: Double) -> Iterator[Annotator]:
     connection.close()
 
 
-def life() -> dict[str, dict[str, Any]]:
+def life() -> dict[str, Alert]:
     """One case as alerts: opened, updated, closed."""
     book = CaseBook(1e-3, DAY)
 
@@ -42,21 +42,21 @@ def life() -> dict[str, dict[str, Any]]:
         )  # fmt: skip
 
     found = [record(0.0, 7.0), record(3600.0, 12.0), *book.close_until(START + 3 * DAY)]
-    return {finding.kind: as_object(to_alert(finding)) for finding in found}
+    return {finding.kind: to_alert(finding) for finding in found}
 
 
 def test_an_alert_is_told_at_its_event_time_with_what_it_is_about(grafana: Double, annotator: Annotator) -> None:
     alert = life()["open"]
     assert annotator.alert(alert) is True
     (made,) = grafana.annotations
-    own = alert["data"]["unmapped"]["siphonwatch"]
+    own = alert.own
     assert made["time"] == START * 1000
-    severity = alert["data"]["severity"].lower()
+    severity = alert.data.severity.lower()
     assert made["tags"] == [
-        "siphonwatch", "alert", "extraction", severity, "open", f"case:{own['case']}", f"id:{alert['id']}",
+        "siphonwatch", "alert", "extraction", severity, "open", f"case:{own.case}", f"id:{alert.id}",
     ]  # fmt: skip
-    assert own["case"] in made["text"]
-    assert own["runbook"] in made["text"]
+    assert own.case in made["text"]
+    assert own.runbook in made["text"]
 
 
 def test_telling_an_alert_again_adds_nothing(grafana: Double, annotator: Annotator) -> None:
@@ -74,9 +74,9 @@ def test_a_closed_case_becomes_a_region_from_its_opening(grafana: Double, annota
     annotator.alert(told["open"])
     annotator.alert(told["close"])
     (made,) = grafana.annotations
-    assert (made["time"], made["timeEnd"]) == (told["open"]["data"]["time"], told["close"]["data"]["time"])
+    assert (made["time"], made["timeEnd"]) == (told["open"].data.time, told["close"].data.time)
     assert made["timeEnd"] > made["time"]
-    assert {"open", "close", f"id:{told['open']['id']}", f"id:{told['close']['id']}"} <= set(made["tags"])
+    assert {"open", "close", f"id:{told['open'].id}", f"id:{told['close'].id}"} <= set(made["tags"])
 
 
 def test_a_case_whose_opening_was_never_told_is_told_whole_when_it_closes(
@@ -85,15 +85,15 @@ def test_a_case_whose_opening_was_never_told_is_told_whole_when_it_closes(
     told = life()
     assert annotator.alert(told["close"]) is True
     (made,) = grafana.annotations
-    assert (made["time"], made["timeEnd"]) == (START * 1000, told["close"]["data"]["time"])
+    assert (made["time"], made["timeEnd"]) == (START * 1000, told["close"].data.time)
     assert annotator.alert(told["close"]) is False
 
 
 def test_two_cases_do_not_end_each_other(grafana: Double, annotator: Annotator) -> None:
     told = life()
     other = life()["open"]
-    other["id"] = "another-id"
-    other["data"]["unmapped"]["siphonwatch"]["case"] = "ffffffffffffffff"
+    unmapped = Unmapped(replace(other.own, case="ffffffffffffffff"))
+    other = replace(other, id="another-id", data=replace(other.data, unmapped=unmapped))
     annotator.alert(told["open"])
     annotator.alert(other)
     annotator.alert(told["close"])

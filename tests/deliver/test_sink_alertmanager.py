@@ -9,16 +9,16 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import msgspec
 import pytest
+from msgspec.structs import replace
 from oncall_tools import require_tool
 from sink_process import Deliverer, get, until
-from sink_samples import grows_graver, life, prepare, records, send, told
+from sink_samples import grows_graver, life, of_severity, prepare, records, send, told
 
 from siphonwatch.streams.common.settings import Settings
 from siphonwatch.streams.common.sink_settings import Sink
 from siphonwatch.streams.contracts.alert import rfc3339
-from siphonwatch.streams.deliver.alert import Told
+from siphonwatch.streams.deliver.alert import AlertRecord
 from siphonwatch.streams.deliver.alertmanager import Alertmanager
 from siphonwatch.streams.deliver.make import make
 from siphonwatch.streams.deliver.outcome import Outcome, judge
@@ -77,9 +77,12 @@ def manager(tmp_path: Path) -> Iterator[Manager]:
         one.stop()
 
 
-def shifted(alert: Told, by: float) -> Told:
+def shifted(alert: AlertRecord, by: float) -> AlertRecord:
     """The same alert at another time."""
-    return msgspec.structs.replace(alert, time=alert.time + by, opened=alert.opened + by, sent=alert.sent + by)
+    data, after = alert.event.data, round(by * 1000)
+    info = replace(data.finding_info, created_time=data.finding_info.created_time + after)
+    event = replace(alert.event, data=replace(data, time=data.time + after, finding_info=info))
+    return replace(alert, event=event, sent=alert.sent + by)
 
 
 def sink(manager: Manager) -> Settings:
@@ -93,7 +96,7 @@ async def test_a_case_fires_until_it_closes_under_the_severity_it_has_now(manage
     opened, updated, closed = (told(finding) for finding in life("org-7"))
     by = time.time() - opened.opened - 60
     opened, updated, closed = (shifted(alert, by) for alert in (opened, updated, closed))
-    graver = msgspec.structs.replace(updated, severity="critical")
+    graver = of_severity(updated, "Critical")
     other = shifted(told(life("org-8")[0]), by)
     try:
         for alert, firing in [
@@ -101,7 +104,7 @@ async def test_a_case_fires_until_it_closes_under_the_severity_it_has_now(manage
             (other, {opened.case: "medium", other.case: "medium"}),
             (updated, {opened.case: "medium", other.case: "medium"}),
             (graver, {opened.case: "critical", other.case: "medium"}),
-            (msgspec.structs.replace(closed, severity="critical"), {other.case: "medium"}),
+            (of_severity(closed, "Critical"), {other.case: "medium"}),
         ]:
             outcome = await receiver.deliver(alert)
             receiver.note(0, alert, time.time())
@@ -206,7 +209,7 @@ async def test_people_hear_of_a_case_and_its_end_once_and_of_no_severity_it_neve
     receiver = make(sink(manager), "oncall").receiver
     opened, updated, closed = (told(finding) for finding in life("org-7"))
     by = time.time() - opened.opened - 60
-    graver = msgspec.structs.replace(updated, severity="high")
+    graver = of_severity(updated, "High")
     try:
         for alert, heard in [
             (opened, {("medium", "firing")}),
@@ -214,7 +217,7 @@ async def test_people_hear_of_a_case_and_its_end_once_and_of_no_severity_it_neve
             (graver, {("medium", "firing"), ("medium", "resolved"), ("high", "firing")}),
             (closed, {("medium", "firing"), ("medium", "resolved"), ("high", "firing"), ("high", "resolved")}),
         ]:
-            alert = shifted(alert if alert is not closed else msgspec.structs.replace(closed, severity="high"), by)
+            alert = shifted(alert if alert is not closed else of_severity(closed, "High"), by)
             await receiver.deliver(alert)
             receiver.note(0, alert, time.time())
             await until(lambda heard=heard: set(seen) >= heard, 300, lambda: str(seen))  # type: ignore[misc]

@@ -15,7 +15,7 @@ from sink_samples import life, records, told
 
 from siphonwatch.streams.common.sink_settings import Sink
 from siphonwatch.streams.deliver import lane
-from siphonwatch.streams.deliver.alert import Told
+from siphonwatch.streams.deliver.alert import AlertRecord
 from siphonwatch.streams.deliver.outcome import Outcome
 from siphonwatch.streams.deliver.recent import REMEMBERED, Recent
 from siphonwatch.streams.deliver.wanted import Filter
@@ -255,7 +255,7 @@ async def test_a_stop_lets_the_attempt_under_way_finish_and_commits_it() -> None
     begun, go_on = asyncio.Event(), asyncio.Event()
 
     class Slow(Scripted):
-        async def deliver(self, told: Told) -> Outcome:
+        async def deliver(self, told: AlertRecord) -> Outcome:
             begun.set()
             await go_on.wait()
             return await super().deliver(told)
@@ -308,7 +308,7 @@ def test_killed_anywhere_and_started_again_it_loses_nothing_and_repeats_only_wha
                 if not left[0]:
                     raise Killed
 
-        def script(alert: Told, attempt: int) -> Outcome:
+        def script(alert: AlertRecord, attempt: int) -> Outcome:
             die("before")
             if attempt % 3 == 1 and len(alert.id) % 2:
                 return FAILED

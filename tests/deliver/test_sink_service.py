@@ -17,7 +17,7 @@ from sink_samples import SECRET, life, prepare, records, send
 from siphonwatch.streams.common.settings import Settings
 from siphonwatch.streams.common.sink_settings import Sink
 from siphonwatch.streams.deliver import service
-from siphonwatch.streams.deliver.alert import Told
+from siphonwatch.streams.deliver.alert import AlertRecord
 from siphonwatch.streams.deliver.group import Group
 from siphonwatch.streams.deliver.make import Channel
 from siphonwatch.streams.deliver.metrics import Metrics
@@ -36,7 +36,7 @@ def set_up(bootstrap: str, prefix: str) -> Settings:
 
 
 class Broken(Scripted):
-    async def deliver(self, told: Told) -> Outcome:
+    async def deliver(self, told: AlertRecord) -> Outcome:
         raise RuntimeError("a bug")
 
 

@@ -24,7 +24,8 @@ from siphonwatch.models.engine.scorer import Scorer
 from siphonwatch.models.evidence.cases import CaseBook, Finding
 from siphonwatch.models.evidence.process import SEVERITIES
 from siphonwatch.streams.cli.table import CHANCE
-from siphonwatch.streams.contracts.alert import chance, encode, rfc3339, to_alert
+from siphonwatch.streams.contracts.alert import encode, rfc3339, to_alert
+from siphonwatch.streams.contracts.wording import chance
 
 GOLDEN = Path(__file__).parents[1] / "tools" / "golden_alert.json"
 ALPHA, CLOSE = 1e-3, 3600.0

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+import msgspec
+from alert_samples import findings
 
+from siphonwatch.streams.contracts.alert import Alert, to_alert
 from siphonwatch.streams.lab.demo.scorecard import Truth, compare
 from siphonwatch.streams.lab.scenario import Label, Scenario
 
@@ -14,11 +16,9 @@ def label(account: str, pattern: str = "", campaign: str = "", kind: str = "app"
     return Label(account, kind, pattern, campaign, T + 100 if pattern else None, 50, 20 if pattern else 0, "litellm")
 
 
-def alert(account: str, pattern: str, requests: int, kind: str = "opened") -> dict[str, Any]:
-    return {
-        "type": f"siphonwatch.case.{kind}.v1",
-        "data": {"unmapped": {"siphonwatch": {"pattern": pattern, "accounts": [account], "requests_seen": requests}}},
-    }
+def alert(account: str, pattern: str, requests: int, kind: str = "open") -> Alert:
+    (finding,) = findings(1, pattern)
+    return to_alert(msgspec.structs.replace(finding, kind=kind, accounts=[account], requests_seen=requests))
 
 
 def test_a_campaign_is_found_by_its_own_pattern_after_it_began() -> None:
@@ -39,7 +39,7 @@ def test_a_campaign_is_found_by_its_own_pattern_after_it_began() -> None:
         requests,
         [
             alert("a", "extraction", 40),
-            alert("a", "shift", 35, "updated"),
+            alert("a", "shift", 35, "update"),
             alert("c", "extraction", 35),
             alert("d", "rarity", 50),
             alert("e", "extraction", 30),

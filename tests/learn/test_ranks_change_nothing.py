@@ -7,7 +7,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -17,6 +16,7 @@ from worker_tools import KEY, expected_alerts, traffic
 from siphonwatch.models.learn.verdict_book import VerdictBook
 from siphonwatch.streams.cli import cli
 from siphonwatch.streams.common.settings import Settings
+from siphonwatch.streams.contracts.alert import decode as decode_alert
 from siphonwatch.streams.contracts.dead_letter import DeadLetter
 from siphonwatch.streams.contracts.telemetry import encode as encode_telemetry
 from siphonwatch.streams.contracts.verdict import decode, encode, judge
@@ -95,7 +95,7 @@ def log() -> list[bytes]:
 def verdicts(log: list[bytes]) -> list[bytes]:
     """A decision on every case, each kind in turn."""
     decisions = ("true-positive", "false-positive", "benign-expected")
-    alerts = {alert["subject"]: alert for alert in map(msgspec.json.decode, expected_alerts(Settings(), log))}
+    alerts = {alert.subject: alert for alert in map(decode_alert, expected_alerts(Settings(), log))}
     assert len(alerts) >= 6
     return [
         encode(judge(alert, decisions[i % 3], by="Ann", time=1.8e9, note="private words"))

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 from siphonwatch.models.detect import Signal
 from siphonwatch.models.evidence.cases import CaseBook, Finding
 from siphonwatch.streams.common.settings import Settings
-from siphonwatch.streams.contracts.alert import as_object, encode, to_alert
+from siphonwatch.streams.contracts.alert import Alert, encode, to_alert
 from siphonwatch.streams.edge.producer import connect
 from siphonwatch.streams.operate.topics import connect as admin_of
 from siphonwatch.streams.operate.topics import create
@@ -34,8 +33,8 @@ def findings(count: int, pattern: str = "extraction", log_e: float = 7.0, start:
     ]  # fmt: skip
 
 
-def alerts(found: list[Finding]) -> list[dict[str, Any]]:
-    return [as_object(to_alert(finding)) for finding in found]
+def alerts(found: list[Finding]) -> list[Alert]:
+    return [to_alert(finding) for finding in found]
 
 
 def fill(settings: Settings, found: list[Finding], junk: bytes = b"") -> list[bytes]:

@@ -15,6 +15,7 @@ from sink_process import Deliverer
 from worker_tools import Worker, prepare, produce, read, scored, traffic
 
 from siphonwatch.streams.common.settings import Settings
+from siphonwatch.streams.contracts.alert import decode as decode_alert
 from siphonwatch.streams.contracts.telemetry import encode
 from siphonwatch.streams.contracts.verdict import encode as encode_verdict
 from siphonwatch.streams.contracts.verdict import judge
@@ -122,7 +123,7 @@ class Stack:
             for value in (*map(msgspec.json.encode, raw[:60]), b"no log record"):
                 await producer.send_and_wait(self.gateway, value)
         await scored(settings)
-        alerts = [msgspec.json.decode(value) for p in range(PARTITIONS) for value in await read(settings, "alerts", p)]
+        alerts = [decode_alert(value) for p in range(PARTITIONS) for value in await read(settings, "alerts", p)]
         assert alerts, "the traffic was to raise alerts"
         verdict = judge(alerts[0], "true-positive", by="Ann", time=1.8e9, note="")
         async with AIOKafkaProducer(bootstrap_servers=settings.kafka.bootstrap, acks="all") as producer:

@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry
 from structlog.testing import LogCapture
 
 from siphonwatch.streams.common.sink_settings import Sink
-from siphonwatch.streams.deliver.alert import Told
+from siphonwatch.streams.deliver.alert import AlertRecord
 from siphonwatch.streams.deliver.lane import Lane
 from siphonwatch.streams.deliver.make import Channel
 from siphonwatch.streams.deliver.metrics import Metrics
@@ -111,20 +111,20 @@ class Consumer:
 class Scripted(Receiver):
     """Answers what `script` gives for an alert and the number of the attempt."""
 
-    def __init__(self, script: Callable[[Told, int], Outcome] = lambda told, attempt: DELIVERED) -> None:
+    def __init__(self, script: Callable[[AlertRecord, int], Outcome] = lambda told, attempt: DELIVERED) -> None:
         self.script = script
         self.attempts: list[str] = []
         self.delivered: list[str] = []
         self.noted: list[tuple[str, float]] = []
 
-    async def deliver(self, told: Told) -> Outcome:
+    async def deliver(self, told: AlertRecord) -> Outcome:
         self.attempts.append(told.id)
         outcome = self.script(told, self.attempts.count(told.id))
         if outcome.verdict == "delivered":
             self.delivered.append(told.id)
         return outcome
 
-    def note(self, partition: int, told: Told, at: float) -> None:
+    def note(self, partition: int, told: AlertRecord, at: float) -> None:
         self.noted.append((told.id, at))
 
 

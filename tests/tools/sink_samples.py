@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from msgspec.structs import replace
+
 from siphonwatch.models.detect import Signal
 from siphonwatch.models.evidence.cases import CaseBook, Finding
 from siphonwatch.streams.common.settings import Settings
-from siphonwatch.streams.contracts.alert import as_object, encode, to_alert
-from siphonwatch.streams.deliver.alert import Told, read
+from siphonwatch.streams.contracts.alert import Unmapped, encode, to_alert
+from siphonwatch.streams.deliver.alert import AlertRecord, read
 from siphonwatch.streams.edge.producer import connect
 from siphonwatch.streams.operate.topics import connect as admin_of
 from siphonwatch.streams.operate.topics import create
@@ -47,11 +49,16 @@ def _case(account: str, pattern: str, evidence: list[float]) -> list[Finding]:
     return found + book.close_until(math.inf)
 
 
-def told(finding: Finding, sent: float = START, **own: Any) -> Told:
+def told(finding: Finding, sent: float = START, **own: Any) -> AlertRecord:
     """A finding as sinks see it; `own` replaces what `data.unmapped.siphonwatch` says."""
-    alert = as_object(to_alert(finding))
-    alert["data"]["unmapped"]["siphonwatch"] |= own
-    return read(encode(alert), sent)
+    alert = to_alert(finding)
+    data = replace(alert.data, unmapped=Unmapped(replace(alert.own, **own)))
+    return read(encode(replace(alert, data=data)), sent)
+
+
+def of_severity(alert: AlertRecord, severity: Any) -> AlertRecord:
+    """The same alert at another severity, as its event spells it."""
+    return replace(alert, event=replace(alert.event, data=replace(alert.event.data, severity=severity)))
 
 
 def records(findings: list[Finding]) -> list[tuple[bytes, bytes]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import math
 import re
 import urllib.request
@@ -23,6 +22,7 @@ from worker_tools import Worker, expected_alerts, prepare, produce, read, scored
 from siphonwatch.models.learn.verdict_book import VerdictBook
 from siphonwatch.streams.cli.verdict import send
 from siphonwatch.streams.common.settings import Settings
+from siphonwatch.streams.contracts.alert import decode as decode_alert
 from siphonwatch.streams.contracts.alert import encode as encode_alert
 from siphonwatch.streams.contracts.alert import to_alert
 from siphonwatch.streams.contracts.telemetry import encode as encode_telemetry
@@ -178,7 +178,7 @@ async def test_a_worker_s_alerts_carry_the_ranks_of_its_verdicts(settings: Setti
     prepare(settings, 1)
     settings.web.port = free_port()
     records = traffic()[:5000]
-    alerts = [json.loads(alert) for alert in expected_alerts(settings, [encode_telemetry(r) for r in records])]
+    alerts = [decode_alert(alert) for alert in expected_alerts(settings, [encode_telemetry(r) for r in records])]
     assert alerts
     verdicts = [judge(alert, "false-positive", by="Ann", time=1.8e9, note="private words") for alert in alerts]
     await asyncio.to_thread(send, settings, verdicts)

@@ -7,12 +7,13 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 import msgspec
 from kafka.errors import TopicAlreadyExistsError
 
 from siphonwatch.streams.common.settings import PREFIX, Settings, load
+from siphonwatch.streams.contracts.alert import Alert, decode
 from siphonwatch.streams.deliver.tail import Tail, TailError
 from siphonwatch.streams.edge.producer import Outbox, connect
 from siphonwatch.streams.lab.broker.embedded import EmbeddedBroker
@@ -55,7 +56,7 @@ class Display(Protocol):
 class Outcome(NamedTuple):
     """What a run gave."""
 
-    alerts: list[dict[str, Any]]
+    alerts: list[Alert]
     """Openings, by event time."""
     raw: list[bytes]
     """Every alert as it stood on the topic."""
@@ -175,8 +176,8 @@ def _until(done: Callable[[], bool], what: str, process: Process, patience: Pati
         interrupt.sleep(0.1)
 
 
-def _openings(raw: list[bytes]) -> list[dict[str, Any]]:
+def _openings(raw: list[bytes]) -> list[Alert]:
     """Each case's opening once, by event time: an alert may be on the topic twice, under the same id."""
-    alerts = {alert["id"]: alert for alert in map(msgspec.json.decode, raw)}
-    opened = [alert for alert in alerts.values() if alert["type"] == "siphonwatch.case.opened.v1"]
-    return sorted(opened, key=lambda alert: (alert["time"], alert["id"]))
+    alerts = {alert.id: alert for alert in map(decode, raw)}
+    opened = [alert for alert in alerts.values() if alert.kind == "opened"]
+    return sorted(opened, key=lambda alert: (alert.time, alert.id))

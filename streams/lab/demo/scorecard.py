@@ -5,8 +5,9 @@ from __future__ import annotations
 import statistics
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from siphonwatch.streams.contracts.alert import Alert
 from siphonwatch.streams.lab.scenario import Event, Label
 
 
@@ -64,10 +65,8 @@ class Truth:
         ]
 
 
-def compare(
-    labels: Iterable[Label], requests: Mapping[str, Sequence[bool]], alerts: Iterable[dict[str, Any]]
-) -> Scorecard:
-    """Compare alerts (CloudEvents, of which openings count) with the labels.
+def compare(labels: Iterable[Label], requests: Mapping[str, Sequence[bool]], alerts: Iterable[Alert]) -> Scorecard:
+    """Compare alerts, of which openings count, with the labels.
 
     Parameters
     ----------
@@ -80,12 +79,12 @@ def compare(
     """
     raised: dict[str, list[tuple[int, str]]] = defaultdict(list)
     for alert in alerts:
-        if alert["type"] == "siphonwatch.case.opened.v1":
-            own = alert["data"]["unmapped"]["siphonwatch"]
-            for account in own["accounts"]:
+        if alert.kind == "opened":
+            own = alert.own
+            for account in own.accounts:
                 # Counted, not timed: where gateways differ in lag, a partition's clock is ahead of the slower one.
-                made = sum(requests.get(account, ())[: own["requests_seen"]])
-                raised[account].append((made, own["pattern"]))
+                made = sum(requests.get(account, ())[: own.requests_seen])
+                raised[account].append((made, own.pattern))
     campaigns: dict[tuple[str, str], list[Label]] = defaultdict(list)
     false_alarms: Counter[tuple[str, str]] = Counter()
     benign = accused = early = 0
