@@ -12,7 +12,7 @@ AUDIT_VENV ?= .cache/venv-audit
 SBOM ?= .cache/sbom.cdx.json
 FUZZ_SECONDS ?= 120
 PYTEST_ARGS ?=
-PYTEST_WORKERS ?= 2
+PYTEST_WORKERS ?= 3
 DEMO_ARGS ?=
 EVALUATE_ARGS ?=
 EVALUATE_DIR ?= .cache/evaluate
@@ -64,7 +64,7 @@ evaluate: $(VENV)/.demo ## Install, write labelled traffic, measure detection on
 	@echo "the page with plots: $(EVALUATE_DIR)/report.html"
 
 test: lint ## Install, lint, type-check, run the whole suite; pytest's closing line comes last
-	@$(VENV)/bin/python -m pytest --numprocesses $(PYTEST_WORKERS) --dist loadfile --ignore-glob='*/fuzz/fuzz_*' --ignore-glob='*/tests/bench/*' \
+	@$(VENV)/bin/python -m pytest --numprocesses $(PYTEST_WORKERS) --dist loadfile --no-loadscope-reorder --ignore-glob='*/fuzz/fuzz_*' --ignore-glob='*/tests/bench/*' \
 		tests $(PYTEST_ARGS)
 
 lint: $(VENV)/.test ## Ruff, formatting, strict mypy

@@ -45,8 +45,9 @@ def calls_of_an_apply(grafana: Double) -> int:
 
 
 def positions(total: int, fault: int | str) -> range:
-    """Which calls fail, one a run: all of them, or, as each one that hangs takes its time, every third."""
-    return range(1, total + 1, 3 if fault == "hang" else 1)
+    """Which calls fail, one a run: every third, from another one on for each kind of fault, so that each call fails in
+    several ways."""
+    return range(1 + list(FAULTS).index(fault) % 3, total + 1, 3)
 
 
 def _empty(grafana: Double) -> None:

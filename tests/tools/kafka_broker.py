@@ -6,7 +6,7 @@ Without Java and Maven the Kafka tests are skipped, said in one line; `REQUIRE_K
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pytest
 from kafka_apache import ApacheKafka, missing
@@ -58,6 +58,22 @@ def tansu_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedBro
 def tansu(tansu_node: EmbeddedBroker) -> str:
     """Bootstrap address of the embedded broker."""
     return tansu_node.bootstrap
+
+
+def over(names: str, *, kafka: Sequence[object], tansu: Sequence[object]) -> pytest.MarkDecorator:
+    """Parametrise a test that takes long: some values over Apache Kafka, and fewer over the embedded broker.
+
+    `names` are the parameters', comma-separated; a value is one of them, or a tuple.
+    """
+    cases = [
+        pytest.param(broker, *(value if isinstance(value, tuple) else (value,)), marks=marks)
+        for broker, marks, values in (
+            ("kafka", [pytest.mark.broker, pytest.mark.kafka], kafka),
+            ("tansu", [pytest.mark.broker], tansu),
+        )
+        for value in values
+    ]
+    return pytest.mark.parametrize(f"broker_node,{names}", cases, indirect=["broker_node"])
 
 
 @pytest.fixture(params=BOTH)

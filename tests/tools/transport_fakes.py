@@ -120,7 +120,7 @@ async def running(
     assert code == 0
 
 
-async def until(condition: Callable[[], object], seconds: float = 300.0) -> None:
+async def until(condition: Callable[[], object], seconds: float = 600.0) -> None:
     """Wait for a condition; fail the test when it does not come true."""
     async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110 - conditions of any kind, not one event

@@ -147,7 +147,7 @@ async def read(settings: Settings, name: str, partition: int) -> list[bytes]:
         await consumer.stop()
 
 
-async def scored(settings: Settings, least: int = 0, seconds: float = 300.0, name: str = "telemetry") -> None:
+async def scored(settings: Settings, least: int = 0, seconds: float = 600.0, name: str = "telemetry") -> None:
     """Wait until the group has committed all that the telemetry (or another) topic holds, `least` records or more.
 
     The topic's own count stands, as a producer that sends a record again may double it.

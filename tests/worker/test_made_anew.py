@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from kafka.admin import KafkaAdminClient
+from kafka_broker import over
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 from worker_tools import Worker, prepare, produce, read, scored, traffic, until
@@ -108,7 +109,7 @@ def accounts(records: list[Telemetry]) -> Counter[str]:
     return Counter(record.account for record in records)
 
 
-@pytest.mark.parametrize("running", [True, False], ids=["while it runs", "while it is stopped"])
+@over("running", kafka=[True, False], tansu=[False])
 async def test_a_gateway_topic_made_anew_is_ingested_whole(settings: Settings, tmp_path: Path, running: bool) -> None:
     gateway = f"{settings.topics.prefix}.gateway"
     settings.ingest.topics = {gateway: "telemetry"}
@@ -135,8 +136,11 @@ async def test_a_gateway_topic_made_anew_is_ingested_whole(settings: Settings, t
     assert await applied(settings) == accounts(old + new)
 
 
-@pytest.mark.parametrize("running", [True, False], ids=["while it runs", "while it is stopped"])
-@pytest.mark.parametrize("count", [300, 1500], ids=["and shorter", "and longer"])
+@over(
+    "count, running",
+    kafka=[(300, True), (300, False), (1500, True), (1500, False)],
+    tansu=[(300, True), (1500, False)],
+)
 async def test_telemetry_made_anew_is_scored_whole_into_the_state_there_is(
     settings: Settings, tmp_path: Path, running: bool, count: int
 ) -> None:
@@ -194,7 +198,7 @@ async def coordinated(settings: Settings) -> int:
     )
     try:
         await state.restore(Begin())
-        return int(state.scorer.judge.kept.requests)
+        return int(state.scorer.stage.count.requests)
     finally:
         await state.close()
 

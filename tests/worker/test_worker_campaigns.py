@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 import pytest
 from core_fakes import dump_of
+from kafka_broker import over
 from prometheus_client import CollectorRegistry
 from worker_tools import Worker, prepare, produce, read, scored
 
@@ -91,8 +92,7 @@ async def coordinated(settings: Settings) -> None:
     await scored(settings, least=1, name=TOPIC)
 
 
-@pytest.mark.broker
-@pytest.mark.parametrize("crash", ["", "batch:4", "manifest:2", "sighted:2"])
+@over("crash", kafka=["", "batch:4", "manifest:2", "sighted:2"], tansu=["", "sighted:2"])
 async def test_a_campaign_found_over_kafka_is_the_one_a_replay_finds(
     settings: Settings, tmp_path: Path, crash: str
 ) -> None:

@@ -6,6 +6,7 @@ import asyncio
 from pathlib import Path
 
 import pytest
+from kafka_broker import over
 from worker_tools import Worker, assert_applied_once, expected_alerts, prepare, produce, read, scored, traffic
 
 from siphonwatch.streams.common.settings import Settings
@@ -14,9 +15,7 @@ from siphonwatch.streams.worker.state.kafka import open_state
 pytestmark = pytest.mark.broker
 
 
-@pytest.mark.parametrize(
-    "crash", ["batch:3", "pages:3", "pages:5", "manifest:1", "manifest:2"], ids=lambda c: c.replace(":", "-")
-)
+@over("crash", kafka=["batch:3", "pages:3", "pages:5", "manifest:1", "manifest:2"], tansu=["pages:3", "manifest:2"])
 async def test_a_worker_killed_at_its_worst_moment_goes_on_exactly(
     settings: Settings, tmp_path: Path, crash: str
 ) -> None:

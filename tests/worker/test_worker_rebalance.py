@@ -32,6 +32,7 @@ def owners(workers: dict[str, Worker]) -> dict[int, str]:
     return {p.tp.partition: name for name, worker in workers.items() for p in worker.app.assignment.partitions}
 
 
+@pytest.mark.timeout(1800)
 async def test_what_stays_keeps_its_accounts_and_what_comes_back_from_another_worker_is_restored(
     settings: Settings,
 ) -> None:
