@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from siphonwatch.models.account.row import PAGE_ROWS
+from siphonwatch.models.common.kernel import allocating, kernel
 
 EMPTY, GONE = -1, -2
 MIN_SIZE = 1024
 
 
-@njit(cache=True)
+@kernel
 def _put(
     hashes: npt.NDArray[np.uint64],
     places: npt.NDArray[np.int64],
@@ -28,7 +28,7 @@ def _put(
         places[at] = at_place[i]
 
 
-@njit(cache=True)
+@allocating
 def _get(
     hashes: npt.NDArray[np.uint64], places: npt.NDArray[np.int64], wanted: npt.NDArray[np.uint64], take: bool
 ) -> npt.NDArray[np.int64]:
@@ -80,7 +80,7 @@ class ColdIndex:
         """Return each account's place, `(n,) int64`; -1 for one that is not cold."""
         if not self._count:
             return np.full(len(hashes), EMPTY, np.int64)
-        return _get(self._hashes, self._places, hashes, False)  # type: ignore[no-any-return]
+        return _get(self._hashes, self._places, hashes, False)
 
     def take(self, hashes: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
         """Return each account's place, as `find`, and forget the account."""

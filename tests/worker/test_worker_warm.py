@@ -25,12 +25,11 @@ sys.path.insert(0, sys.argv[1])
 from worker_tools import traffic
 import numpy as np
 
-known = compiled() - before  # the sketcher's own, which made the traffic
 records = [encode(record) for record in traffic()]
-sketcher = {entry for entry in compiled() if entry[0].startswith("siphonwatch.streams.edge.sketch")}
+known = compiled() - before  # the sketcher's own, which made the traffic
 requests = Decoder().decode(records).requests
 make_together(Settings()).score(requests, np.arange(len(requests)))
-print(len(before), sorted(compiled() - before - known - sketcher))
+print(len(before), sorted(map(str, compiled() - before - known)))
 """
 
 

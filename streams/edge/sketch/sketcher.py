@@ -74,7 +74,7 @@ class Sketcher:
             "prefix": self._identity.hash64("prefix", shape.prefix),
             "system": context.hash,
             "content": f"{simhash:016x}" if has_words else "",
-            "projection": base64.b64encode(projection).decode() if projection.any() else "",
+            "projection": base64.b64encode(projection.tobytes()).decode() if projection.any() else "",
             "lang": language.guess(counts),
             "turns": turns,
             "chars": len(text),
