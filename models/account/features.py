@@ -1,24 +1,22 @@
 """The features: their names, units, meaning and order, and how each is derived from an account's row.
 
-This table is the only place that defines a feature; `models.account.windows` compiles it into one loop. Nothing here
+This table is the only place that defines a feature. One made of sums needs no more than its line; one that is given
+(`_given`) is computed under its name in `siphonwatch.models.account.windows`, `jobs` or `trails`. Nothing here
 computes.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from siphonwatch.models.account.jobs import JOB_FEATURES
-from siphonwatch.models.account.row import SCALES, sum_index
-from siphonwatch.models.account.trails import TRAIL_FEATURES
+from siphonwatch.models.account.sums import SCALES, sum_index
+from siphonwatch.models.common.declare import Field, record
 
-SHARE, RATE, RISE, SHIFT, SPREAD, DIRECT, LEARNED, COUNT, JOB, TRAIL = range(10)
-
-DIRECTS = ("breadth", "content_shift", "novelty", "seen", "age", "idle")
-"""What the row yields without a division of sums; `siphonwatch.models.account.windows.observe` computes them."""
+SHARE, RATE, RISE, SHIFT, SPREAD, COUNT, GIVEN, LEARNED = range(8)
 
 PSEUDO = 2.0
 """Requests' worth of prior in a share: one odd request of a new account is no 100 %."""
@@ -32,7 +30,7 @@ class Feature(NamedTuple):
     meaning: str
     kind: int
     above: int = 0
-    """Column of the numerator, or place in `DIRECTS` or in `siphonwatch.models.account.jobs.JOB_FEATURES`."""
+    """Column of the numerator."""
     below: int = 0
     """Column of the denominator."""
     scale: int = 0
@@ -105,8 +103,8 @@ def _spread(name: str, scale: str, meaning: str, first: str, second: str, below:
     )
 
 
-def _direct(name: str, unit: str, meaning: str) -> Feature:
-    return Feature(name, unit, meaning, DIRECT, DIRECTS.index(name))
+def _given(name: str, unit: str, meaning: str) -> Feature:
+    return Feature(name, unit, meaning, GIVEN)
 
 
 FEATURES = (
@@ -136,13 +134,35 @@ FEATURES = (
     _spread("length_spread", "1d", "variety of prompt length", "log_chars", "log_chars_sq", "text"),
     _spread("gap_spread", "1h", "variety of the time between requests", "log_gap", "log_gap_sq", "requests"),
     _share("quick", "1h", "sent within 2 s of the end of the one before", "quick"),
-    _direct("breadth", "0..1", "how little the account's texts over 7d have in common"),
-    _direct("novelty", "share", "new ones among the latest of a sample of contents or resources"),
-    _direct("content_shift", "0..2", "squared distance of the texts of 1h from those before"),
+    _given("breadth", "0..1", "how little the account's texts over 7d have in common"),
+    _given("novelty", "share", "new ones among the latest of a sample of contents or resources"),
+    _given("content_shift", "0..2", "squared distance of the texts of 1h from those before"),
     # the job that the request belongs to
-    *(Feature(job.name, job.unit, job.meaning, JOB, place) for place, job in enumerate(JOB_FEATURES)),
+    _given("job_requests", "log(1 + requests)", "requests of this job (one system prompt and parameters) over 7d"),
+    _given("job_hours", "log(1 + hours)", "hours in which the job was at work over 7d"),
+    _given("job_days", "days", "days on which the job was at work over 7d"),
+    _given("job_run", "log(1 + requests)", "the job's sweeping requests sent within 10 s of the end of the one before"),
+    _given("job_loop", "share", "the same, of the job's requests"),
+    _given("job_top_template", "share", "the job's commonest template"),
+    _given("job_single_turn", "share", "the job's requests with one message only"),
+    _given("job_sweep", "share", "the job's requests with new content, asked once, outside a conversation"),
+    _given("job_generation", "share", "the job's requests that ask for training examples"),
+    _given("job_reasoning", "share", "the job's requests that ask for a reasoning trace"),
+    _given("job_grading", "share", "the job's requests that grade an answer"),
+    _given("job_structured", "share", "the job's requests that ask for output of a given structure"),
+    _given("job_length_spread", "standard deviation of a log", "variety of the job's prompt lengths"),
+    _given("job_deterministic", "0 or 1", "the job asks at temperature 0"),
+    _given("job_system", "0 or 1", "the job has a system prompt"),
+    _given("job_aside", "share", "the account's requests over 7d that belong to its largest job of another use"),
     # the trail that the request is on
-    *(Feature(trail.name, trail.unit, trail.meaning, TRAIL, place) for place, trail in enumerate(TRAIL_FEATURES)),
+    _given("trail_requests", "log(1 + requests)", "requests to this route by this client software over 7d"),
+    _given("trail_new", "share", "the same, for a resource not asked for before"),
+    _given(
+        "trail_breadth", "log(1 + resources)", "different resources asked for on this route by this software over 7d"
+    ),
+    _given("trail_spread", "standard deviation of a log", "variety of the time between them"),
+    _given("trail_hours", "log(1 + hours)", "hours in which there were any over 7d"),
+    _given("trail_rising", "share", "those that ask for a higher identifier than the one before"),
     # disguise
     _share("masked", "1h", "holds masked spans that no guardrail of the gateway made", "masked"),
     _share("masked", "1d", "holds masked spans that no guardrail of the gateway made", "masked"),
@@ -181,9 +201,9 @@ FEATURES = (
     _share("throttled", "1h", "answered 429 or 529", "throttled"),
     _share("failed", "1h", "answered 5xx", "failed"),
     # standing
-    _direct("seen", "log(1 + requests)", "requests of the account so far"),
-    _direct("age", "log(1 + hours)", "time since its first request"),
-    _direct("idle", "log(1 + s)", "time since the request before"),
+    _given("seen", "log(1 + requests)", "requests of the account so far"),
+    _given("age", "log(1 + hours)", "time since its first request"),
+    _given("idle", "log(1 + s)", "time since the request before"),
     # learnt by the partition (siphonwatch.models.engine.rarity), after the row's own
     Feature("rare_trees", "rank 0..1", "rank of the Half-Space Trees' score among benign accounts", LEARNED),
     Feature("rare_forest", "rank 0..1", "rank of the online isolation forest's score among benign accounts", LEARNED),
@@ -193,22 +213,29 @@ NAMES = tuple(feature.name for feature in FEATURES)
 WIDTH = len(FEATURES)
 
 
+def given(features: Sequence[Feature] = FEATURES) -> np.dtype[np.void]:
+    """Return the record that takes the features which are not made of sums, `f8` each, by name."""
+    return record([Field(f.name, "f8", f.unit, f.meaning) for f in features if f.kind == GIVEN])
+
+
 class Plan(NamedTuple):
     """The table as columns, for the compiled loop; each shape `(WIDTH,)`."""
 
     kind: npt.NDArray[np.int64]
     above: npt.NDArray[np.int64]
+    """Of a feature that is given, its place in the record of these."""
     below: npt.NDArray[np.int64]
     scale: npt.NDArray[np.int64]
     other: npt.NDArray[np.int64]
     prior: npt.NDArray[np.float32]
 
 
-def plan() -> Plan:
+def plan(features: Sequence[Feature] = FEATURES) -> Plan:
     """Return the features' definitions as arrays."""
     fields = ("kind", "above", "below", "scale", "other")
-    kind, above, below, scale, other = (np.array([getattr(f, name) for f in FEATURES], np.int64) for name in fields)
-    return Plan(kind, above, below, scale, other, np.array([f.prior for f in FEATURES], np.float32))
+    kind, above, below, scale, other = (np.array([getattr(f, name) for f in features], np.int64) for name in fields)
+    above[kind == GIVEN] = np.arange((kind == GIVEN).sum())
+    return Plan(kind, above, below, scale, other, np.array([f.prior for f in features], np.float32))
 
 
 class Features:

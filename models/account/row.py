@@ -1,113 +1,155 @@
-"""The account row: everything siphonwatch remembers of one account, in 2 KB.
+"""The account row: everything siphonwatch remembers of one account, in 2 KB, declared part by part.
 
 Additive quantities are kept as sums that decay with event time at four scales, so that a request costs the same
-whatever the account's history, and requests within the grace may come in any order.
+whatever the account's history, and requests within the grace may come in any order. A part is one line of `PARTS`; the
+layout, the bytes that `siphonwatch doctor` prints and the id that state is checked by follow from it.
 """
 
 from __future__ import annotations
 
-import hashlib
-
-import numpy as np
-
 from siphonwatch.models.account.request import NAME_WORDS
+from siphonwatch.models.account.sums import ADDS, SCALES, SUMS, TAUS
+from siphonwatch.models.common.declare import Field, identity, record
 from siphonwatch.models.common.vocabulary import PROJECTION
-
-SCALES = ("5m", "1h", "1d", "7d")
-TAUS = np.array([300.0, 3600.0, 86_400.0, 604_800.0])
-"""Time constants of the scales, seconds: a request's weight falls to 1/e in that time."""
-
-SUMS = (
-    "requests", "tokens_out", "throttled", "not_found", "failed",
-    "masked", "mask_spans", "echoed", "canonical", "reasoning", "grading", "scrubbing", "generation",
-    "with_user", "with_session", "client_headers", "deterministic", "extra_samples", "logprobs", "truncated",
-    "streamed", "with_system", "single_turn", "known_template", "new_content", "sweep",
-    "new_ip", "new_key", "rotated", "new_resource", "step", "page_step",
-    "rest", "quick", "log_gap", "log_gap_sq", "log_chars", "log_chars_sq", "text", "washed",
-)  # fmt: skip
-"""Additive quantities of a request; `siphonwatch.models.account.windows.describe` says what each one is."""
 
 MAX_PATTERNS = 6
 """Places for evidence in a row, one a card: a card more needs no new layout."""
 
 RESOURCES = 22
-"""Places in the sample of resources seen."""
+"""Places in the sample of resources seen, of an account with texts."""
 RECENT = 8
 """Resources of the latest requests, whatever the sample holds."""
 WALKS = 5
 """Walks through identifiers or pages followed at once: interleaved use and several workers must not hide one."""
-JOBS = 4
-"""Jobs of an account followed at once."""
+SLOTS = 4
+"""Jobs and trails of an account followed at once."""
 CONTENTS = 20
 BANDS = 4
 
-EVIDENCE = np.dtype([
-    ("log_e", "f4"),        # natural logarithm of the e-value as of now
-    ("before", "f4"),       # the same as of the beginning of the hour, with what was put in since
-    ("score", "f4"),        # the detector's highest score in the hour
-    ("heat", "f4"),         # hours of evidence before this one, weighing half after a week
-    ("reported", "u4"),     # event time of the last event sent to the case book, seconds
-    ("place", "i1"),        # bin of the score that log_e accounts for; -1 none in this hour
-    ("open", "u1"),         # 1 while a case is open
-    ("grade", "u1"),        # severity last reported
-    ("era", "u1"),          # of the card it is of (siphonwatch.models.evidence.places)
-], align=True)  # fmt: skip
+FREE, IS_JOB, IS_TRAIL = range(3)
+"""What a slot is used for."""
 
-JUDGED = np.dtype([
-    ("days", "i4"), ("number", "i4"),    # active days that evidence had capital put in; place in order of arrival
-    ("hour", "i4"), ("cohort", "i4"),    # of the evidence's hour: hours since 1970, place in COHORTS
-    ("suspicion", "f4"),                 # highest reached
-    ("suspect", "i4"),                   # whether it may not teach (siphonwatch.models.evidence.process.is_suspect)
-    ("evidence", EVIDENCE, (MAX_PATTERNS,)),
-    ("samples", "u8", (2, NAME_WORDS)),  # ids of recent suspicious requests
-], align=True)  # fmt: skip
+EVIDENCE = (
+    Field("log_e", "f4", "log", "natural logarithm of the e-value as of now"),
+    Field("before", "f4", "log", "the same as of the beginning of the hour, with what was put in since"),
+    Field("score", "f4", "0..1", "the detector's highest score in the hour"),
+    Field("heat", "f4", "hours", "of evidence before this one, weighing half after a week"),
+    Field("reported", "u4", "s", "event time of the last event sent to the case book"),
+    Field("place", "i1", "bin", "of the score that log_e accounts for; -1 none in this hour"),
+    Field("open", "u1", "0 or 1", "1 while a case is open"),
+    Field("grade", "u1", "place", "severity last reported"),
+    Field("era", "u1", "count", "of the card it is of (siphonwatch.models.evidence.places)"),
+)
+
+JUDGE = (
+    Field("days", "i4", "days", "active ones that evidence had capital put in"),
+    Field("number", "i4", "place", "in order of arrival, in the budget"),
+    Field("hour", "i4", "hours", "since 1970, of the evidence's hour"),
+    Field("cohort", "i4", "place", "in COHORTS, of the evidence's hour"),
+    Field("suspicion", "f4", "log", "highest reached"),
+    Field("suspect", "i4", "mark", "whether it may not teach (siphonwatch.models.evidence.process.is_suspect)"),
+    Field("evidence", EVIDENCE, "", "of each card", (MAX_PATTERNS,)),
+    Field("samples", "u8", "8 bytes", "ids of recent suspicious requests", (2, NAME_WORDS)),
+)
 """What one judge keeps of an account: it costs a second judge so many bytes, and not another row."""
+JUDGED = record(JUDGE)
 
-JOB = np.dtype([
-    ("time", "f8"),                      # of its last request, event time, seconds
-    ("name", "u4"), ("template", "u4"),  # models.account.jobs.job_id; its commonest template, by majority vote
-    ("hour", "i4"),                      # last active hour since 1970
-    ("hold", "f4"),                      # how firmly it keeps its place
-    ("duration", "f4"),                  # of its last request, seconds
-    ("requests", "f4"), ("hours", "f4"), ("days", "f4"), ("loop", "f4"),
-    ("log_chars", "f4"), ("log_chars_sq", "f4"), ("template_weight", "f4"),
-    ("single_turn", "f4"), ("sweep", "f4"), ("generation", "f4"), ("reasoning", "f4"), ("grading", "f4"),
-    ("structured", "f4"),
-], align=True)  # fmt: skip
-"""One job, or one trail of plain REST requests (siphonwatch.models.account.trails); sums that decay over 7 d."""
+SLOT = (
+    Field("time", "f8", "s", "event time of the last request"),
+    Field("name", "u4", "hash", "which job or trail it is, never 0 in one that is used"),
+    Field("hour", "i4", "hours", "last active hour since 1970"),
+    Field("hold", "f4", "requests", "how firmly it keeps its place"),
+    Field("requests", "f4", "requests", "decayed over 7 d"),
+    Field("hours", "f4", "hours", "with any request, decayed over 7 d"),
+)
+"""What jobs and trails have in common."""
 
-ROW = np.dtype([
-    ("hash", "u8"),                      # of the account; 0 marks a free row
-    ("account", "u8", (NAME_WORDS,)),
-    ("first_seen", "f8"), ("last_time", "f8"),            # event time, seconds
-    ("last_offset", "i8"),               # last telemetry offset applied; -1 none
-    ("requests", "i8"), ("late", "i4"),
-    ("last_hour", "i4"),                 # last active hour
-    ("agent", "u4"),                     # of the request before
-    ("novelty", "f4"),                   # share of new ones among the latest sampled resources
-    ("last_end", "f8"),
-    ("walk_at", "i4", (WALKS,)), ("walk_key", "u2", (WALKS,)), ("walk_run", "u2", (WALKS,)),  # models.account.walks
-    ("sums", "f4", (len(TAUS), len(SUMS))),
-    ("embed", "f4", (2, PROJECTION)),    # decayed sums of the projection at 1 h and 7 d
-    ("embed_weight", "f4", (2,)),
-    ("jobs", JOB, (JOBS,)),
-    ("contents", "u2", (BANDS, CONTENTS)),                # recent SimHash bands; without texts, resources too
-    ("templates", "u4", (16,)), ("resources", "u2", (RESOURCES,)), ("recent", "u2", (RECENT,)),
-    ("embed_weight_sq", "f4", (3,)),
-    ("ips", "u4", (6,)), ("keys", "u4", (6,)),
-    ("cursor", "u1", (8,)),              # next place in each ring; last, the level of the resources' sample
-    ("judged", JUDGED),                  # what the champion knows of the account
-], align=True)  # fmt: skip
+JOB = (
+    *SLOT,
+    Field("template", "u4", "hash", "its commonest template, by majority vote"),
+    Field("template_weight", "f4", "requests", "by how much that one has the majority"),
+    Field("duration", "f4", "s", "of its last request"),
+    Field("days", "f4", "days", "with any request"),
+    Field("loop", "f4", "requests", "sweeping, within one run of a loop"),
+    Field("log_chars", "f4", "log(1 + characters)", "of text"),
+    Field("log_chars_sq", "f4", "log(1 + characters) squared", "of text"),
+    Field("single_turn", "f4", "requests", "with one message only"),
+    Field("sweep", "f4", "requests", "with new content, asked once, outside a conversation"),
+    Field("generation", "f4", "requests", "that ask for training examples"),
+    Field("reasoning", "f4", "requests", "that ask for a reasoning trace"),
+    Field("grading", "f4", "requests", "that grade an answer"),
+    Field("structured", "f4", "requests", "that ask for output of a given structure"),
+)
+"""A slot that holds a job (siphonwatch.models.account.jobs); sums decay over 7 d."""
+
+TRAIL = (
+    *SLOT,
+    Field("item", "u4", "identifier", "that was asked for last, its lower 32 bits"),
+    Field("rising", "f4", "share", "running share of identifiers higher than the one before"),
+    Field("sampled", "f4", "requests", "whose resource the sample tells new from known"),
+    Field("sampled_new", "f4", "requests", "of these, those with a new one"),
+    Field("log_gap", "f4", "log(s)", "running mean of the time between requests"),
+    Field("log_gap_var", "f4", "log(s) squared", "running variance of the same"),
+)
+"""A slot that holds a trail of plain REST requests (siphonwatch.models.account.trails); sums decay over 7 d."""
+
+HEAD = (
+    Field("hash", "u8", "hash", "of the name; 0 marks a free row"),
+    Field("account", "u8", "8 bytes", "the name", (NAME_WORDS,)),
+    Field("first_seen", "f8", "s", "event time of the first request"),
+    Field("last_time", "f8", "s", "event time of the last request"),
+    Field("last_offset", "i8", "offset", "last one applied; -1 none"),
+    Field("requests", "i8", "requests", "ever"),
+)
+"""What a table needs of a row, of whatever it is one; a fingerprint's begins like this too."""
+
+PARTS = (
+    *HEAD,
+    Field("last_end", "f8", "s", "end of the last request"),
+    Field("judged", JUDGE, "", "what the champion knows of the account"),
+    # windows
+    Field("last_hour", "i4", "hours", "since 1970, last active one"),
+    Field("sums", "f4", "see SUMS", "additive quantities, decayed", (len(SCALES), len(SUMS))),
+    Field("by_scale", ADDS, "see SUMS", "the sums of each scale by name", (len(SCALES),), over=("sums",)),
+    Field("embed", "f4", "", "decayed sums of the projection at 1 h and 7 d", (2, PROJECTION)),
+    Field("embed_weight", "f4", "requests", "their weights", (2,)),
+    Field("embed_weight_sq", "f4", "requests", "their squared weights", (2,)),
+    # jobs and trails
+    Field("slot_use", "u1", "FREE, IS_JOB or IS_TRAIL", "what each slot holds", (SLOTS,)),
+    Field("jobs", JOB, "", "the slots, where they hold jobs", (SLOTS,)),
+    Field("trails", TRAIL, "", "the slots, where they hold trails", (SLOTS,), over=("jobs",)),
+    Field("slots", SLOT, "", "the slots, whatever they hold", (SLOTS,), over=("jobs",)),
+    Field("slot_words", "u4", "", "the slots, to clear one", (SLOTS, record(JOB).itemsize // 4), over=("jobs",)),
+    # walks
+    Field("walk_at", "i4", "identifier or page", "where each walk stands", (WALKS,)),
+    Field("walk_key", "u2", "hash", "route and kind of each walk", (WALKS,)),
+    Field("walk_run", "u2", "moves", "of each walk", (WALKS,)),
+    # what was seen of late
+    Field("agent", "u4", "hash", "user agent of the request before"),
+    Field("templates", "u4", "hash", "recent ones", (16,)),
+    Field("ips", "u4", "hash", "recent addresses", (6,)),
+    Field("keys", "u4", "hash", "recent ones", (6,)),
+    Field("recent", "u2", "hash", "resources of the latest requests", (RECENT,)),
+    Field("resources", "u2", "mark", "sample of contents or resources seen", (RESOURCES,)),
+    Field("contents", "u2", "hash", "bands of recent SimHashes", (BANDS, CONTENTS)),
+    Field(
+        "sample", "u2", "mark", "the sample of an account without texts, who has no use for `contents`",
+        (RESOURCES + BANDS * CONTENTS,), over=("resources", "contents"),
+    ),
+    Field("sample_level", "u1", "count", "one resource in 2^level is in the sample"),
+    Field("novelty", "f4", "share", "of new ones among the latest sampled"),
+    Field("next_template", "u1", "place", "in `templates`, the oldest"),
+    Field("next_ip", "u1", "place", "in `ips`, the oldest"),
+    Field("next_key", "u1", "place", "in `keys`, the oldest"),
+    Field("next_recent", "u1", "place", "in `recent`, the oldest"),
+    Field("next_content", "u1", "place", "in each band of `contents`, the oldest"),
+)  # fmt: skip
+ROW = record(PARTS)
 
 PAGE_ROWS = 16
 """Rows a page: the unit of checkpoints, about 32 KB."""
 
 
 def layout_id() -> str:
-    """Return 12 hexadecimal digits that stand for what each byte of a row means: fields, sums and scales in order."""
-    return hashlib.blake2b(repr((ROW.descr, SUMS, SCALES, TAUS.tolist())).encode(), digest_size=6).hexdigest()
-
-
-def sum_index(name: str) -> int:
-    """Return the column of an additive quantity."""
-    return SUMS.index(name)
+    """Return 12 hexadecimal digits that stand for what each byte of a row means: parts, sums and scales in order."""
+    return identity(PARTS, SCALES, TAUS.tolist())

@@ -5,6 +5,8 @@ Rows and pages are plain arrays; where pages are kept is the caller's business.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import numpy.typing as npt
 
@@ -18,15 +20,27 @@ NAME = np.dtype([("account_hash", "u8"), ("account", "u8", (NAME_WORDS,))], alig
 """What a table needs to know of a request to find its row."""
 
 
+class Heads(NamedTuple):
+    """What finds a row, of all rows; views, so that one compiled loop serves rows of any kind."""
+
+    hash: npt.NDArray[np.uint64]
+    account: npt.NDArray[np.uint64]
+    last_offset: npt.NDArray[np.int64]
+
+
+def _heads(rows: Array) -> Heads:
+    return Heads(rows["hash"], rows["account"], rows["last_offset"])
+
+
 @kernel
-def _find(index: npt.NDArray[np.int32], rows: Array, request: Record) -> np.int64:
+def _find(index: npt.NDArray[np.int32], heads: Heads, request: Record) -> np.int64:
     """Slot of the request's account, or `-1 - place` where it would be entered in the index."""
     mask = np.uint64(len(index) - 1)
     at = request.account_hash & mask
     while index[at] != EMPTY:
-        row = rows[index[at]]
-        if row.hash == request.account_hash and same_name(row.account, request.account):
-            return np.int64(index[at])
+        slot = index[at]
+        if heads.hash[slot] == request.account_hash and same_name(heads.account[slot], request.account):
+            return np.int64(slot)
         at = (at + np.uint64(1)) & mask
     return -1 - np.int64(at)
 
@@ -43,7 +57,7 @@ def _place(index: npt.NDArray[np.int32], h: np.uint64, slot: int) -> None:
 @kernel
 def _locate(
     index: npt.NDArray[np.int32],
-    rows: Array,
+    heads: Heads,
     free: npt.NDArray[np.int32],
     requests: Array,
     opens: npt.NDArray[np.bool_],
@@ -53,7 +67,7 @@ def _locate(
     used = 0
     for i in range(len(requests)):
         q = requests[i]
-        found = _find(index, rows, q)
+        found = _find(index, heads, q)
         if found < 0 and not opens[i]:
             slots[i] = -1
             continue
@@ -61,27 +75,26 @@ def _locate(
             slot = free[len(free) - 1 - used]
             used += 1
             index[-1 - found] = slot
-            row = rows[slot]
-            row.hash = q.account_hash
-            copy_name(row.account, q.account)
-            row.last_offset = -1
+            heads.hash[slot] = q.account_hash
+            copy_name(heads.account[slot], q.account)
+            heads.last_offset[slot] = -1
             found = np.int64(slot)
         slots[i] = found
     return used
 
 
 @kernel
-def _remove(index: npt.NDArray[np.int32], rows: Array, slots: npt.NDArray[np.int64]) -> None:
+def _remove(index: npt.NDArray[np.int32], heads: Heads, slots: npt.NDArray[np.int64]) -> None:
     """Take slots, still filled, out of the index; what ran past them moves back (Knuth 6.4, algorithm R)."""
     mask = np.uint64(len(index) - 1)
     one = np.uint64(1)
     for slot in slots:
-        hole = rows[slot].hash & mask
+        hole = heads.hash[slot] & mask
         while index[hole] != slot:
             hole = (hole + one) & mask
         at = (hole + one) & mask
         while index[at] != EMPTY:
-            home = rows[index[at]].hash & mask
+            home = heads.hash[index[at]] & mask
             if ((at - home) & mask) >= ((at - hole) & mask):
                 index[hole] = index[at]
                 hole = at
@@ -90,22 +103,28 @@ def _remove(index: npt.NDArray[np.int32], rows: Array, slots: npt.NDArray[np.int
 
 
 @kernel
-def _reindex(index: npt.NDArray[np.int32], rows: Array, slots: npt.NDArray[np.int64]) -> None:
+def _reindex(index: npt.NDArray[np.int32], heads: Heads, slots: npt.NDArray[np.int64]) -> None:
     for slot in slots:
-        _place(index, rows[slot].hash, slot)
+        _place(index, heads.hash[slot], slot)
 
 
 class AccountTable:
-    """Account rows of one partition, in memory.
+    """Rows of one partition, in memory: of accounts, or of whatever else is looked up by a name.
+
+    Parameters
+    ----------
+    layout
+        Of a row, which has the fields of `siphonwatch.models.account.row.HEAD`.
 
     Attributes
     ----------
-    rows : `(size,) ROW`
-        Account rows; `hash` 0 where free.
+    rows : `(size,)` of `layout`
+        `hash` 0 where free.
     """
 
-    def __init__(self) -> None:
-        self._room: Array = np.zeros(0, ROW)
+    def __init__(self, layout: np.dtype[np.void] = ROW) -> None:
+        self.layout = layout
+        self._room: Array = np.zeros(0, layout)
         self.rows: Array = self._room
         self._capacity = 0
         self._index = np.full(MIN_INDEX, EMPTY, np.int32)
@@ -138,7 +157,7 @@ class AccountTable:
             opens = np.ones(len(requests), np.bool_)
         self._make_room(len(requests))
         slots = np.empty(len(requests), np.int64)
-        used = _locate(self._index, self.rows, self._free, requests, opens, slots)
+        used = _locate(self._index, _heads(self.rows), self._free, requests, opens, slots)
         self._count += used
         self._free = self._free[: len(self._free) - used]
         self._dirty[slots[slots >= 0] // PAGE_ROWS] = True
@@ -169,7 +188,7 @@ class AccountTable:
 
     def _move(self, room: int) -> None:
         """Move the rows to an array with room for so many."""
-        moved = np.zeros(room, ROW)
+        moved = np.zeros(room, self.layout)
         moved[: len(self.rows)] = self.rows
         self._room, self.rows = moved, moved[: len(self.rows)]
 
@@ -178,7 +197,7 @@ class AccountTable:
         while size < (self._count + extra) * 2:
             size *= 2
         self._index = np.full(size, EMPTY, np.int32)
-        _reindex(self._index, self.rows, self.used())
+        _reindex(self._index, _heads(self.rows), self.used())
 
     def used(self) -> npt.NDArray[np.int64]:
         """Return the slots in use, ascending."""
@@ -187,7 +206,7 @@ class AccountTable:
     def take_dirty(self, most: int | None = None) -> dict[int, Array | None]:
         """Return pages changed since last asked, `most` of them or all, lowest first.
 
-        Each is a number to `(PAGE_ROWS,) ROW`, copied; None where all of its rows are free.
+        Each is a number to `(PAGE_ROWS,)` rows, copied; None where all of its rows are free.
         """
         numbers = np.flatnonzero(self._dirty)[:most]
         self._dirty[numbers] = False
@@ -198,7 +217,7 @@ class AccountTable:
         return changed | {page: rows[i] for i, page in enumerate(there.tolist()) if held[i]}
 
     def place(self, pages: dict[int, Array]) -> None:
-        """Put restored pages, `(PAGE_ROWS,) ROW` each, where they were; call `settle` after the last ones."""
+        """Put restored pages, `(PAGE_ROWS,)` rows each, where they were; call `settle` after the last ones."""
         size = (max(pages, default=-1) + 1) * PAGE_ROWS
         if size > len(self.rows):
             if size > len(self._room):
@@ -216,7 +235,7 @@ class AccountTable:
         self._rebuild()
 
     def insert(self, rows: Array) -> None:
-        """Enter the rows of returning accounts, `(n,) ROW`; one that is here already stays as it is."""
+        """Enter the rows of returning accounts, `(n,)`; one that is here already stays as it is."""
         named = np.empty(len(rows), NAME)
         named["account_hash"], named["account"] = rows["hash"], rows["account"]
         slots = self.locate(named)
@@ -224,15 +243,15 @@ class AccountTable:
         self.rows[slots[entered]] = rows[entered]
 
     def evict(self, slots: npt.NDArray[np.int64]) -> Array:
-        """Free the given slots and return their rows, `(n,) ROW`."""
+        """Free the given slots and return their rows, `(n,)`."""
         gone: Array = self.rows[slots]
         self.free(slots)
         return gone
 
     def free(self, slots: npt.NDArray[np.int64]) -> None:
         """Forget the accounts in the given slots."""
-        _remove(self._index, self.rows, slots)
-        self.rows[slots] = np.zeros(1, ROW)
+        _remove(self._index, _heads(self.rows), slots)
+        self.rows[slots] = np.zeros(1, self.layout)
         self._dirty[slots // PAGE_ROWS] = True
         self._free = np.concatenate([self._free, slots.astype(np.int32)])
         self._count -= len(slots)

@@ -8,14 +8,11 @@ from __future__ import annotations
 import numpy as np
 
 from siphonwatch.models.account.request import Record
-from siphonwatch.models.account.row import BANDS, CONTENTS, RECENT, RESOURCES, SCALES, SUMS, WALKS
+from siphonwatch.models.account.row import RECENT, RESOURCES, WALKS
+from siphonwatch.models.account.sums import SCALES
 from siphonwatch.models.common.kernel import kernel
 
 F32 = np.float32
-LEVEL = 7
-"""Place in `row.cursor` of the sample's level: one resource in 2^level is remembered."""
-LATEST = 5
-"""Place in `row.cursor` of the next place among the recent ones."""
 MAX_LEVEL = 15
 FADE = F32(1.0 / 16.0)
 TOUCHES = 8.0
@@ -30,54 +27,29 @@ PAGE_REACH = 1000
 """Pages, or offsets in items, that a walk through a listing goes forward at once."""
 FURTHER = 2**31 - 1
 """The page that telemetry gives where a cursor names the next one."""
-WEEK, REST, TEXT = SCALES.index("7d"), SUMS.index("rest"), SUMS.index("text")
+WEEK = SCALES.index("7d")
 
 
 @kernel
-def _find(row: Record, mark: np.uint16, wide: bool) -> tuple[bool, int]:
-    """Whether the sample holds a mark, and a free place in it, -1 if there is none.
-
-    The places from `RESOURCES` on are those of the texts' contents, which an account without texts has no use for.
-    """
+def _find(row: Record, mark: np.uint16, places: int) -> tuple[bool, int]:
+    """Whether the first `places` of the sample hold a mark, and a free one of them, -1 if there is none."""
     known, free = False, -1
-    for j in range(RESOURCES):
-        known |= row.resources[j] == mark
-        if row.resources[j] == np.uint16(0):
+    for j in range(places):
+        known |= row.sample[j] == mark
+        if row.sample[j] == np.uint16(0):
             free = j
-    if wide:
-        for band in range(BANDS):
-            ring = row.contents[band]
-            for j in range(CONTENTS):
-                known |= ring[j] == mark
-                if ring[j] == np.uint16(0):
-                    free = RESOURCES + band * CONTENTS + j
     return known, free
 
 
 @kernel
-def _forget(row: Record, level: int, wide: bool) -> int:
+def _forget(row: Record, level: int, places: int) -> int:
     """Free the places of resources below a level; returns one of them, -1 if there is none."""
     free = -1
-    for j in range(RESOURCES):
-        if np.int64(row.resources[j]) >> 12 < level:
-            row.resources[j] = np.uint16(0)
+    for j in range(places):
+        if np.int64(row.sample[j]) >> 12 < level:
+            row.sample[j] = np.uint16(0)
             free = j
-    if wide:
-        for band in range(BANDS):
-            ring = row.contents[band]
-            for j in range(CONTENTS):
-                if np.int64(ring[j]) >> 12 < level:
-                    ring[j] = np.uint16(0)
-                    free = RESOURCES + band * CONTENTS + j
     return free
-
-
-@kernel
-def _put(row: Record, place: int, mark: np.uint16) -> None:
-    if place < RESOURCES:
-        row.resources[place] = mark
-    else:
-        row.contents[(place - RESOURCES) // CONTENTS, (place - RESOURCES) % CONTENTS] = mark
 
 
 @kernel
@@ -86,7 +58,7 @@ def novelty(row: Record, resource: np.uint64, wide: bool) -> np.float32:
 
     An adaptive sample by hash (Wegman's, in Flajolet 1990): when it is full only every second resource stays in it, so
     that a few dozen bytes tell a reader who comes back to ten thousand resources from one who never comes back. An
-    absent resource (0) counts as new. `wide` says that the account has no texts, so that their places are free.
+    absent resource (0) counts as new. `wide` says that the account has no texts, so that the sample has their places.
     """
     if resource == np.uint64(0):
         return F32(1.0)
@@ -95,24 +67,26 @@ def novelty(row: Record, resource: np.uint64, wide: bool) -> np.float32:
     while bits & np.uint64(1) == np.uint64(0) and zeros < MAX_LEVEL:
         bits >>= np.uint64(1)
         zeros += 1
-    asked = float(row.sums[WEEK, REST]) + float(row.sums[WEEK, TEXT])
-    level = np.int64(row.cursor[LEVEL])
+    week = row.by_scale[WEEK]
+    asked = float(week.rest) + float(week.text)
+    level = np.int64(row.sample_level)
     while level > 0 and asked < TOUCHES * 2.0 ** (level - 1):
         level -= 1
     if zeros < level:
-        row.cursor[LEVEL] = level
+        row.sample_level = level
         return F32(row.novelty)
     mark = np.uint16(max((resource >> np.uint64(52)) & np.uint64(0xFFF), np.uint64(1)) | np.uint64(zeros << 12))
-    known, free = _find(row, mark, wide)
+    places = len(row.sample) if wide else RESOURCES
+    known, free = _find(row, mark, places)
     while not known and free < 0:
         if level == MAX_LEVEL or asked < TOUCHES * 2.0 ** (level + 1):
             free = int(np.int64((resource >> np.uint64(20)) % np.uint64(RESOURCES)))
         else:
             level += 1
-            free = _forget(row, int(level), wide)
-    row.cursor[LEVEL] = level
+            free = _forget(row, int(level), places)
+    row.sample_level = level
     if not known and zeros >= level:
-        _put(row, free, mark)
+        row.sample[free] = mark
     new = F32(0.0) if known else F32(1.0)
     rate = max(FADE, F32(1.0 / (1.0 + asked)))
     row.novelty += rate * (new - row.novelty)
@@ -127,10 +101,10 @@ def new_resource(row: Record, resource: np.uint64) -> np.float32:
         for j in range(RECENT):
             if row.recent[j] == mark:
                 return F32(0.0)
-        at = np.int64(row.cursor[LATEST])
+        at = np.int64(row.next_recent)
         row.recent[at] = mark
-        row.cursor[LATEST] = (at + 1) % RECENT
-    return novelty(row, resource, row.sums[WEEK, TEXT] == F32(0.0))
+        row.next_recent = (at + 1) % RECENT
+    return novelty(row, resource, row.by_scale[WEEK].text == F32(0.0))
 
 
 @kernel

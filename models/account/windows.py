@@ -12,52 +12,58 @@ import numpy as np
 import numpy.typing as npt
 
 from siphonwatch.models.account.clock import settled, tick
-from siphonwatch.models.account.describe import COLUMNS, F32, NEW_RESOURCE, REQUESTS, describe
+from siphonwatch.models.account.describe import F32, describe
 from siphonwatch.models.account.features import (
     COUNT,
-    JOB,
+    GIVEN,
     LEARNED,
     PSEUDO,
     RATE,
     RISE,
     SHARE,
     SHIFT,
-    SPREAD,
-    TRAIL,
     WIDTH,
     Plan,
+    given,
 )
-from siphonwatch.models.account.jobs import JOB_WIDTH, count_job, derive_job
+from siphonwatch.models.account.jobs import count_job, derive_job
 from siphonwatch.models.account.request import Array, Record
-from siphonwatch.models.account.row import JOBS, TAUS
-from siphonwatch.models.account.trails import TRAIL_WIDTH, count_trail, derive_trail
+from siphonwatch.models.account.row import SLOTS
+from siphonwatch.models.account.sums import ADDED, SCALES, TAUS
+from siphonwatch.models.account.trails import count_trail, derive_trail
 from siphonwatch.models.common.kernel import kernel
 from siphonwatch.models.common.vocabulary import PROJECTION
 from siphonwatch.models.online.mean_embedding import embed_update
 
 DECAYS = len(TAUS)
-EMBED_SCALES = (1, 3)
-HOUR, WEEK_SCALE = 3600.0, 3
+EMBED_SCALES = (SCALES.index("1h"), SCALES.index("7d"))
+HOUR, WEEK = 3600.0, SCALES.index("7d")
 
 
 class Work(NamedTuple):
     """Room that the loop works in; nothing is kept there from one request to the next."""
 
-    x: npt.NDArray[np.float32]
+    adds: Array
+    """What the request adds to the sums, `(1,) ADDED`."""
+    added: npt.NDArray[np.float32]
+    """The same by column."""
+    given: Array
+    """The request's features that are not made of sums, `(1,)` of the record `given()`."""
+    values: npt.NDArray[np.float64]
+    """The same by place."""
     decay: npt.NDArray[np.float64]
     weight: npt.NDArray[np.float64]
     vector: npt.NDArray[np.float32]
     embed_decay: npt.NDArray[np.float64]
     embed_amount: npt.NDArray[np.float64]
-    job: npt.NDArray[np.float64]
-    trail: npt.NDArray[np.float64]
 
 
 def make_work() -> Work:
     """Return room for `observe_all`."""
+    adds, found = np.zeros(1, ADDED), np.zeros(1, given())
     return Work(
-        np.zeros(COLUMNS, np.float32), np.zeros(DECAYS), np.zeros(DECAYS),
-        np.zeros(PROJECTION, np.float32), np.zeros(2), np.zeros(2), np.zeros(JOB_WIDTH), np.zeros(TRAIL_WIDTH),
+        adds, adds.view(np.float32), found, found.view(np.float64), np.zeros(DECAYS), np.zeros(DECAYS),
+        np.zeros(PROJECTION, np.float32), np.zeros(2), np.zeros(2),
     )  # fmt: skip
 
 
@@ -103,26 +109,21 @@ def _spread_of(row: Record) -> tuple[float, float]:
 
 
 @kernel
-def derive(
-    row: Record,
-    now: float,
-    gap: float,
-    plan: Plan,
-    spans: npt.NDArray[np.float64],
-    job: npt.NDArray[np.float64],
-    trail: npt.NDArray[np.float64],
-    out: npt.NDArray[np.float32],
-) -> None:
+def derive(row: Record, now: float, gap: float, plan: Plan, work: Work, out: npt.NDArray[np.float32]) -> None:
     """Write the features of an account at event time `now` into `out`, `(WIDTH,) float32`.
 
-    `job` and `trail` are the features of the request's job and trail.
+    `work` has those of the request's job and trail.
     """
+    spans, sums, own = work.decay, row.sums, work.given[0]
     age = max(now - row.first_seen, 60.0)
     for k in range(DECAYS):
         spans[k] = -TAUS[k] * math.expm1(-age / TAUS[k])
-    sums = row.sums
-    breadth, shift = _spread_of(row)
-    for j in range(WIDTH):
+    own.breadth, own.content_shift = _spread_of(row)
+    own.novelty = float(row.novelty)
+    own.seen = math.log1p(row.requests)
+    own.age = math.log1p(age / HOUR)
+    own.idle = math.log1p(max(gap, 0.0))
+    for j in range(len(out)):
         kind, a, b, k, other = plan.kind[j], plan.above[j], plan.below[j], plan.scale[j], plan.other[j]
         if kind == LEARNED:
             continue
@@ -146,52 +147,33 @@ def derive(
                 * old
                 / (old + 8.0)
             )
-        elif kind == SPREAD:
+        elif kind == GIVEN:
+            value = work.values[a]
+        else:  # SPREAD
             weight = float(sums[k, b])
             if weight < 2.0:
                 value = 1.0
             else:
                 mean = float(sums[k, a]) / weight
                 value = math.sqrt(max(float(sums[k, other]) / weight - mean * mean, 0.0))
-        elif kind == JOB:
-            value = job[a]
-        elif kind == TRAIL:
-            value = trail[a]
-        elif a == 0:
-            value = breadth
-        elif a == 1:
-            value = shift
-        elif a == 2:
-            value = float(row.novelty)
-        elif a == 3:
-            value = math.log1p(row.requests)
-        elif a == 4:
-            value = math.log1p(age / HOUR)
-        else:
-            value = math.log1p(max(gap, 0.0))
         out[j] = F32(value)
 
 
 @kernel
-def observe(
-    row: Record,
-    q: Record,
-    now: float,
-    plan: Plan,
-    work: Work,
-    out: npt.NDArray[np.float32],
-) -> None:
+def observe(row: Record, q: Record, now: float, plan: Plan, work: Work, out: npt.NDArray[np.float32]) -> None:
     """Take request `q`, at event time `now`, into `row` and derive its features.
 
     A request older than the row's last one joins with the weight it would have kept by now, so the sums do not depend
     on the order of arrival; only what needs a sequence (gaps, steps) is left out for it.
     """
-    x, decay, weight = work.x, work.decay, work.weight
+    added, adds, decay, weight = work.added, work.adds[0], work.decay, work.weight
     gap = now - row.last_time if row.requests > 0 else 0.0
     if row.requests == 0:
         row.first_seen = now
         row.last_time = now
-    describe(row, q, gap if row.requests > 0 else -1.0, x)
+    for j in range(len(added)):
+        added[j] = F32(0.0)
+    describe(row, q, gap if row.requests > 0 else -1.0, adds)
     for k in range(DECAYS):
         if gap > 0.0:
             decay[k], weight[k] = math.exp(-gap / TAUS[k]), 1.0
@@ -199,21 +181,23 @@ def observe(
             decay[k], weight[k] = 1.0, math.exp(gap / TAUS[k])
         d, w = F32(decay[k]), F32(weight[k])
         part = row.sums[k]
-        for j in range(COLUMNS):
-            part[j] = part[j] * d + x[j] * w
+        for j in range(len(part)):
+            part[j] = part[j] * d + added[j] * w
     _embed(row, q, work)
+    for j in range(len(work.values)):
+        work.values[j] = 0.0
     if q.rest == 1:
-        place, on = -1, count_trail(row, q, now, x[NEW_RESOURCE])
+        place, on = -1, count_trail(row, q, now, adds.new_resource)
     else:
-        place, on = count_job(row, q, now, x), -1
+        place, on = count_job(row, q, now, adds), -1
     row.requests += 1
     row.first_seen = min(row.first_seen, now)
     if gap >= 0.0:
         row.last_time = now
         row.last_end = q.time + float(q.duration)
-    derive_job(row, place, q, row.last_time, float(row.sums[WEEK_SCALE, REQUESTS]), work.job)
-    derive_trail(row, on, work.trail)
-    derive(row, row.last_time, gap, plan, decay, work.job, work.trail, out)
+    derive_job(row, place, q, row.last_time, float(row.by_scale[WEEK].requests), work.given[0])
+    derive_trail(row, on, work.given[0])
+    derive(row, row.last_time, gap, plan, work, out)
 
 
 @kernel
@@ -258,11 +242,9 @@ def observe_all(
         now[i], sure[i] = clock[0].now, settled(clock[0], max_ahead)
         if row.requests > 0 and row.last_time > max(now[i], time) + max_ahead:
             row.last_time = clock[0].now  # the clock was set back: what ran ahead counts as now
-            for k in range(JOBS):
-                row.jobs[k].time = min(row.jobs[k].time, row.last_time)
+            for k in range(SLOTS):
+                row.slots[k].time = min(row.slots[k].time, row.last_time)
             row.last_hour = min(row.last_hour, np.int64(now[i] // HOUR) - 1)
-        if time < clock[0].now - grace:
-            row.late += 1
         observe(row, q, time, plan, work, values[i])
         seen[i] = row.requests
         since[i] = row.first_seen

@@ -2,6 +2,6 @@
 
 What a relay hands from account to account leaves each account ordinary; what the relay pins (its client, its
 parameters, its system prompt) makes all of them one. So a fingerprint is watched like an account: `edges` makes them,
-`layout` and `windows` keep what is known of one, `features` names it, `members` holds who is behind it, and
+`row` and `windows` keep what is known of one, `features` names it, `members` holds who is behind it, and
 `siphonwatch.models.engine.coordinator` runs it all.
 """

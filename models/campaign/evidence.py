@@ -59,7 +59,7 @@ def weigh(
         score = float(scores[k])
         if row.era != era:
             row.era, row.bets = era, 0
-            row.log_e = row.peak = np.float32(0.0)
+            row.log_e = np.float32(0.0)
         if row.bets == 0:
             if score <= 0.0:
                 continue
@@ -72,7 +72,6 @@ def weigh(
         row.bets += 1
         capital = max(capital + math.log1p(BET / level * (score - level)), FLOOR)
         row.log_e = np.float32(capital)
-        row.peak = max(row.peak, row.log_e)
         log_e[k] = capital
         since[k] = row.first_seen
         if score > level:

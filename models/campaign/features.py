@@ -1,8 +1,13 @@
-"""What is known of a fingerprint at a sighting: names, units, meaning, in the order of columns. Computes nothing."""
+"""What is known of a fingerprint at a sighting: names, units, meaning, in the order of columns. Computes nothing.
+
+A feature is its line here, and its value under its name in `siphonwatch.models.campaign.windows`.
+"""
 
 from __future__ import annotations
 
 from typing import NamedTuple
+
+from siphonwatch.models.common.declare import Field, record
 
 
 class CampaignFeature(NamedTuple):
@@ -31,3 +36,5 @@ FEATURES = (
 NAMES = tuple(feature.name for feature in FEATURES)
 INDEX = {name: i for i, name in enumerate(NAMES)}
 WIDTH = len(FEATURES)
+VALUES = record([Field(feature.name, "f4", feature.unit, feature.meaning) for feature in FEATURES])
+"""The features of one fingerprint by name; `(n,) VALUES` and `(n, WIDTH) float32` are the same bytes."""

@@ -1,4 +1,4 @@
-"""The row of one fingerprint. It lies over an account's row, so that tables, pages and checkpoints are the same."""
+"""The row of one fingerprint, declared part by part as an account's is; tables, pages and checkpoints take both."""
 
 from __future__ import annotations
 
@@ -6,24 +6,27 @@ import numpy as np
 import numpy.typing as npt
 
 from siphonwatch.models.account.request import NAME_WORDS, Array
-from siphonwatch.models.account.row import ROW
+from siphonwatch.models.account.row import HEAD
+from siphonwatch.models.account.sums import Sum
 from siphonwatch.models.account.table import NAME
+from siphonwatch.models.common.declare import Field, identity, record
 from siphonwatch.models.common.vocabulary import PROJECTION
 
 TAU = 2 * 86_400.0
 """Time constant of all sums, seconds: long enough to hold accounts that work one sitting a day against each other."""
 SUMS = (
-    "asked",
-    "conversation",
-    "proper",
-    "new",
-    "moved",
-    "changed",
-    "net_known",
-    "batons",
-    "with_session",
-    "returned",
-    "burst",
+    Sum("asked", "requests", "1 where answered", "requests that were not held back"),
+    Sum("conversation", "requests", "1 where answered, with several messages", "goes on with a conversation"),
+    Sum("proper", "requests", "1 where answered and asked once", "what is evidence"),
+    # of the proper ones
+    Sum("new", "requests", "1 with text unlike the fingerprint's recent ones", "asks something new"),
+    Sum("moved", "requests", "1 from another account than the one before", "accounts take turns"),
+    Sum("changed", "requests", "1 from another address block than the one before", "comes from elsewhere"),
+    Sum("net_known", "requests", "1 with an address block", "what `changed` is a share of"),
+    Sum("batons", "requests", "1 with text that another account was held back with within a minute", "handed over"),
+    Sum("with_session", "requests", "1 where it names a session", "it belongs to a session"),
+    Sum("returned", "requests", "1 from an account in the sample", "what `burst` is a share of"),
+    Sum("burst", "requests", "1 of these, where the account returned long before its turn", "people come in sittings"),
 )
 ENTRIES = 64
 """Accounts in a fingerprint's sample."""
@@ -31,46 +34,45 @@ CONTENTS, BANDS = 48, 4
 TEMPLATES = 6
 HELD = 8
 
-_SHARED = ("hash", "account", "first_seen", "last_time", "last_offset", "requests")
-"""Fields that the table and the pages of account rows use."""
-_OWN = (
-    ("log_e", "f4", ()), ("peak", "f4", ()), ("bets", "i8", ()),
-    ("number", "i8", ()),                                 # of its hypothesis, from 1; 0 before the first bet
-    ("level", "i4", ()),                                  # accounts with so many low zero bits are in the sample
-    ("cursor", "i4", (3,)), ("turn", "u4", ()),
-    ("sample", "u4", (ENTRIES,)), ("weight", "f4", (ENTRIES,)),   # who used it, and how much, decayed
-    ("latest", "u4", (ENTRIES,)),                         # place of its last request among all
-    ("hour", "u2", (ENTRIES,)),                           # of that request, hours since 1970, modulo 65,536
-    ("sums", "f4", (len(SUMS),)),
-    ("embed", "f4", (PROJECTION,)), ("embed_weight", "f4", ()), ("embed_weight_sq", "f4", ()),
-    ("template", "u8", (TEMPLATES,)), ("template_weight", "f4", (TEMPLATES,)),
-    ("contents", "u2", (BANDS, CONTENTS)),
-    ("held_content", "u8", (HELD,)), ("held_by", "u8", (HELD,)), ("held_at", "f8", (HELD,)),
-    ("last_account", "u8", ()), ("last_net", "u8", ()),
-    ("samples", "u8", (2, NAME_WORDS)),
-    ("era", "u1", ()),                                    # of the card its evidence is of
-)  # fmt: skip
+PARTS = (
+    *HEAD,
+    # evidence
+    Field("log_e", "f4", "log", "natural logarithm of the e-value"),
+    Field("bets", "i8", "requests", "that were bets, of this card"),
+    Field("number", "i8", "place", "of its hypothesis in the budget, from 1; 0 before the first bet"),
+    Field("era", "u1", "count", "of the card its evidence is of"),
+    Field("samples", "u8", "8 bytes", "ids of the last requests that were evidence", (2, NAME_WORDS)),
+    # sums
+    Field("sums", "f4", "see SUMS", "additive quantities, decayed", (len(SUMS),)),
+    Field("sum", tuple(Field(s.name, "f4", s.unit, s.meaning) for s in SUMS), "see SUMS", "by name", over=("sums",)),
+    Field("embed", "f4", "", "decayed sum of the projection", (PROJECTION,)),
+    Field("embed_weight", "f4", "requests", "its weight"),
+    Field("embed_weight_sq", "f4", "requests", "its squared weights"),
+    Field("template", "u8", "hash", "the commonest ones", (TEMPLATES,)),
+    Field("template_weight", "f4", "requests", "of each", (TEMPLATES,)),
+    # accounts
+    Field("level", "i4", "count", "accounts with so many low zero bits are in the sample"),
+    Field("turn", "u4", "requests", "proper ones so far"),
+    Field("sample", "u4", "hash", "accounts that used it", (ENTRIES,)),
+    Field("weight", "f4", "requests", "of each, decayed", (ENTRIES,)),
+    Field("latest", "u4", "requests", "`turn` at the last request of each", (ENTRIES,)),
+    Field("hour", "u2", "hours", "since 1970 of that request, modulo 65,536", (ENTRIES,)),
+    Field("last_account", "u8", "hash", "of the proper request before"),
+    Field("last_net", "u8", "hash", "address block of the proper request before that had one"),
+    # text
+    Field("contents", "u2", "hash", "bands of recent SimHashes", (BANDS, CONTENTS)),
+    Field("next_content", "u1", "place", "in each band of `contents`, the oldest"),
+    Field("held_content", "u8", "hash", "text that was held back lately; 0 once handed over", (HELD,)),
+    Field("held_by", "u8", "hash", "account that sent it", (HELD,)),
+    Field("held_at", "f8", "s", "event time of it", (HELD,)),
+    Field("next_held", "u1", "place", "among these, the oldest"),
+)
+CAMPAIGN = record(PARTS)
 
 
-def _lay_out() -> np.dtype[np.void]:
-    """The fields of a fingerprint's row, the shared ones where an account's row has them."""
-    fields = ROW.fields
-    assert fields is not None  # noqa: S101 - for the type checker: ROW is a structure
-    names, formats, offsets = list(_SHARED), [fields[name][0] for name in _SHARED], [fields[n][1] for n in _SHARED]
-    at = max(offset + kind.itemsize for kind, offset in zip(formats, offsets, strict=True))
-    for name, kind, shape in _OWN:
-        field = np.dtype((kind, shape))
-        at += -at % np.dtype(kind).itemsize
-        names.append(name)
-        formats.append(field)
-        offsets.append(at)
-        at += field.itemsize
-    if at > ROW.itemsize:
-        raise TypeError(f"a fingerprint takes {at} bytes; an account's row has {ROW.itemsize}")
-    return np.dtype({"names": names, "formats": formats, "offsets": offsets, "itemsize": ROW.itemsize})
-
-
-CAMPAIGN = _lay_out()
+def layout_id() -> str:
+    """Return 12 hexadecimal digits that stand for what each byte of a fingerprint's row means."""
+    return identity(PARTS, TAU)
 
 
 def as_accounts(edges: npt.NDArray[np.uint64]) -> Array:

@@ -9,12 +9,10 @@ import numpy.typing as npt
 
 from siphonwatch.models.account.clock import settled, tick
 from siphonwatch.models.account.request import Array, Record
-from siphonwatch.models.campaign.row import BANDS, CONTENTS, ENTRIES, HELD, SUMS, TAU, TEMPLATES
+from siphonwatch.models.campaign.row import BANDS, CONTENTS, ENTRIES, HELD, TAU, TEMPLATES
 from siphonwatch.models.common.kernel import kernel
 from siphonwatch.models.common.vocabulary import PROJECTION
 
-S = {name: i for i, name in enumerate(SUMS)}
-ASKED, CONVERSATION, PROPER, NEW, MOVED, CHANGED, NET_KNOWN, BATONS, WITH_SESSION, RETURNED, BURST = range(len(SUMS))
 GONE = 0.1
 """Below this weight an account has left: its last request is some five days old."""
 LEFT = 36
@@ -42,10 +40,10 @@ def _is_new(row: Record, content: np.uint64) -> bool:
         for j in range(CONTENTS):
             if row.contents[band, j] == part:
                 return False
-    at = row.cursor[0]
+    at = row.next_content
     for band in range(BANDS):
         row.contents[band, at] = np.uint16((content >> np.uint64(16 * band)) & np.uint64(0xFFFF))
-    row.cursor[0] = (at + 1) % CONTENTS
+    row.next_content = (at + 1) % CONTENTS
     return True
 
 
@@ -86,9 +84,9 @@ def _count_account(row: Record, account: np.uint64, weight: np.float32, hour: in
         for j in range(ENTRIES):
             if row.sample[j] == name:
                 row.weight[j] += weight
-                row.sums[RETURNED] += weight
+                row.sum.returned += weight
                 if float(row.turn - row.latest[j]) < CLOSE * _present(row):
-                    row.sums[BURST] += weight
+                    row.sum.burst += weight
                 row.latest[j] = row.turn
                 row.hour[j] = np.uint16(hour & 0xFFFF)
                 return
@@ -130,7 +128,7 @@ def _passed_on(row: Record, q: Record, now: float) -> bool:
 
 @kernel
 def _decay(row: Record, fade: np.float32) -> None:
-    for j in range(len(SUMS)):
+    for j in range(len(row.sums)):
         row.sums[j] *= fade
     for j in range(ENTRIES):
         row.weight[j] *= fade
@@ -160,8 +158,8 @@ def _count_template(row: Record, template: np.uint64, weight: np.float32) -> Non
 
 
 @kernel
-def observe(row: Record, q: Record, time: float, out: npt.NDArray[np.float32]) -> bool:
-    """Take a sighting at event time `time` into its fingerprint's row and derive the features, `(WIDTH,)`.
+def observe(row: Record, q: Record, time: float, out: Record) -> bool:
+    """Take a sighting at event time `time` into its fingerprint's row and derive the features.
 
     Returns whether it is a request asked once and answered: only such ones are evidence. One that is late joins with
     the weight it would have kept, so that the order within the grace matters little.
@@ -176,34 +174,34 @@ def observe(row: Record, q: Record, time: float, out: npt.NDArray[np.float32]) -
     weight = F32(math.exp(min(gap, 0.0) / TAU))
     row.first_seen = min(row.first_seen, time)
     row.requests += 1
-    sums = row.sums
+    sums = row.sum
     proper = False
     if q.status >= 400:
         if q.content != ZERO:
-            at = row.cursor[1]
+            at = row.next_held
             row.held_content[at], row.held_by[at], row.held_at[at] = q.content, q.account_hash, time
-            row.cursor[1] = (at + 1) % HELD
+            row.next_held = (at + 1) % HELD
     else:
-        sums[ASKED] += weight
+        sums.asked += weight
         if q.turns > 1:
-            sums[CONVERSATION] += weight
+            sums.conversation += weight
         else:
             proper = True
-            sums[PROPER] += weight
+            sums.proper += weight
             if q.content != ZERO:
                 if _passed_on(row, q, time):
-                    sums[BATONS] += weight
+                    sums.batons += weight
                 if _is_new(row, q.content):
-                    sums[NEW] += weight
+                    sums.new += weight
             if q.session != ZERO:
-                sums[WITH_SESSION] += weight
+                sums.with_session += weight
             if row.last_account != ZERO and row.last_account != q.account_hash:
-                sums[MOVED] += weight
+                sums.moved += weight
             row.last_account = q.account_hash
             if q.net != ZERO:
-                sums[NET_KNOWN] += weight
+                sums.net_known += weight
                 if row.last_net != ZERO and row.last_net != q.net:
-                    sums[CHANGED] += weight
+                    sums.changed += weight
                 row.last_net = q.net
             row.turn += np.uint32(1)
             _count_account(row, q.account_hash, weight, int(row.last_time / HOUR))
@@ -217,8 +215,8 @@ def observe(row: Record, q: Record, time: float, out: npt.NDArray[np.float32]) -
 
 
 @kernel
-def _derive(row: Record, out: npt.NDArray[np.float32]) -> None:
-    sums = row.sums
+def _derive(row: Record, out: Record) -> None:
+    sums = row.sum
     count, total, squares = 0, 0.0, 0.0
     for j in range(ENTRIES):
         w = float(row.weight[j])
@@ -231,7 +229,7 @@ def _derive(row: Record, out: npt.NDArray[np.float32]) -> None:
         disparity = squares * count / (total * total)
         per_account = total / count
         accounts = count * float(1 << row.level) / disparity
-    proper = float(sums[PROPER])
+    proper = float(sums.proper)
     breadth, square = 0.5, 0.0
     pairs = float(row.embed_weight) * float(row.embed_weight) - float(row.embed_weight_sq)
     if pairs > 2.0:
@@ -242,20 +240,20 @@ def _derive(row: Record, out: npt.NDArray[np.float32]) -> None:
     for j in range(TEMPLATES):
         top = max(top, row.template_weight[j])
     below = proper + PRIOR
-    out[0] = F32(accounts)
-    out[1] = F32(per_account)
-    out[2] = F32(disparity)
-    out[3] = F32(float(sums[NEW]) / below)
-    out[4] = F32(float(sums[CONVERSATION]) / (float(sums[ASKED]) + PRIOR))
-    out[5] = F32(min(max(breadth, 0.0), 1.0))
-    out[6] = F32(float(top) / below)
-    out[7] = F32(float(sums[MOVED]) / below)
+    out.accounts = F32(accounts)
+    out.per_account = F32(per_account)
+    out.disparity = F32(disparity)
+    out.new_content = F32(float(sums.new) / below)
+    out.conversation = F32(float(sums.conversation) / (float(sums.asked) + PRIOR))
+    out.breadth = F32(min(max(breadth, 0.0), 1.0))
+    out.top_template = F32(float(top) / below)
+    out.passing = F32(float(sums.moved) / below)
     # Without addresses nothing can be said: that must not excuse anybody.
-    out[8] = F32(1.0) if sums[NET_KNOWN] < F32(0.5) * sums[PROPER] else F32(float(sums[CHANGED]) / below)
-    out[9] = F32(float(sums[BATONS]))
-    out[10] = F32(proper)
-    out[11] = F32(float(sums[WITH_SESSION]) / below)
-    out[12] = F32((float(sums[BURST]) + BURSTY) / (float(sums[RETURNED]) + BURSTY))
+    out.places = F32(1.0) if sums.net_known < F32(0.5) * sums.proper else F32(float(sums.changed) / below)
+    out.batons = F32(float(sums.batons))
+    out.seen = F32(proper)
+    out.session = F32(float(sums.with_session) / below)
+    out.sittings = F32((float(sums.burst) + BURSTY) / (float(sums.returned) + BURSTY))
 
 
 @kernel
@@ -269,7 +267,7 @@ def observe_all(
     clock: Array,
     grace: float,
     max_ahead: float,
-    values: npt.NDArray[np.float32],
+    values: Array,
     now: npt.NDArray[np.float64],
     sure: npt.NDArray[np.float64],
     proper: npt.NDArray[np.bool_],
@@ -279,7 +277,7 @@ def observe_all(
 
     `slots` and `which`, `(m,)`: the row of each fingerprint, and its request; those of a request stand together. What
     a row has applied before is skipped, its slot becomes -1. `arrived`, `(n,)` seconds, is when the broker had each
-    one. Writes the features, `values (m, WIDTH)`, the event time `now` and the one that many accounts agree on
+    one. Writes the features, `values (m,) VALUES`, the event time `now` and the one that many accounts agree on
     (`sure`), whether it is evidence (`proper`), and how many sightings its row has `seen`, each `(m,)`.
     """
     skipped, previous, time = 0, -1, 0.0

@@ -73,6 +73,13 @@ class Count(msgspec.Struct):
 class Stage(Generic[B]):
     """The clock and the rows of one partition, and the features that each request gives.
 
+    Parameters
+    ----------
+    config
+        The operator's choices.
+    layout, layout_id
+        Of a row, and what stands for the meaning of its bytes: state with rows of another meaning is refused.
+
     Attributes
     ----------
     table : AccountTable
@@ -83,9 +90,10 @@ class Stage(Generic[B]):
 
     FORMAT: int
 
-    def __init__(self, config: ScorerConfig) -> None:
+    def __init__(self, config: ScorerConfig, layout: np.dtype[np.void], layout_id: str) -> None:
         self.config = config
-        self.table = AccountTable()
+        self.table = AccountTable(layout)
+        self.layout_id = layout_id
         self.clock = make_clock()
         self.count = Count()
         self.changes: list[Change] = []
@@ -114,7 +122,11 @@ class Stage(Generic[B]):
 
     def snapshot(self) -> dict[str, npt.NDArray[Any] | bytes]:
         """Copy what it keeps beside the rows."""
-        return {"count": msgspec.msgpack.encode(self.count), "clock": self.clock.copy()}
+        return {
+            "count": msgspec.msgpack.encode(self.count),
+            "clock": self.clock.copy(),
+            "layout": self.layout_id.encode(),
+        }
 
     def restore(self, parts: Parts) -> None:
         """Take over a snapshot.
@@ -124,6 +136,10 @@ class Stage(Generic[B]):
         ValueError
             Where it is of another format or does not fit this version.
         """
+        if (layout := as_bytes(parts, "layout").decode(errors="replace")) != self.layout_id:
+            raise ValueError(
+                f"state has rows of layout {layout}, this version's is {self.layout_id}: written by another version"
+            )
         count, clock = msgspec.msgpack.decode(as_bytes(parts, "count"), type=Count), like(parts, "clock", self.clock)
         self.count, self.clock = count, clock
 

@@ -9,8 +9,8 @@ import numpy.typing as npt
 
 from siphonwatch.models.account.request import Array
 from siphonwatch.models.campaign.edges import EDGES, fingerprints
-from siphonwatch.models.campaign.features import WIDTH
-from siphonwatch.models.campaign.row import CAMPAIGN, as_accounts
+from siphonwatch.models.campaign.features import VALUES, WIDTH
+from siphonwatch.models.campaign.row import CAMPAIGN, as_accounts, layout_id
 from siphonwatch.models.campaign.windows import observe_all
 from siphonwatch.models.engine.config import ScorerConfig
 from siphonwatch.models.engine.engine import BLOCK, Stage
@@ -70,7 +70,7 @@ class FingerprintStage(Stage[FingerprintBlock]):
     FORMAT = 4
 
     def __init__(self, config: ScorerConfig, most: int = FINGERPRINTS) -> None:
-        super().__init__(config)
+        super().__init__(config, CAMPAIGN, layout_id())
         self.table.reserve(most + EDGES * 2 * BLOCK)  # a block's new ones are counted at its end
         self._most = most
         self._forgotten = 0  # fingerprints that had to go because there were too many
@@ -86,10 +86,10 @@ class FingerprintStage(Stage[FingerprintBlock]):
         m = len(slots)
         values, now, sure = np.zeros((m, WIDTH), np.float32), np.zeros(m), np.zeros(m)
         proper, seen = np.zeros(m, np.bool_), np.zeros(m, np.int64)
-        rows = self.table.rows.view(CAMPAIGN)
+        rows = self.table.rows
         skipped = observe_all(
             rows, slots, which, requests, offsets, arrived, self.clock, self.config.grace, self.config.max_ahead,
-            values, now, sure, proper, seen,
+            values.view(VALUES)[:, 0], now, sure, proper, seen,
         )  # fmt: skip
         self.count.skipped += skipped
         self.count.requests += len(requests) - skipped

@@ -9,10 +9,10 @@ import numpy.typing as npt
 
 from siphonwatch.models.account.features import WIDTH, plan
 from siphonwatch.models.account.request import Array
-from siphonwatch.models.account.row import layout_id
+from siphonwatch.models.account.row import ROW, layout_id
 from siphonwatch.models.account.windows import make_work, observe_all
 from siphonwatch.models.campaign.edges import Spotter
-from siphonwatch.models.common.arrays import Parts, as_bytes, below, under
+from siphonwatch.models.common.arrays import Parts, below, under
 from siphonwatch.models.engine.config import ScorerConfig
 from siphonwatch.models.engine.engine import BLOCK, Stage
 from siphonwatch.models.engine.rarity import RarityStage
@@ -68,7 +68,7 @@ class AccountStage(Stage[AccountBlock]):
     FORMAT = 5
 
     def __init__(self, config: ScorerConfig) -> None:
-        super().__init__(config)
+        super().__init__(config, ROW, layout_id())
         self.rarity = RarityStage(config.seed)
         self._spotter = Spotter()
         self._plan = plan()
@@ -106,7 +106,6 @@ class AccountStage(Stage[AccountBlock]):
         """Copy the clock, the models and the counters of sightings."""
         return {
             **super().snapshot(),
-            "layout": layout_id().encode(),
             **under("rarity", self.rarity.snapshot()),
             **under("sightings", self._spotter.snapshot()),
         }
@@ -119,10 +118,6 @@ class AccountStage(Stage[AccountBlock]):
         ValueError
             Where it does not fit this version.
         """
-        if (layout := as_bytes(parts, "layout").decode(errors="replace")) != layout_id():
-            raise ValueError(
-                f"state has rows of layout {layout}, this version's is {layout_id()}: written by another version"
-            )
         spotter, rarity = Spotter(), RarityStage(self.config.seed)
         spotter.restore(below("sightings", parts))
         change = rarity.restore(below("rarity", parts))

@@ -10,9 +10,6 @@ import numpy.typing as npt
 
 from siphonwatch.models.common.kernel import kernel
 
-FAST, SLOW, CROSS = range(3)
-"""Places of the weights: both scales, and for `weight_sq` the product of both scales' weights."""
-
 Single = npt.NDArray[np.float32]
 Double = npt.NDArray[np.float64]
 
@@ -28,7 +25,7 @@ def embed_update(sums: Single, weight: Single, weight_sq: Single, x: Single, dec
     weight
         `(2,) float32` sums of the weights.
     weight_sq
-        `(3,) float32` sums of the squared weights, and of the product of both scales' weights.
+        `(2,) float32` sums of the squared weights.
     x
         `(D,) float32` the request's embedding.
     decay
@@ -41,4 +38,3 @@ def embed_update(sums: Single, weight: Single, weight_sq: Single, x: Single, dec
         weight_sq[scale] = weight_sq[scale] * decay[scale] * decay[scale] + amount[scale] * amount[scale]
         for d in range(len(x)):
             sums[scale, d] = sums[scale, d] * decay[scale] + amount[scale] * x[d]
-    weight_sq[CROSS] = weight_sq[CROSS] * decay[FAST] * decay[SLOW] + amount[FAST] * amount[SLOW]

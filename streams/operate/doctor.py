@@ -177,13 +177,15 @@ def compiled(environ: Mapping[str, str]) -> Check:
 
 def row() -> Check:
     """What one account takes in memory and in the state topic, by part of its row."""
-    from siphonwatch.models.account.row import ROW
+    from siphonwatch.models.account.row import PARTS
+    from siphonwatch.models.common.declare import sizes
 
-    parts = {name: ROW[name].itemsize for name in ROW.names or ()}
+    parts = sizes(PARTS)
+    whole = sum(parts.values())
     largest = sorted(parts, key=lambda name: -parts[name])[:8]
     said = ", ".join(f"{name} {parts[name]:,}" for name in largest)
-    others = sum(parts.values()) - sum(parts[name] for name in largest)
-    return Check("account row", "ok", f"{ROW.itemsize:,} bytes: {said}, {len(parts) - len(largest)} others {others:,}")
+    others = whole - sum(parts[name] for name in largest)
+    return Check("account row", "ok", f"{whole:,} bytes: {said}, {len(parts) - len(largest)} others {others:,}")
 
 
 def sinks(settings: Settings) -> Check:

@@ -8,31 +8,38 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from card_tools import Watch
 from core_fakes import START, chat, hashes, requests, run, sweep, walk
-from hypothesis import given, settings
+from hypothesis import given as drawn
+from hypothesis import settings
 from hypothesis import strategies as st
 
-from siphonwatch.models.account.describe import COLUMNS, GENERATION, GRADING, REASONING, SINGLE_TURN, SWEEP
-from siphonwatch.models.account.jobs import (
-    JOB_FEATURES,
-    JOB_WIDTH,
-    LOOP_GAP,
-    LOOP_LAG,
-    TAU,
-    count_job,
-    derive_job,
-    job_id,
-)
+from siphonwatch.models.account.features import FEATURES, given
+from siphonwatch.models.account.jobs import LOOP_GAP, LOOP_LAG, count_job, derive_job, job_id
 from siphonwatch.models.account.request import Array
-from siphonwatch.models.account.row import JOBS, ROW
+from siphonwatch.models.account.row import ROW, SLOTS
+from siphonwatch.models.account.slots import TAU
+from siphonwatch.models.account.sums import ADDED
+from siphonwatch.models.common.kernel import kernel
 from siphonwatch.models.engine.config import ScorerConfig
 from siphonwatch.models.engine.scorer import Scorer
 
 DAY = 86_400.0
 KNOWN_BY = ("system", "temperature", "max_tokens")
-PLACE = {feature.name: place for place, feature in enumerate(JOB_FEATURES)}
+JOB_FEATURES = [feature for feature in FEATURES if feature.name.startswith("job_")]
+
+
+@kernel
+def count(rows: Array, requests: Array, adds: Array, places: npt.NDArray[np.int64]) -> None:
+    for i in range(len(requests)):
+        places[i] = count_job(rows[0], requests[i], requests[i].time, adds[0])
+
+
+@kernel
+def derive(rows: Array, requests: Array, place: int, total: float, out: Array) -> None:
+    derive_job(rows[0], place, requests[0], requests[0].time, total, out[0])
 
 
 class Account:
@@ -40,23 +47,28 @@ class Account:
 
     def __init__(self) -> None:
         self.rows = np.zeros(1, ROW)
-        self.x = np.zeros(COLUMNS, np.float32)
+        self.adds = np.zeros(1, ADDED)
 
     def take(self, q: Array, **described: float) -> list[int]:
         """Take requests, each described as given; returns their jobs' places."""
-        self.x[:] = 0.0
+        self.adds[:] = 0.0
         for name, value in described.items():
-            self.x[{"sweep": SWEEP, "single_turn": SINGLE_TURN, "reasoning": REASONING}[name]] = value
-        return [count_job(self.rows[0], one, float(one["time"]), self.x) for one in q]
+            self.adds[name] = value
+        return self.count(q)
+
+    def count(self, q: Array) -> list[int]:
+        places = np.zeros(len(q), np.int64)
+        count(self.rows, q, self.adds, places)
+        return places.tolist()
 
     @property
     def jobs(self) -> Array:
         return self.rows[0]["jobs"]
 
     def features(self, place: int, q: np.void, total: float = 100.0) -> dict[str, float]:
-        out = np.full(JOB_WIDTH, 7.0)
-        derive_job(self.rows[0], place, q, float(q["time"]), total, out)
-        return dict(zip(PLACE, out.tolist(), strict=True))
+        out = np.zeros(1, given())
+        derive(self.rows, np.atleast_1d(q), place, total, out)
+        return {feature.name: float(out[feature.name][0]) for feature in JOB_FEATURES}
 
 
 def prompts(times: Sequence[float], **fields: Any) -> Array:
@@ -208,14 +220,14 @@ def test_hours_and_days_at_work_are_counted_once_each() -> None:
 
 
 Steps = st.lists(
-    st.tuples(st.integers(0, JOBS - 1), st.integers(-4000, 200_000), st.integers(0, 5000), st.integers(0, 31)),
+    st.tuples(st.integers(0, SLOTS - 1), st.integers(-4000, 200_000), st.integers(0, 5000), st.integers(0, 31)),
     min_size=1,
     max_size=60,
 )
 
 
 @settings(deadline=None, max_examples=100)
-@given(Steps)
+@drawn(Steps)
 def test_sums_are_those_of_a_slow_reference(steps: list[tuple[int, int, int, int]]) -> None:
     """Each sum is that of what its requests were, each by its age at the job's latest request; in any order."""
     account, clock = Account(), 0.0
@@ -224,18 +236,15 @@ def test_sums_are_those_of_a_slow_reference(steps: list[tuple[int, int, int, int
     for number, gap, chars, bits in steps:
         at = clock + gap
         clock = max(clock, at)
-        flags = {SINGLE_TURN: bits & 1, SWEEP: bits >> 1 & 1, GENERATION: bits >> 2 & 1, REASONING: bits >> 3 & 1}
-        account.x[:] = 0.0
-        for column, value in flags.items():
-            account.x[column] = value
-        account.x[GRADING] = bits >> 4 & 1
+        account.adds[:] = 0.0
+        flags = dict.fromkeys(("single_turn", "sweep", "generation", "reasoning", "grading"), 0.0)
+        for place, name in enumerate(flags):
+            account.adds[name] = flags[name] = float(bits >> place & 1)
         q = prompts([at], max_tokens=number, chars=chars, structured=bits & 1)
-        places[number] = count_job(account.rows[0], q[0], float(q["time"][0]), account.x)
+        (places[number],) = account.count(q)
         size = math.log1p(chars)
         parts = {
-            "requests": 1.0, "log_chars": size, "log_chars_sq": size * size, "single_turn": float(flags[SINGLE_TURN]),
-            "sweep": float(flags[SWEEP]), "generation": float(flags[GENERATION]),
-            "reasoning": float(flags[REASONING]), "grading": float(bits >> 4 & 1), "structured": float(bits & 1),
+            "requests": 1.0, "log_chars": size, "log_chars_sq": size * size, "structured": float(bits & 1), **flags,
         }  # fmt: skip
         added.setdefault(number, []).append((START + at, parts))
     assert sorted(places.values()) == list(range(len(places))), "each keeps a place of its own"
@@ -249,7 +258,7 @@ def test_sums_are_those_of_a_slow_reference(steps: list[tuple[int, int, int, int
 
 
 @settings(deadline=None, max_examples=60)
-@given(st.lists(st.tuples(st.integers(0, 6), st.integers(0, 90_000)), min_size=1, max_size=120))
+@drawn(st.lists(st.tuples(st.integers(0, 6), st.integers(0, 90_000)), min_size=1, max_size=120))
 def test_whoever_comes_and_goes_shares_stay_shares(steps: list[tuple[int, int]]) -> None:
     """Seven jobs over four places: every feature stays in its range."""
     account, at = Account(), 0.0

@@ -16,10 +16,12 @@ from hypothesis import strategies as st
 from relay_traffic import DAY, START, Traffic
 
 from siphonwatch.models.account.request import Array
-from siphonwatch.models.account.row import PAGE_ROWS, ROW
+from siphonwatch.models.account.row import PAGE_ROWS
+from siphonwatch.models.campaign import row
 from siphonwatch.models.campaign.edges import Spotter, fingerprints
-from siphonwatch.models.campaign.row import CAMPAIGN
+from siphonwatch.models.campaign.row import CAMPAIGN, PARTS
 from siphonwatch.models.common.arrays import pack, unpack
+from siphonwatch.models.common.declare import sizes
 from siphonwatch.models.detect import Detector
 from siphonwatch.models.engine.config import ScorerConfig
 from siphonwatch.models.engine.coordinator import Coordinator
@@ -155,14 +157,17 @@ def test_one_request_from_the_future_does_not_drag_the_clock() -> None:
     assert [f.accounts for f in Coordinator(CONFIG).score(liar, np.arange(len(q)))] == [f.accounts for f in plain]
 
 
-def test_a_fingerprints_row_lies_over_an_accounts() -> None:
-    assert CAMPAIGN.itemsize == ROW.itemsize
-    assert CAMPAIGN.fields is not None
-    assert ROW.fields is not None
-    for name in ("hash", "account", "first_seen", "last_time", "last_offset", "requests"):
-        assert CAMPAIGN.fields[name][:2] == ROW.fields[name][:2]
-    ends = sorted((offset, offset + kind.itemsize) for kind, offset, *_ in CAMPAIGN.fields.values())
-    assert all(end <= start for (_, end), (start, _) in itertools.pairwise(ends))
+def test_a_fingerprint_s_row_takes_at_most_two_kilobytes_and_has_no_padding() -> None:
+    assert sum(sizes(PARTS).values()) == CAMPAIGN.itemsize <= 2048
+
+
+def test_state_with_rows_of_another_layout_is_refused_with_both_layouts(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = Coordinator(CONFIG).snapshot()
+    before = row.layout_id()
+    renamed = [field._replace(name="turns") if field.name == "turn" else field for field in PARTS]
+    monkeypatch.setattr(row, "PARTS", renamed)
+    with pytest.raises(ValueError, match=f"rows of layout {before}, this version's is {row.layout_id()}"):
+        Coordinator(CONFIG).restore(kept)
 
 
 def test_together_finds_campaigns_whatever_the_batches() -> None:

@@ -12,6 +12,7 @@ from core_fakes import dump_of, load_into, run, state, traffic
 
 from siphonwatch.models.account import row
 from siphonwatch.models.account.features import FEATURES, NAMES
+from siphonwatch.models.account.sums import ADDS
 from siphonwatch.models.common.arrays import unpack
 from siphonwatch.models.detect import Detector
 from siphonwatch.models.engine import rarity
@@ -180,7 +181,9 @@ def test_reordered_features_that_a_card_reads_are_recognised(saved: Saved) -> No
 
 def test_state_with_swapped_sums_is_refused_with_both_layouts(saved: Saved, monkeypatch: pytest.MonkeyPatch) -> None:
     before = row.layout_id()
-    monkeypatch.setattr(row, "SUMS", (row.SUMS[1], row.SUMS[0], *row.SUMS[2:]))
+    swapped = (ADDS[1], ADDS[0], *ADDS[2:])
+    parts = [part._replace(kind=swapped) if part.name == "by_scale" else part for part in row.PARTS]
+    monkeypatch.setattr(row, "PARTS", parts)
     assert row.layout_id() != before
     with pytest.raises(ValueError, match=f"rows of layout {before}, this version's is {row.layout_id()}"):
         load_into(Scorer(CONFIG), saved[0])

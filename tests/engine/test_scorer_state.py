@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from siphonwatch.models.account.request import REQUEST, name_words
-from siphonwatch.models.account.row import PAGE_ROWS, ROW
+from siphonwatch.models.account.row import PAGE_ROWS, PARTS, ROW
 from siphonwatch.models.account.table import AccountTable
 from siphonwatch.models.common.arrays import pack, unpack
+from siphonwatch.models.common.declare import sizes
 from siphonwatch.models.engine.config import ScorerConfig
 from siphonwatch.models.engine.scorer import Scorer
 from siphonwatch.models.engine.stage import AccountStage
@@ -206,4 +207,4 @@ def test_a_second_stage_of_another_name_starts_afresh() -> None:
 
 
 def test_rows_have_no_padding_so_equal_rows_are_equal_bytes() -> None:
-    assert sum(ROW[name].itemsize for name in ROW.names or ()) == ROW.itemsize
+    assert sum(sizes(PARTS).values()) == ROW.itemsize

@@ -15,7 +15,7 @@ class Account:
     def __init__(self) -> None:
         self.sums = np.zeros((2, D), np.float32)
         self.weight = np.zeros(2, np.float32)
-        self.weight_sq = np.zeros(3, np.float32)
+        self.weight_sq = np.zeros(2, np.float32)
 
     @property
     def state(self) -> tuple[npt.NDArray[np.float32], ...]:

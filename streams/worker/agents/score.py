@@ -227,9 +227,10 @@ class TelemetryPartition:
                 )
             self._numbering = Numbering(begin.incarnation)
             return Place(None)
+        table = self.scorer.table
         async for part in snapshot.hot():
-            self.scorer.table.place({number: from_page(page.data) for number, page in part})
-        self.scorer.table.settle()
+            table.place({number: from_page(page.data, table.layout) for number, page in part})
+        table.settle()
         self.scorer.restore(unpack(snapshot.models))
         for change in self.scorer.changes:
             self.meter.changed(change)

@@ -24,7 +24,7 @@ WORD = np.dtype(np.uint32)
 
 
 def to_page(rows: Array, *, cold: bool = False) -> Page:
-    """Return rows, `(n,) ROW`, as a page.
+    """Return rows, `(n,)` of any layout, as a page.
 
     The rows are turned round, like words of all rows side by side, so that compression finds them alike. A cold page's
     index holds its accounts' hashes and the time of the last request among them.
@@ -34,18 +34,18 @@ def to_page(rows: Array, *, cold: bool = False) -> Page:
     return Page(data, index, cold)
 
 
-def from_page(data: bytes) -> Array:
-    """Return the rows of a page, `(n,) ROW`.
+def from_page(data: bytes, layout: np.dtype[np.void] = ROW) -> Array:
+    """Return the rows of a page, `(n,)` of `layout`.
 
     Raises
     ------
     ValueError
         When the page was written with another layout of rows.
     """
-    if len(data) % ROW.itemsize:
-        raise ValueError(f"a page of {len(data)} bytes holds no rows of {ROW.itemsize}: written by another version")
-    words = np.frombuffer(data, WORD).reshape(ROW.itemsize // WORD.itemsize, -1)
-    return np.ascontiguousarray(words.T).view(ROW)[:, 0]
+    if len(data) % layout.itemsize:
+        raise ValueError(f"a page of {len(data)} bytes holds no rows of {layout.itemsize}: written by another version")
+    words = np.frombuffer(data, WORD).reshape(layout.itemsize // WORD.itemsize, -1)
+    return np.ascontiguousarray(words.T).view(layout)[:, 0]
 
 
 class ColdPages:
