@@ -32,6 +32,8 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("filterwarnings", "ignore:(read|open)_text is deprecated:DeprecationWarning")
     # It also forgets to close the sockets of connections that were refused.
     config.addinivalue_line("filterwarnings", "ignore:unclosed <socket.socket.*0\\.0\\.0\\.0:ResourceWarning")
+    # And, seldom, the connection it asked for metadata by, when the client closes meanwhile.
+    config.addinivalue_line("filterwarnings", "ignore:unclosed <socket.socket.*family=2, type=1:ResourceWarning")
     # And of TLS connections whose handshake failed, and the pair of sockets by which a client that could not be made
     # would have been woken.
     config.addinivalue_line("filterwarnings", "ignore:unclosed <ssl.SSLSocket:ResourceWarning")

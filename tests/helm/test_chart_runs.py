@@ -38,7 +38,10 @@ def running(objects: list[Manifest], pod: Manifest, folder: Path) -> Iterator[su
     config.write_text(toml(objects, container["name"]))
     env = {name: value for name, value in os.environ.items() if not name.startswith("SIPHONWATCH_")}
     env |= {variable["name"]: variable.get("value", "a-secret-of-the-test") for variable in container["env"]}
-    env |= {"SIPHONWATCH_CONFIG": str(config), "NUMBA_CACHE_DIR": os.environ.get("NUMBA_CACHE_DIR", str(folder / "nc"))}
+    env["SIPHONWATCH_CONFIG"] = str(config)
+    env.pop("NUMBA_CACHE_DIR", None)  # a folder of the image; what this machine has compiled serves as well
+    if "NUMBA_CACHE_DIR" in os.environ:
+        env["NUMBA_CACHE_DIR"] = os.environ["NUMBA_CACHE_DIR"]
     command = [str(Path(sys.executable).parent / "siphonwatch"), *container["args"]]
     with (folder / f"{container['name']}.log").open("w+") as log:
         process = subprocess.Popen(command, env=env, stdout=log, stderr=log, text=True, cwd=folder)
