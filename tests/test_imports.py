@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -135,6 +136,12 @@ def test_units_import_one_way(path: Path) -> None:
         for module in names:
             other = place(module) if module.startswith("siphonwatch.") else None
             assert other is None or other <= own, f"{name(path)} imports {module}, which stands above it"
+
+
+def test_the_page_on_development_has_every_unit_in_this_order() -> None:
+    page = (ROOT / "docs" / "development.md").read_text()
+    named = re.findall(r"^\| `((?:models|streams)/\w+)` \|", page, re.M)
+    assert named == [f"{room}/{unit}" for room, units in ROOMS.items() for unit in units]
 
 
 @pytest.mark.parametrize("path", [*STREAMS, *MODELS], ids=name)
