@@ -60,7 +60,8 @@ def command(afresh: bool) -> None:
         raise Failure(f"{error}; `siphonwatch doctor` tells more") from None
     if problems:
         raise Failure("\n".join(problems))
-    log.info("compiled", seconds=round(warm(lambda module: log.info("compiling", module=module)), 1))
+    seconds = warm(lambda module: log.info("compiling", module=module), sketches=bool(settings.ingest.topics))
+    log.info("compiled", seconds=round(seconds, 1))
     try:
         code = asyncio.run(work(settings, afresh=afresh))
     except StateError as error:

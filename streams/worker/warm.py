@@ -1,8 +1,8 @@
 """Compiles, or loads from the cache, what a worker's first batches would wait for, and says what it compiles.
 
 Compiling takes a minute on a machine where no cache fits, in which a worker would neither read, commit nor answer:
-so it is done before it joins its group. `python -m siphonwatch.streams.worker.warm` compiles the sketch and the parser
-of telemetry alone, beside a worker that compiles how it scores.
+so it is done before it joins its group, and by two processes. `python -m siphonwatch.streams.worker.warm` is the other
+one: it compiles how telemetry is parsed and scored, while the worker's own compiles all else.
 """
 
 from __future__ import annotations
@@ -10,24 +10,34 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import gc
 import math
+import os
+import subprocess
+import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Self
 
 import numpy as np
 import structlog
 from numba.core import event
 from prometheus_client import CollectorRegistry
 
+from siphonwatch.models.account import request as rq
+from siphonwatch.models.account.features import WIDTH
+from siphonwatch.models.account.row import ROW
 from siphonwatch.models.common.arrays import pack, unpack
 from siphonwatch.models.common.vocabulary import PROJECTION
 from siphonwatch.models.engine.config import ScorerConfig
 from siphonwatch.models.engine.coordinator import Coordinator
+from siphonwatch.models.engine.rarity import RarityStage
 from siphonwatch.models.engine.scorer import Scorer
 from siphonwatch.models.evidence.process import severity, whole_second
 from siphonwatch.streams.common.identity import Identity
 from siphonwatch.streams.common.logs import configure
-from siphonwatch.streams.common.settings import Settings
+from siphonwatch.streams.common.settings import load
 from siphonwatch.streams.contracts.dead_letter import DeadLetter
 from siphonwatch.streams.contracts.provenance import SEAL, SIGHTINGS, UNKEYED
 from siphonwatch.streams.contracts.sighting import pack as pack_sightings
@@ -36,7 +46,7 @@ from siphonwatch.streams.edge.sketch import Sketcher
 from siphonwatch.streams.worker.agents.coordinate import SightingsPartition
 from siphonwatch.streams.worker.agents.placement import Placement
 from siphonwatch.streams.worker.agents.score import TelemetryPartition
-from siphonwatch.streams.worker.decode import Decoder
+from siphonwatch.streams.worker.decode import to_request
 from siphonwatch.streams.worker.metrics import Metrics
 from siphonwatch.streams.worker.state.local import LocalStateLog
 from siphonwatch.streams.worker.transport import Batch
@@ -54,16 +64,64 @@ FOREIGN = "numba."
 """Modules whose functions are parts of ours."""
 
 
-class _Modules(event.Listener):
-    """Passes each of our modules on once, when its first function begins to compile; never for one out of the cache."""
+OTHER = (sys.executable, "-m", "siphonwatch.streams.worker.warm")
+"""The process beside; it ends when its standard input does."""
 
-    def __init__(self, say: Callable[[str], None]) -> None:
+
+class Beside:
+    """A process that compiles beside this one, where there is a core for it; a context manager that ends it.
+
+    Parameters
+    ----------
+    command
+        What it runs. It is to end when its standard input does, so that it never outlives us.
+    """
+
+    def __init__(self, command: Sequence[str] = OTHER) -> None:
+        self._command = command
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._process is not None:
+            assert self._process.stdin is not None  # noqa: S101 - for the type checker: it is a pipe
+            self._process.stdin.close()
+            self._process.wait()
+
+    def start(self) -> None:
+        """Start it, unless it would only take turns with this process."""
+        if self._process is None and (os.cpu_count() or 1) > 1:
+            self._process = subprocess.Popen(self._command, stdin=subprocess.PIPE)  # noqa: S603 - our own command line
+
+    def wait(self) -> None:
+        """Wait until it is done, if it was started; what it failed at is left to compile here."""
+        if self._process is not None:
+            self._process.wait()
+
+
+class _Compilation(event.Listener):
+    """Passes each of our modules on once, when its first function begins to compile; never for one out of the cache.
+
+    Parameters
+    ----------
+    say
+        Called with the module's name.
+    begin
+        Called when the first function of all begins to compile.
+    """
+
+    def __init__(self, say: Callable[[str], None], begin: Callable[[], None]) -> None:
         self._say = say
+        self._begin = begin
         self._said: set[str] = set()
 
     def on_start(self, event: event.Event) -> None:
         module = event.data["dispatcher"].py_func.__module__
         if not module.startswith(FOREIGN) and module not in self._said:
+            if not self._said:
+                self._begin()
             self._said.add(module)
             self._say(module)
 
@@ -72,10 +130,24 @@ class _Modules(event.Listener):
 
 
 @contextlib.contextmanager
-def saying(say: Callable[[str], None]) -> Iterator[None]:
-    """Call `say` with the name of each module whose functions are compiled inside, once, as that begins."""
-    with event.install_listener("numba:compile", _Modules(say)):
-        yield
+def compiling(say: Callable[[str], None], begin: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """Call `say` with the name of each module whose functions are compiled inside, once, as that begins, and `begin`
+    before the first.
+
+    The garbage collector rests while something is compiled: it took a sixth of the time, and finds little.
+    """
+
+    def first() -> None:
+        gc.disable()
+        begin()
+
+    collecting = gc.isenabled()
+    try:
+        with event.install_listener("numba:compile", _Compilation(say, first)):
+            yield
+    finally:
+        if collecting:
+            gc.enable()
 
 
 class _Nowhere:
@@ -96,20 +168,42 @@ class _Nowhere:
         return 0.0
 
 
-def warm(say: Callable[[str], None] = lambda _: None, clock: Callable[[], float] = time.monotonic) -> float:
-    """Score invented requests and sightings in memory, `say` each module that is compiled for it; return the seconds
-    it took."""
+def warm(
+    say: Callable[[str], None] = lambda _: None,
+    clock: Callable[[], float] = time.monotonic,
+    *,
+    sketches: bool = False,
+    other: Sequence[str] = OTHER,
+) -> float:
+    """Score invented requests and sightings in memory, and sketch a text where this worker `sketches`; return the
+    seconds it took.
+
+    Parameters
+    ----------
+    say
+        Called with the name of each module that is compiled for it.
+    clock
+        Monotonic seconds.
+    sketches
+        Whether the worker ingests what gateways log.
+    other
+        The process that compiles the other half, where something has to be compiled.
+    """
     began = clock()
-    with saying(say):
-        asyncio.run(_play())
+    with Beside(other) as beside, compiling(say, beside.start):
+        _rank()  # first, as the other process comes to it only after a while
+        if sketches:
+            Sketcher(Identity("compiles and keeps nothing")).warm()
+        asyncio.run(_coordinate())
+        beside.wait()
+        asyncio.run(_score())
     return clock() - began
 
 
-def warm_edge(say: Callable[[str], None] = lambda _: None) -> None:
-    """Sketch a text and decode a request in memory, `say` each module that is compiled for it."""
-    with saying(say):
-        Sketcher(Identity("compiles and keeps nothing")).warm()
-        Decoder().decode([encode(_request(account, 0)) for account in range(2)])
+def warm_scoring(say: Callable[[str], None] = lambda _: None) -> None:
+    """Score invented requests in memory, `say` each module that is compiled for it."""
+    with compiling(say):
+        asyncio.run(_score())
 
 
 async def _one_partition() -> set[int]:
@@ -117,29 +211,41 @@ async def _one_partition() -> set[int]:
     return {0}
 
 
-async def _play() -> None:
-    metrics, outlet = Metrics(CollectorRegistry()), _Nowhere()
-    scorer, decoder = Scorer(ScorerConfig()), Decoder()
+def _rank() -> None:
+    """Rank one request of no account: nothing is done, all is compiled."""
+    rarity, rows = RarityStage(seed=1), np.zeros(2, ROW)  # of fewer, a field is contiguous and has another type
+    values = np.zeros((1, WIDTH), np.float32)
+    rarity.rank(rows["judged"], np.full(1, -1), values, 0, np.ones(1, np.bool_))
+
+
+async def _score() -> None:
     telemetry = TelemetryPartition(
-        0, scorer, LocalStateLog(), outlet, metrics, hot_accounts=HOT, forget_after=math.inf,
-        placement=Placement(0, _one_partition),
+        0, Scorer(ScorerConfig()), LocalStateLog(), _Nowhere(), Metrics(CollectorRegistry()), hot_accounts=HOT,
+        forget_after=math.inf, placement=Placement(0, _one_partition),
     )  # fmt: skip
-    sightings = SightingsPartition(0, Coordinator(ScorerConfig()), LocalStateLog(), outlet, metrics)
     for number in range(ROUNDS):
         sent = FIRST + number * STEP + ACCOUNTS
-        batch = _batch([encode(_request(account, number)) for account in range(ACCOUNTS)], number * ACCOUNTS, sent)
-        await telemetry.process(batch)
+        values = [encode(_request(account, number)) for account in range(ACCOUNTS)]
+        await telemetry.process(_batch(values, number * ACCOUNTS, sent))
         await telemetry.checkpoint()
-        requests = decoder.decode([value or b"" for value in batch.values]).requests
-        await sightings.process(
-            _batch(pack_sightings("telemetry:0", requests, batch.offsets), number, sent, sealed=True)
-        )
-        await sightings.checkpoint()
-    scorer.table.settle()  # as a restore does, and a table that outgrows its index
+    telemetry.scorer.table.settle()  # as a restore does, and a table that outgrows its index
     severity(0.0)  # the case book's, which these requests open no case in
     whole_second(0.0)
-    for dumped, fresh in ((scorer, Scorer(ScorerConfig())), (sightings.scorer, Coordinator(ScorerConfig()))):
-        fresh.restore(unpack(pack(dumped.snapshot())))
+    Scorer(ScorerConfig()).restore(unpack(pack(telemetry.scorer.snapshot())))
+
+
+async def _coordinate() -> None:
+    outlet, metrics = _Nowhere(), Metrics(CollectorRegistry())
+    sightings = SightingsPartition(0, Coordinator(ScorerConfig()), LocalStateLog(), outlet, metrics)
+    requests = np.empty(ACCOUNTS, rq.REQUEST)
+    for number in range(ROUNDS):
+        sent = FIRST + number * STEP + ACCOUNTS
+        for account in range(ACCOUNTS):
+            requests[account] = to_request(_request(account, number))  # not parsed: that is compiled beside
+        offsets = np.arange(number * ACCOUNTS, (number + 1) * ACCOUNTS)
+        await sightings.process(_batch(pack_sightings("telemetry:0", requests, offsets), number, sent, sealed=True))
+        await sightings.checkpoint()
+    Coordinator(ScorerConfig()).restore(unpack(pack(sightings.scorer.snapshot())))
 
 
 def _request(account: int, number: int) -> Telemetry:
@@ -167,7 +273,13 @@ def _batch(values: Sequence[bytes], first: int, sent: float, sealed: bool = Fals
     )  # fmt: skip
 
 
+def _end_with_parent() -> None:
+    os.read(sys.stdin.fileno(), 1)
+    os._exit(1)
+
+
 if __name__ == "__main__":
-    configure(Settings().log)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    configure(load().settings.log)
     log = structlog.get_logger(__name__)
-    warm_edge(lambda module: log.info("compiling", module=module))
+    warm_scoring(lambda module: log.info("compiling", module=module))

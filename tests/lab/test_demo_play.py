@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -131,6 +133,24 @@ def test_cpu_time_of_a_process_is_the_kernels_with_or_without_proc(monkeypatch: 
     by_ps = cpu_seconds([os.getpid()])
     assert by_ps >= int(own.user + own.system) - 1
     assert cpu_seconds([2**22 + 1]) == 0.0
+
+
+@pytest.mark.parametrize("proc", ["/proc", "/nowhere"])
+def test_cpu_time_of_a_process_is_also_that_of_its_children_while_they_run_and_after(
+    proc: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if proc == "/proc" and not Path("/proc/self").exists():
+        pytest.skip("this system has no /proc")
+    monkeypatch.setattr(patience_module, "PROC", Path(proc))
+    before = cpu_seconds([os.getpid()])
+    busy = "import time\nwhile time.process_time() < 2.5: pass\nprint(flush=True); input()"
+    with subprocess.Popen([sys.executable, "-c", busy], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        assert child.stdin is not None and child.stdout is not None
+        child.stdout.readline()
+        assert cpu_seconds([os.getpid()]) - before >= 1.0
+        child.stdin.close()
+    if proc == "/proc":
+        assert cpu_seconds([os.getpid()]) - before >= 2.0
 
 
 def test_a_slow_answer_costs_one_question_however_many_records_are_sent_meanwhile() -> None:

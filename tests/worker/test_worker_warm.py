@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
+
+from numba import njit
+
+from siphonwatch.streams.worker.warm import OTHER, Beside, compiling
 
 SCRIPT = """
 import gc, sys
@@ -29,6 +34,8 @@ records = [encode(record) for record in traffic()]
 known = compiled() - before  # the sketcher's own, which made the traffic
 requests = Decoder().decode(records).requests
 make_together(Settings()).score(requests, np.arange(len(requests)))
+from siphonwatch.models.engine import rarity
+assert len(rarity._rank_all.signatures) == 1, "ranked by itself with other types than the scorer's"
 print(len(before), sorted(map(str, compiled() - before - known)))
 """
 
@@ -41,3 +48,27 @@ def test_a_warm_worker_compiles_nothing_for_its_first_requests() -> None:
     count, _, left = done.stdout.strip().partition(" ")
     assert int(count) > 20
     assert left == "[]"
+
+
+def test_nothing_runs_beside_what_the_cache_has_and_one_process_beside_what_has_to_be_compiled(tmp_path: Path) -> None:
+    mark = tmp_path / "started"
+    command = (sys.executable, "-c", f"open({str(mark)!r}, 'a').write('x')")
+
+    def fresh(x: float) -> float:
+        return x + 1.0
+
+    with Beside(command) as beside, compiling(lambda _: None, beside.start):
+        beside.wait()
+    assert not mark.exists()
+    said: list[str] = []
+    compiled = njit(fresh)
+    with Beside(command) as beside, compiling(said.append, beside.start):
+        assert (compiled(1.0), compiled(1)) == (2.0, 2)
+        beside.wait()
+    assert said == [__name__]
+    assert mark.read_text() == ("x" if (os.cpu_count() or 1) > 1 else "")
+
+
+def test_what_compiles_beside_a_worker_ends_with_it() -> None:
+    done = subprocess.run(OTHER, stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=300)
+    assert (done.returncode, done.stderr) == (1, b"")

@@ -70,15 +70,32 @@ def machine_is_busy() -> bool:
 
 
 def cpu_seconds(pids: Iterable[int]) -> float:
-    """Return the CPU time that these processes have used, by /proc or else `ps`; one that ended counts 0."""
-    return sum(map(_cpu_seconds, pids))
+    """Return the CPU time that these processes and their children have used, by /proc or else `ps`; one that ended
+    counts 0."""
+    return sum(map(_cpu_seconds, [each for pid in pids for each in (pid, *_children(pid))]))
+
+
+def _children(pid: int) -> list[int]:
+    """A worker's is what compiles beside it."""
+    try:
+        return list(map(int, (PROC / str(pid) / "task" / str(pid) / "children").read_text().split()))
+    except (FileNotFoundError, ProcessLookupError):
+        return [] if (PROC / "self").exists() else _children_by_ps(pid)
+
+
+def _children_by_ps(pid: int) -> list[int]:
+    command = ["ps", "-A", "-o", "ppid=", "-o", "pid="]
+    printed = subprocess.run(command, capture_output=True, text=True, check=False).stdout  # noqa: S603 - no input
+    pairs = (line.split() for line in printed.splitlines())
+    return [int(child) for parent, child in pairs if int(parent) == pid]
 
 
 def _cpu_seconds(pid: int) -> float:
     try:
-        # The command's name, in brackets, may hold spaces; proc(5) numbers fields from 1, `utime` is the 14th.
+        # The command's name, in brackets, may hold spaces; proc(5) numbers fields from 1, `utime` is the 14th. The two
+        # behind it and `stime` are of children that ended.
         fields = (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
     except FileNotFoundError:
         return 0.0 if (PROC / "self").exists() else _by_ps(pid)
     except ProcessLookupError:

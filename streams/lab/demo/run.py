@@ -103,16 +103,13 @@ def run(scenario: Scenario, folder: Path, speed: float, display: Display, interr
         settings = load(environment).settings
         _insist(lambda: _create_topics(settings), Patience(lambda: cpu_seconds([broker.pid or 0])), interrupt)
         worker = stack.enter_context(Worker(folder / "worker.log", environment, settings.web.port))
-        sketching = stack.enter_context(
-            Process("compiling", ["-m", "siphonwatch.streams.worker.warm"], folder / "compile.log", environment)
-        )
 
         def patience() -> Patience:
-            return Patience(lambda: cpu_seconds([worker.pid, sketching.pid, broker.pid or worker.pid]))
+            return Patience(lambda: cpu_seconds([worker.pid, broker.pid or worker.pid]))
 
         def started() -> bool:
-            display.compiling(worker.compiling() or sketching.compiling())
-            return not sketching.running() and worker.ready()
+            display.compiling(worker.compiling())
+            return worker.ready()
 
         labels = scenario.labels()
         display.phase("loading, or on a first run compiling, what the worker runs")
