@@ -17,7 +17,7 @@ from siphonwatch.models.detect import Signal
 from siphonwatch.models.engine.config import ScorerConfig
 from siphonwatch.models.engine.scorer import Scorer
 from siphonwatch.models.evidence.cases import CaseBook, Finding
-from siphonwatch.streams.contracts.alert import ACCOUNT_AT, OCSF_VERSION, PIVOTS, Alert, encode, to_alert
+from siphonwatch.streams.contracts.alert import ACCOUNT_AT, OCSF_VERSION, PIVOTS, Alert, decode, encode, to_alert
 from siphonwatch.streams.contracts.alert import json_schema as alert_schema
 from siphonwatch.streams.contracts.telemetry import encode as encode_telemetry
 from siphonwatch.streams.contracts.telemetry import json_schema
@@ -118,6 +118,11 @@ def test_a_finding_is_valid_by_the_published_schema_of_ocsf(kind: str, accounts:
     jsonschema.Draft202012Validator(OCSF).validate(data)
     assert data["is_alert"] == (kind == "open")
     assert data["finding_info"].get("src_url", "") == (f"{runbook}#extraction" if ":" in runbook else "")
+
+
+def test_an_alert_of_a_campaign_is_read_with_all_six_of_its_signals() -> None:
+    finding = msgspec.structs.replace(campaign(40), signals=campaign(40).signals * 6)
+    assert len(decode(encode(to_alert(finding))).data.unmapped.siphonwatch.signals) == 6
 
 
 def test_the_published_schema_refuses_what_is_no_finding() -> None:

@@ -115,7 +115,7 @@ class Own(msgspec.Struct, frozen=True, kw_only=True):
     first_seen: Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
     score: _Share
     level: _Share
-    signals: Annotated[list[Signal], Meta(max_length=5)]
+    signals: Annotated[list[Signal], Meta(max_length=6)]
     counterfactual: str
     sample_requests: Annotated[list[str], Meta(max_length=2)]
     atlas: list[str]
