@@ -16,9 +16,9 @@ from siphonwatch.streams.cli.table import alert_table, screen
 from siphonwatch.streams.cli.triage import TriageTable, in_order, open_cases, read_book
 from siphonwatch.streams.common.identity import Identity
 from siphonwatch.streams.common.settings import Settings, load
+from siphonwatch.streams.common.tail import Tail, TailError
 from siphonwatch.streams.contracts.alert import KINDS, NotAnAlert
 from siphonwatch.streams.deliver.alert import AlertRecord, read
-from siphonwatch.streams.deliver.tail import Tail, TailError
 from siphonwatch.streams.deliver.wanted import Filter, seconds, severities
 
 SKEW_SECONDS = 3600

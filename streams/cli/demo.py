@@ -19,7 +19,7 @@ from rich.table import Table
 from siphonwatch.streams.cli import Failure
 from siphonwatch.streams.cli.produce import parse_speed
 from siphonwatch.streams.cli.table import alert_table, screen
-from siphonwatch.streams.deliver.tail import TailError
+from siphonwatch.streams.common.tail import TailError
 from siphonwatch.streams.lab.broker.process import BrokerError
 from siphonwatch.streams.lab.demo.interrupt import Interrupt
 from siphonwatch.streams.lab.demo.play import Stalled

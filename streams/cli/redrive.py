@@ -32,6 +32,7 @@ from siphonwatch.streams.cli import Failure
 from siphonwatch.streams.cli.letter import describe, origin, printable
 from siphonwatch.streams.common.kafka import make_consumer
 from siphonwatch.streams.common.settings import Settings, load
+from siphonwatch.streams.common.tail import Tail, TailError
 from siphonwatch.streams.contracts import dead_letter as dlq
 from siphonwatch.streams.contracts.provenance import REDRIVEN, REDRIVEN_SEAL, Seals
 from siphonwatch.streams.edge.producer import connect
@@ -40,8 +41,6 @@ MAX_REDRIVES = 3
 """A record that failed again this often will fail the next time too."""
 STALL_SECONDS = 30.0
 LISTINGS = 4
-SETTLE_SECONDS = 1.0
-"""How long a partition without letters may take to say so."""
 BATCH = 500
 MAX_BYTES = dlq.MAX_WHOLE + 1024 * 1024
 """A letter may be as large as its parts together, and its topic takes it: it came from there."""
@@ -86,26 +85,21 @@ class Letters:
     """The dead-letter topic from the kept position, or the beginning, to what is its end now."""
 
     def __init__(self, consumer: Any, topic: str, *, everything: bool) -> None:
-        partitions = consumer.partitions_for_topic(topic)
-        if not partitions:
-            raise Failure(f"topic {topic} does not exist: create it with `siphonwatch topics --create`")
+        self._tail = Tail(consumer, topic)
         self._consumer = consumer
         self.topic = topic
         self.topics: Callable[[], set[str]] = consumer.topics
         """Returns the names of all topics."""
-        self._joiners = {TopicPartition(topic, number): dlq.Joiner() for number in sorted(partitions)}
-        self._consumer.assign(list(self._joiners))
-        self._ends = consumer.end_offsets(list(self._joiners))
-        self._fetched: set[TopicPartition] = set()
+        self._joiners = {tp: dlq.Joiner() for tp in self._tail.partitions}
         self._next: dict[TopicPartition, int] = {}
-        first = consumer.beginning_offsets(list(self._joiners))
         self._done: dict[TopicPartition, int] = {}
-        for tp in self._joiners:
+        begin = consumer.beginning_offsets(list(self._joiners))
+        for tp, first in begin.items():
             kept = None if everything else consumer.committed(tp, metadata=True)
-            at = first[tp] if kept is None else max(kept.offset, first[tp])
-            consumer.seek(tp, at)
+            begin[tp] = first if kept is None else max(kept.offset, first)
             done = int(kept.metadata) if kept is not None and (kept.metadata or "").isdigit() else 0
-            self._next[tp] = self._done[tp] = max(at, done)
+            self._next[tp] = self._done[tp] = max(begin[tp], done)
+        self._tail.begin_at(begin)
         self.unreadable = self.incomplete = 0
 
     def batches(self, room: Callable[[], int]) -> Iterator[list[dlq.DeadLetter]]:
@@ -115,24 +109,15 @@ class Letters:
 
         Raises
         ------
-        Failure
-            When the broker sends nothing although there is more.
+        TailError
+            When the topic cannot be read.
         """
-        quiet_since = time.monotonic()
-        while (most := room()) and (quiet := time.monotonic() - quiet_since) < STALL_SECONDS:
-            left = any(self._consumer.position(tp) < end for tp, end in self._ends.items())
-            if not left and (len(self._fetched) == len(self._ends) or quiet > SETTLE_SECONDS):
-                self.give_up()
-                return
-            polled = self._consumer.poll(timeout_ms=200, max_records=most)
-            self._settle_ends()
-            if polled:
-                quiet_since = time.monotonic()
+        for polled in self._tail.polls(room):
             letters = [letter for tp, records in polled.items() for r in records if (letter := self._read(tp, r))]
             if letters:
                 yield letters
-        if most:
-            raise Failure(f"the broker sent no dead letter for {STALL_SECONDS:.0f} s although there are more")
+        if room():
+            self.give_up()
 
     def keep_position(self) -> None:
         """Commit how far reading went, so that the next run sends only what is new.
@@ -151,16 +136,8 @@ class Letters:
         before = (time.time() - PART_SECONDS) * 1000.0
         self.incomplete += sum(joiner.give_up(before) for joiner in self._joiners.values())
 
-    def _settle_ends(self) -> None:
-        """Fix each partition's end at its first fetch: the embedded broker's answer to `end_offsets` is too low."""
-        for tp in self._ends.keys() - self._fetched:
-            end = self._consumer.highwater(tp)
-            if end is not None:
-                self._ends[tp] = max(self._ends[tp], end)
-                self._fetched.add(tp)
-
     def _read(self, tp: TopicPartition, record: Any) -> dlq.DeadLetter | None:
-        if record.offset >= self._ends[tp]:
+        if record.offset >= self._tail.end(tp):
             return None
         self._next[tp] = max(self._next[tp], record.offset + 1)
         try:
@@ -338,6 +315,8 @@ def command(
                 _show(letters, selection, limit)
                 return
             redrive = _run(settings, letters, selection, limit, stack, force, dry_run)
+        except TailError as error:
+            raise Failure(str(error)) from None
         except KafkaError as error:
             raise Failure(
                 f"Kafka at {settings.kafka.bootstrap} failed: {type(error).__name__}: {error}. Letters that were not"

@@ -17,7 +17,7 @@ from siphonwatch.streams.cli.alerts import Reader
 from siphonwatch.streams.cli.table import screen
 from siphonwatch.streams.cli.triage import open_cases
 from siphonwatch.streams.common.settings import Settings, load
-from siphonwatch.streams.deliver.tail import Tail, TailError
+from siphonwatch.streams.common.tail import Tail, TailError
 from siphonwatch.streams.deliver.wanted import Filter
 from siphonwatch.streams.operate.deployment import Deployment, Partition, look
 

@@ -17,10 +17,10 @@ from siphonwatch.streams.cli import Failure
 from siphonwatch.streams.cli.table import screen
 from siphonwatch.streams.cli.verdict_file import VALUE, FileErrors, Row, decision_of, read
 from siphonwatch.streams.common.settings import Settings, load
+from siphonwatch.streams.common.tail import Tail, TailError
 from siphonwatch.streams.contracts.alert import Alert, NotAnAlert
 from siphonwatch.streams.contracts.alert import decode as decode_alert
 from siphonwatch.streams.contracts.verdict import NotAVerdict, Verdict, decode, encode, judge, standing, undone
-from siphonwatch.streams.deliver.tail import Tail, TailError
 from siphonwatch.streams.deliver.text import clean, clip
 from siphonwatch.streams.edge.producer import Outbox, connect
 

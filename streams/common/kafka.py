@@ -17,10 +17,13 @@ from typing import TYPE_CHECKING, Any
 from siphonwatch.streams.common.settings import Kafka, SettingsError
 
 if TYPE_CHECKING:
+    from aiokafka import AIOKafkaProducer
     from faust.auth import Credentials
     from kafka import KafkaConsumer
     from kafka.admin import KafkaAdminClient
     from yarl import URL
+
+    from siphonwatch.streams.common.incarnation import KnowingConsumer
 
 CLIENT_ID = "siphonwatch"
 METADATA_MS = 20_000
@@ -110,6 +113,38 @@ def make_admin(kafka: Kafka, client_id: str = CLIENT_ID, **options: Any) -> Kafk
             return obj
 
     return Admin(**(client_config(kafka, client_id) | {"bootstrap_timeout_ms": CONNECT_MS} | options))
+
+
+def make_async_consumer(kafka: Kafka, *topics: str, client_id: str = CLIENT_ID, **options: Any) -> KnowingConsumer:
+    """Return an aiokafka consumer, not started: in no group, it commits nothing by itself and begins at the start.
+
+    Parameters
+    ----------
+    kafka
+        Connection settings.
+    topics
+        To subscribe to; none for `assign` or a subscription of its own.
+    client_id
+        As brokers log it.
+    options
+        aiokafka settings that win over ours.
+
+    Raises
+    ------
+    SettingsError
+        When a certificate or the token provider cannot be loaded.
+    """
+    from siphonwatch.streams.common.incarnation import KnowingConsumer
+
+    ours: dict[str, Any] = {"group_id": None, "enable_auto_commit": False, "auto_offset_reset": "earliest"}
+    return KnowingConsumer(*topics, **(aiokafka_config(kafka, client_id) | ours | options))
+
+
+def make_async_producer(kafka: Kafka, **options: Any) -> AIOKafkaProducer:
+    """Return an aiokafka producer, not started, that waits for all replicas; `options` and errors as above."""
+    from aiokafka import AIOKafkaProducer
+
+    return AIOKafkaProducer(**(aiokafka_config(kafka) | {"acks": "all"} | options))
 
 
 def aiokafka_config(kafka: Kafka, client_id: str = CLIENT_ID) -> dict[str, Any]:

@@ -14,8 +14,7 @@ from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 
 from siphonwatch.streams.common.answers import SILENT_SECONDS, Answers, silent
-from siphonwatch.streams.common.incarnation import KnowingConsumer
-from siphonwatch.streams.common.kafka import aiokafka_config
+from siphonwatch.streams.common.kafka import make_async_consumer
 from siphonwatch.streams.common.settings import Settings
 from siphonwatch.streams.deliver.lane import Lane
 from siphonwatch.streams.deliver.make import Channel
@@ -74,11 +73,10 @@ class Group(ConsumerRebalanceListener):
         self._waiting_since = clock()
         self._stopped = False
         self._answers: Answers | None = None
-        self._consumer: Any = KnowingConsumer(
-            **aiokafka_config(settings.kafka, "siphonwatch-deliver"),
+        self._consumer: Any = make_async_consumer(
+            settings.kafka,
+            client_id="siphonwatch-deliver",
             group_id=f"{settings.kafka.group}-sink-{channel.name}",
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
             session_timeout_ms=SESSION_MS,
             heartbeat_interval_ms=HEARTBEAT_MS,
             rebalance_timeout_ms=REBALANCE_MS,

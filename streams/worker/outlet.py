@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Protocol
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
-from siphonwatch.streams.common.kafka import aiokafka_config
+from siphonwatch.streams.common.kafka import make_async_producer
 from siphonwatch.streams.common.release import release
 from siphonwatch.streams.common.settings import Settings
 from siphonwatch.streams.contracts.dead_letter import DeadLetter, DeadLetters, Undelivered
@@ -31,9 +31,8 @@ def make_producer(settings: Settings) -> AIOKafkaProducer:
     can repeat records but not reorder them, and what is repeated here is told by its id (alerts) or by its `source`
     header (telemetry).
     """
-    return AIOKafkaProducer(
-        **aiokafka_config(settings.kafka),
-        acks="all",
+    return make_async_producer(
+        settings.kafka,
         linger_ms=LINGER_MS,
         max_batch_size=BATCH_BYTES,
         compression_type="zstd",

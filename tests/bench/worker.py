@@ -15,7 +15,7 @@ from bench.data import Traffic
 from bench.feed import create_topics, delete_topics, pace, preload
 from bench.machine import Machine, cpu_seconds
 from siphonwatch.streams.common.settings import PREFIX, Settings
-from siphonwatch.streams.deliver.tail import Tail
+from siphonwatch.streams.common.tail import Tail
 from siphonwatch.streams.lab.demo.processes import ProcessError, Worker
 from siphonwatch.streams.worker.metrics import STAGES
 

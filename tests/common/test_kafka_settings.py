@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import ssl
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from faust.transport.drivers.aiokafka import credentials_to_aiokafka_auth
 from kafka.net.sasl.oauth import SaslMechanismOAuth
 from kafka.net.sasl.plain import SaslMechanismPlain
@@ -21,6 +21,8 @@ from siphonwatch.streams.common.kafka import (
     broker_credentials,
     broker_urls,
     client_config,
+    make_async_consumer,
+    make_async_producer,
 )
 from siphonwatch.streams.common.settings import Kafka, SettingsError
 
@@ -62,13 +64,13 @@ def tls(certificate: tuple[Path, Path], **changes: Any) -> Kafka:
     return Kafka(**(fields | changes))
 
 
-def started_with(kafka: Kafka, factory: type) -> Any:
-    """Build an aiokafka client inside a loop, as the worker does, without connecting."""
+def started_with(kafka: Kafka, make: Callable[[Kafka], Any]) -> Any:
+    """Make an aiokafka client inside a loop, as the worker does, without connecting."""
 
     async def build() -> Any:
-        client = factory(**aiokafka_config(kafka))
+        client = make(kafka)
         client._closed = True  # never started: nothing to stop
-        return client._client if factory is AIOKafkaConsumer else client.client
+        return client._client if make is make_async_consumer else client.client
 
     return asyncio.run(build())
 
@@ -97,9 +99,9 @@ def test_plaintext_carries_no_credentials() -> None:
     assert "sasl_mechanism" not in aiokafka_config(kafka)
 
 
-@pytest.mark.parametrize("factory", [AIOKafkaConsumer, AIOKafkaProducer])
-def test_tls_reaches_aiokafka(factory: type, certificate: tuple[Path, Path]) -> None:
-    client = started_with(tls(certificate), factory)
+@pytest.mark.parametrize("make", [make_async_consumer, make_async_producer])
+def test_tls_reaches_aiokafka(make: Callable[[Kafka], Any], certificate: tuple[Path, Path]) -> None:
+    client = started_with(tls(certificate), make)
     assert client._security_protocol == "SSL"
     assert client._ssl_context.verify_mode is ssl.CERT_REQUIRED
     assert client._ssl_context.check_hostname
@@ -165,7 +167,7 @@ def test_a_certificate_that_does_not_load_is_named(
 @pytest.mark.parametrize("protocol", ["SASL_PLAINTEXT", "SASL_SSL"])
 def test_password_logins_reach_every_client(mechanism: Any, protocol: Any) -> None:
     kafka = Kafka(security_protocol=protocol, sasl_mechanism=mechanism, **SASL)
-    client = started_with(kafka, AIOKafkaConsumer)
+    client = started_with(kafka, make_async_consumer)
     assert client._security_protocol == protocol
     assert (client._sasl_mechanism, client._sasl_plain_username, client._sasl_plain_password) == (
         mechanism,
@@ -189,7 +191,7 @@ def test_password_logins_reach_every_client(mechanism: Any, protocol: Any) -> No
 def test_a_bearer_token_comes_from_the_named_function_in_every_client() -> None:
     kafka = Kafka(security_protocol="SASL_PLAINTEXT", sasl_mechanism="OAUTHBEARER", oauth_token_provider=PROVIDER)
     assert b"Bearer token-of-the-hour" in SaslMechanismOAuth(**client_config(kafka)).auth_bytes()
-    provider = started_with(kafka, AIOKafkaProducer)._sasl_oauth_token_provider
+    provider = started_with(kafka, make_async_producer)._sasl_oauth_token_provider
     assert asyncio.run(provider.token()) == "token-of-the-hour"
     auth = credentials_to_aiokafka_auth(broker_credentials(kafka))
     assert auth["sasl_mechanism"] == "OAUTHBEARER"

@@ -14,7 +14,6 @@ from kafka.admin import KafkaAdminClient, NewTopic
 from kafka_apache import ApacheKafka
 from state_fakes import contents, fetched
 
-from siphonwatch.streams.common.kafka import aiokafka_config
 from siphonwatch.streams.common.settings import Settings
 from siphonwatch.streams.worker.state import Fenced, Page, StateError, StateLog
 from siphonwatch.streams.worker.state.journal import Journal, Record
@@ -222,7 +221,7 @@ def test_a_broker_restart_in_the_middle_of_a_checkpoint_is_waited_out(kafka: str
     create(settings)
 
     async def run() -> None:
-        journal = KafkaJournal(aiokafka_config(settings.kafka), settings.topic("state"), 0, deadline=300.0)
+        journal = KafkaJournal(settings.kafka, settings.topic("state"), 0, deadline=300.0)
         log = StateLog(journal)
         await log.restore()
         await log.checkpoint({1: Page(b"before")}, b"", 1)

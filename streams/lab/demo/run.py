@@ -13,8 +13,8 @@ import msgspec
 from kafka.errors import TopicAlreadyExistsError
 
 from siphonwatch.streams.common.settings import PREFIX, Settings, load
+from siphonwatch.streams.common.tail import Tail, TailError
 from siphonwatch.streams.contracts.alert import Alert, decode
-from siphonwatch.streams.deliver.tail import Tail, TailError
 from siphonwatch.streams.edge.producer import Outbox, connect
 from siphonwatch.streams.lab.broker.embedded import EmbeddedBroker
 from siphonwatch.streams.lab.broker.process import free_port

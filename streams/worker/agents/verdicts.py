@@ -17,7 +17,7 @@ from aiokafka.errors import KafkaError
 from siphonwatch.models.engine.patterns import patterns
 from siphonwatch.models.learn.verdict_book import DECISIONS, VerdictBook, Vote
 from siphonwatch.streams.common.incarnation import ASK_SECONDS, UNKNOWN, KnowingConsumer
-from siphonwatch.streams.common.kafka import aiokafka_config
+from siphonwatch.streams.common.kafka import make_async_consumer
 from siphonwatch.streams.common.polling import getmany
 from siphonwatch.streams.common.settings import Settings
 from siphonwatch.streams.contracts.verdict import NotAVerdict, decode
@@ -86,10 +86,7 @@ class VerdictFeed:
 
     async def _follow(self, topic: str) -> None:
         """Read the topic until the broker fails, or it turns out to be another one than before."""
-        consumer = KnowingConsumer(
-            topic, **aiokafka_config(self._settings.kafka), group_id=None, enable_auto_commit=False,
-            auto_offset_reset="earliest",
-        )  # fmt: skip
+        consumer = make_async_consumer(self._settings.kafka, topic)
         try:
             await consumer.start()
             self._begin(await consumer.incarnation(topic), topic)

@@ -12,12 +12,12 @@ from contextlib import suppress
 from typing import Any
 
 import structlog
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import TopicPartition
 from aiokafka import errors as kafka_errors
 from aiokafka.errors import KafkaError
 
-from siphonwatch.streams.common.kafka import aiokafka_config
-from siphonwatch.streams.common.settings import Settings
+from siphonwatch.streams.common.kafka import make_async_consumer, make_async_producer
+from siphonwatch.streams.common.settings import Kafka, Settings
 from siphonwatch.streams.worker.state.journal import Entry, Record, StateError
 from siphonwatch.streams.worker.state.log import StateLog
 
@@ -59,7 +59,7 @@ def open_state(settings: Settings, partition: int, deadline: float = 60.0, *, to
     topic
         Which of our topics holds it: `state` for accounts, `campaigns` for what sightings become.
     """
-    return StateLog(KafkaJournal(aiokafka_config(settings.kafka), settings.topic(topic), partition, deadline))
+    return StateLog(KafkaJournal(settings.kafka, settings.topic(topic), partition, deadline))
 
 
 class KafkaJournal:
@@ -67,8 +67,8 @@ class KafkaJournal:
 
     Parameters
     ----------
-    config
-        Connection arguments of aiokafka's clients.
+    kafka
+        Connection settings.
     topic, partition
     deadline
         Seconds until a call gives up.
@@ -76,9 +76,10 @@ class KafkaJournal:
 
     max_value = MAX_VALUE
 
-    def __init__(self, config: dict[str, Any], topic: str, partition: int, deadline: float = 60.0) -> None:
+    def __init__(self, kafka: Kafka, topic: str, partition: int, deadline: float = 60.0) -> None:
         self.name = f"{topic}[{partition}]"
-        self._config = config | {"request_timeout_ms": int(min(REQUEST_SECONDS, deadline) * 1000)}
+        self._kafka = kafka
+        self._request_ms = int(min(REQUEST_SECONDS, deadline) * 1000)
         self._topic = topic
         self._tp = TopicPartition(topic, partition)
         self._deadline = deadline
@@ -179,9 +180,9 @@ class KafkaJournal:
 
     async def _connected_producer(self) -> Any:
         if self._producer is None:
-            producer = AIOKafkaProducer(
-                **self._config,
-                acks="all",
+            producer = make_async_producer(
+                self._kafka,
+                request_timeout_ms=self._request_ms,
                 max_batch_size=BATCH,
                 max_request_size=2 * MAX_VALUE,
             )
@@ -205,10 +206,9 @@ class KafkaJournal:
         if not scan and self._seeker is not None:
             return self._seeker
         size = SCAN_BYTES if scan else SEEK_BYTES
-        consumer = AIOKafkaConsumer(
-            **self._config,
-            group_id=None,
-            enable_auto_commit=False,
+        consumer = make_async_consumer(
+            self._kafka,
+            request_timeout_ms=self._request_ms,
             auto_offset_reset="none",
             max_partition_fetch_bytes=size,
             fetch_max_wait_ms=100,

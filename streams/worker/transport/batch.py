@@ -159,11 +159,6 @@ class Batch:
         return int(self.offsets[-1])
 
     @property
-    def contiguous(self) -> bool:
-        """Whether it follows the previous batch without missing offsets."""
-        return self.missing == 0
-
-    @property
     def current(self) -> bool:
         """Whether the partition is still ours under the same assignment; a stale batch is not to be applied."""
         return self.lease.alive

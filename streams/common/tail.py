@@ -1,11 +1,13 @@
-"""Reads the alerts topic from a moment on, to what is its end now or for as long as it is asked. Belongs to no consumer
-group and commits nothing: any number of people can look at once.
+"""Reads one of our topics for a command: from a place on to what is its end now, or for as long as it is asked.
+
+It commits nothing. Workers and sinks follow topics without an end, inside an event loop, and begin anew where a topic
+was made anew: `streams.worker.agents.verdicts`, `streams.deliver.lane`.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Self
 
 from kafka import TopicPartition
@@ -31,7 +33,7 @@ class Tail:
     Parameters
     ----------
     consumer
-        A `kafka.KafkaConsumer` without a group.
+        A `kafka.KafkaConsumer`.
     topic
         Its name.
     since_ms
@@ -57,6 +59,21 @@ class Tail:
         consumer.assign(self._partitions)
         self._ends = consumer.end_offsets(self._partitions)
         self._seek(since_ms)
+
+    @property
+    def partitions(self) -> list[TopicPartition]:
+        """The topic's, ascending."""
+        return self._partitions
+
+    def end(self, tp: TopicPartition) -> int:
+        """Return where a partition ends for `polls`: its end when it was opened, or at its first fetch."""
+        end: int = self._ends[tp]
+        return end
+
+    def begin_at(self, offsets: Mapping[TopicPartition, int]) -> None:
+        """Read from these offsets on instead."""
+        for tp, offset in offsets.items():
+            self._consumer.seek(tp, offset)
 
     @classmethod
     def connect(cls, settings: Settings, topic: str, since_ms: int | None = None) -> Self:
@@ -98,21 +115,37 @@ class Tail:
         TailError
             When the broker sends nothing although there is more.
         """
+        for polled in self.polls():
+            for records in polled.values():
+                yield from (record for record in records if record.value is not None)
+
+    def polls(self, room: Callable[[], int | None] = lambda: None) -> Iterator[Mapping[TopicPartition, list[Any]]]:
+        """Give what is there now poll by poll, by partition; a few records behind `end` may be among it.
+
+        Parameters
+        ----------
+        room
+            Returns how many records the next poll may give; reading ends at 0.
+
+        Raises
+        ------
+        TailError
+            When the broker sends nothing although there is more.
+        """
         fetched: set[TopicPartition] = set()
         quiet_since = self._clock()
-        while True:
+        while (most := room()) != 0:
             left = any(self._consumer.position(tp) < end for tp, end in self._ends.items())
             quiet = self._clock() - quiet_since
             if not left and (len(fetched) == len(self._partitions) or quiet > SETTLE_SECONDS):
                 return
             if quiet > STALL_SECONDS:
                 raise TailError(f"the broker sent nothing for {STALL_SECONDS:.0f} s although there is more")
-            polled = self._poll()
+            polled = self._poll(most)
             if polled:
                 quiet_since = self._clock()
             self._settle_ends(fetched)
-            for records in polled.values():
-                yield from (record for record in records if record.value is not None)
+            yield polled
 
     def follow(self) -> Iterator[list[bytes]]:
         """Give the values that come, as they come; never ends, and gives an empty list now and then."""
@@ -120,9 +153,9 @@ class Tail:
             polled = self._poll()
             yield [record.value for records in polled.values() for record in records if record.value is not None]
 
-    def _poll(self) -> Any:
+    def _poll(self, most: int | None = None) -> Any:
         try:
-            return self._consumer.poll(timeout_ms=POLL_MS)
+            return self._consumer.poll(timeout_ms=POLL_MS, max_records=most)
         except CorruptRecordError as error:
             places = ", ".join(f"[{tp.partition}] {self._consumer.position(tp)}" for tp in self._partitions)
             topic = self._partitions[0].topic
