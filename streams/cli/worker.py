@@ -28,7 +28,7 @@ from siphonwatch.streams.worker.allow import Allowed
 from siphonwatch.streams.worker.app import run
 from siphonwatch.streams.worker.inorder import InOrder, make_turns
 from siphonwatch.streams.worker.meter import Meter
-from siphonwatch.streams.worker.metrics import INGEST, SIGHTINGS, TELEMETRY, Metrics
+from siphonwatch.streams.worker.metrics import Metrics
 from siphonwatch.streams.worker.outlet import KafkaOutlet, make_producer
 from siphonwatch.streams.worker.retries import Retries
 from siphonwatch.streams.worker.scoring import make_coordinator, make_scorer
@@ -95,16 +95,13 @@ async def work(settings: Settings, limits: Limits | None = None, *, afresh: bool
     adapters = make_adapters(settings) if settings.ingest.topics else {}
     async with make_producer(settings) as producer:
 
-        def make_partition(number: int) -> TelemetryPartition:
-            scorer = make_scorer(settings)
-            retries = Retries(Meter(metrics, TELEMETRY, telemetry, number))
+        def make_partition(meter: Meter) -> TelemetryPartition:
+            scorer, retries = make_scorer(settings), Retries(meter)
             return TelemetryPartition(
-                number,
                 scorer,
-                open_state(settings, number),
+                open_state(settings, meter.partition),
                 KafkaOutlet(producer, settings, retries),
-                metrics,
-                topic=telemetry,
+                meter,
                 book=book,
                 onward=Sightings(InOrder(producer, sightings, turns, retries), scorer, seals),
                 allowed=allowed,
@@ -113,25 +110,24 @@ async def work(settings: Settings, limits: Limits | None = None, *, afresh: bool
                 seals=seals,
                 runbook=settings.links.runbook,
                 afresh=afresh,
-                placement=Placement(number, partial(producer.partitions_for, telemetry)),
+                placement=Placement(meter.partition, partial(producer.partitions_for, telemetry)),
                 cold_accounts=settings.state.cold_accounts,
                 cold_file_bytes=settings.state.cold_file_bytes,
             )
 
-        def make_sightings(number: int) -> SightingsPartition:
-            state = open_state(settings, number, topic=STATE)
-            outlet = KafkaOutlet(producer, settings, Retries(Meter(metrics, SIGHTINGS, sightings, number)))
+        def make_sightings(meter: Meter) -> SightingsPartition:
+            state = open_state(settings, meter.partition, topic=STATE)
+            outlet = KafkaOutlet(producer, settings, Retries(meter))
             return SightingsPartition(
-                number, make_coordinator(settings), state, outlet, metrics, topic=sightings, book=book, allowed=allowed,
-                seals=seals, runbook=settings.links.runbook, afresh=afresh,
+                make_coordinator(settings), state, outlet, meter, book=book, allowed=allowed, seals=seals,
+                runbook=settings.links.runbook, afresh=afresh,
             )  # fmt: skip
 
-        def make_ingest(topic: str, number: int) -> GatewayIngest:
-            meter = Meter(metrics, INGEST, topic, number)
+        def make_ingest(meter: Meter) -> GatewayIngest:
             retries = Retries(meter)
             outlet = KafkaOutlet(producer, settings, retries)
             return GatewayIngest(
-                adapters[topic], InOrder(producer, telemetry, turns, retries), outlet, retries, meter, seals
+                adapters[meter.topic], InOrder(producer, telemetry, turns, retries), outlet, retries, meter, seals
             )  # fmt: skip
 
         following = asyncio.create_task(VerdictFeed(settings, book, metrics).run(), name="verdicts")

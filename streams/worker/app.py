@@ -13,6 +13,7 @@ import logging
 import signal
 import time
 from collections.abc import Callable
+from functools import cache, partial
 from typing import Any
 
 import faust
@@ -22,7 +23,7 @@ from prometheus_client import CollectorRegistry
 
 from siphonwatch.streams.common.answers import AnswerGauge, Answers
 from siphonwatch.streams.common.kafka import CLIENT_ID, broker_credentials, broker_urls
-from siphonwatch.streams.common.settings import Settings
+from siphonwatch.streams.common.settings import Kafka, Settings
 from siphonwatch.streams.worker.agents.assignment import Assignment
 from siphonwatch.streams.worker.agents.ingest import Ingest, IngestPartition
 from siphonwatch.streams.worker.agents.partition import Partition, PartitionWorker
@@ -65,6 +66,8 @@ class WorkerApp(faust.App):
 
     BootStrategy = _Boot
     transport_limits: Limits
+    kafka: Kafka
+    """Connection settings, from which the transport makes its consumers."""
     assignment: Assignment
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -96,9 +99,9 @@ class WorkerApp(faust.App):
 def create_app(
     settings: Settings,
     *,
-    make_partition: Callable[[int], PartitionWorker],
-    make_sightings: Callable[[int], PartitionWorker] | None = None,
-    make_ingest: Callable[[str, int], Ingest] | None = None,
+    make_partition: Callable[[Meter], PartitionWorker],
+    make_sightings: Callable[[Meter], PartitionWorker] | None = None,
+    make_ingest: Callable[[Meter], Ingest] | None = None,
     limits: Limits | None = None,
     metrics: Metrics | None = None,
     clock: Callable[[], float] = time.monotonic,
@@ -110,12 +113,12 @@ def create_app(
     settings
         Brokers, group, topics and checkpoint intervals.
     make_partition
-        Builds the worker of a telemetry partition, given its number.
+        Builds the worker of a telemetry partition, given its meter, which knows the partition's number.
     make_sightings
-        Builds the worker of a partition of sightings; None leaves that topic to others.
+        Builds the worker of a partition of sightings, likewise; None leaves that topic to others.
     make_ingest
-        Builds what turns one partition of a topic in `settings.ingest.topics` into telemetry, given the topic and the
-        partition's number; needed where there are such topics.
+        Builds what turns one partition of a topic in `settings.ingest.topics` into telemetry, likewise; needed where
+        there are such topics.
     limits
         Bounds of the transport.
     metrics
@@ -154,24 +157,26 @@ def create_app(
         autodiscover=False,
         debug=False,
     )
-    app.transport_limits = limits
+    app.transport_limits, app.kafka = limits, settings.kafka
     telemetry, sightings = settings.topic("telemetry"), settings.topic("sightings")
     streams = {telemetry: TELEMETRY, sightings: SIGHTINGS}
+
+    meter_of = cache(partial(Meter, metrics))
 
     def stream_of(topic: str) -> str:
         return streams.get(topic, INGEST)
 
     def start(consumer: Consumer, lease: Lease, kept: PartitionWorker | None) -> Partition:
         stream = stream_of(lease.topic)
-        meter = Meter(metrics, stream, lease.topic, lease.partition)
+        meter = meter_of(stream, lease.topic, lease.partition)
 
         def make_worker() -> PartitionWorker:
             if stream == TELEMETRY:
-                return make_partition(lease.partition)
+                return make_partition(meter)
             if make_sightings is not None and stream == SIGHTINGS:
-                return make_sightings(lease.partition)
+                return make_sightings(meter)
             assert make_ingest is not None  # noqa: S101 - for the type checker: checked above
-            return IngestPartition(make_ingest(lease.topic, lease.partition), meter)
+            return IngestPartition(make_ingest(meter), meter)
 
         return Partition(
             consumer,
@@ -273,9 +278,9 @@ async def _stop(app: WorkerApp, tasks: list[asyncio.Task[Any]]) -> None:
 async def run(
     settings: Settings,
     *,
-    make_partition: Callable[[int], PartitionWorker],
-    make_sightings: Callable[[int], PartitionWorker] | None = None,
-    make_ingest: Callable[[str, int], Ingest] | None = None,
+    make_partition: Callable[[Meter], PartitionWorker],
+    make_sightings: Callable[[Meter], PartitionWorker] | None = None,
+    make_ingest: Callable[[Meter], Ingest] | None = None,
     limits: Limits | None = None,
     registry: CollectorRegistry,
     metrics: Metrics,

@@ -1,4 +1,7 @@
-"""Counts what happens to one partition, under its labels. Decides nothing; what it counted stays when one leaves."""
+"""Counts what happens to one partition, under its labels. Decides nothing; what it counted stays when one leaves.
+
+A process has one for each partition it ever had: its worker, what it sends by and its commits count by the same.
+"""
 
 from __future__ import annotations
 
@@ -37,6 +40,7 @@ class Meter:
     def __init__(self, metrics: Metrics, stream: str, topic: str, partition: int) -> None:
         self._metrics = metrics
         self.labels: Labels = (stream, topic, str(partition))
+        self.stream, self.topic, self.partition = stream, topic, partition
         self._late = self._ahead = 0
         self._named: set[str] = set()
         self._kinds: set[str] = set()
@@ -52,6 +56,11 @@ class Meter:
         for counter, values in ((metrics.dead_letters, REASONS), (metrics.stages, STAGES), (metrics.commits, COMMITS)):
             for value in values:
                 counter.labels(*self.labels, value)
+
+    def begin(self) -> None:
+        """Take note that another scorer begins, whose own totals begin at zero."""
+        self._late = self._ahead = 0
+        self._closer = 0.0, 0
 
     def restored(self, seconds: float, late: int, ahead: int) -> None:
         """Count a restore; `late` and `ahead` requests were counted before it."""

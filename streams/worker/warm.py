@@ -47,7 +47,9 @@ from siphonwatch.streams.worker.agents.coordinate import SightingsPartition
 from siphonwatch.streams.worker.agents.placement import Placement
 from siphonwatch.streams.worker.agents.score import TelemetryPartition
 from siphonwatch.streams.worker.decode import to_request
-from siphonwatch.streams.worker.metrics import Metrics
+from siphonwatch.streams.worker.meter import Meter
+from siphonwatch.streams.worker.metrics import SIGHTINGS as SIGHTINGS_STREAM
+from siphonwatch.streams.worker.metrics import TELEMETRY, Metrics
 from siphonwatch.streams.worker.state.local import LocalStateLog
 from siphonwatch.streams.worker.transport import Batch
 from siphonwatch.streams.worker.transport.batch import Headers, Lease
@@ -220,8 +222,8 @@ def _rank() -> None:
 
 async def _score() -> None:
     telemetry = TelemetryPartition(
-        0, Scorer(ScorerConfig()), LocalStateLog(), _Nowhere(), Metrics(CollectorRegistry()), hot_accounts=HOT,
-        forget_after=math.inf, placement=Placement(0, _one_partition),
+        Scorer(ScorerConfig()), LocalStateLog(), _Nowhere(), Meter(Metrics(CollectorRegistry()), TELEMETRY, "", 0),
+        hot_accounts=HOT, forget_after=math.inf, placement=Placement(0, _one_partition),
     )  # fmt: skip
     for number in range(ROUNDS):
         sent = FIRST + number * STEP + ACCOUNTS
@@ -235,8 +237,8 @@ async def _score() -> None:
 
 
 async def _coordinate() -> None:
-    outlet, metrics = _Nowhere(), Metrics(CollectorRegistry())
-    sightings = SightingsPartition(0, Coordinator(ScorerConfig()), LocalStateLog(), outlet, metrics)
+    meter = Meter(Metrics(CollectorRegistry()), SIGHTINGS_STREAM, "", 0)
+    sightings = SightingsPartition(Coordinator(ScorerConfig()), LocalStateLog(), _Nowhere(), meter)
     requests = np.empty(ACCOUNTS, rq.REQUEST)
     for number in range(ROUNDS):
         sent = FIRST + number * STEP + ACCOUNTS

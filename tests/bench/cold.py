@@ -24,7 +24,8 @@ from bench.machine import resident_bytes
 from siphonwatch.streams.common.settings import Settings, load
 from siphonwatch.streams.contracts.telemetry import Telemetry, decode, encode
 from siphonwatch.streams.worker.agents.score import TelemetryPartition
-from siphonwatch.streams.worker.metrics import Metrics
+from siphonwatch.streams.worker.meter import Meter
+from siphonwatch.streams.worker.metrics import TELEMETRY, Metrics
 from siphonwatch.streams.worker.scoring import make_scorer
 from siphonwatch.streams.worker.state.kafka import open_state
 from siphonwatch.streams.worker.transport import Batch, Begin
@@ -92,7 +93,8 @@ async def rate(partition: TelemetryPartition, batches: Iterator[Batch]) -> float
 async def measure(settings: Settings, accounts: int, requests: int, telemetry: list[Telemetry]) -> dict[str, Any]:
     """Measure all orders on one partition."""
     partition = TelemetryPartition(
-        0, make_scorer(settings), open_state(settings, 0), Nowhere(), Metrics(CollectorRegistry()),
+        make_scorer(settings), open_state(settings, 0), Nowhere(),
+        Meter(Metrics(CollectorRegistry()), TELEMETRY, "", 0),
         hot_accounts=settings.state.hot_accounts, forget_after=settings.state.forget_after,
         cold_accounts=settings.state.cold_accounts, cold_file_bytes=settings.state.cold_file_bytes,
     )  # fmt: skip

@@ -20,7 +20,8 @@ from siphonwatch.models.engine.scorer import Scorer
 from siphonwatch.streams.common.settings import load
 from siphonwatch.streams.worker.agents.score import TelemetryPartition
 from siphonwatch.streams.worker.decode import Decoder
-from siphonwatch.streams.worker.metrics import Metrics
+from siphonwatch.streams.worker.meter import Meter
+from siphonwatch.streams.worker.metrics import TELEMETRY, Metrics
 from siphonwatch.streams.worker.outlet import Outlet
 from siphonwatch.streams.worker.scoring import make_scorer
 from siphonwatch.streams.worker.state.kafka import open_state
@@ -65,7 +66,7 @@ async def read(config: Path, accounts: int) -> dict[str, Any]:
     settings = load({}, config).settings
     scorer: Scorer = make_scorer(settings)
     partition = TelemetryPartition(
-        0, scorer, open_state(settings, 0), cast(Outlet, None), Metrics(CollectorRegistry()),
+        scorer, open_state(settings, 0), cast(Outlet, None), Meter(Metrics(CollectorRegistry()), TELEMETRY, "", 0),
         hot_accounts=2 * accounts, forget_after=settings.state.forget_after,
     )  # fmt: skip
     before = resident_bytes()

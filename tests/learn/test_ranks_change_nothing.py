@@ -21,7 +21,8 @@ from siphonwatch.streams.contracts.dead_letter import DeadLetter
 from siphonwatch.streams.contracts.telemetry import encode as encode_telemetry
 from siphonwatch.streams.contracts.verdict import decode, encode, judge
 from siphonwatch.streams.worker.agents.score import TelemetryPartition
-from siphonwatch.streams.worker.metrics import Metrics
+from siphonwatch.streams.worker.meter import Meter
+from siphonwatch.streams.worker.metrics import TELEMETRY, Metrics
 from siphonwatch.streams.worker.scoring import make_scorer
 from siphonwatch.streams.worker.state.local import LocalStateLog
 from siphonwatch.streams.worker.transport import Batch
@@ -65,8 +66,8 @@ def ran(log: list[bytes], book: VerdictBook, verdicts: list[bytes]) -> list[byte
     """The alerts of a worker's partition that learns of verdicts as it goes."""
     outlet = Kept()
     partition = TelemetryPartition(
-        0, make_scorer(Settings()), LocalStateLog(), outlet, Metrics(CollectorRegistry()), book=book,
-        hot_accounts=1000, forget_after=1e9,
+        make_scorer(Settings()), LocalStateLog(), outlet, Meter(Metrics(CollectorRegistry()), TELEMETRY, "", 0),
+        book=book, hot_accounts=1000, forget_after=1e9,
     )  # fmt: skip
 
     async def feed() -> None:

@@ -79,7 +79,7 @@ def main() -> None:
     settings.topics.partitions = int(partitions)
     settings.state.checkpoint_interval = 0.2
     settings.web.port = 0
-    make = lambda partition: FileCounting(Path(folder), partition)  # noqa: E731
+    make = lambda meter: FileCounting(Path(folder), meter.partition)  # noqa: E731
     registry = CollectorRegistry()
     sys.exit(asyncio.run(run(settings, make_partition=make, limits=FAST, registry=registry, metrics=Metrics(registry))))
 

@@ -15,6 +15,7 @@ from siphonwatch.streams.operate.topics import connect, create
 from siphonwatch.streams.worker.agents.partition import Place
 from siphonwatch.streams.worker.app import WorkerApp, create_app, serve
 from siphonwatch.streams.worker.gauges import Readings
+from siphonwatch.streams.worker.meter import Meter
 from siphonwatch.streams.worker.transport import Batch, Begin, Limits
 
 FAST = Limits(session_timeout=6.0, heartbeat_interval=0.5, rebalance_timeout=20.0, fetch_wait_ms=100)
@@ -37,9 +38,9 @@ class Store:
 class Counting:
     """Counts records by value in memory; a checkpoint copies the counts to the store."""
 
-    def __init__(self, store: Store, partition: int) -> None:
+    def __init__(self, store: Store, meter: Meter) -> None:
         self.store = store
-        self.partition = partition
+        self.partition = meter.partition
         self.counts: Counter[bytes] = Counter()
         self.batches: list[Batch] = []
         self.position = 0
@@ -101,7 +102,7 @@ def prepare(settings: Settings) -> None:
         create(settings, admin)
 
 
-def start(settings: Settings, make: Callable[[int], object], limits: Limits = FAST, **options: object) -> Worker:
+def start(settings: Settings, make: Callable[[Meter], object], limits: Limits = FAST, **options: object) -> Worker:
     app = create_app(settings, make_partition=make, limits=limits, **options)  # type: ignore[arg-type]
     stopping = asyncio.Event()
     return Worker(app, stopping, asyncio.create_task(serve(app, stopping)))
@@ -109,7 +110,7 @@ def start(settings: Settings, make: Callable[[int], object], limits: Limits = FA
 
 @asynccontextmanager
 async def running(
-    settings: Settings, make: Callable[[int], object], limits: Limits = FAST, **options: object
+    settings: Settings, make: Callable[[Meter], object], limits: Limits = FAST, **options: object
 ) -> AsyncIterator[Worker]:
     """A worker that must stop cleanly at the end of the block."""
     worker = start(settings, make, limits, **options)

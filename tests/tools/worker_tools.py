@@ -29,7 +29,8 @@ from siphonwatch.streams.lab.scenario import Scenario
 from siphonwatch.streams.operate.topics import connect, create
 from siphonwatch.streams.worker.agents.score import TelemetryPartition
 from siphonwatch.streams.worker.decode import Decoder
-from siphonwatch.streams.worker.metrics import Metrics
+from siphonwatch.streams.worker.meter import Meter
+from siphonwatch.streams.worker.metrics import TELEMETRY, Metrics
 from siphonwatch.streams.worker.scoring import make_scorer
 from siphonwatch.streams.worker.state.kafka import open_state
 from siphonwatch.streams.worker.transport import Begin
@@ -193,7 +194,8 @@ async def assert_applied_once(settings: Settings) -> None:
     for partition in range(settings.topics.partitions):
         log = await read(settings, "telemetry", partition)
         state = TelemetryPartition(
-            partition, make_scorer(settings), open_state(settings, partition), None, Metrics(CollectorRegistry()),
+            make_scorer(settings), open_state(settings, partition), None,
+            Meter(Metrics(CollectorRegistry()), TELEMETRY, "", partition),
             hot_accounts=settings.state.hot_accounts, forget_after=settings.state.forget_after,
         )  # fmt: skip
         try:

@@ -13,6 +13,7 @@ import pytest
 from transport_fakes import FAST, Counting, Store, numbered, prepare, produce, producing, running, until
 
 from siphonwatch.streams.common.settings import Settings
+from siphonwatch.streams.worker.meter import Meter
 from siphonwatch.streams.worker.transport import Batch, Lease, Record, pump
 
 
@@ -32,8 +33,8 @@ async def test_every_key_timestamp_header_and_offset_arrives(settings: Settings)
         await meta
     store, workers = Store(), []
 
-    def make(partition: int) -> Counting:
-        workers.append(Counting(store, partition))
+    def make(meter: Meter) -> Counting:
+        workers.append(Counting(store, meter))
         return workers[-1]
 
     limits = msgspec.structs.replace(FAST, max_records=700)
@@ -41,7 +42,7 @@ async def test_every_key_timestamp_header_and_offset_arrives(settings: Settings)
         await until(lambda: sum(len(b) for w in workers for b in w.batches) >= 3000)
     batches = next(w.batches for w in workers if w.batches)
     assert [record for batch in batches for record in batch] == sent
-    assert all(len(batch) <= 700 and batch.contiguous for batch in batches)
+    assert all(len(batch) <= 700 and batch.missing == 0 for batch in batches)
     assert len(batches) < 100
     assert [batch.first_offset for batch in batches[1:]] == [batch.next_offset for batch in batches[:-1]]
     assert all(batch.topic == settings.topic("telemetry") and batch.partition == 0 for batch in batches)
@@ -102,9 +103,9 @@ async def test_a_question_for_a_topic_s_id_holds_nothing_back_that_is_verified(
             await gate.wait()
             await super().process(batch)
 
-    def make(partition: int) -> Counting:
-        workers[partition] = Gated(store, partition)
-        return workers[partition]
+    def make(meter: Meter) -> Counting:
+        workers[meter.partition] = Gated(store, meter)
+        return workers[meter.partition]
 
     await produce(settings, numbered(2000), partition=0)
     limits = msgspec.structs.replace(FAST, max_records=100)
@@ -125,8 +126,8 @@ async def test_the_byte_limit_ends_a_batch(settings: Settings) -> None:
     prepare(settings)
     store, workers = Store(), []
 
-    def make(partition: int) -> Counting:
-        workers.append(Counting(store, partition))
+    def make(meter: Meter) -> Counting:
+        workers.append(Counting(store, meter))
         return workers[-1]
 
     await produce(settings, [b"y" * 10_000] * 3000, partition=1)

@@ -23,7 +23,8 @@ from siphonwatch.streams.lab.broker.process import free_port
 from siphonwatch.streams.operate.topics import connect, create
 from siphonwatch.streams.worker.agents.coordinate import SightingsPartition
 from siphonwatch.streams.worker.agents.score import TelemetryPartition
-from siphonwatch.streams.worker.metrics import Metrics
+from siphonwatch.streams.worker.meter import Meter
+from siphonwatch.streams.worker.metrics import SIGHTINGS, TELEMETRY, Metrics
 from siphonwatch.streams.worker.scoring import make_coordinator, make_scorer
 from siphonwatch.streams.worker.state.kafka import open_state
 from siphonwatch.streams.worker.transport import Begin
@@ -93,7 +94,8 @@ async def applied(settings: Settings) -> Counter[str]:
     total: Counter[str] = Counter()
     for partition in range(settings.topics.partitions):
         state = TelemetryPartition(
-            partition, make_scorer(settings), open_state(settings, partition), None, Metrics(CollectorRegistry()),
+            make_scorer(settings), open_state(settings, partition), None,
+            Meter(Metrics(CollectorRegistry()), TELEMETRY, "", partition),
             hot_accounts=settings.state.hot_accounts, forget_after=settings.state.forget_after,
         )  # fmt: skip
         try:
@@ -194,7 +196,10 @@ async def test_sightings_made_anew_are_put_together_with_those_before(settings: 
 async def coordinated(settings: Settings) -> int:
     """Sightings in the state of the coordinator."""
     state = SightingsPartition(
-        0, make_coordinator(settings), open_state(settings, 0, topic="campaigns"), None, Metrics(CollectorRegistry())
+        make_coordinator(settings),
+        open_state(settings, 0, topic="campaigns"),
+        None,
+        Meter(Metrics(CollectorRegistry()), SIGHTINGS, "", 0),
     )
     try:
         await state.restore(Begin())

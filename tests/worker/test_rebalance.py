@@ -9,6 +9,7 @@ from transport_fakes import PATIENT, Counting, Store, committed, numbered, prepa
 
 from siphonwatch.streams.common.settings import Settings
 from siphonwatch.streams.worker.agents.partition import Place
+from siphonwatch.streams.worker.meter import Meter
 from siphonwatch.streams.worker.transport import Batch, Begin
 
 
@@ -58,8 +59,8 @@ async def test_a_clean_stop_commits_all_that_was_processed_and_leaves_the_group(
     await produce(settings, numbered(5000))
     workers: list[Counting] = []
 
-    def make(partition: int) -> Counting:
-        workers.append(Counting(store, partition))
+    def make(meter: Meter) -> Counting:
+        workers.append(Counting(store, meter))
         return workers[-1]
 
     async with running(settings, make):
@@ -139,7 +140,7 @@ async def test_a_third_worker_takes_one_partition_and_the_others_go_on_with_what
     restores: list[tuple[str, int]] = []
     kept: list[tuple[str, int]] = []
 
-    def named(name: str) -> Callable[[int], Counting]:
+    def named(name: str) -> Callable[[Meter], Counting]:
         class Named(Counting):
             async def restore(self, begin: Begin) -> Place:
                 restores.append((name, self.partition))
@@ -151,7 +152,7 @@ async def test_a_third_worker_takes_one_partition_and_the_others_go_on_with_what
                     kept.append((name, self.partition))
                 return place
 
-        return lambda partition: Named(store, partition)
+        return lambda meter: Named(store, meter)
 
     def owners() -> dict[int, str]:
         return {p.tp.partition: name for name, w in workers.items() for p in w.app.assignment.partitions}

@@ -16,7 +16,8 @@ from siphonwatch.streams.common.settings import Settings
 from siphonwatch.streams.contracts.telemetry import encode
 from siphonwatch.streams.worker.agents.score import TelemetryPartition
 from siphonwatch.streams.worker.allow import Allowed
-from siphonwatch.streams.worker.metrics import Metrics
+from siphonwatch.streams.worker.meter import Meter
+from siphonwatch.streams.worker.metrics import TELEMETRY, Metrics
 from siphonwatch.streams.worker.scoring import make_scorer
 from siphonwatch.streams.worker.transport import Batch, Begin
 from siphonwatch.streams.worker.transport.batch import Lease
@@ -41,8 +42,8 @@ class Kept:
 def partition(state: Topic, outlet: Kept, *allowed: str) -> TelemetryPartition:
     log = state_log(state, max_value=1 << 20)
     return TelemetryPartition(
-        0, make_scorer(Settings()), log, outlet, Metrics(CollectorRegistry()), allowed=Allowed(allowed),
-        hot_accounts=1000, forget_after=1e9,
+        make_scorer(Settings()), log, outlet, Meter(Metrics(CollectorRegistry()), TELEMETRY, "", 0),
+        allowed=Allowed(allowed), hot_accounts=1000, forget_after=1e9,
     )  # fmt: skip
 
 

@@ -22,7 +22,8 @@ from siphonwatch.streams.contracts.alert import to_alert
 from siphonwatch.streams.contracts.telemetry import Telemetry, encode
 from siphonwatch.streams.worker.agents.coordinate import STATE, TOPIC, SightingsPartition
 from siphonwatch.streams.worker.decode import Decoder
-from siphonwatch.streams.worker.metrics import Metrics
+from siphonwatch.streams.worker.meter import Meter
+from siphonwatch.streams.worker.metrics import SIGHTINGS, Metrics
 from siphonwatch.streams.worker.scoring import make_coordinator, make_together
 from siphonwatch.streams.worker.state.kafka import open_state
 from siphonwatch.streams.worker.transport import Begin
@@ -114,7 +115,10 @@ async def test_a_campaign_found_over_kafka_is_the_one_a_replay_finds(
     assert set(alerts) == expected(settings, await read(settings, "telemetry", 0))
     assert members(set(alerts)) == set(MEMBERS)
     state = SightingsPartition(
-        0, make_coordinator(settings), open_state(settings, 0, topic=STATE), None, Metrics(CollectorRegistry())
+        make_coordinator(settings),
+        open_state(settings, 0, topic=STATE),
+        None,
+        Meter(Metrics(CollectorRegistry()), SIGHTINGS, "", 0),
     )
     try:
         await state.restore(Begin())

@@ -12,10 +12,11 @@ from siphonwatch.models.account.row import PAGE_ROWS
 from siphonwatch.models.engine.config import ScorerConfig
 from siphonwatch.models.engine.scorer import Scorer
 from siphonwatch.streams.contracts.telemetry import Telemetry, encode
-from siphonwatch.streams.worker.agents import score
+from siphonwatch.streams.worker.agents import scored
 from siphonwatch.streams.worker.agents.score import TelemetryPartition
 from siphonwatch.streams.worker.decode import Decoder
-from siphonwatch.streams.worker.metrics import Metrics
+from siphonwatch.streams.worker.meter import Meter
+from siphonwatch.streams.worker.metrics import TELEMETRY, Metrics
 from siphonwatch.streams.worker.state import tiers
 from siphonwatch.streams.worker.state.codec import Page
 from siphonwatch.streams.worker.state.local import LocalStateLog
@@ -61,8 +62,8 @@ def strangers(n: int) -> list[Telemetry]:
 async def test_a_flood_of_new_accounts_between_checkpoints_stays_within_the_bounds() -> None:
     log = Watched()
     partition = TelemetryPartition(
-        0, Scorer(ScorerConfig()), log, Nowhere(), Metrics(CollectorRegistry()), hot_accounts=HOT,
-        forget_after=math.inf, cold_accounts=30_000, cold_file_bytes=1000 * PAGE_ROWS * 2040,
+        Scorer(ScorerConfig()), log, Nowhere(), Meter(Metrics(CollectorRegistry()), TELEMETRY, "", 0),
+        hot_accounts=HOT, forget_after=math.inf, cold_accounts=30_000, cold_file_bytes=1000 * PAGE_ROWS * 2040,
     )  # fmt: skip
     await partition.restore(Begin())
     table = partition.scorer.table
@@ -88,7 +89,7 @@ async def test_a_flood_of_new_accounts_between_checkpoints_stays_within_the_boun
 
 async def test_what_is_found_does_not_depend_on_who_is_in_memory(monkeypatch) -> None:  # type: ignore[no-untyped-def]
     monkeypatch.setattr(tiers, "SLICE", 50)
-    monkeypatch.setattr(score, "SLICE", 50)
+    monkeypatch.setattr(scored, "SLICE", 50)
     records = traffic()
     alone = Scorer(ScorerConfig())
     requests = Decoder().decode([encode(r) for r in records]).requests
@@ -102,8 +103,8 @@ async def test_what_is_found_does_not_depend_on_who_is_in_memory(monkeypatch) ->
     for file in (0, 3 * PAGE_ROWS * 2040, 1 << 30):
         told.clear()
         partition = TelemetryPartition(
-            0, Scorer(ScorerConfig()), LocalStateLog(), Outlet(), Metrics(CollectorRegistry()), hot_accounts=4,
-            forget_after=math.inf, cold_file_bytes=file,
+            Scorer(ScorerConfig()), LocalStateLog(), Outlet(), Meter(Metrics(CollectorRegistry()), TELEMETRY, "", 0),
+            hot_accounts=4, forget_after=math.inf, cold_file_bytes=file,
         )  # fmt: skip
         await partition.restore(Begin())
         for start in range(0, len(records), 700):

@@ -47,18 +47,18 @@ async def test_what_stays_keeps_its_accounts_and_what_comes_back_from_another_wo
 
     async with make_producer(settings) as producer:
 
-        def made(metrics: Metrics) -> Callable[[int], TelemetryPartition]:
-            def make(number: int) -> TelemetryPartition:
-                outlet = KafkaOutlet(producer, settings, Retries(Meter(metrics, TELEMETRY, "", number)))
+        def made() -> Callable[[Meter], TelemetryPartition]:
+            def make(meter: Meter) -> TelemetryPartition:
+                outlet = KafkaOutlet(producer, settings, Retries(meter))
                 return TelemetryPartition(
-                    number, make_scorer(settings), open_state(settings, number), outlet, metrics,
+                    make_scorer(settings), open_state(settings, meter.partition), outlet, meter,
                     hot_accounts=settings.state.hot_accounts, forget_after=settings.state.forget_after,
                 )  # fmt: skip
 
             return make
 
         def started(name: str) -> Worker:
-            return start(settings, made(Metrics(registries[name])), PATIENT)
+            return start(settings, made(), PATIENT, metrics=Metrics(registries[name]))
 
         workers = {name: started(name) for name in "ab"}
         await until(lambda: shared(workers, 2, 2))

@@ -28,6 +28,7 @@ from siphonwatch.streams.worker.agents.coordinate import Sightings, SightingsPar
 from siphonwatch.streams.worker.decode import Decoder
 from siphonwatch.streams.worker.inorder import InOrder, Turns, make_turns
 from siphonwatch.streams.worker.meter import Meter
+from siphonwatch.streams.worker.metrics import SIGHTINGS as SIGHTINGS_STREAM
 from siphonwatch.streams.worker.metrics import TELEMETRY, Metrics
 from siphonwatch.streams.worker.retries import Retries
 from siphonwatch.streams.worker.scoring import make_coordinator, make_scorer
@@ -75,7 +76,10 @@ def campaign(n: int) -> Array:
 def run(batches: list[Batch]) -> tuple[SightingsPartition, Kept]:
     outlet = Kept()
     partition = SightingsPartition(
-        0, make_coordinator(Settings()), LocalStateLog(), outlet, Metrics(CollectorRegistry())
+        make_coordinator(Settings()),
+        LocalStateLog(),
+        outlet,
+        Meter(Metrics(CollectorRegistry()), SIGHTINGS_STREAM, "", 0),
     )
 
     async def take() -> None:
@@ -162,7 +166,7 @@ def test_redriven_sightings_are_applied_though_others_came_after_them() -> None:
     again = (REDRIVEN_SEAL, UNKEYED.mac(provenance.REDRIVEN, 0)(early))
     redriven.headers = [(*redriven.headers[0], (REDRIVEN, b"1"), again)]
     partition, outlet = run([batch([late]), redriven, batch([early, late], 2)])
-    assert partition.scorer.judge.kept.requests == 300, "each once: what is sent again after a crash is no redrive"
+    assert partition.scorer.stage.count.requests == 300, "each once: what is sent again after a crash is no redrive"
     assert outlet.letters == []
 
 
@@ -175,7 +179,7 @@ def test_each_source_is_told_by_offsets_of_its_own() -> None:
         for p in (0, 1):
             values += pack(f"telemetry:{p}", requests, offsets, places[places % 2 == p])
     partition, _ = run([batch(list(values)), batch(list(values), len(values))])
-    assert partition.scorer.judge.kept.requests == 1500
+    assert partition.scorer.stage.count.requests == 1500
 
 
 @pytest.mark.parametrize(
@@ -231,7 +235,7 @@ def test_sightings_without_their_seal_blind_nobody_and_go_to_the_dead_letters(fo
     partition, outlet = run([first, batch(list(pack(SOURCE, requests, np.arange(1500))), 1)])
     assert [(letter.value, letter.reason) for letter in outlet.letters] == [(forged, "origin")]
     assert told(outlet) == found(requests)
-    assert partition.scorer.judge.kept.requests == 1500
+    assert partition.scorer.stage.count.requests == 1500
 
 
 class Broker:

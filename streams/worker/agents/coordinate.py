@@ -21,10 +21,9 @@ from siphonwatch.streams.contracts.dead_letter import REDRIVEN
 from siphonwatch.streams.contracts.provenance import REDRIVEN_SEAL, SEAL, UNKEYED, Seals, is_sealed
 from siphonwatch.streams.contracts.sighting import MAX_ROWS, Packed, join, pack, unpack
 from siphonwatch.streams.contracts.telemetry import Malformed
-from siphonwatch.streams.worker.agents.score import Read, TelemetryPartition
+from siphonwatch.streams.worker.agents.scored import Read, ScoredPartition
 from siphonwatch.streams.worker.agents.sources import last_of, origin
 from siphonwatch.streams.worker.inorder import InOrder, Outgoing
-from siphonwatch.streams.worker.metrics import SIGHTINGS
 from siphonwatch.streams.worker.transport import Batch
 
 TOPIC, STATE = "sightings", "campaigns"
@@ -73,15 +72,13 @@ class Sightings:
         await self._sender.close()
 
 
-class SightingsPartition(TelemetryPartition):
+class SightingsPartition(ScoredPartition):
     """Runs one coordinator over one partition of sightings; it forgets fingerprints itself, so none become cold."""
 
-    stream = SIGHTINGS
-
-    def __init__(self, number: int, *args: Any, **kwargs: Any) -> None:
-        super().__init__(number, *args, hot_accounts=None, forget_after=math.inf, **kwargs)
-        self._mac = self._seals.mac(provenance.SIGHTINGS, number)
-        self._redriven_mac = self._seals.mac(provenance.REDRIVEN, number)
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, hot_accounts=None, forget_after=math.inf, **kwargs)
+        self._mac = self._seals.mac(provenance.SIGHTINGS, self._number)
+        self._redriven_mac = self._seals.mac(provenance.REDRIVEN, self._number)
 
     def _read(self, batch: Batch) -> Read:
         """Unpack a batch's records, without the sightings that were sent again after a crash."""

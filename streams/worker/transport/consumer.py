@@ -19,7 +19,7 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 
 from siphonwatch.streams.common.answers import Answers
-from siphonwatch.streams.common.kafka import METADATA_MS
+from siphonwatch.streams.common.kafka import make_async_consumer
 from siphonwatch.streams.worker.transport import codecs
 from siphonwatch.streams.worker.transport.absent import Absent
 from siphonwatch.streams.worker.transport.assignor import StickyAssignor
@@ -49,14 +49,10 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
     def _create_worker_consumer(self, transport: Any) -> AIOKafkaConsumer:
         codecs.bound()
         limits = limits_of(self.app)
-        conf = self.app.conf
-        return AIOKafkaConsumer(
-            client_id=conf.broker_client_id,
-            group_id=conf.id,
-            bootstrap_servers=driver.server_list(transport.url, transport.default_port),
+        return make_async_consumer(
+            self.app.kafka,
+            group_id=self.app.conf.id,
             partition_assignment_strategy=[StickyAssignor()],
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
             isolation_level="read_committed",
             check_crcs=False,  # the unpacker checks
             max_partition_fetch_bytes=limits.fetch_bytes,
@@ -65,21 +61,14 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
             session_timeout_ms=int(limits.session_timeout * 1000),
             heartbeat_interval_ms=int(limits.heartbeat_interval * 1000),
             rebalance_timeout_ms=int(limits.rebalance_timeout * 1000),
-            metadata_max_age_ms=METADATA_MS,
-            **driver.credentials_to_aiokafka_auth(conf.broker_credentials, conf.ssl_context),
         )
 
     def _look(self) -> AIOKafkaConsumer:
         """Return a consumer for a look at single records; see `Pump`."""
-        conf = self.app.conf
-        return AIOKafkaConsumer(
-            client_id=conf.broker_client_id,
-            group_id=None,
-            bootstrap_servers=driver.server_list(self.transport.url, self.transport.default_port),
-            enable_auto_commit=False,
+        return make_async_consumer(
+            self.app.kafka,
             auto_offset_reset="none",
             request_timeout_ms=int(limits_of(self.app).request_timeout * 1000),
-            **driver.credentials_to_aiokafka_auth(conf.broker_credentials, conf.ssl_context),
         )
 
     async def on_start(self) -> None:
