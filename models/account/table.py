@@ -5,13 +5,12 @@ Rows and pages are plain arrays; where pages are kept is the caller's business.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 import numpy.typing as npt
 
 from siphonwatch.models.account.request import NAME_WORDS, Array, Record, copy_name, same_name
 from siphonwatch.models.account.row import PAGE_ROWS, ROW
+from siphonwatch.models.common.declare import raw
 from siphonwatch.models.common.kernel import kernel
 
 MIN_INDEX = 1024
@@ -20,27 +19,15 @@ NAME = np.dtype([("account_hash", "u8"), ("account", "u8", (NAME_WORDS,))], alig
 """What a table needs to know of a request to find its row."""
 
 
-class Heads(NamedTuple):
-    """What finds a row, of all rows; views, so that one compiled loop serves rows of any kind."""
-
-    hash: npt.NDArray[np.uint64]
-    account: npt.NDArray[np.uint64]
-    last_offset: npt.NDArray[np.int64]
-
-
-def _heads(rows: Array) -> Heads:
-    return Heads(rows["hash"], rows["account"], rows["last_offset"])
-
-
 @kernel
-def _find(index: npt.NDArray[np.int32], heads: Heads, request: Record) -> np.int64:
+def _find(index: npt.NDArray[np.int32], rows: Array, request: Record) -> np.int64:
     """Slot of the request's account, or `-1 - place` where it would be entered in the index."""
     mask = np.uint64(len(index) - 1)
     at = request.account_hash & mask
     while index[at] != EMPTY:
-        slot = index[at]
-        if heads.hash[slot] == request.account_hash and same_name(heads.account[slot], request.account):
-            return np.int64(slot)
+        row = rows[index[at]]
+        if row.hash == request.account_hash and same_name(row.account, request.account):
+            return np.int64(index[at])
         at = (at + np.uint64(1)) & mask
     return -1 - np.int64(at)
 
@@ -57,7 +44,7 @@ def _place(index: npt.NDArray[np.int32], h: np.uint64, slot: int) -> None:
 @kernel
 def _locate(
     index: npt.NDArray[np.int32],
-    heads: Heads,
+    rows: Array,
     free: npt.NDArray[np.int32],
     requests: Array,
     opens: npt.NDArray[np.bool_],
@@ -67,7 +54,7 @@ def _locate(
     used = 0
     for i in range(len(requests)):
         q = requests[i]
-        found = _find(index, heads, q)
+        found = _find(index, rows, q)
         if found < 0 and not opens[i]:
             slots[i] = -1
             continue
@@ -75,26 +62,27 @@ def _locate(
             slot = free[len(free) - 1 - used]
             used += 1
             index[-1 - found] = slot
-            heads.hash[slot] = q.account_hash
-            copy_name(heads.account[slot], q.account)
-            heads.last_offset[slot] = -1
+            row = rows[slot]
+            row.hash = q.account_hash
+            copy_name(row.account, q.account)
+            row.last_offset = -1
             found = np.int64(slot)
         slots[i] = found
     return used
 
 
 @kernel
-def _remove(index: npt.NDArray[np.int32], heads: Heads, slots: npt.NDArray[np.int64]) -> None:
+def _remove(index: npt.NDArray[np.int32], rows: Array, slots: npt.NDArray[np.int64]) -> None:
     """Take slots, still filled, out of the index; what ran past them moves back (Knuth 6.4, algorithm R)."""
     mask = np.uint64(len(index) - 1)
     one = np.uint64(1)
     for slot in slots:
-        hole = heads.hash[slot] & mask
+        hole = rows[slot].hash & mask
         while index[hole] != slot:
             hole = (hole + one) & mask
         at = (hole + one) & mask
         while index[at] != EMPTY:
-            home = heads.hash[index[at]] & mask
+            home = rows[index[at]].hash & mask
             if ((at - home) & mask) >= ((at - hole) & mask):
                 index[hole] = index[at]
                 hole = at
@@ -103,9 +91,9 @@ def _remove(index: npt.NDArray[np.int32], heads: Heads, slots: npt.NDArray[np.in
 
 
 @kernel
-def _reindex(index: npt.NDArray[np.int32], heads: Heads, slots: npt.NDArray[np.int64]) -> None:
+def _reindex(index: npt.NDArray[np.int32], rows: Array, slots: npt.NDArray[np.int64]) -> None:
     for slot in slots:
-        _place(index, heads.hash[slot], slot)
+        _place(index, rows[slot].hash, slot)
 
 
 class AccountTable:
@@ -157,7 +145,7 @@ class AccountTable:
             opens = np.ones(len(requests), np.bool_)
         self._make_room(len(requests))
         slots = np.empty(len(requests), np.int64)
-        used = _locate(self._index, _heads(self.rows), self._free, requests, opens, slots)
+        used = _locate(self._index, self.rows, self._free, requests, opens, slots)
         self._count += used
         self._free = self._free[: len(self._free) - used]
         self._dirty[slots[slots >= 0] // PAGE_ROWS] = True
@@ -189,7 +177,7 @@ class AccountTable:
     def _move(self, room: int) -> None:
         """Move the rows to an array with room for so many."""
         moved = np.zeros(room, self.layout)
-        moved[: len(self.rows)] = self.rows
+        raw(moved)[: len(self.rows)] = raw(self.rows)
         self._room, self.rows = moved, moved[: len(self.rows)]
 
     def _rebuild(self, extra: int = 0) -> None:
@@ -197,7 +185,7 @@ class AccountTable:
         while size < (self._count + extra) * 2:
             size *= 2
         self._index = np.full(size, EMPTY, np.int32)
-        _reindex(self._index, _heads(self.rows), self.used())
+        _reindex(self._index, self.rows, self.used())
 
     def used(self) -> npt.NDArray[np.int64]:
         """Return the slots in use, ascending."""
@@ -211,7 +199,7 @@ class AccountTable:
         numbers = np.flatnonzero(self._dirty)[:most]
         self._dirty[numbers] = False
         there = numbers[numbers < len(self.rows) // PAGE_ROWS]  # those beyond went when the table shrank
-        rows = self.rows.reshape(-1, PAGE_ROWS)[there]
+        rows = raw(self.rows).reshape(-1, PAGE_ROWS)[there].view(self.layout)
         held: npt.NDArray[np.bool_] = (rows["hash"] != 0).any(axis=1)
         changed: dict[int, Array | None] = dict.fromkeys(numbers.tolist())
         return changed | {page: rows[i] for i, page in enumerate(there.tolist()) if held[i]}
@@ -224,7 +212,7 @@ class AccountTable:
                 self._move(max(size, len(self.rows) * 3 // 2 // PAGE_ROWS * PAGE_ROWS))
             self._resize(size)
         for page, rows in pages.items():
-            self.rows[page * PAGE_ROWS : (page + 1) * PAGE_ROWS] = rows
+            raw(self.rows)[page * PAGE_ROWS : (page + 1) * PAGE_ROWS] = raw(rows)
 
     def settle(self) -> None:
         """Work out the index, the free rows and what is dirty (nothing) from the rows as they are."""
@@ -240,18 +228,18 @@ class AccountTable:
         named["account_hash"], named["account"] = rows["hash"], rows["account"]
         slots = self.locate(named)
         entered = self.rows["last_offset"][slots] == -1
-        self.rows[slots[entered]] = rows[entered]
+        raw(self.rows)[slots[entered]] = raw(rows)[entered]
 
     def evict(self, slots: npt.NDArray[np.int64]) -> Array:
         """Free the given slots and return their rows, `(n,)`."""
-        gone: Array = self.rows[slots]
+        gone: Array = raw(self.rows)[slots].view(self.layout)
         self.free(slots)
         return gone
 
     def free(self, slots: npt.NDArray[np.int64]) -> None:
         """Forget the accounts in the given slots."""
-        _remove(self._index, _heads(self.rows), slots)
-        self.rows[slots] = np.zeros(1, self.layout)
+        _remove(self._index, self.rows, slots)
+        raw(self.rows)[slots] = raw(np.zeros(1, self.layout))
         self._dirty[slots // PAGE_ROWS] = True
         self._free = np.concatenate([self._free, slots.astype(np.int32)])
         self._count -= len(slots)
@@ -263,7 +251,7 @@ class AccountTable:
         used = self.used()
         high = used[used >= self._capacity]
         low = np.flatnonzero(self.rows["hash"][: self._capacity] == 0)[: len(high)]
-        self.rows[low] = self.rows[high]
+        raw(self.rows)[low] = raw(self.rows)[high]
         self._dirty[np.concatenate([low, high]) // PAGE_ROWS] = True  # pages beyond the last row are dropped ones
         self.rows = self.rows[: self._capacity]
         self._move(self._capacity)

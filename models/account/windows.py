@@ -22,20 +22,19 @@ from siphonwatch.models.account.features import (
     RISE,
     SHARE,
     SHIFT,
-    WIDTH,
     Plan,
     given,
 )
 from siphonwatch.models.account.jobs import count_job, derive_job
 from siphonwatch.models.account.request import Array, Record
 from siphonwatch.models.account.row import SLOTS
-from siphonwatch.models.account.sums import ADDED, SCALES, TAUS
+from siphonwatch.models.account.sums import ADDED, SCALES, SUMS, TAUS
 from siphonwatch.models.account.trails import count_trail, derive_trail
 from siphonwatch.models.common.kernel import kernel
 from siphonwatch.models.common.vocabulary import PROJECTION
 from siphonwatch.models.online.mean_embedding import embed_update
 
-DECAYS = len(TAUS)
+DECAYS, COLUMNS = len(TAUS), len(SUMS)
 EMBED_SCALES = (SCALES.index("1h"), SCALES.index("7d"))
 HOUR, WEEK = 3600.0, SCALES.index("7d")
 
@@ -171,7 +170,7 @@ def observe(row: Record, q: Record, now: float, plan: Plan, work: Work, out: npt
     if row.requests == 0:
         row.first_seen = now
         row.last_time = now
-    for j in range(len(added)):
+    for j in range(COLUMNS):
         added[j] = F32(0.0)
     describe(row, q, gap if row.requests > 0 else -1.0, adds)
     for k in range(DECAYS):
@@ -181,7 +180,7 @@ def observe(row: Record, q: Record, now: float, plan: Plan, work: Work, out: npt
             decay[k], weight[k] = 1.0, math.exp(gap / TAUS[k])
         d, w = F32(decay[k]), F32(weight[k])
         part = row.sums[k]
-        for j in range(len(part)):
+        for j in range(COLUMNS):
             part[j] = part[j] * d + added[j] * w
     _embed(row, q, work)
     for j in range(len(work.values)):
@@ -231,7 +230,7 @@ def observe_all(
         row, q = rows[max(slots[i], 0)], requests[i]
         if slots[i] < 0 or offsets[i] <= row.last_offset:
             slots[i] = -1
-            for j in range(WIDTH):
+            for j in range(values.shape[1]):
                 values[i, j] = F32(0.0)
             now[i], sure[i] = clock[0].now, settled(clock[0], max_ahead)
             fresh[i] = False

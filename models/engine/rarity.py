@@ -59,7 +59,7 @@ def _rank_all(
     counts: npt.NDArray[np.int64],
     learnt: npt.NDArray[np.bool_],
     x: npt.NDArray[np.float32],
-    first: int,
+    at: tuple[int, int],
 ) -> None:
     for i in range(len(slots)):
         if slots[i] < 0:
@@ -69,10 +69,10 @@ def _rank_all(
         by_trees, by_forest = hst_score(trees, x), oif_score(forest, x)
         # Both scores end at 1; sketches of what is missing to 1 tell the rarest apart best.
         if counts[0] >= MIN_LEARNT:
-            values[i, first] = np.float32(1.0 - quantile_rank(common[0], 1.0 - by_trees))
-            values[i, first + 1] = np.float32(1.0 - quantile_rank(common[1], 1.0 - by_forest))
+            values[i, at[0]] = np.float32(1.0 - quantile_rank(common[0], 1.0 - by_trees))
+            values[i, at[1]] = np.float32(1.0 - quantile_rank(common[1], 1.0 - by_forest))
         else:
-            values[i, first] = values[i, first + 1] = np.float32(0.5)
+            values[i, at[0]] = values[i, at[1]] = np.float32(0.5)
         if learnt[i] and is_suspect(judged[slots[i]].suspect, block) == 0:
             hst_learn(trees, x)
             oif_learn(forest, x)
@@ -120,7 +120,7 @@ class RarityStage:
         """
         _rank_all(
             judged, slots, values, block, self._columns, self._low, self._scale, self._trees, self._forest,
-            self._common, self._counts, teaches, self._x, INDEX["rare_trees"],
+            self._common, self._counts, teaches, self._x, (INDEX["rare_trees"], INDEX["rare_forest"]),
         )  # fmt: skip
 
     def snapshot(self) -> dict[str, npt.NDArray[Any] | bytes]:

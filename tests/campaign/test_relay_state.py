@@ -19,7 +19,8 @@ from siphonwatch.models.account.request import Array
 from siphonwatch.models.account.row import PAGE_ROWS
 from siphonwatch.models.campaign import row
 from siphonwatch.models.campaign.edges import Spotter, fingerprints
-from siphonwatch.models.campaign.row import CAMPAIGN, PARTS
+from siphonwatch.models.campaign.features import FEATURES
+from siphonwatch.models.campaign.row import CAMPAIGN, PARTS, SUMS
 from siphonwatch.models.common.arrays import pack, unpack
 from siphonwatch.models.common.declare import sizes
 from siphonwatch.models.detect import Detector
@@ -159,6 +160,17 @@ def test_one_request_from_the_future_does_not_drag_the_clock() -> None:
 
 def test_a_fingerprint_s_row_takes_at_most_two_kilobytes_and_has_no_padding() -> None:
     assert sum(sizes(PARTS).values()) == CAMPAIGN.itemsize <= 2048
+
+
+def test_every_sum_of_a_fingerprint_is_added_to_and_every_feature_computed() -> None:
+    coordinator, values, q = Coordinator(CONFIG), [], requests().copy()
+    q["turns"][::7], q["session"][::5] = 3, 9
+    coordinator.judge.trace = lambda trace: values.append(trace.features.copy())
+    coordinator.score(q, np.arange(len(q)))
+    added = coordinator.table.rows["sums"].any(axis=0)
+    assert [s.name for s, there in zip(SUMS, added, strict=True) if not there] == []
+    still = np.ptp(np.concatenate(values), axis=0) == 0
+    assert [f.name for f, constant in zip(FEATURES, still, strict=True) if constant] == []
 
 
 def test_state_with_rows_of_another_layout_is_refused_with_both_layouts(monkeypatch: pytest.MonkeyPatch) -> None:
