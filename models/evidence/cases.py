@@ -96,7 +96,7 @@ class CaseBook:
         self._open: dict[tuple[str, str], _Open] = {}
         self._due: list[tuple[float, str, str]] = []
         self._early: list[Finding] = []
-        self._untold: set[str] = set()
+        self._withheld: set[str] = set()
         self.crowded_out = 0
         """Cases that were closed early since the start, for too many were open."""
 
@@ -134,34 +134,34 @@ class CaseBook:
         self._make_room(time)
         return finding
 
-    def hush(self, finding: Finding) -> None:
-        """Note that a finding was told to nobody."""
+    def withhold(self, finding: Finding) -> None:
+        """Note that no alert was sent for a finding."""
         if finding.kind == "close":
-            self._untold.discard(finding.case)
+            self._withheld.discard(finding.case)
         else:
-            self._untold.add(finding.case)
+            self._withheld.add(finding.case)
 
-    def voice(self, finding: Finding) -> Finding | None:
-        """Return a finding as those hear it who may not have heard of its case: None for the end of an untold one.
+    def announce(self, finding: Finding) -> Finding | None:
+        """Return a finding as it is to be sent, given what was withheld of its case; None where nothing is to be sent.
 
-        An update of an untold case opens it, under the id that the update has.
+        The first finding sent of a withheld case opens it, under that finding's own id; its end alone is not sent.
         """
-        if finding.case not in self._untold:
+        if finding.case not in self._withheld:
             return finding
-        self._untold.remove(finding.case)
+        self._withheld.remove(finding.case)
         return None if finding.kind == "close" else msgspec.structs.replace(finding, kind="open")
 
     def end(self, wanted: Callable[[Finding], bool], now: float) -> list[Finding]:
-        """Close at event time `now` the open cases that were told and whose latest finding is wanted, by their ids."""
+        """Close at event time `now` announced open cases whose latest finding is wanted, in the order of their ids."""
         cases = [(case.last.case, key) for key, case in self._open.items()]
-        told = sorted((case, key) for case, key in cases if case not in self._untold and wanted(self._open[key].last))
+        told = sorted((case, key) for case, key in cases if case not in self._withheld and wanted(self._open[key].last))
         return [self._close(key, now) for _, key in told]
 
     def drop(self, patterns: Collection[str], now: float) -> list[Finding]:
-        """Close at event time `now` all open cases of some patterns; return the ends of those that were told."""
+        """Close at event time `now` all open cases of some patterns; return the ends of those that were announced."""
         ended = self.end(lambda finding: finding.pattern in patterns, now)
         for key in [key for key in self._open if key[1] in patterns]:
-            self._untold.discard(self._open.pop(key).last.case)
+            self._withheld.discard(self._open.pop(key).last.case)
         return ended
 
     def close_until(self, now: float) -> list[Finding]:
@@ -194,7 +194,7 @@ class CaseBook:
     def snapshot(self) -> dict[str, bytes]:
         """Serialise the open cases."""
         cases = [case for _, case in sorted(self._open.items())]
-        told = [msgspec.structs.replace(case, told=case.last.case not in self._untold) for case in cases]
+        told = [msgspec.structs.replace(case, told=case.last.case not in self._withheld) for case in cases]
         return {"open": msgspec.msgpack.encode(told)}
 
     def restore(self, parts: Parts) -> None:
@@ -207,7 +207,7 @@ class CaseBook:
         """
         cases = msgspec.msgpack.decode(as_bytes(parts, "open"), type=list[_Open])
         self._open = {(case.last.accounts[0], case.last.pattern): case for case in cases}
-        self._untold = {case.last.case for case in cases if not case.told}
+        self._withheld = {case.last.case for case in cases if not case.told}
         self._line_up()
 
     def _line_up(self) -> None:

@@ -1,4 +1,4 @@
-"""`siphonwatch alerts`: looks at the alerts topic. It changes nothing there and keeps no position."""
+"""`siphonwatch alerts`: shows what is on the alerts topic. It changes nothing there and keeps no position."""
 
 from __future__ import annotations
 

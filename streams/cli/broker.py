@@ -18,7 +18,7 @@ WATCH_SECONDS = 1.0
     "--port", type=click.IntRange(1024, 65535), default=9092, show_default=True, help="Refused where it is taken."
 )
 def command(port: int) -> None:
-    """Start the embedded broker on 127.0.0.1, until told to stop; all it holds is gone then.
+    """Start the embedded broker on 127.0.0.1, until stopped; then all it holds is gone.
 
     It is for trying things out: one node, memory only, no TLS, no passwords. The default port is the one that every
     other command asks by default. Exit code 0: stopped by you; 1: the port is taken, or the broker ended by itself.

@@ -16,13 +16,13 @@ from siphonwatch.streams.deliver.trial import trials
 from siphonwatch.streams.operate.topics import TopicsError, connect, missing
 
 
-@click.command("deliver", short_help="Deliver alerts to sinks, until told to stop.")
+@click.command("deliver", short_help="Deliver alerts to sinks, until stopped.")
 @click.argument("sinks", nargs=-1, metavar="[SINK]...")
 @click.option(
-    "--check", "trial", is_flag=True, help="Send each sink a marked test alert, print what became of it and end."
+    "--check", "trial", is_flag=True, help="Send each sink a marked test alert, print whether it arrived and end."
 )
 def command(sinks: tuple[str, ...], trial: bool) -> None:
-    """Deliver alerts to every sink of the settings, or to the named ones, until told to stop.
+    """Deliver alerts to every sink of the settings, or to the named ones, until stopped.
 
     Exit code 0 after a graceful stop, or when every test alert arrived; 1 when something failed: start it again, it
     goes on where each sink was; 2 when a setting is wrong or no sink is set.
@@ -62,7 +62,7 @@ async def _try(settings: Settings, sinks: tuple[str, ...]) -> bool:
     """Print each sink's outcome; whether all is well."""
     passed = True
     async for trial in trials(settings, sinks):
-        told = trial.opened if trial.closed is None or trial.closed.verdict == "delivered" else trial.closed
-        click.echo(f"{trial.sink} ({trial.kind}): {told.verdict} in {trial.seconds:.2f} s: {told.detail}")
+        shown = trial.opened if trial.closed is None or trial.closed.verdict == "delivered" else trial.closed
+        click.echo(f"{trial.sink} ({trial.kind}): {shown.verdict} in {trial.seconds:.2f} s: {shown.detail}")
         passed = passed and trial.passed
     return passed

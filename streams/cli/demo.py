@@ -1,4 +1,4 @@
-"""`siphonwatch demo`: watch it work on this machine, in about a minute. Shows what came of it, good or bad."""
+"""`siphonwatch demo`: watch it work on this machine, in about a minute. Shows what was found and what was missed."""
 
 from __future__ import annotations
 

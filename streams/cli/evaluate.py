@@ -104,7 +104,7 @@ def _pair(requests: Sequence[str], labels: Sequence[Path], attack_requests: Sequ
 
 
 def _name(files: Sequence[str], labels: Path, i: int, n: int) -> str:
-    """What the report calls a data set: the folder of its labels, told from the others."""
+    """What the report calls a data set: the folder of its labels, with a number where there are several."""
     folder = labels.resolve().parent.name or files[0]
     return f"{i + 1} {folder}" if n > 1 else folder
 

@@ -1,5 +1,5 @@
-"""A dead letter as people see it: where it came from, why, and which fields it has. It never shows what stands in one,
-and nothing that a terminal obeys.
+"""A dead letter as people see it: where it came from, why, and which fields it has. It never shows what is in one,
+and no control character.
 """
 
 from __future__ import annotations

@@ -150,7 +150,7 @@ class Letters:
 
 
 class Redrive:
-    """Sends letters back and counts, by reason and topic, what became of them.
+    """Sends letters back and counts the outcomes by reason and topic.
 
     Parameters
     ----------
@@ -180,10 +180,10 @@ class Redrive:
         self.counts: dict[tuple[str, str], Counter[str]] = {}
         self.errors: Counter[str] = Counter()
         self.unfit: list[str] = []
-        """What is said of the first letters that cannot be sent, whatever is done."""
+        """The reasons of the first letters that cannot be sent."""
 
     def total(self, what: str) -> int:
-        """Letters that this became of."""
+        """Return how many letters had this outcome."""
         return sum(count[what] for count in self.counts.values())
 
     def room(self) -> int:
@@ -264,7 +264,7 @@ class Redrive:
 
 
 def _outcome(future: Any) -> Exception | None:
-    """What became of a letter that was handed over: None where the broker has it."""
+    """The error of a letter that was handed over; None where the broker has it."""
     if isinstance(future, Exception):
         return future
     try:

@@ -77,13 +77,13 @@ def command(
         scorer = stack.enter_context(Offline(settings, partitions, suspicions=scores is not None))
         alert_file = _create(stack, alerts)
 
-        def tell(finding: Finding) -> None:
+        def take(finding: Finding) -> None:
             if finding.kind == "open":
                 opened.append(finding)
             if alert_file:
                 alert_file.write(encode(to_alert(finding, book.rank_finding(finding), settings.links.runbook)) + b"\n")
 
-        replay = Replay(settings, scorer, tell, _create(stack, telemetry))
+        replay = Replay(settings, scorer, take, _create(stack, telemetry))
         started = time.perf_counter()
         for name in files:
             try:
@@ -188,7 +188,7 @@ def _summarise(totals: Totals, scorer: Offline, elapsed: float) -> None:
     if scorer.refused:
         click.echo(f"turned away by the gateway, of accounts that had got nothing before: {scorer.refused:,} requests")
     if totals.allowed:
-        click.echo(f"not told, for their accounts are allowed: {totals.allowed:,} findings")
+        click.echo(f"no alert, as their accounts are allowed: {totals.allowed:,} findings")
     if totals.passed_over:
         click.echo(f"passed over, as no requests: {passed_over(totals.passed_over)}")
     if totals.without_text:

@@ -1,4 +1,4 @@
-"""`siphonwatch status`: how a deployment stands, at a glance and as JSON, without any of Kafka's own scripts."""
+"""`siphonwatch status`: the state of a deployment in a page of text or as JSON, without Kafka's own scripts."""
 
 from __future__ import annotations
 

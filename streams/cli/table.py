@@ -21,7 +21,7 @@ REASONS = 3
 CHANCE = 16
 """Characters of `1 in 120 billion`, the longest odds there are."""
 ACCOUNT = 20
-"""Columns for an account's id: enough of a hash to be told from all others; `--account` takes the beginning."""
+"""Columns for an account's id: enough of a hash to differ from all others; `--account` takes the beginning."""
 
 
 class AlertTable:

@@ -1,4 +1,4 @@
-"""Open cases in the order in which analysts should look at them. It hides none, and ranks by the verdicts of now."""
+"""Open cases in the order in which analysts should look at them. It hides none, and ranks by the verdicts known now."""
 
 from __future__ import annotations
 

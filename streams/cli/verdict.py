@@ -25,7 +25,7 @@ from siphonwatch.streams.deliver.text import clean, clip
 from siphonwatch.streams.edge.producer import Outbox, connect
 
 SHORTEST = 6
-"""Characters of a case's id that may stand for it, where no other begins so."""
+"""Fewest characters of a case's id that name it, where no other id begins with them."""
 DELIVERY_SECONDS = 30.0
 
 
@@ -137,7 +137,7 @@ def _undone(known: list[Verdict], beginning: str, by: str) -> Verdict:
 
 
 def find(settings: Settings, given: list[Row], file: str = "") -> list[Verdict]:
-    """Return the decisions as verdicts on the newest alert of each case; says which cases stand twice.
+    """Return the decisions as verdicts on the newest alert of each case; reports cases that are in the file twice.
 
     Raises
     ------
@@ -245,7 +245,7 @@ def send(settings: Settings, verdicts: Iterable[Verdict]) -> None:
 
 
 def recorded(settings: Settings) -> Iterator[Verdict]:
-    """Give the verdicts on the topic in their order; what is none is told at the end.
+    """Give the verdicts on the topic in their order; records that are none are counted, and reported at the end.
 
     Raises
     ------

@@ -40,19 +40,19 @@ from siphonwatch.streams.worker.warm import warm
 log = structlog.get_logger(__name__)
 
 
-@click.command("worker", short_help="Score telemetry and send alerts, until told to stop.")
+@click.command("worker", short_help="Score telemetry and send alerts, until it is stopped.")
 @click.option(
     "--start-afresh", "afresh", is_flag=True,
     help="Start a partition whose state is gone or damaged from the records that are left, instead of refusing.",
 )  # fmt: skip
 def command(afresh: bool) -> None:
-    """Score telemetry from Kafka and send alerts, until told to stop.
+    """Score telemetry from Kafka and send alerts, until it is stopped.
 
     Exit code 0 after a graceful stop, 1 when something failed: start it again, it goes on from its last checkpoint.
     """
     settings = load().settings
     configure(settings.log)
-    make_scorer(settings)  # a bad second stage is a usage error, told before anything starts
+    make_scorer(settings)  # a bad second stage is a usage error, reported before anything starts
     try:
         with connect(settings.kafka) as admin:
             problems = missing(settings, admin)

@@ -1,4 +1,4 @@
-"""Why a Kafka client cannot connect: the clients raise "unable to bootstrap" and tell the reason only in their log.
+"""Why a Kafka client cannot connect: the clients raise "unable to bootstrap" and give the reason only in their log.
 
 It reads that log, names the cause and the setting that mends it, and repeats no secret: clients log none.
 """

@@ -1,4 +1,4 @@
-"""Keyed hashing of identifiers: who a request belongs to, without saying who that is.
+"""Keyed hashing of identifiers: requests of one account are recognised as such, and nobody can tell its name.
 
 It turns names into hashes that only the holder of the key can recompute; it never stores a name beyond a bounded
 cache in memory, and never writes one anywhere.

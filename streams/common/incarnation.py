@@ -1,4 +1,4 @@
-"""Which incarnation of a topic stands under its name: since 2.8 Kafka gives each that is created an id of its own.
+"""Which incarnation of a topic has its name now: since 2.8 Kafka gives each topic that is created an id of its own.
 
 Neither aiokafka's requests nor its metadata hold topic ids, so the request is here: Metadata, version 10.
 """

@@ -1,4 +1,4 @@
-"""Turns connection settings into Kafka clients, or into what each client library wants, all alike.
+"""Makes Kafka clients from the connection settings; the one place that does.
 
 There are two libraries: aiokafka is Faust's driver, so it is the worker's and the deliverer's, inside an event loop;
 kafka-python does what aiokafka cannot: it administers topics and groups, produces idempotently with many batches under

@@ -1,4 +1,4 @@
-"""Which release of siphonwatch this is. Asked once: reading a package's metadata takes most of a millisecond."""
+"""Which release of siphonwatch this is. Read once: reading a package's metadata takes most of a millisecond."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a process says of itself over HTTP: /healthz, /readyz and /metrics; every other path is 404.
+"""A process's HTTP endpoints about itself: /healthz, /readyz and /metrics; every other path is 404.
 
 It shows no state, topic content or settings. Whoever reaches the port can neither fill the log nor hold connections:
 prometheus_client's own server bounds neither, and serves metrics alone.

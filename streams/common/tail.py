@@ -1,4 +1,4 @@
-"""Reads one of our topics for a command: from a place on to what is its end now, or for as long as it is asked.
+"""Reads one of our topics for a command: from a given place to its present end, or on and on.
 
 It commits nothing. Workers and sinks follow topics without an end, inside an event loop, and begin anew where a topic
 was made anew: `streams.worker.agents.verdicts`, `streams.deliver.lane`.

@@ -1,1 +1,1 @@
-"""What stands on the topics: telemetry, alerts, verdicts, sightings, dead letters, and where a record came from."""
+"""What the topics hold: telemetry, alerts, verdicts, sightings, dead letters, and where a record came from."""

@@ -1,4 +1,5 @@
-"""Seals on what workers tell each other through Kafka: where a record came from, and so whether it was applied before.
+"""Seals on records that workers send each other through Kafka: they prove where a record came from, and so whether it
+was applied before.
 
 Whoever may write a topic can write any header. A seal is a MAC under the deployment's identity key, over the partition
 that the record is for as well, so that one which was read elsewhere is worth nothing. It hides nothing.

@@ -25,7 +25,7 @@ AGAIN_SECONDS = 240.0
 MARGIN_SECONDS = 6 * 3600.0
 """An alert fires for `scoring.close_after` and so much longer unless its closing comes: what workers may be behind."""
 SKEW_SECONDS = 60.0
-"""A closing says it was so long ago: an end ahead of Alertmanager's clock would leave the later end of before."""
+"""A closed case is sent as ended so long ago: with an end ahead of its clock, Alertmanager would keep the later one."""
 AT_ONCE = 200
 """Alerts in one request that sends them again."""
 MOST_OPEN = 20_000
@@ -64,14 +64,14 @@ class Alertmanager:
 
     @property
     def reach(self) -> float:
-        """Seconds back from now within which every case that still fires was told of."""
+        """Seconds back from now within which an alert was delivered of every case that still fires."""
         return self._lasts
 
     def message(self, alert: AlertRecord, now: float) -> Message:
         """Return the request for an alert.
 
         A case that became graver has another severity, which is another alert there: the one before is resolved with
-        it. Only that one: what never fired would be told as resolved to whoever hears of the case.
+        it. Only that one: else people would get a resolution of what never fired.
 
         Raises
         ------
@@ -92,7 +92,7 @@ class Alertmanager:
         return judge(status)
 
     def note(self, partition: int, alert: AlertRecord, at: float) -> None:
-        """Remember a case that was told as open at a time, seconds since 1970, or forget it when it closed."""
+        """Remember a case that was delivered as open at a time, seconds since 1970, or forget it when it closed."""
         cases = self._open.setdefault(partition, {})
         cases.pop(alert.case, None)
         if alert.kind != "closed":
@@ -106,7 +106,7 @@ class Alertmanager:
         self._open.pop(partition, None)
 
     def again(self, now: float) -> list[Message]:
-        """Return the requests that tell of every open case once more.
+        """Return the requests that send every open case once more.
 
         Raises
         ------

@@ -1,5 +1,5 @@
-"""Whether the deliverer is live and ready. A sink that is down fails neither, as a restart would not mend it:
-`siphonwatch_failing_seconds` tells of it.
+"""Whether the deliverer is live and ready. A sink that is down fails neither, as a restart would not help:
+`siphonwatch_failing_seconds` reports it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""One partition of the alerts topic on its way to one sink: in order, each alert once, never past one that failed."""
+"""One partition of the alerts topic on its way to one sink: in order, each alert once. An alert that fails holds
+up those behind it."""
 
 from __future__ import annotations
 

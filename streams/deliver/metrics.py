@@ -51,7 +51,7 @@ class Metrics:
         sink = ["sink"]
         self.deliveries = Counter(
             "siphonwatch_deliveries",
-            "Alerts by what became of them; failed ones are attempts that are repeated",
+            "Alerts by outcome; failed ones are attempts that are repeated",
             ["sink", "outcome"], registry=registry,
         )  # fmt: skip
         self.seconds = Histogram(

@@ -1,4 +1,4 @@
-"""What became of an attempt to deliver, and how long to wait before the next. Sends nothing and never sleeps."""
+"""The outcome of an attempt to deliver, and how long to wait before the next. Sends nothing and never sleeps."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ SAMPLES = 10
 SEVERITY = {"low": "info", "medium": "warning", "high": "error", "critical": "critical"}
 SOURCE = "siphonwatch"
 _BAD_KEY = re.compile(rb"routing[_ ]key", re.IGNORECASE)
-"""In an answer: a key of another form is told as `routing_key`, one that no service has as `Invalid routing key`."""
+"""In an answer: a key of another form is called `routing_key`, one that no service has `Invalid routing key`."""
 
 
 class PagerDuty:

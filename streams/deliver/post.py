@@ -1,4 +1,4 @@
-"""Posts to a receiver over HTTP, once, and says what became of it. It follows no redirect, repeats nothing, and is
+"""Posts to a receiver over HTTP, once, and returns the outcome. It follows no redirect, repeats nothing, and is
 bounded in time and in what it reads.
 """
 
@@ -116,7 +116,7 @@ class Poster:
                 # Taken is taken, whatever becomes of the rest of the answer.
                 said = await _beginning(answer.content) if answer.status >= 300 else b""
                 verdict = judged(answer.status, said)
-                detail = _told(answer.status, said, message)
+                detail = _detail(answer.status, said, message)
                 wait = retry_after(answer.headers.get("Retry-After"), self._clock())
                 return Outcome(verdict, detail, None if verdict == "delivered" else wait)
         except TimeoutError:
@@ -130,13 +130,13 @@ class Poster:
 async def _beginning(content: aiohttp.StreamReader) -> bytes:
     """An answer's first bytes, in however many parts they come."""
     said = b""
-    with contextlib.suppress(aiohttp.ClientPayloadError):  # cut off: what came has to do
+    with contextlib.suppress(aiohttp.ClientPayloadError):  # cut off: what was read has to do
         while len(said) < ANSWER_BYTES and (part := await content.read(ANSWER_BYTES - len(said))):
             said += part
     return said
 
 
-def _told(status: int, said: bytes, message: Message) -> str:
+def _detail(status: int, said: bytes, message: Message) -> str:
     text = f"status {status}"
     if 300 <= status < 400:
         return f"{text}, a redirect, which is not followed: set the URL it leads to"

@@ -1,4 +1,4 @@
-"""What alerts are delivered to: a receiver behind HTTP, or Grafana by its client. One attempt at a time, none again."""
+"""Receivers that alerts are delivered to, over HTTP or by Grafana's client. A call makes one attempt; lanes repeat."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Receiver:
         raise NotImplementedError
 
     def note(self, partition: int, alert: AlertRecord, at: float) -> None:
-        """Take notice of an alert that was told at a time, seconds since 1970."""
+        """Take note of an alert that was delivered at a time, seconds since 1970."""
 
     def leave(self, partition: int) -> None:
         """Forget what was noted of a partition."""
@@ -103,7 +103,9 @@ class HttpReceiver(Receiver):
 
 
 class AlertmanagerReceiver(HttpReceiver):
-    """An Alertmanager, told again of what is open; one request at a time, so that nothing closed is told as open.
+    """An Alertmanager, which gets open cases again and again.
+
+    It sends one request at a time, so that no closed case is sent as open.
 
     Parameters
     ----------
@@ -131,7 +133,7 @@ class AlertmanagerReceiver(HttpReceiver):
         self.reach = kind.reach
 
     async def deliver(self, alert: AlertRecord) -> Outcome:
-        """Post an alert; whoever calls takes notice of it at once."""
+        """Post an alert; the caller is to call `note` at once."""
         async with self._turn:
             return await super().deliver(alert)
 
@@ -144,19 +146,19 @@ class AlertmanagerReceiver(HttpReceiver):
         self._manager.leave(partition)
 
     async def keep(self, ready: Callable[[], bool]) -> None:
-        """Tell of the open cases again and again; what fails is told the next time."""
+        """Send the open cases again and again; what fails is sent the next time."""
         while True:
             await asyncio.sleep(self._every)
             if not ready():  # a case that closed may still be known as open
                 continue
             async with self._turn:
-                await self._tell_again()
+                await self._send_again()
 
-    async def _tell_again(self) -> None:
+    async def _send_again(self) -> None:
         try:
             messages = self._manager.again(self._clock())
         except UnusableSecret as error:
-            _log.warning("open cases cannot be told again", sink=self._name, reason=str(error))
+            _log.warning("open cases cannot be sent again", sink=self._name, reason=str(error))
             return
         for message in messages:
             outcome = await self._poster.post(message)

@@ -1,4 +1,4 @@
-"""Remembers which alerts of a partition were handled lately, so that one that stands twice on the topic is told once.
+"""Remembers which alerts of a partition were handled lately, so that one that is on the topic twice is sent once.
 
 It stores nothing: after a restart the topic itself is read again.
 """
@@ -7,10 +7,10 @@ from __future__ import annotations
 
 REMEMBERED = 5_000
 """Ids kept of a partition, and records read again before its committed offset at the start: two copies of an alert that
-stand closer than this are told as one.
+are closer than this are sent as one.
 
 A worker that crashes sends again what it sent since its last checkpoint. Both copies have the case as key, so they
-stand on one partition, and between them only what other workers told on that partition until the crashed one came
+stand on one partition, and between them only what other workers sent to that partition until the crashed one came
 back. Reading the log again needs no storage of its own, and knows what any deliverer before this one handled."""
 
 

@@ -1,4 +1,4 @@
-"""The deliverer: every sink's group in one process, until it is told to stop. It scores nothing and makes no alert."""
+"""The deliverer: every sink's group in one process, until it is stopped. It scores nothing and makes no alert."""
 
 from __future__ import annotations
 

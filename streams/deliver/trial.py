@@ -1,4 +1,4 @@
-"""A test alert for every sink, clearly marked as one, and what became of it. It reads no topic and commits nothing."""
+"""A test alert for every sink, clearly marked as one, and its outcome. It reads no topic and commits nothing."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def _marked(finding: Finding, now: float, runbook: str) -> AlertRecord:
 async def trials(
     settings: Settings, names: Iterable[str] = (), clock: Callable[[], float] = time.time
 ) -> AsyncIterator[Trial]:
-    """Send each sink the opening and the closing of a test case, once, whatever its filters; give what became of it.
+    """Send each sink the opening and the closing of a test case, once, whatever its filters; give the outcome.
 
     Raises
     ------

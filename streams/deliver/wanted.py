@@ -1,6 +1,6 @@
 """Which alerts someone wants: by pattern, severity, account, case, kind and age. Reads and sends none.
 
-It is shared by whoever looks at the alerts topic and by the sinks that alerts are delivered to.
+Commands that read the alerts topic and sinks share it.
 """
 
 from __future__ import annotations

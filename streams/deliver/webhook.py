@@ -1,4 +1,4 @@
-"""Webhooks: the alert as it stands on the topic, a CloudEvent in structured mode, signed. It changes no byte of it."""
+"""Webhooks: the alert as the topic holds it, a CloudEvent in structured mode, signed. It changes no byte of it."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ class Totals:
     patterns: Counter[str] = field(default_factory=Counter)
     """Cases opened, by pattern."""
     allowed: int = 0
-    """Findings that were not told, for their accounts are allowed."""
+    """Findings that raise no alert, as their accounts are allowed."""
     rejected: Rejected = field(default_factory=Rejected)
     """Elements that are not what their format says, by reason."""
     passed_over: Counter[str] = field(default_factory=Counter)
@@ -141,7 +141,7 @@ class Replay:
         first = self.totals.requests
         self.totals.requests += len(requests)
         for finding in self._scorer.score(requests, np.arange(first, self.totals.requests)):
-            if self._allowed.spares(finding.accounts):
+            if self._allowed.covers(finding.accounts):
                 self.totals.allowed += 1
                 continue
             self.totals.findings[finding.kind] += 1

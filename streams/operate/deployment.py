@@ -1,4 +1,4 @@
-"""How a deployment stands, asked of Kafka alone: who scores what, what waits, and sinks. It changes nothing and
+"""The state of a deployment by what Kafka says: workers and their partitions, lags, and sinks. It changes nothing and
 belongs to no group.
 """
 

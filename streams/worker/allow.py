@@ -1,5 +1,5 @@
-"""The accounts that the operator lets do as they do: known crawlers, backups. They are scored like all others; nothing
-here changes a score or a count."""
+"""Accounts that raise no alert because the operator allows what they do: known crawlers, backups. They are scored like
+all others; nothing here changes a score or a count."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from siphonwatch.streams.common.settings import Settings
 
 
 class Allowed:
-    """Knows the accounts of `[accounts] allow`, by name as gateways log them or by id as alerts show them.
+    """The accounts of `[accounts] allow`, by name as gateways log them or by id as alerts show them.
 
     Parameters
     ----------
@@ -22,7 +22,7 @@ class Allowed:
     Examples
     --------
     >>> allowed = Allowed(["partner-crawler"], Identity("a secret of the deployment"))
-    >>> allowed.spares(["partner-crawler"]), allowed.spares(["partner-crawler", "another"]), allowed.spares([])
+    >>> allowed.covers(["partner-crawler"]), allowed.covers(["partner-crawler", "another"]), allowed.covers([])
     (True, False, False)
     """
 
@@ -37,6 +37,6 @@ class Allowed:
         keyed = settings.accounts.allow and settings.identity.key
         return cls(settings.accounts.allow, Identity.from_settings(settings) if keyed else None)
 
-    def spares(self, accounts: Collection[str]) -> bool:
-        """Whether a case is about allowed accounts alone, so that nobody needs to hear of it."""
+    def covers(self, accounts: Collection[str]) -> bool:
+        """Whether all accounts of a case are allowed, so that no alert is sent."""
         return bool(accounts) and self._ids.issuperset(accounts)

@@ -1,4 +1,5 @@
-"""Telemetry JSON to request columns: the compiled scanner for whole batches, the contract for what it doubts."""
+"""Telemetry JSON to request columns: a compiled scanner for whole batches, and the contract's decoder where the
+scanner is not sure."""
 
 from __future__ import annotations
 

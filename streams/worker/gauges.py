@@ -1,4 +1,4 @@
-"""What is so at the moment of a scrape: asked of the partitions that are here, so that one that left is shown no more.
+"""Gauges of the partitions assigned to this worker, read at scrape time: a partition that left has none.
 
 It changes nothing but the note of when a partition had last caught up.
 """

@@ -24,7 +24,7 @@ WAITING = 8 * 1024 * 1024
 _TOO_LARGE = (MessageSizeTooLargeError, RecordListTooLargeError)
 
 Turns = defaultdict[tuple[str, int], asyncio.Lock]
-"""By topic and partition. Of several that wait for a partition aiokafka serves whom it likes, and takes all their
+"""By topic and partition. Of several that wait for a partition aiokafka serves them in any order, and takes all their
 waiting so far off the time-out each time another is served: one of eight was given up within 0.4 s."""
 
 
@@ -42,7 +42,7 @@ class Outgoing(NamedTuple):
 
 
 class InOrder:
-    """Sends one source's records to one topic, beside whoever makes them.
+    """Sends one source's records to one topic while more are made.
 
     Parameters
     ----------
@@ -103,7 +103,7 @@ class InOrder:
         await asyncio.gather(*self._tasks.values())
 
     async def close(self) -> None:
-        """Stop sending; what is not acknowledged is left to whoever reads the source next."""
+        """Stop sending; the source's next owner sends again what was not acknowledged."""
         for task in self._tasks.values():
             task.cancel()
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)

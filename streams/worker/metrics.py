@@ -31,7 +31,7 @@ VERDICTS = "verdicts"
 Labels = tuple[str, str, str]
 """Values of `PARTITION`."""
 OUTCOMES = {"open": "opened", "update": "updated", "close": "closed"}
-"""Of an alert, by what it tells of its case."""
+"""Outcome of an alert, by the kind of its finding."""
 ALLOWED = "allowed"
 """Why an alert is not sent: its accounts are on the allow-list."""
 COMMITTED, MOVED, TIMEOUT = COMMITS = ("committed", "moved", "timeout")

@@ -18,7 +18,7 @@ from siphonwatch.streams.worker.retries import Retries
 from siphonwatch.streams.worker.transport import Batch
 
 LINGER_MS = 5
-"""An alert may wait so long for company."""
+"""How long an alert may wait to share a request with others."""
 BATCH_BYTES = 512 * 1024
 """Of one request to a partition, before compression: aiokafka has one under way, and 16 KiB, its default, held a
 partition to some 15,000 records/s. Half of what brokers accept by default."""
@@ -28,7 +28,7 @@ def make_producer(settings: Settings) -> AIOKafkaProducer:
     """Return a producer, not started, that waits for all replicas.
 
     It is not idempotent, which the embedded broker lacks: aiokafka has one request a partition under way, so a retry
-    can repeat records but not reorder them, and what is repeated here is told by its id (alerts) or by its `source`
+    can repeat records but not reorder them, and what is repeated is recognised by its id (alerts) or by its `source`
     header (telemetry).
     """
     return make_async_producer(
@@ -85,7 +85,7 @@ class KafkaOutlet:
         self._waiting: list[Keyed] = []
 
     async def alert(self, key: bytes, value: bytes) -> None:
-        """Send an alert keyed by its case; what became of it is known at `flush`. Waits only for room in the buffer.
+        """Send an alert keyed by its case; whether it arrived is known at `flush`. Waits only for room in the buffer.
 
         Records are stamped with the time of sending: brokers keep a log by that stamp, and event time may be long ago.
         """

@@ -1,6 +1,6 @@
-"""What is to be done while a broker does not take what a partition sends: count it, say so, wait, try again.
+"""Retries of sends that a broker refuses or does not answer: each is counted, logged, and repeated after a wait.
 
-Nothing is given up here: whoever sends holds its partition's position back until all is acknowledged.
+Nothing is given up here: the sender holds its partition's position back until all is acknowledged.
 """
 
 from __future__ import annotations

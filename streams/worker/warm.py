@@ -1,4 +1,4 @@
-"""Compiles, or loads from the cache, what a worker's first batches would wait for, and says what it compiles.
+"""Compiles, or loads from the cache, what a worker's first batches would wait for, and reports what it compiles.
 
 Compiling takes a minute on a machine where no cache fits, in which a worker would neither read, commit nor answer:
 so it is done before it joins its group, and by two processes. `python -m siphonwatch.streams.worker.warm` is the other

@@ -58,7 +58,7 @@ class Watched(Replay):
     """
 
     def __init__(self, settings: Settings, scorer: Together, attack_ids: set[bytes] | None, keep: bool) -> None:
-        super().__init__(settings, scorer, self._hear)
+        super().__init__(settings, scorer, self._note_finding)
         self.findings: list[Finding] = []
         self.gathered = Gathered()
         self.accounts: dict[str, int] = {}
@@ -73,7 +73,7 @@ class Watched(Replay):
         self._here = np.zeros(0, np.int64)
         scorer.scorer.judge.trace = self._gather
 
-    def _hear(self, finding: Finding) -> None:
+    def _note_finding(self, finding: Finding) -> None:
         self.findings.append(finding)
 
     def _gather(self, trace: Trace) -> None:

@@ -1,1 +1,1 @@
-"""What on-call engineers look at and are woken by: dashboards, rules, and what puts them in place."""
+"""Provisioning of Grafana: the dashboards and alert rules of on-call engineers, and how they are kept in place."""

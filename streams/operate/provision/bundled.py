@@ -1,4 +1,4 @@
-"""The dashboards and rules that come with the package, their links led to where the runbook is read.
+"""The dashboards and rules that come with the package, with their links made to point at the runbook.
 
 They are those of deploy/grafana/dashboards and deploy/prometheus: `files` holds links to them, a wheel their content.
 """

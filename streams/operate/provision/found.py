@@ -1,4 +1,4 @@
-"""What Grafana has now of what concerns us, read before anything is decided; it changes nothing."""
+"""The objects in Grafana that are ours or in our way, read before anything is decided; it changes nothing."""
 
 from __future__ import annotations
 

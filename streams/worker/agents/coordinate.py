@@ -1,7 +1,8 @@
-"""Sightings: requests sent on to whom they show a campaign, and the partition that puts them together. No arithmetic.
+"""Sightings: how requests that may belong to a campaign are sent on, and the partition that puts them together.
 
-Sightings travel packed, see `sighting`. Those of one telemetry partition reach a partition of sightings in the
-order of their telemetry offsets, so what is sent again after a crash is passed over by its offset.
+It computes nothing. Sightings travel packed, see `siphonwatch.streams.contracts.sighting`. Those of one telemetry
+partition reach a partition of sightings in the order of their telemetry offsets, so what is sent again after a crash is
+recognised by its offset and passed over.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from siphonwatch.streams.worker.inorder import InOrder, Outgoing
 from siphonwatch.streams.worker.transport import Batch
 
 TOPIC, STATE = "sightings", "campaigns"
-"""Our topics: the sightings, and the state of those who put them together."""
+"""Our topics: the sightings, and the coordinators' state."""
 
 
 class Sightings:
@@ -43,7 +44,7 @@ class Sightings:
     scorer
         Whose sightings they are.
     seals
-        Vouch for them.
+        Prove that this deployment sent them.
     """
 
     def __init__(self, sender: InOrder, scorer: Scorer, seals: Seals = UNKEYED) -> None:

@@ -4,7 +4,7 @@
    snapshot. It says where to read on.
 2. Read: take the next batch that the transport handed over, in the order of offsets, one at a time.
 3. Apply: decode its records, and score them into the state in memory.
-4. Emit: send what came of them. Nothing is waited for but room.
+4. Emit: send the alerts. It waits only for room in the producer's buffer.
 5. Checkpoint, after some seconds or records: wait until all that was sent is acknowledged, then write what changed of
    the state, and wait for that.
 6. Commit the offset that the checkpoint holds to the group, and nothing else ever; then clean up older state.
@@ -45,7 +45,7 @@ class Place(NamedTuple):
 
 
 class PartitionWorker(Protocol):
-    """What happens to the records of one partition."""
+    """Processes the records of one partition."""
 
     async def restore(self, begin: Begin) -> Place:
         """Load state; return where to read on."""
@@ -57,7 +57,7 @@ class PartitionWorker(Protocol):
         """
 
     async def process(self, batch: Batch) -> None:
-        """Apply a batch and emit what came of it.
+        """Apply a batch and emit its alerts.
 
         What must be on the broker before its offsets are committed is so once `checkpoint` has returned.
         """
@@ -66,7 +66,7 @@ class PartitionWorker(Protocol):
         """Make all that was processed durable; return the offset to commit, None where nothing is new."""
 
     async def committed(self) -> None:
-        """Be told that the group holds the offset of the last checkpoint."""
+        """Called once the group holds the offset of the last checkpoint."""
 
     def blocked(self) -> float:
         """Return for how many seconds a broker has not taken what it sends; 0 where nothing is refused."""
@@ -75,7 +75,7 @@ class PartitionWorker(Protocol):
         """Give the gauges it has, see `siphonwatch.streams.worker.gauges`."""
 
     async def close(self) -> None:
-        """Let go of the partition without a checkpoint."""
+        """Release what the partition holds, without a checkpoint."""
 
 
 class Partition:
@@ -96,7 +96,7 @@ class Partition:
     clock
         Monotonic seconds.
     fail
-        Told of the exception that ends this partition; the process is to stop then.
+        Called with the exception that ends this partition; the process is to stop then.
     now
         Seconds since 1970, for gauges only.
     """
@@ -186,7 +186,7 @@ class Partition:
             caught_up = self._consumer.unread(self._lease) == 0
             if caught_up:
                 self._fresh_at = self._now()
-            # A broker that does not answer gives no records to commit: `streams.common.answers` tells of it.
+            # A broker that does not answer gives no records to commit: `streams.common.answers` reports it.
             if not self._uncommitted and (caught_up or not self._consumer.heard(self._lease)):
                 self._progress_at = self._clock()
         return self._clock() - self._progress_at

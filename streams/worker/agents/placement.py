@@ -1,6 +1,6 @@
-"""Whether requests stand in the partition of their account. It only counts: every request is scored where it stands.
+"""Counts requests that are not in their account's partition. It moves none: each is scored in the partition it is in.
 
-An account whose requests stand in several partitions is several accounts to those who score them.
+An account whose requests are in several partitions is several accounts to the scorers.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Placement:
         self._grown = 0.0  # when `_before` became `_count`, milliseconds since 1970
 
     async def misplaced(self, requests: Array, stamps: npt.NDArray[np.int64]) -> int:
-        """Return how many requests stand in the wrong partition; 0 while the broker does not say how many there are.
+        """Return how many requests are in the wrong partition; 0 while the number of partitions is not known.
 
         Parameters
         ----------

@@ -1,7 +1,7 @@
 """What runs a scorer over one partition, of telemetry or of sightings: state in, alerts out, checkpoints between.
 
 Its steps are those of `siphonwatch.streams.worker.agents.partition`. It computes nothing: a scorer does, in
-`siphonwatch.models.engine`. How a record is read is its subclasses' affair.
+`siphonwatch.models.engine`. Its subclasses read the records.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ from siphonwatch.streams.worker.state.tiers import COLD_ACCOUNTS, COLD_FILE_BYTE
 from siphonwatch.streams.worker.transport import Batch, Begin
 
 VITALS_SECONDS = 60.0
-"""Between two looks at how detection stands: 6 ms for 100,000 accounts."""
+"""Between two measurements of how detection does: 6 ms for 100,000 accounts."""
 
 _log = structlog.get_logger(__name__)
 
 
 class Onward(Protocol):
-    """Where requests that were sighted go on to."""
+    """Sends sighted requests on, to the topic where campaigns are put together."""
 
     async def send(self, batch: Batch, requests: Array, offsets: npt.NDArray[np.int64]) -> None:
         """Send what was sighted of a batch's requests, which were just scored."""
@@ -77,7 +77,7 @@ class Read(NamedTuple):
 
 
 class Numbering(NamedTuple):
-    """What a topic's offsets are in the state that was made of it: `base` more than in the topic.
+    """How the state numbers a topic's offsets: each is `base` more than in the topic.
 
     A topic that was made anew begins at 0 again; its records follow those of the one before, in the state.
     """
@@ -123,17 +123,17 @@ class ScoredPartition(ABC):
     meter
         Counts, and says which partition it is.
     book
-        The verdicts that stand, which rank what is told; another one follows them. None where there are none.
+        The standing verdicts, by which alerts are ranked; a `VerdictFeed` keeps them up to date. None for no verdicts.
     onward
-        Takes what the scorer sighted; None where nothing comes after it.
+        Sends on what the scorer sighted; None where nothing is sent on.
     allowed
-        The accounts that raise no alert; nobody by default.
+        The accounts that raise no alert; none by default.
     hot_accounts, forget_after, cold_accounts, cold_file_bytes
         See `[state]` of the settings.
     placement
-        Says which requests belong to another partition; None where nobody asks.
+        Counts requests that belong to another partition; None to count none.
     seals
-        Vouch for where records came from.
+        Prove which worker wrote a record.
     afresh
         Whether a state that is gone or damaged is started afresh from the records that are left, instead of refused.
     clock
@@ -193,7 +193,7 @@ class ScoredPartition(ABC):
     async def restore(self, begin: Begin) -> Place:
         """Load the newest snapshot; return the telemetry offset to go on from.
 
-        Open cases of accounts that are allowed since then are closed, so that no sink shows them for good.
+        Open cases of accounts that have been allowed since are closed, so that no sink shows them for ever.
 
         Raises
         ------
@@ -228,7 +228,7 @@ class ScoredPartition(ABC):
         self._look()
         self._durable = snapshot.next_offset
         self._numbering = Numbering(**snapshot.meta.get("topic", {}))
-        for closing in self.scorer.end(self._allowed.spares):
+        for closing in self.scorer.end(self._allowed.covers):
             await self._send(closing)
         return self._place(begin, snapshot.next_offset)
 
@@ -256,7 +256,7 @@ class ScoredPartition(ABC):
         return Place(due - self._numbering.base, sure)
 
     async def process(self, batch: Batch) -> None:
-        """Score a batch and send what came of it; bad records go to the dead-letter topic, the others are unharmed.
+        """Score a batch and send its alerts; bad records go to the dead-letter topic and hold up no other.
 
         Raises
         ------
@@ -291,7 +291,7 @@ class ScoredPartition(ABC):
             findings = self.scorer.score(read.requests[part], read.offsets[part], arrived[part])
             scored_at = self._clock()
             for finding in findings:  # 4. Emit
-                await self._tell(finding)
+                await self._emit(finding)
             if self._onward is not None:
                 await self._onward.send(batch, read.requests[part], read.offsets[part] - base)
             for stage, seconds in enumerate((thawed_at - at, scored_at - thawed_at, self._clock() - scored_at), 1):
@@ -320,12 +320,12 @@ class ScoredPartition(ABC):
         stamps = batch.timestamps[rows] / 1000.0
         return np.where(stamps > 0.0, np.minimum(stamps, now), now)
 
-    async def _tell(self, finding: Finding) -> None:
-        if self._allowed.spares(finding.accounts):
+    async def _emit(self, finding: Finding) -> None:
+        if self._allowed.covers(finding.accounts):
             self.meter.suppressed(finding)
-            self.scorer.cases.hush(finding)
-        elif (heard := self.scorer.cases.voice(finding)) is not None:
-            await self._send(heard)
+            self.scorer.cases.withhold(finding)
+        elif (announced := self.scorer.cases.announce(finding)) is not None:
+            await self._send(announced)
 
     async def _send(self, finding: Finding) -> None:
         self.meter.alert(finding)
@@ -373,11 +373,11 @@ class ScoredPartition(ABC):
         await self._log.committed()
 
     def _look(self) -> None:
-        """Ask the scorer how its detection stands: it reads every account, so now and then only."""
+        """Measure how detection does: it reads every account, so only now and then."""
         self._vitals, self._vitals_at = self.scorer.vitals(), self._clock()
 
     def readings(self) -> Readings:
-        """Give the gauges of what is kept and of how detection stands."""
+        """Give the gauges of what is kept and of how detection does."""
         table = self.scorer.table
         yield "hot_accounts", "", len(table)
         yield "cold_accounts", "", len(self._tiers.cold)
@@ -402,7 +402,7 @@ class ScoredPartition(ABC):
                     yield name, pattern, value
 
     def _bounds(self) -> Readings:
-        """What memory and disk are bounded by, how much of it is used, and what had to go."""
+        """The bounds of memory and disk, how much of each is used, and what was dropped for it."""
         verdicts = Bound("verdicts", len(self._book), self._book.capacity)
         bounds = [*self.scorer.bounds(), *self._tiers.bounds(), verdicts]
         for name, used, limit, dropped in bounds:
@@ -425,7 +425,7 @@ class ScoredPartition(ABC):
         return self._outlet.blocked()
 
     async def close(self) -> None:
-        """Let go of the partition."""
+        """Release what the partition holds."""
         if self._onward is not None:
             await self._onward.close()
         self._tiers.close()

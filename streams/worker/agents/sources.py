@@ -1,8 +1,8 @@
-"""Which records were made from what was seen before: the last place applied of each source partition. No I/O.
+"""Recognises records made twice from one source record, by the last place applied of each source partition. No I/O.
 
-Those of one source partition come in the order of their places, so what is made again after a crash is told by its
-place alone. A place counts only under the seal of who ingested the record; a record with another one is as good as one
-without.
+Those of one source partition come in the order of their places, so what is made again after a crash is recognised by
+its place alone. A place counts only under the seal of the worker that ingested the record; under another seal a record
+is treated as if it had no place.
 """
 
 from __future__ import annotations

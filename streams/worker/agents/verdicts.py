@@ -117,7 +117,7 @@ class VerdictFeed:
         self._incarnation = incarnation
 
     async def _count_lost(self, consumer: KnowingConsumer, tp: TopicPartition, due: int, came: int) -> None:
-        """Count the offsets before `came` that left the log before they were read; compaction removes none for good."""
+        """Count offsets before `came` that left the log unread; compaction loses no case's last verdict."""
         labels = (VERDICTS, tp.topic, str(tp.partition))
         self._metrics.lost_elsewhere[labels] += 0
         if came <= due:

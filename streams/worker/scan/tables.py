@@ -1,4 +1,4 @@
-"""What the scanner looks fields up in: worked out once from the contract's own JSON Schema."""
+"""The scanner's table of fields, derived once from the contract's JSON Schema."""
 
 from __future__ import annotations
 

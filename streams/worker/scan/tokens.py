@@ -1,5 +1,5 @@
-"""The tokens of JSON: white space, texts, numbers, field names. Each function says where its token ends, or that it is
-in doubt."""
+"""The tokens of JSON: white space, texts, numbers, field names. Each function returns where its token ends, or that it
+is not sure."""
 
 from __future__ import annotations
 

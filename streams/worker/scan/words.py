@@ -1,4 +1,4 @@
-"""Eight bytes at a time: what the scanner reads and checks as one 64-bit word, least byte first."""
+"""How the scanner reads and checks eight bytes at a time, as one little-endian 64-bit word."""
 
 from __future__ import annotations
 

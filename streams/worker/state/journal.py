@@ -1,4 +1,4 @@
-"""What the state log needs of one partition of a compacted topic: append with acknowledgement, read in order.
+"""The interface of one partition of a compacted topic to the state log: acknowledged appends, reads in order.
 
 It names no broker; `siphonwatch.streams.worker.state.kafka` is the one for Kafka, tests bring one in memory.
 """
@@ -21,7 +21,7 @@ class Record(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """One record as it stands in the log."""
+    """One record, as the log holds it."""
 
     offset: int
     key: bytes

@@ -104,7 +104,7 @@ class KafkaJournal:
                     f" Set max.message.bytes of topic {self._topic} to 1048588 or more"
                 ) from None
             except _FATAL as error:
-                raise StateError(f"{self.name}: cannot write: {_say(error)}") from None
+                raise StateError(f"{self.name}: cannot write: {_describe(error)}") from None
             except (KafkaError, OSError) as error:
                 await self._drop_producer()
                 await retry.pause(f"{self.name}: cannot write", error)
@@ -134,7 +134,7 @@ class KafkaJournal:
             except kafka_errors.OffsetOutOfRangeError:
                 return  # nothing is left of this range
             except _FATAL as error:
-                raise StateError(f"{self.name}: cannot read: {_say(error)}") from None
+                raise StateError(f"{self.name}: cannot read: {_describe(error)}") from None
             except (KafkaError, OSError) as error:
                 await self._drop_seeker()
                 await retry.pause(f"{self.name}: cannot read", error)
@@ -252,8 +252,8 @@ class _Retry:
 
     async def pause(self, what: str, error: BaseException) -> None:
         if self.expired():
-            raise StateError(f"{what} for {self._deadline:.0f} s: {_say(error)}. Are the brokers up?") from error
-        _log.warning("state_retry", what=what, error=_say(error), wait=self._wait)
+            raise StateError(f"{what} for {self._deadline:.0f} s: {_describe(error)}. Are the brokers up?") from error
+        _log.warning("state_retry", what=what, error=_describe(error), wait=self._wait)
         await asyncio.sleep(self._wait)
         self._wait = min(self._wait * 2, BACKOFF[1])
 
@@ -272,5 +272,5 @@ def _at_end(end: int | None, position: int) -> bool:
     return end is not None and position >= end
 
 
-def _say(error: BaseException) -> str:
+def _describe(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

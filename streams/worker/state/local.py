@@ -17,13 +17,13 @@ from siphonwatch.streams.worker.state.codec import Page
 from siphonwatch.streams.worker.state.log import Snapshot
 
 SPARE = 64 * 1024 * 1024
-"""Bytes of pages that went, beyond as many as are wanted, at which the file is written anew."""
+"""Bytes of pages that went, beyond as many as are wanted, at which the file is rewritten."""
 
 
 class LocalStateLog:
     """Stands in for `StateLog` where nothing outlives the process.
 
-    The file, in the folder for temporary files, has no name. It is written anew where pages that went take most of it.
+    The file, in the folder for temporary files, has no name. It is rewritten where pages that went take most of it.
     """
 
     written = 0

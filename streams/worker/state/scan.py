@@ -27,7 +27,7 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True)
 class Stored:
-    """One complete snapshot as it stands in the topic."""
+    """One complete snapshot, as the topic holds it."""
 
     manifest: Manifest
     keys: list[bytes]

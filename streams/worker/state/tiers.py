@@ -1,4 +1,4 @@
-"""The accounts of one scorer in two tiers: so many in memory, the others on cold pages of a state log."""
+"""The accounts of one scorer in two tiers: a bounded number in memory, the others on cold pages of a state log."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ COLD_ACCOUNTS, COLD_FILE_BYTES = 4_000_000, 2 * 1024**3
 
 
 class Tiers:
-    """Lets accounts leave memory and come back; whoever scores calls `admit` before each slice of requests.
+    """Moves accounts out of memory and back; `admit` is to be called before each slice of requests is scored.
 
     Parameters
     ----------

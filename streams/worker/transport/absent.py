@@ -55,7 +55,7 @@ class Absent:
             except (KafkaError, OSError):
                 if not begun.done():
                     raise
-                there = subscribed  # `siphonwatch.streams.common.answers` tells of brokers that do not answer
+                there = subscribed  # `siphonwatch.streams.common.answers` reports brokers that do not answer
             if there - subscribed:
                 subscribed |= there
                 self._subscribe(set(subscribed))

@@ -43,7 +43,7 @@ class StickyAssignor(AbstractPartitionAssignor):
 
     name = "roundrobin"
     """Of aiokafka's assignor that earlier releases used. They ignore the user data, so that old and new workers can be
-    in one group during a rolling upgrade; whoever leads the group decides."""
+    in one group during a rolling upgrade; the group's leader decides."""
 
     def __init__(self) -> None:
         self._held = Held()

@@ -1,4 +1,4 @@
-"""Decompression that stops: no record batch becomes more than `MOST` bytes, whatever a few kilobytes claim to hold.
+"""Bounded decompression: no record batch becomes more than `MOST` bytes, however small it is compressed.
 
 aiokafka decompresses a record batch at once and to any size; 300 KB of zstd can be 1.2 GB. Its decoders are replaced by
 ones that raise, so that the batch is passed over and counted like any other that cannot be read.

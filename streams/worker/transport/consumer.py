@@ -185,7 +185,7 @@ class Consumer(driver.Consumer):
     async def commit_offsets(self, offsets: Mapping[TP, int], said: str = "") -> bool:
         """Commit the next offset to read of each partition; False when the group moved on without us.
 
-        Beside the offset stands what tells the topic's incarnation, for whoever goes on from there.
+        Beside the offset it writes the topic's incarnation, for the partition's next owner.
 
         Raises
         ------

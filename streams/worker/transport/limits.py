@@ -1,4 +1,4 @@
-"""What bounds the transport: batch sizes, batches in flight, fetch sizes, and the group's timeouts."""
+"""The transport's limits: batch sizes, batches in flight, fetch sizes, and the group's timeouts."""
 
 from __future__ import annotations
 

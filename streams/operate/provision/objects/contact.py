@@ -1,4 +1,4 @@
-"""Where Grafana tells of our alerts: a contact point and one notification route; no other is touched."""
+"""Where Grafana sends our alerts: a contact point and one notification route; no other is touched."""
 
 from __future__ import annotations
 
