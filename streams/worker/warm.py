@@ -247,6 +247,9 @@ async def _coordinate() -> None:
         offsets = np.arange(number * ACCOUNTS, (number + 1) * ACCOUNTS)
         await sightings.process(_batch(pack_sightings("telemetry:0", requests, offsets), number, sent, sealed=True))
         await sightings.checkpoint()
+    table = sightings.scorer.table  # its rows are others than an account's, and so is the code that finds them
+    table.free(table.used())
+    table.settle()
     Coordinator(ScorerConfig()).restore(unpack(pack(sightings.scorer.snapshot())))
 
 

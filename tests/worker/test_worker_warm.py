@@ -33,7 +33,12 @@ import numpy as np
 records = [encode(record) for record in traffic()]
 known = compiled() - before  # the sketcher's own, which made the traffic
 requests = Decoder().decode(records).requests
-make_together(Settings()).score(requests, np.arange(len(requests)))
+both = make_together(Settings())
+both.score(requests, np.arange(len(requests)))
+for table in (both.table, both.coordinator.table):  # as accounts leave memory and come back, and rows are restored
+    table.evict(table.used())
+    table.settle()
+both.table.insert(both.table.rows[:0])
 from siphonwatch.models.engine import rarity
 assert len(rarity._rank_all.signatures) == 1, "ranked by itself with other types than the scorer's"
 print(len(before), sorted(map(str, compiled() - before - known)))
