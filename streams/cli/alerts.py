@@ -26,7 +26,7 @@ SKEW_SECONDS = 3600
 
 
 class Reader:
-    """Parses and filters records of the topic, and counts what is no alert."""
+    """Parses and filters records of the topic, and counts those that are no alerts."""
 
     def __init__(self, wanted: Filter) -> None:
         self._wanted = wanted
@@ -161,7 +161,7 @@ def _triage(settings: Settings, wanted: Filter, shape: str | None, limit: int | 
 
 
 def _ids(settings: Settings, account: str) -> tuple[str, ...]:
-    """What an account may stand as on the topic."""
+    """The ids that an account may have on the topic."""
     if not account:
         return ()
     return (account, Identity.from_settings(settings).account(account)) if settings.identity.key else (account,)

@@ -17,11 +17,11 @@ from siphonwatch.streams.operate import doctor
 _COLOURS = {"ok": "green", "warning": "yellow", "failed": "bold red", "skipped": "dim"}
 
 
-@click.command("doctor", short_help="Show what is set, from where, and what is wrong.")
+@click.command("doctor", short_help="Show every setting, where it comes from, and what is wrong.")
 @click.option("--offline", is_flag=True, help="Leave out what needs a broker.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of tables.")
 def command(offline: bool, as_json: bool) -> None:
-    """Show what is set, from where, and what is wrong.
+    """Show every setting, where it comes from, and what is wrong.
 
     Exit code 0: no check failed (a warning is none); 1: one failed; 2: the settings themselves are wrong.
     """

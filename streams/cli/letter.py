@@ -26,12 +26,12 @@ _KINDS = {str: "text", int: "number", float: "number", bool: "yes or no", type(N
 
 
 def printable(text: str) -> str:
-    """Return a text without what a terminal obeys: each such character as a question mark."""
+    """Return a text with each control character replaced by a question mark."""
     return "".join(c if c.isprintable() else "?" for c in text)
 
 
 def origin(letter: DeadLetter) -> str:
-    """Return where a letter's record stands, and the reason."""
+    """Return the place of a letter's record, and the reason."""
     element = f", element {letter.index}" if letter.index else ""
     return f"{letter.topic}[{letter.partition}] offset {letter.offset}{element} ({letter.reason})"
 

@@ -120,7 +120,7 @@ class Letters:
             self.give_up()
 
     def keep_position(self) -> None:
-        """Commit how far reading went, so that the next run sends only what is new.
+        """Commit the position, so that the next run sends only newer letters.
 
         It goes back to a letter that is not whole yet, and notes how far the others behind it were sent.
         """
@@ -323,7 +323,7 @@ def command(
                 " acknowledged are sent again by the next run"
             ) from None
     Console().print(_table(redrive, dry_run))
-    _tell_unreadable(letters)
+    _report_unreadable(letters)
     problems = []
     if unfit := redrive.total("unfit"):
         click.echo("\n".join(redrive.unfit), err=True)
@@ -355,10 +355,10 @@ def _show(letters: Letters, selection: Selection, limit: int | None) -> None:
         click.echo("\n".join(describe(letter)))
     if not shown:
         click.echo("no dead letters to show")
-    _tell_unreadable(letters)
+    _report_unreadable(letters)
 
 
-def _tell_unreadable(letters: Letters) -> None:
+def _report_unreadable(letters: Letters) -> None:
     if letters.unreadable:
         click.echo(f"{letters.unreadable:,} records on {letters.topic} are no dead letters and were left", err=True)
     if letters.incomplete:

@@ -84,10 +84,10 @@ def command(
             problems = check(settings, admin)
     except TopicsError as error:
         raise Failure(str(error)) from None
-    _tell(settings, problems, failing=action == "check")
+    _report(settings, problems, failing=action == "check")
 
 
-def _tell(settings: Settings, problems: list[str], *, failing: bool) -> None:
+def _report(settings: Settings, problems: list[str], *, failing: bool) -> None:
     """Say what differs; what only somebody else can mend is no failure of a command that did its own work."""
     from siphonwatch.streams.operate.topics import wanted
 

@@ -264,7 +264,7 @@ def recorded(settings: Settings) -> Iterator[Verdict]:
 
 
 def show(settings: Settings, as_json: bool, *, everything: bool, beginning: str | None) -> None:
-    """Print verdicts in the order of the topic: those that stand, or all; of one case, or of every one."""
+    """Print verdicts in the order of the topic: the standing ones or all, of one case or of every one."""
     found = list(recorded(settings))
     verdicts = [one for one in (found if everything else standing(found)) if one.case.startswith(beginning or "")]
     if not verdicts:

@@ -58,7 +58,7 @@ def decision_of(text: str) -> Decision | None:
 
 
 def read(file: IO[str], note: str, by: str) -> list[Row]:
-    """Return the rows of a file; `note` and `by` stand where a row has none.
+    """Return the rows of a file; `note` and `by` are the values where a row has none.
 
     The first line names the columns: `case` and `decision`, `note` and `by` if you like, in any order and case; other
     columns are left out. Commas, semicolons and tabs separate them.

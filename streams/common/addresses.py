@@ -61,7 +61,7 @@ def _parsed(value: str) -> IP | None:
 
 
 class Addresses:
-    """The operator's proxies, and how far an IPv6 address tells one customer from another.
+    """The operator's proxies, and how many bits of an IPv6 address name a customer.
 
     Parameters
     ----------

@@ -19,7 +19,7 @@ END_USERS = frozenset(("gen_ai.user", "enduser.id", "enduser.pseudo.id", "user.i
 
 
 def warnings(settings: Settings) -> Iterator[str]:
-    """Yield what is to be said of each such setting."""
+    """Yield a warning about each such setting."""
     accounts = settings.accounts
     for field in accounts.nginx:
         if field == "remote_user":

@@ -71,7 +71,7 @@ _RECENT = 120.0
 
 
 def explain(*texts: str) -> str:
-    """Return the cause that the texts tell, '' where none does; the most telling one, not the last."""
+    """Return the cause that the texts give, '' where none does; the most specific one, not the last."""
     for pattern, cause in _PATTERNS:
         if any(pattern.search(text) for text in texts):
             return cause
@@ -79,7 +79,7 @@ def explain(*texts: str) -> str:
 
 
 def reason(error: BaseException) -> str:
-    """Return what an error says, with its cause where it tells one."""
+    """Return an error's message, with its cause where it gives one."""
     said = f"{type(error).__name__}: {error}"
     cause = explain(said)
     return f"{cause} ({said[:_SAID]})" if cause else said[:_SAID]
@@ -122,7 +122,7 @@ class ClientLog(logging.Handler):
                 logger.removeHandler(self)
 
     def cause(self, error: BaseException | None = None) -> str:
-        """Return the cause and the client's own words for it; of the error alone where the log tells nothing."""
+        """Return the cause and the client's own words for it; of the error alone where the log has none."""
         with self._guard:
             lines = [text for moment, text in self._lines if time.monotonic() - moment < _RECENT]
         if found := explain(*lines):

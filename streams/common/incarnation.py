@@ -144,7 +144,7 @@ async def incarnation_of(client: AIOKafkaClient, topic: str) -> str:
 
 
 def mark_of(timestamp: int, value: bytes | None) -> str:
-    """Return what tells the last record before a position, to stand beside the position where topics have no ids.
+    """Return a mark of the last record before a position; it is committed beside the position where topics have no ids.
 
     Examples
     --------
@@ -162,7 +162,7 @@ class KnowingConsumer(AIOKafkaConsumer):
         return await incarnation_of(self._client, topic)
 
     async def committed_in(self, tp: TopicPartition) -> tuple[int | None, str]:
-        """Return the offset that the group committed, None without one, and what stands beside it.
+        """Return the offset that the group committed, None without one, and the metadata beside it.
 
         Raises
         ------

@@ -68,7 +68,7 @@ class UnusableSecret(ValueError):
 
 
 def secret(sink: Sink, field: str) -> str:
-    """Return one of `SECRET_FIELDS`, from its file where one is named; read anew each time, as mounted secrets change.
+    """Return one of `SECRET_FIELDS`, from its file where one is named; read every time, as mounted secrets change.
 
     Raises
     ------

@@ -38,7 +38,7 @@ SAID_SECONDS = 60.0
 
 
 def process_registry() -> CollectorRegistry:
-    """Return a registry that tells of the process itself: memory, processor time, open files, garbage collection.
+    """Return a registry with metrics of the process itself: memory, processor time, open files, garbage collection.
 
     No series of this process tells when it was created any more: a fifth of a scrape, and nobody reads it.
     """
@@ -89,7 +89,7 @@ class Log(logging.LoggerAdapter[logging.Logger]):
 
 
 class StatusServer:
-    """Serves liveness, readiness and metrics; a subclass knows what is live and ready.
+    """Serves liveness, readiness and metrics; a subclass decides what is live and ready.
 
     Parameters
     ----------

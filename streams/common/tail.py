@@ -104,11 +104,11 @@ class Tail:
         self._consumer.close()
 
     def history(self) -> Iterator[bytes]:
-        """Give the values of what is there now, each partition in order; raises as `records` does."""
+        """Give the values of the records up to the present end, each partition in order; raises as `records` does."""
         return (record.value for record in self.records())
 
     def records(self) -> Iterator[Any]:
-        """Give what is there now as kafka-python's records, each partition in order.
+        """Give kafka-python's records up to the present end, each partition in order.
 
         Raises
         ------
@@ -120,7 +120,7 @@ class Tail:
                 yield from (record for record in records if record.value is not None)
 
     def polls(self, room: Callable[[], int | None] = lambda: None) -> Iterator[Mapping[TopicPartition, list[Any]]]:
-        """Give what is there now poll by poll, by partition; a few records behind `end` may be among it.
+        """Give the records up to the present end poll by poll, by partition; a few behind `end` may be among them.
 
         Parameters
         ----------

@@ -43,7 +43,7 @@ class GatewayFigures(Collector):
 
 
 def export(counts: Callable[[], Counts | None], registry: CollectorRegistry) -> None:
-    """Register the figures, once a process: a second sender's are left out, its log lines tell of it."""
+    """Register the figures, once a process: a second sender's are left out; its log lines report it."""
     try:
         registry.register(GatewayFigures(counts))
     except ValueError:

@@ -119,7 +119,7 @@ class SiphonwatchLogger(CustomLogger):
             return self._sender
 
     def close(self) -> None:
-        """Deliver what waits, for at most ten seconds, and say what was lost.
+        """Deliver waiting records for at most ten seconds, and log how many were lost.
 
         The proxy does this itself. Another program that a signal may end calls it in its server's shutdown: servers
         such as uvicorn end by the signal itself, and then nothing registered with `atexit` runs.
@@ -168,7 +168,7 @@ class SiphonwatchLogger(CustomLogger):
             log.error("siphonwatch: a request could not be logged: %s", describe(error))
 
     def _first(self, payload: Mapping[str, Any]) -> bool:
-        """Whether this is a request's first log: what the proxy refuses itself is told to both kinds of hooks.
+        """Whether this is a request's first log: both kinds of hooks get what the proxy itself refuses.
 
         Attempts of one request have the same id, and each its own start.
         """

@@ -150,7 +150,7 @@ class Outbox:
         self._producer.flush(timeout=timeout)
 
     def close(self, timeout: float | None = None) -> None:
-        """Close the producer; what is not delivered within `timeout` seconds counts as failed."""
+        """Close the producer; records not delivered within `timeout` seconds count as failed."""
         self._producer.close(timeout=timeout)
 
     def _done(self, _metadata: object) -> None:

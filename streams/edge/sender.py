@@ -266,7 +266,7 @@ class Sender:
         return True
 
     def _send_again(self, outbox: Outbox) -> Outbox | None:
-        """Connect anew, for a client that gave up may be good for nothing more, and send what came back."""
+        """Connect again, as a client that gave up may not recover, and send the returned records."""
         self._report("refused", "Kafka refused records, they are sent again: %s", self._client.cause())
         self._closing.wait(RETRY_SECONDS[0])
         with contextlib.suppress(KafkaError):

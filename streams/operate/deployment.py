@@ -83,14 +83,14 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def unowned(self) -> list[Partition]:
-        """Partitions that nobody has; none where the broker does not tell who has what."""
+        """Partitions that no worker has; none where the broker does not say who has which."""
         if any(worker.partitions is None for worker in self.workers):
             return []
         return [partition for partition in self.partitions if partition.worker is None]
 
     @property
     def scoring(self) -> bool:
-        """Whether somebody has a partition of telemetry, or may have one where the broker does not tell."""
+        """Whether a worker has a partition of telemetry, or may have one where the broker does not say."""
         held = any(partition.stream == "telemetry" and partition.worker for partition in self.partitions)
         return held or any(worker.partitions is None for worker in self.workers)
 
@@ -106,7 +106,7 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def look(settings: Settings, clock: Callable[[], float] = time.monotonic) -> Deployment:
-    """Ask Kafka how a deployment stands.
+    """Ask Kafka for the state of a deployment.
 
     Parameters
     ----------

@@ -33,7 +33,7 @@ RELEASED = 1_767_225_600.0
 
 
 class Row(msgspec.Struct, frozen=True):
-    """One setting as it stands."""
+    """One setting with its value and source."""
 
     name: str
     value: Any

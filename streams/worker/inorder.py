@@ -29,7 +29,7 @@ waiting so far off the time-out each time another is served: one of eight was gi
 
 
 def make_turns() -> Turns:
-    """Return turns for those who share a producer."""
+    """Return the turns that the users of one producer share."""
     return defaultdict(asyncio.Lock)
 
 

@@ -69,7 +69,7 @@ class BulkHistogram(Collector):
         self._add(label, np.bincount(places, minlength=len(self._names)), float(values.sum()))
 
     def add(self, label: str, bounds: npt.NDArray[np.float64], counts: npt.NDArray[np.int64], total: float) -> None:
-        """Count what was counted before: `counts`, `(m,)`, of values up to each of `bounds`, `(m,)`."""
+        """Add counts made elsewhere: `counts`, `(m,)`, of values up to each of `bounds`, `(m,)`."""
         places = np.searchsorted(self._bounds, bounds, side="left")
         self._add(label, np.bincount(places, counts, minlength=len(self._names)).astype(np.int64), total)
 
@@ -87,7 +87,7 @@ class BulkHistogram(Collector):
         return [HistogramMetricFamily(self._name, self._text, labels=[self._label])]
 
     def collect(self) -> Iterator[Metric]:
-        """Give the metric with what was counted."""
+        """Give the metric with its counts."""
         family = HistogramMetricFamily(self._name, self._text, labels=[self._label])
         for label, counts in sorted(self._counts.items()):
             family.add_metric(

@@ -60,7 +60,7 @@ class Outlet(Protocol):
         """Wait until every alert is acknowledged."""
 
     def blocked(self) -> float:
-        """Return for how many seconds a broker has not taken what is sent; 0 where nothing is refused."""
+        """Return for how many seconds a broker has refused or not answered a send; 0 where it has not."""
 
 
 class KafkaOutlet:

@@ -47,11 +47,11 @@ class Retries:
         self._failing: dict[str, list[float]] = {}  # topic -> since when, when it was last said, failures
 
     def blocked(self) -> float:
-        """Return for how many seconds what is sent has been refused or unanswered; 0 where it is not."""
+        """Return for how many seconds a broker has refused or not answered a send; 0 where it has not."""
         return max((self._clock() - since for since, _, _ in self._failing.values()), default=0.0)
 
     async def failed(self, topic: str, error: BaseException) -> None:
-        """Take note that a topic did not take what was sent, and wait before the next attempt."""
+        """Note that a send to a topic failed, and wait before the next attempt."""
         now = self._clock()
         failing = self._failing.setdefault(topic, [now, now - SAID_SECONDS, 0])
         failing[2] += 1
@@ -67,7 +67,7 @@ class Retries:
         await self._pause(wait)
 
     def passed(self, topic: str) -> None:
-        """Take note that a topic took what was sent."""
+        """Note that a send to a topic was acknowledged."""
         if (failing := self._failing.pop(topic, None)) is not None:
             _log.info(
                 "sent again",

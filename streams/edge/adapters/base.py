@@ -19,8 +19,8 @@ from siphonwatch.streams.edge.adapters.wrapping import clean, unwrapped, without
 
 MAX_ID = 128
 MAX_REASONS = 100
-"""Bad elements of one message that are told one by one; a message of a million of them must not become a million dead
-letters. The rest are summed up in one more reason, and the good ones beside them still come out."""
+"""Bad elements of one message that are reported one by one; a message of a million of them must not become a million
+dead letters. The rest are summed up in one more reason, and the good ones beside them still come out."""
 
 
 class TextSketcher(Protocol):
@@ -86,17 +86,17 @@ class Adapter(ABC):
         if len(raw) > self.limit:
             yield Malformed("size", f"{len(raw)} bytes, ingest.max_record_bytes is {self.limit}")
             return
-        told = untold = 0
+        named = unnamed = 0
         for record in self._each(raw):
             if not isinstance(record, Malformed):
                 yield record
-            elif told < MAX_REASONS:
-                told += 1
+            elif named < MAX_REASONS:
+                named += 1
                 yield record
             else:
-                untold += 1
-        if untold:
-            yield Malformed("schema", f"{untold} more elements of this message are malformed")
+                unnamed += 1
+        if unnamed:
+            yield Malformed("schema", f"{unnamed} more elements of this message are malformed")
 
     def _each(self, raw: bytes) -> Iterator[Telemetry | Malformed]:
         empty = True
@@ -128,13 +128,13 @@ class Adapter(ABC):
             yield bad
 
     def take_passed_over(self) -> Counter[str]:
-        """Return what was passed over since this was last asked."""
+        """Return what was passed over since the last call."""
         with self._counting:
             taken, self.passed_over = self.passed_over, Counter()
         return taken
 
     def pass_over(self, what: str, n: int = 1) -> None:
-        """Count what is no request; several threads may adapt at a time."""
+        """Count an element that is no request; several threads may adapt at a time."""
         with self._counting:
             self.passed_over[what] += n
 
@@ -183,7 +183,7 @@ def load_object(raw: bytes) -> Mapping[str, Any]:
 
 
 def load_flat(raw: bytes, marks: frozenset[str]) -> Mapping[str, Any]:
-    """Parse one flat JSON object; of one that is cut off or has quotes that nobody escaped, what still stands in it.
+    """Parse one flat JSON object; of one that is cut off or has unescaped quotes, the fields that can still be read.
 
     Raises
     ------

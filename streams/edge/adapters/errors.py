@@ -19,7 +19,7 @@ _NOT_LETTERS = re.compile(r"[^a-z]")
 
 
 def error_status(failure: str) -> int:
-    """Return the status of an error's class; 500 where it tells none.
+    """Return the status of an error's class; 500 where it has none.
 
     Examples
     --------

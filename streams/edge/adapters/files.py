@@ -37,7 +37,7 @@ ZSTD_CHUNK = 4096
 
 
 class Unreadable(OSError):
-    """A file cannot be opened or ends within its compressed data; what came before was read."""
+    """A file cannot be opened or ends within its compressed data; the records before were read."""
 
 
 class Records:
@@ -140,7 +140,7 @@ class _Raw(io.RawIOBase):
 
 
 class _Zstandard(io.RawIOBase):
-    """Unpacks zstandard frames; unlike the library's reader it tells a truncated file from a whole one."""
+    """Unpacks zstandard frames; unlike the library's reader it notices a truncated file."""
 
     def __init__(self, stream: io.BufferedReader) -> None:
         self._stream = stream

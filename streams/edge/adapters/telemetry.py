@@ -9,7 +9,7 @@ from siphonwatch.streams.edge.adapters.base import Adapter
 
 
 class TelemetryV1(Adapter):
-    """One telemetry record an element. Accounts are taken as they stand: they are ids already."""
+    """One telemetry record an element. Accounts are taken unchanged: they are ids already."""
 
     name = "telemetry"
     marks = frozenset(("account", "time"))

@@ -15,7 +15,7 @@ MOST = 5000
 
 
 class Found(msgspec.Struct, frozen=True, kw_only=True):
-    """Answers of Grafana as they are; None where there is no such object."""
+    """Grafana's answers, unchanged; None where there is no such object."""
 
     folder: dict[str, Any] | None
     source: dict[str, Any] | None

@@ -29,7 +29,7 @@ class Stopped(Exception):
 
 
 def make(connection: Connection, settings: Settings) -> list[Change]:
-    """Read Grafana and return what is to be done; changes nothing.
+    """Read Grafana and return the changes to make; changes nothing.
 
     Raises
     ------
@@ -53,7 +53,7 @@ def pending(plan: Iterable[Change]) -> list[Change]:
 
 
 def refused(plan: Iterable[Change]) -> list[Change]:
-    """Return what stands in the way."""
+    """Return why the plan cannot be applied."""
     return [change for change in plan if change.action == "refused"]
 
 
@@ -75,7 +75,7 @@ _COLOURS = {"make": "green", "change": "yellow", "remove": "red", "left": "brigh
 
 
 def apply(plan: list[Change], say: Callable[[str], object]) -> None:
-    """Do what the plan says, one object after another; nothing at all where something is refused.
+    """Apply the plan, one object after another; nothing where a part is refused.
 
     Raises
     ------

@@ -21,7 +21,7 @@ class Recording(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Alert(msgspec.Struct, frozen=True, kw_only=True):
-    """A condition that a person is told of."""
+    """A condition that a person is notified of."""
 
     name: str = msgspec.field(name="alert")
     """`SiphonwatchXxx`."""

@@ -53,7 +53,7 @@ class Sightings:
         self._mac = cache(partial(seals.mac, provenance.SIGHTINGS))
 
     async def send(self, batch: Batch, requests: Array, offsets: npt.NDArray[np.int64]) -> None:
-        """Send what was sighted of the requests just scored, given the batch they came from and their offsets."""
+        """Send the sighted ones of the requests just scored, given their batch and their offsets."""
         seen = self._scorer.sighted
         if not len(seen):
             return

@@ -68,7 +68,7 @@ class Ingest(Protocol):
         """Adapt, sketch and produce a batch; return when the broker has acknowledged all of it."""
 
     def blocked(self) -> float:
-        """Return for how many seconds what it sends has been refused or unanswered; 0 where it is not."""
+        """Return for how many seconds its records have been refused or unanswered; 0 where they are not."""
 
     async def close(self) -> None:
         """Stop sending."""
@@ -91,7 +91,7 @@ class IngestPartition:
         self._next: int | None = None
 
     async def restore(self, begin: Begin) -> Place:
-        """Read on from the committed offset, and a topic that was made anew from its start."""
+        """Read on from the committed offset, or from the start of a topic that was made anew."""
         if begin.anew:
             self._meter.made_anew(begin.incarnation)
         return Place(0 if begin.anew else begin.committed, begin.sure or begin.anew)
@@ -112,7 +112,7 @@ class IngestPartition:
         """Nothing is to be cleaned up."""
 
     def blocked(self) -> float:
-        """Return for how many seconds what it sends has been refused or unanswered; 0 where it is not."""
+        """Return for how many seconds its records have been refused or unanswered; 0 where they are not."""
         return self._ingest.blocked()
 
     def readings(self) -> Readings:
@@ -183,7 +183,7 @@ class GatewayIngest:
         self._meter.batch(self._now() - batch.timestamps / 1000.0)
 
     def blocked(self) -> float:
-        """Return for how many seconds what it sends has been refused or unanswered; 0 where it is not."""
+        """Return for how many seconds its records have been refused or unanswered; 0 where they are not."""
         return self._retries.blocked()
 
     async def close(self) -> None:
@@ -191,7 +191,7 @@ class GatewayIngest:
         await self._sender.close()
 
     def _queue(self, batch: Batch, row: int, elements: list[Element], partitions: list[int]) -> DeadLetter | None:
-        """Queue what is good of one message; return a dead letter where something is bad.
+        """Queue the good elements of one message; return a dead letter where it has bad ones.
 
         The letter names the bad elements' places, so that a redrive takes up those alone.
         """
@@ -231,7 +231,7 @@ def _adapt(adapter: Adapter, batch: Batch, rows: range) -> list[tuple[int, list[
 
 
 def _records(adapter: Adapter, batch: Batch, row: int) -> Iterator[Telemetry | Malformed]:
-    """What one message holds; where an adapter fails on it, what came before and a reason.
+    """The elements of one message; where an adapter fails on it, those before the failure and its reason.
 
     An adapter is not to fail on anything. One that does costs this message, kept as a dead letter, and not the worker.
     """

@@ -51,7 +51,7 @@ class PartitionWorker(Protocol):
         """Load state; return where to read on."""
 
     async def resume(self, begin: Begin) -> Place | None:
-        """Go on after a rebalance with what is in memory; return where to read on, None where it must be restored.
+        """Go on after a rebalance with the state in memory; return where to read on, None where it must be restored.
 
         It is called after the last `checkpoint` of the stay before returned, and only then.
         """
@@ -69,7 +69,7 @@ class PartitionWorker(Protocol):
         """Called once the group holds the offset of the last checkpoint."""
 
     def blocked(self) -> float:
-        """Return for how many seconds a broker has not taken what it sends; 0 where nothing is refused."""
+        """Return for how many seconds a broker has refused or not answered a send; 0 where it has not."""
 
     def readings(self) -> Readings:
         """Give the gauges it has, see `siphonwatch.streams.worker.gauges`."""
@@ -175,7 +175,7 @@ class Partition:
         return None if self._position is None else self._consumer.lag(self.tp, self._position)
 
     def stalled(self) -> float:
-        """Return for how many seconds records have been waiting without a commit; to be asked every second or so.
+        """Return for how many seconds records have been waiting without a commit; to be called every second or so.
 
         0 while restoring, and while what it sends is refused: to be ended then would not make it shorter, and would
         stop the partitions beside it.
@@ -187,7 +187,7 @@ class Partition:
             if caught_up:
                 self._fresh_at = self._now()
             # A broker that does not answer gives no records to commit: `streams.common.answers` reports it.
-            if not self._uncommitted and (caught_up or not self._consumer.heard(self._lease)):
+            if not self._uncommitted and (caught_up or not self._consumer.up_to_date(self._lease)):
                 self._progress_at = self._clock()
         return self._clock() - self._progress_at
 

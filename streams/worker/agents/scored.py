@@ -50,7 +50,7 @@ class Onward(Protocol):
     """Sends sighted requests on, to the topic where campaigns are put together."""
 
     async def send(self, batch: Batch, requests: Array, offsets: npt.NDArray[np.int64]) -> None:
-        """Send what was sighted of a batch's requests, which were just scored."""
+        """Send the sighted ones of a batch's requests, which were just scored."""
 
     async def flush(self) -> None:
         """Wait until every one is acknowledged."""
@@ -233,7 +233,7 @@ class ScoredPartition(ABC):
         return self._place(begin, snapshot.next_offset)
 
     async def resume(self, begin: Begin) -> Place | None:
-        """Go on after a rebalance with what is in memory, where the last snapshot holds it and nobody wrote since.
+        """Go on after a rebalance with the state in memory, where the last snapshot holds it and nobody wrote since.
 
         Return the telemetry offset to go on from; None where it is to be restored, by a new one of these.
 
@@ -247,7 +247,7 @@ class ScoredPartition(ABC):
         return self._place(begin, self._durable)
 
     def _place(self, begin: Begin, due: int) -> Place:
-        """Where to read on in the topic that is there now, given what is due by the numbering of the state."""
+        """The offset to read on from in the topic as it is now, given the next one by the numbering of the state."""
         known = self._numbering
         self._numbering = known.after(begin.incarnation, begin.anew, due)
         if anew := self._numbering.base != known.base:
@@ -421,7 +421,7 @@ class ScoredPartition(ABC):
             yield "oldest_unjudged_case_seconds", pattern, max(now - min(waiting, default=now), 0.0)
 
     def blocked(self) -> float:
-        """Return for how many seconds a broker has not taken what is sent; 0 where nothing is refused."""
+        """Return for how many seconds a broker has refused or not answered a send; 0 where it has not."""
         return self._outlet.blocked()
 
     async def close(self) -> None:

@@ -40,7 +40,7 @@ class Timing:
         self._requests = self._late = self._ahead = 0
 
     def restored(self, late: int, ahead: int) -> None:
-        """Start from what was counted before a restore."""
+        """Start from the counts that the restored state holds."""
         self._late, self._ahead = late, ahead
 
     def note(self, requests: int, late: int, ahead: int) -> bool:

@@ -131,7 +131,7 @@ class VerdictFeed:
             )  # fmt: skip
 
     def take(self, values: Iterable[bytes | None]) -> None:
-        """Take records of the topic in their order; what is no verdict is counted and left out."""
+        """Take records of the topic in their order; those that are no verdicts are counted and left out."""
         votes: list[Vote] = []
         for value in values:
             try:

@@ -22,7 +22,7 @@ _PAIRS, _QUADS, _HALF = np.uint64(0x00FF00FF00FF00FF), np.uint64(0x0000FFFF0000F
 
 @intrinsic
 def word_at(typing_context: Any, buf: Any, p: Any) -> Any:
-    """The eight bytes from `buf[p]` on; there must be so many."""
+    """The eight bytes from `buf[p]` on; all eight must exist."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         array = context.make_array(signature.args[0])(context, builder, arguments[0])

@@ -31,7 +31,7 @@ _COLD = 1
 
 
 class Corrupt(ValueError):
-    """Bytes are not what was written."""
+    """Bytes are not those that were written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ class Frame:
 
 
 class Version(NamedTuple):
-    """Where one page of a snapshot stands: who wrote it, in which checkpoint, at which state-topic offset."""
+    """The place of one page of a snapshot: its owner, its checkpoint and its offset in the state topic."""
 
     owner: str
     epoch: int

@@ -53,7 +53,7 @@ class Journal(Protocol):
         ...
 
     def read(self, start: int | None, stop: int) -> AsyncIterator[list[Entry]]:
-        """Iterate over what is left of offsets `start` (None: the first there is) to `stop`, not included.
+        """Iterate over the records left from offset `start` (None: the first there is) to `stop`, not included.
 
         Raises
         ------

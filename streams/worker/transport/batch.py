@@ -26,7 +26,7 @@ class Record(NamedTuple):
 
 
 class Lease:
-    """One partition's stay with this worker, from assignment to revocation, or until its topic is made anew.
+    """One partition's time with this worker, from assignment to revocation, or until its topic is made anew.
 
     A batch belongs to the lease it was read under. When the partition is revoked the lease ends, for good: if the
     partition comes back it is under another lease, and what is left of the old one is stale.
@@ -74,7 +74,7 @@ class Begin(NamedTuple):
 
 
 class MadeAnew(NamedTuple):
-    """Takes a batch's place where the topic turns out to have been made anew under its lease."""
+    """Handed over instead of a batch where the topic was made anew while it was leased."""
 
     lease: Lease
 

@@ -158,9 +158,9 @@ class Consumer(driver.Consumer):
         """Return how many offsets of a leased partition are not read yet, as of the last fetch, None if unknown."""
         return self._thread.pump.unread(lease)
 
-    def heard(self, lease: Lease) -> bool:
-        """Return whether what is known of a leased partition's end is of now."""
-        return self._thread.pump.heard(lease)
+    def up_to_date(self, lease: Lease) -> bool:
+        """Return whether the end known of a leased partition is up to date."""
+        return self._thread.pump.up_to_date(lease)
 
     async def begin_partition(self, lease: Lease) -> Begin:
         """Return what is known of a leased partition before it is read.

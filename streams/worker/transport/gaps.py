@@ -63,7 +63,7 @@ class Gaps:
         return found
 
     def forget(self, tp: TopicPartition) -> None:
-        """Drop what is remembered of a partition that left."""
+        """Forget a partition that left."""
         self._reread.pop(tp, None)
 
     async def judge(self, tp: TopicPartition, gap: Gap) -> Meaning:

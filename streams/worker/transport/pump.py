@@ -116,7 +116,7 @@ class Pump:
         return Begin(lease.incarnation, None if anew else committed, known and not anew, anew, said)
 
     async def _mark(self, tp: TopicPartition, offset: int) -> str:
-        """Return what tells the record at an offset, nothing where it is not there any more."""
+        """Return the mark of the record at an offset, see `mark_of`; empty where the record is gone."""
         async with self._look() as consumer:
             consumer.assign([tp])
             consumer.seek(tp, offset)
@@ -162,12 +162,12 @@ class Pump:
             self._wake.set()
 
     def unread(self, lease: Lease) -> int | None:
-        """Return how many offsets lie behind what was read, as of the last fetch; None before one, or where it is old.
+        """Return how many offsets are still unread, as of the last fetch; None before one, or where it is old.
 
         What is read includes transaction markers, which no batch shows. Safe to call from any thread.
         """
         state = self._state(lease)
-        if state is None or not self.heard(lease):
+        if state is None or not self.up_to_date(lease):
             return None
         end = state.highwater if state.lso is None else state.lso
         return max(end - state.position, 0) if end is not None and state.has_valid_position else None
@@ -178,10 +178,10 @@ class Pump:
         A partition whose assignment was just taken back has none. Safe to call from any thread.
         """
         state = self._state(lease)
-        return None if state is None or not self.heard(lease) else state.highwater
+        return None if state is None or not self.up_to_date(lease) else state.highwater
 
-    def heard(self, lease: Lease) -> bool:
-        """Return whether a partition's last fetch is of now: the broker answered it, or nothing is asked of it.
+    def up_to_date(self, lease: Lease) -> bool:
+        """Return whether a partition's last fetch is up to date: the broker answered it, or none is under way.
 
         Nothing is asked while what was fetched waits for room. Safe to call from any thread.
         """
@@ -242,7 +242,7 @@ class Pump:
         return moved
 
     def _verify(self) -> None:
-        """Have the broker asked whether what was fetched is of the topics that were leased.
+        """Have the broker asked whether the fetched records are of the leased incarnations.
 
         Nothing that was fetched is taken before the answer, see `_take`. What was verified before is taken meanwhile,
         so that the partitions which have it do not wait for the broker.
@@ -283,7 +283,7 @@ class Pump:
         self._wake.set()
 
     def _leave_anew(self, lane: _Lane) -> None:
-        """End a lease whose topic was made anew, and say so."""
+        """End a lease whose topic was made anew, and hand over a `MadeAnew`."""
         self._release(lane)
         self._lanes.pop(lane.tp, None)
         self.gaps.forget(lane.tp)

@@ -43,7 +43,7 @@ def route() -> dict[str, Any]:
 
 
 def changes(found: Found, url: str, connection: Connection) -> list[Change]:
-    """Return what is to be done; without an address, ours are removed: the route first, as it needs the point."""
+    """Return the changes to make; without an address, ours are removed: the route first, as it needs the point."""
     if url:
         return [_point(found, url, connection), _route(found, connection)]
     removals = []

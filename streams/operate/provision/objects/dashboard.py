@@ -16,7 +16,7 @@ MESSAGE = "siphonwatch provision"
 
 
 def changes(found: Found, wanted: list[dict[str, Any]], connection: Connection) -> list[Change]:
-    """Return what is to be done with each dashboard of ours, and with all others in our folder."""
+    """Return the changes to make to our dashboards, and to all others in our folder."""
     made = [_one(found.dashboards.get(want["uid"]), want, connection) for want in wanted]
     known = {want["uid"] for want in wanted}
     made += [_other(hit, connection) for hit in found.in_folder if hit["uid"] not in known]

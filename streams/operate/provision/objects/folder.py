@@ -12,7 +12,7 @@ KIND = "folder"
 
 
 def changes(found: Found, title: str, connection: Connection) -> list[Change]:
-    """Return what is to be done.
+    """Return the changes to make.
 
     A folder has no field for a mark. One of our uid and another title is ours if it holds something of ours.
     """

@@ -17,7 +17,7 @@ UNSET = {"keep_firing_for": None, "notification_settings": None, "record": None}
 
 
 def changes(found: Found, wanted: list[dict[str, Any]], connection: Connection) -> list[Change]:
-    """Return what is to be done with each rule of ours, and with all others in our folder."""
+    """Return the changes to make to our rules, and to all others in our folder."""
     have = {rule["uid"]: rule for rule in found.rules}
     known = {want["uid"] for want in wanted}
     others = [rule for rule in found.rules if rule.get("folderUID") == FOLDER_UID and rule["uid"] not in known]

@@ -29,7 +29,7 @@ def wanted(url: str) -> dict[str, Any]:
 
 
 def changes(found: Found, url: str, connection: Connection) -> list[Change]:
-    """Return what is to be done."""
+    """Return the changes to make."""
     api, have, want = connection.api.datasource, found.source, wanted(url)
     if have is None:
         if found.namesake is not None:
