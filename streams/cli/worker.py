@@ -45,7 +45,10 @@ log = structlog.get_logger(__name__)
     "--start-afresh", "afresh", is_flag=True,
     help="Start a partition whose state is gone or damaged from the records that are left, instead of refusing.",
 )  # fmt: skip
-def command(afresh: bool) -> None:
+@click.option(
+    "--session-timeout", type=click.FloatRange(min=6.0), hidden=True, help="For the demo, whose broker waits."
+)
+def command(afresh: bool, session_timeout: float | None) -> None:
     """Score telemetry from Kafka and send alerts, until it is stopped.
 
     Exit code 0 after a graceful stop, 1 when something failed: start it again, it goes on from its last checkpoint.
@@ -63,7 +66,8 @@ def command(afresh: bool) -> None:
     seconds = warm(lambda module: log.info("compiling", module=module), sketches=bool(settings.ingest.topics))
     log.info("compiled", seconds=round(seconds, 1))
     try:
-        code = asyncio.run(work(settings, afresh=afresh))
+        limits = None if session_timeout is None else Limits(session_timeout=session_timeout)
+        code = asyncio.run(work(settings, limits, afresh=afresh))
     except StateError as error:
         raise Failure(str(error)) from None
     except KafkaError as error:

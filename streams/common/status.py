@@ -162,8 +162,10 @@ class StatusServer:
     async def _readyz(self, _: web.Request) -> web.Response:
         return _answer(self.ready())
 
-    async def _metrics(self, _: web.Request) -> web.Response:
-        return web.Response(body=generate_latest(self._registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+    async def _metrics(self, request: web.Request) -> web.Response:
+        names = request.query.getall("name[]", [])  # Prometheus' own clients answer so to whoever wants but a few
+        registry = self._registry.restricted_registry(names) if names else self._registry
+        return web.Response(body=generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
 def _answer(status: Status) -> web.Response:

@@ -16,6 +16,7 @@ from pathlib import Path
 import msgspec
 from kafka_apache import ApacheKafka
 
+from bench import compile as compilation
 from bench import data, feed, generic, report, worker
 from bench.data import Traffic
 from bench.machine import ChildError, Machine
@@ -209,8 +210,12 @@ def main() -> int:
     """Run what the command line says."""
     if sys.argv[1:2] == ["generic"]:
         return generic.main(sys.argv[2:])
+    if sys.argv[1:2] == ["compile"]:
+        return compilation.main(sys.argv[2:])
     parser = argparse.ArgumentParser(
-        prog="bench", description=__doc__, epilog="`bench generic` compares estimators on public sets instead"
+        prog="bench",
+        description=__doc__,
+        epilog="others: `bench generic` compares estimators on public sets, `bench compile` tells a cold start's costs",
     )
     parser.add_argument("--quick", action="store_true", help="tiny sizes, to see that it works; figures mean nothing")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure here too")

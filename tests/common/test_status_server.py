@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 import pytest
-from prometheus_client import CollectorRegistry, Gauge
+from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from siphonwatch.streams.common import status
 from siphonwatch.streams.common.status import Log, Status, StatusServer
@@ -163,3 +163,14 @@ async def test_connections_beyond_the_most_close_the_oldest(monkeypatch: pytest.
             ends = asyncio.gather(*(reader.read() for reader in readers[:14]), return_exceptions=True)
             await asyncio.wait_for(ends, 300)
         assert await answered(port)
+
+
+async def test_who_asks_for_some_metrics_by_name_gets_those_alone() -> None:
+    registry = CollectorRegistry()
+    Counter("asked", "Wanted.", registry=registry).inc(3)
+    Gauge("other", "Not wanted.", registry=registry)
+    async with served(registry) as port, connected(port) as (reader, writer):
+        writer.write(b"GET /metrics?name%5B%5D=asked_total HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        answer = (await asyncio.wait_for(reader.read(), 300)).decode()
+    assert "\nasked_total 3.0" in answer
+    assert "other" not in answer

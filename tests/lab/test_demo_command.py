@@ -85,7 +85,7 @@ def test_a_worker_that_dies_midway_is_exit_code_1_with_its_last_words(tmp_path: 
             if "produced" in line:
                 break
         started = children(process.pid)
-        (worker,) = (pid for pid, line in started.items() if line.endswith("worker\0"))
+        (worker,) = (pid for pid, line in started.items() if "\0worker\0" in line)
         os.kill(worker, signal.SIGKILL)
         output = process.stdout.read()
     assert process.returncode == 1, output
