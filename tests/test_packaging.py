@@ -286,7 +286,8 @@ record = {
     "messages": [{"role": "user", "content": "Explain the water cycle."}], "response": {},
 }
 print([encode(made).decode() for made in adapter.records(json.dumps(record).encode())])
-shared = {"siphonwatch.models", "siphonwatch.models.common", "siphonwatch.models.common.vocabulary"}  # tuples of names
+shared = {"siphonwatch.models", "siphonwatch.models.common"}
+shared |= {f"siphonwatch.models.common.{name}" for name in ("kernel", "vocabulary")}  # numba's decorator, and words
 found = {name for name in sys.modules if name.startswith(("siphonwatch.models", "siphonwatch.streams.worker"))}
 print(sorted(found - shared))
 """

@@ -1,4 +1,4 @@
-"""Fingerprints of requests, and which requests are worth a sighting. Keeps nothing but counts of an hour."""
+"""Fingerprints of requests, and which requests are sent on as sightings. Keeps only counts of the last hour."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Evidence about a fingerprint: an e-value that says how surely its scores are no honest fingerprint's.
+"""Evidence about a fingerprint: an e-value, which says how unlikely its scores are for an honest fingerprint.
 
 The same bet on a bounded mean as an account's (Waudby-Smith & Ramdas 2023): under "the mean score stays at or below
 the level" each factor `1 + BET / level (score - level)` has mean at most 1, with a little capital put in again every

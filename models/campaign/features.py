@@ -1,4 +1,4 @@
-"""What is known of a fingerprint at a sighting: names, units, meaning, in the order of columns. Computes nothing.
+"""The features of a fingerprint at a sighting: names, units, meaning, in the order of columns. Computes nothing.
 
 A feature is its line here, and its value under its name in `siphonwatch.models.campaign.windows`.
 """

@@ -1,4 +1,4 @@
-"""Who is behind a watched fingerprint, and who of them is named. Decides no evidence, keeps a bounded list."""
+"""The accounts behind a watched fingerprint, and which of them an alert names. Keeps a bounded list."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a sighting holds of a request: the fields that fingerprints, windows, evidence and cases of campaigns read."""
+"""The fields of a request in a sighting: those that fingerprints, windows, evidence and cases of campaigns read."""
 
 from __future__ import annotations
 

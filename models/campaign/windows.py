@@ -1,4 +1,7 @@
-"""The windows of a fingerprint: one compiled step takes a sighting in and derives the features. No batch matters."""
+"""The windows of a fingerprint: one compiled step takes a sighting in and derives the features.
+
+How sightings are cut into batches changes nothing.
+"""
 
 from __future__ import annotations
 

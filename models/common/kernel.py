@@ -1,4 +1,4 @@
-"""How compiled loops are compiled: cached, exact floating point, unable to allocate memory, and machine code only for
+"""How loops are compiled: cached, exact floating point, unable to allocate memory, and machine code only for
 those that Python calls."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A card: a detector as data. Which features say that an account or a campaign shows a pattern, and how much each says.
+"""A card: a detector as data. Which features show a pattern of an account or a campaign, and how strongly each does.
 
 A card is one TOML file. It holds no code, so it can be fitted, compared, stored and promoted as data; what scores it is
 `siphonwatch.models.detect.detector`.

@@ -1,4 +1,4 @@
-"""The promises of every card, as named checks that tests run over all of them; run them over one of your own too.
+"""The promises of every card, as named checks that tests run over all of them; run them over your own cards too.
 
 Raises on a broken promise; never changes the detector.
 """

@@ -1,1 +1,1 @@
-"""Metrics against labels: how well what the scorer said agrees with the truth. Arrays in, numbers out; no files."""
+"""Metrics against labels: how well the scorer's output agrees with the truth. Arrays in, numbers out; no files."""

@@ -1,4 +1,4 @@
-"""What each pattern is worth: accounts ranked and alerts raised without it, and by it alone, from one run."""
+"""The worth of each pattern: accounts ranked and alerts raised without it, and by it alone, from one run."""
 
 from __future__ import annotations
 

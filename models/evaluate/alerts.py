@@ -1,4 +1,4 @@
-"""What alerts were worth: who was found and when, how many requests that took, and which cases were false.
+"""The quality of alerts: which attackers were found, when, after how many requests, and which cases were false.
 
 An alert finds an attack account from its onset on; an earlier one is early, and no discovery.
 """

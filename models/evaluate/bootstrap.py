@@ -1,4 +1,4 @@
-"""Bootstrap over accounts: how far a figure would move had other accounts of the same kinds been there.
+"""Bootstrap over accounts: how much a figure would vary with other accounts of the same kinds.
 
 Accounts are drawn with replacement within their stratum, so every replicate has as many of each kind. It says nothing
 of campaigns that were never seen: accounts of one campaign are no independent evidence of another.

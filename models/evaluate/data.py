@@ -1,4 +1,4 @@
-"""What one run over one labelled data set showed, as columns; several are pooled one after the other."""
+"""The outcome of one run over one labelled data set, as columns; several are pooled one after the other."""
 
 from __future__ import annotations
 

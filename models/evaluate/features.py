@@ -1,4 +1,4 @@
-"""What accounts' features looked like over a run, and whether each points the same way wherever it is measured."""
+"""Accounts' features over a run, and whether each separates attackers in the same direction everywhere."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From what a run showed to the report: every figure, each from the same replicates. Reads and prints nothing."""
+"""From a run's outcome to the report: every figure, each from the same replicates. Reads and prints nothing."""
 
 from __future__ import annotations
 

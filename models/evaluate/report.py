@@ -1,4 +1,4 @@
-"""What an evaluation says: plain values, ready for a table, JSON or a page. Computes nothing."""
+"""The result of an evaluation: plain values, ready for a table, JSON or a page. Computes nothing."""
 
 from __future__ import annotations
 

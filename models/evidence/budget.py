@@ -1,4 +1,4 @@
-"""The false-discovery budget of a partition: how much evidence a case needs before it is told. Weighs no evidence.
+"""The false-discovery budget of a partition: how much evidence a case needs before it is released. Weighs no evidence.
 
 Every account and pattern is a hypothesis, "this account is benign", numbered by the account's arrival. Hypothesis t is
 released as soon as its e-value reaches `1 / (budget gamma_t (R + 1))`, where R counts the releases before it: e-LOND

@@ -1,4 +1,4 @@
-"""Calibration: what a detector's score in one account-hour is worth as an e-value, by cohort and band of the week.
+"""Calibration: a detector's score in one account-hour as an e-value, by cohort and band of the week.
 
 It learns from the account-hours it is given and never decides whose they are.
 

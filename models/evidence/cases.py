@@ -1,4 +1,4 @@
-"""Cases: what the evidence about one account and pattern is told as, from opening to closing. Never decides evidence.
+"""Cases: how the evidence about one account and pattern is reported, from opening to closing. Never decides evidence.
 
 Ids come from the content, so the same requests always give the same cases, findings and ids.
 """

@@ -1,4 +1,4 @@
-"""Which card has which place in accounts' rows and in the reference; what begins anew when a card is another one.
+"""Which card has which place in accounts' rows and in the reference; what starts from zero when a card has changed.
 
 A card is known by its id, the hash of what it computes. A place belongs to a pattern for as long as no other pattern
 needs it. Its *era* counts how often its evidence began anew; a row notes the era its evidence is of, so that rows that

@@ -1,4 +1,4 @@
-"""Evidence: each account and pattern carries an e-value that says how surely its hours are no benign account's.
+"""Evidence: each account and pattern has an e-value, which says how unlikely its hours are for a benign account.
 
 It never learns what is benign (models.evidence.calibration does) and never tells anyone (models.evidence.cases does).
 

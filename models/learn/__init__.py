@@ -1,1 +1,1 @@
-"""What is learnt from analysts' verdicts: the order in which open cases are shown. It decides nothing."""
+"""Learning from analysts' verdicts: the order in which open cases are shown. It decides nothing."""

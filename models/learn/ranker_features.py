@@ -1,4 +1,4 @@
-"""What the ranker reads of a case: facts that its alert holds, as features in fixed units. Learns nothing.
+"""The ranker's features of a case: facts that its alert holds, as features in fixed units. Learns nothing.
 
 Accounts are not among them: what is learnt is about behaviour, and holds for an account under any other name.
 """

@@ -1,4 +1,4 @@
-"""The verdicts that stand, the last one of each case, and the ranker they make. Touches no evidence and no case.
+"""The standing verdicts, the last one of each case, and the ranker learnt from them. Touches no evidence and no case.
 
 What it answers depends on the standing verdicts and their order alone: a log that was compacted, read twice or read by
 another worker gives the same ranks.

@@ -1,4 +1,4 @@
-"""Half-Space Trees: how empty the half-spaces are that a request falls into, against the window before.
+"""Half-Space Trees: how few requests of the previous window fell into the half-spaces of a request.
 
 Gives River's scores to the last bit for single-precision inputs; never grows after its first request.
 """

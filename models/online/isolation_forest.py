@@ -1,4 +1,4 @@
-"""Online isolation forest: how few random splits set a request apart from those of a sliding window.
+"""Online isolation forest: how few random splits separate a request from those of a sliding window.
 
 Never grows after its first request and draws all randomness from its own state.
 """

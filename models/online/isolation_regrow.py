@@ -1,4 +1,4 @@
-"""Which points of the window a tree of the online isolation forest knows, and growing a tree anew from them.
+"""Which points of the window a tree of the online isolation forest holds, and how a tree is grown again from them.
 
 Scores nothing; `isolation_forest` says when a tree's turn is.
 """
