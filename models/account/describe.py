@@ -7,7 +7,8 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from siphonwatch.models.account.request import MASKS, Record, mix
+from siphonwatch.models.account.conversations import conversation
+from siphonwatch.models.account.request import MASKS, Record, label, mix
 from siphonwatch.models.account.row import BANDS, CONTENTS
 from siphonwatch.models.account.sums import SCALES
 from siphonwatch.models.account.walks import MIN_RUN, item_run, new_resource, novelty, page_run
@@ -22,14 +23,8 @@ agent than just before, an instruction to leave out identities, and a user, sess
 F32 = np.float32
 
 
-def _hash(text: str) -> int:
-    h = 0xCBF29CE484222325
-    for byte in text.encode():
-        h = ((h ^ byte) * 0x100000001B3) % 2**64
-    return h
-
-
-FINISH_LENGTH = _hash("length")
+FINISH_LENGTH = label("length")
+"""Why an output ended that reached max_tokens, as requests keep it."""
 
 
 @kernel
@@ -143,10 +138,18 @@ def describe(row: Record, q: Record, gap: float, adds: Record) -> None:
     adds.deterministic = F32(q.temperature == 0.0)
     adds.extra_samples = F32(min(max(q.n - 1, 0), 16))
     adds.logprobs = F32(q.logprobs > 0)
-    adds.truncated = F32(q.finish == np.uint64(FINISH_LENGTH))
+    adds.truncated = F32(q.finish == FINISH_LENGTH)
     adds.streamed = F32(q.stream)
     adds.with_system = F32(q.system != 0)
-    adds.single_turn = F32(q.turns == 1)
+    known = F32(0.0)
+    if q.template != 0:
+        known = conversation(row, q, adds)
+    elif q.turns > 1:
+        known = F32(1.0)
+    if q.turns > 1 and known < F32(0.5):
+        q.turns = 1  # for what comes after, too: a sighting of it is one of a single request
+    if q.turns >= 1:
+        adds.single_turn = F32(1.0) - known
 
     if q.template != 0:
         adds.text = F32(1.0)
@@ -155,7 +158,7 @@ def describe(row: Record, q: Record, gap: float, adds: Record) -> None:
         row.next_template = after
         fresh = q.content != 0 and _novel_content(row, q.content)
         adds.new_content = F32(fresh)
-        adds.sweep = F32(fresh and q.turns == 1 and q.status < 400)
+        adds.sweep = F32(fresh and q.status < 400) * adds.single_turn
         if q.rest == 0:
             novelty(row, mix(q.content), False)
         size = math.log1p(q.chars)

@@ -17,7 +17,7 @@ NAME_BYTES = 8 * NAME_WORDS
 
 HASHES = (
     "key", "user", "session", "ip", "net", "agent", "headers",
-    "template", "prefix", "system", "content", "route", "resource",
+    "template", "prefix", "system", "content", "said", "before", "reply", "follows", "route", "resource",
 )  # fmt: skip
 """Keyed 64-bit hashes; 0 where absent."""
 LABELS = ("client", "provider", "model", "op", "finish", "lang")
@@ -54,6 +54,14 @@ Record = Any
 """One element of a structured array, inside compiled code."""
 FNV_OFFSET = np.uint64(0xCBF29CE484222325)
 FNV_PRIME = np.uint64(0x100000001B3)
+
+
+def label(text: str) -> np.uint64:
+    """Return one of `LABELS` as it is kept: hashed as `fnv1a` does, without compiling anything."""
+    h = int(FNV_OFFSET)
+    for byte in text.encode():
+        h = ((h ^ byte) * int(FNV_PRIME)) % 2**64
+    return np.uint64(h)
 
 
 def names(words: npt.NDArray[np.uint64]) -> list[str]:

@@ -1,4 +1,4 @@
-"""The account row: everything siphonwatch remembers of one account, in 2 KB, declared part by part.
+"""The account row: everything siphonwatch remembers of one account, in little more than 2 KB, declared part by part.
 
 Additive quantities are kept as sums that decay with event time at four scales, so that a request costs the same
 whatever the account's history, and requests within the grace may come in any order. A part is one line of `PARTS`; the
@@ -24,6 +24,8 @@ WALKS = 5
 SLOTS = 4
 """Jobs and trails of an account followed at once."""
 CONTENTS = 20
+TURNS = 48
+"""Turns remembered, of users and replies, to tell a conversation that goes on from one that is made up."""
 BANDS = 4
 
 FREE, IS_JOB, IS_TRAIL = range(3)
@@ -136,18 +138,21 @@ PARTS = (
         "sample", "u2", "mark", "the sample of an account without texts, who has no use for `contents`",
         (RESOURCES + BANDS * CONTENTS,), over=("resources", "contents"),
     ),
+    Field("turns", "u2", "mark", "what was said and answered of late, of a busy account a sample", (TURNS,)),
+    Field("turn_uses", "u1", "requests", "that each one vouched for", (TURNS,)),
     Field("sample_level", "u1", "count", "one resource in 2^level is in the sample"),
     Field("novelty", "f4", "share", "of new ones among the latest sampled"),
     Field("next_template", "u1", "place", "in `templates`, the oldest"),
     Field("next_ip", "u1", "place", "in `ips`, the oldest"),
     Field("next_key", "u1", "place", "in `keys`, the oldest"),
     Field("next_recent", "u1", "place", "in `recent`, the oldest"),
+    Field("next_turn", "u1", "place", "in `turns`, the oldest"),
     Field("next_content", "u1", "place", "in each band of `contents`, the oldest"),
 )  # fmt: skip
 ROW = record(PARTS)
 
 PAGE_ROWS = 16
-"""Rows a page: the unit of checkpoints, about 32 KB."""
+"""Rows a page: the unit of checkpoints, about 35 KB."""
 
 
 def layout_id() -> str:

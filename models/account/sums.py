@@ -53,10 +53,19 @@ SUMS = (
     Sum("truncated", "requests", "1 where the output reached max_tokens", "the answer was cut"),
     Sum("streamed", "requests", "1 where it streams the response", "somebody or something reads along"),
     Sum("with_system", "requests", "1 with a system prompt", "has a fixed task"),
-    Sum("single_turn", "requests", "1 with one message only", "is no conversation"),
+    Sum("single_turn", "requests", "how surely it goes on with no conversation, 0 to 1", "is asked once"),
     Sum("known_template", "requests", "1 with a template among the account's recent ones", "asks in a known form"),
     Sum("new_content", "requests", "1 with text unlike the account's recent ones", "asks something new"),
     Sum("sweep", "requests", "1 where `new_content` and `single_turn`, and answered below 400", "works off a list"),
+    # conversations (siphonwatch.models.account.conversations)
+    Sum(
+        "several",
+        "requests",
+        "1 with several messages, where what was said before is known",
+        "may go on with something",
+    ),
+    Sum("from_words", "requests", "of `several`, by the sample, those where it was said", "a conversation goes on"),
+    Sum("from_reply", "requests", "of `several`, by the sample, those where the reply was given", "the same"),
     # from where
     Sum("new_ip", "requests", "1 from an address unlike the recent ones", "comes from elsewhere"),
     Sum("new_key", "requests", "1 by a key unlike the recent ones", "uses another key"),

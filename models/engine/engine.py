@@ -224,7 +224,8 @@ class Engine(Generic[B, J]):
         """Take requests, `(n,) REQUEST`, with their increasing offsets, `(n,) int64`; return what came of them.
 
         A request whose offset its row has applied already changes nothing. `arrived`, `(n,)` seconds, is when the
-        broker had each one, where that is known.
+        broker had each one, where that is known. A scorer sets `turns` to 1 where what came before was made up
+        (siphonwatch.models.account.conversations), for whoever reads the requests after it.
         """
         if arrived is None:
             arrived = np.full(len(requests), np.inf)

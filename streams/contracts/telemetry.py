@@ -97,6 +97,16 @@ class Telemetry(msgspec.Struct, omit_defaults=True, kw_only=True):
     """The system prompt with variable parts masked out."""
     content: Hash64 = ""
     """SimHash of the last user message: near-duplicates differ in few bits."""
+    said: Hash64 = ""
+    """The last user message, word for word but for white space."""
+    before: Hash64 = ""
+    """The user message before the last one, hashed as `said` is, or the only one where others than the user spoke after
+    it: a conversation that was had goes on from what was `said` in an earlier request. Empty where nothing came before.
+    """
+    reply: Hash64 = ""
+    """The response's text; empty where the gateway logs none."""
+    follows: Hash64 = ""
+    """The last of the assistant's messages in the request that has text, hashed as `reply` is."""
     projection: Annotated[str, Meta(pattern="^([A-Za-z0-9+/]{43}=)?$(?!\\n)")] = ""
     """`PROJECTION` signed bytes in base64: keyed projection of hashed n-grams, unit length scaled to 127."""
     lang: Annotated[str, Meta(max_length=8)] = ""

@@ -103,8 +103,10 @@ class Offline:
         seen = [np.zeros(0, np.int64)]
         for number, (scorer, tiers) in enumerate(zip(self._scorers, self._tiers, strict=True)):
             mine = np.flatnonzero(here == number)
-            await tiers.admit(requests[mine])
-            findings += scorer.score(requests[mine], offsets[mine])
+            own = requests[mine]
+            await tiers.admit(own)
+            findings += scorer.score(own, offsets[mine])
+            requests["turns"][mine] = own["turns"]  # as the scorer has it, for the coordinators
             await tiers.evict()
             seen.append(mine[scorer.sighted])
         self._slices += 1

@@ -58,6 +58,8 @@ def anything(n: int) -> Array:
         q["n_headers"] = rng.integers(0, 9, n)
         for field in ("stream", "structured", "canonical"):
             q[field] = rng.integers(0, 2, n)
+        q["said"], q["reply"] = rng.integers(1, 2**63, (2, n))
+        q["before"][1:], q["follows"][1:] = q["said"][:-1], q["reply"][:-1]
         q["projection"] = rng.integers(-90, 90, q["projection"].shape)
         q["rest"] = (0, 1, rng.integers(0, 2, n))[number]
         q["item"] = np.where(rng.random(n) < 0.9, np.arange(n), -1)
@@ -92,7 +94,9 @@ def test_every_feature_is_computed() -> None:
 
 
 def test_every_sum_is_read() -> None:
+    """By a feature, or by what tells conversations."""
     read = {column for f in FEATURES for column in (f.above, f.below)} | {f.other for f in FEATURES if f.kind == SPREAD}
+    read |= {sum_index(name) for name in ("several", "from_words", "from_reply")}
     assert [s.name for i, s in enumerate(SUMS) if i not in read] == []
 
 

@@ -22,7 +22,7 @@ SKETCHER = Sketcher(Identity("a secret of the deployment"))
 OTHER = Sketcher(Identity("another secret, unrelated"))
 ANY = st.text(st.characters(codec=None), max_size=400)
 ROLES = st.sampled_from(["system", "developer", "user", "assistant", "tool", ""])
-HASHED = ("template", "prefix", "system", "content", "projection")
+HASHED = ("template", "prefix", "system", "content", "said", "projection")
 TEXT = (
     "Please compare the two proposals from Harriet Lindqvist and explain which one costs less over 5 years. "
     "Consider maintenance, energy and the training of 12 people. End with one recommendation."
@@ -273,3 +273,23 @@ def test_a_prompt_takes_a_few_hundred_calls_however_long_it_is() -> None:
     print(f"{short} calls at {len(prompt)} characters, {long} at four times as many")
     assert short <= 600
     assert long <= 1.5 * short
+
+
+def test_a_request_goes_on_from_the_one_before_word_for_word_but_for_white_space() -> None:
+    first = SKETCHER.sketch([("system", "s"), ("user", "What is  a heron?\n")], "A bird,\n\nwith long legs.")
+    history = [("system", "other"), ("user", "What is a heron?"), ("assistant", "A bird, with long legs. ")]
+    second = SKETCHER.sketch([*history, ("user", "And a stork?")], "Another.")
+    assert first["before"] == first["follows"] == ""
+    assert (second["before"], second["follows"]) == (first["said"], first["reply"])
+    assert len({first["said"], first["reply"], second["said"], second["reply"]}) == 4
+    changed = SKETCHER.sketch([("user", "What is a Heron?"), ("assistant", "A bird."), ("user", "And a stork?")])
+    assert not {changed["before"], changed["follows"]} & {first["said"], first["reply"]}
+    other = OTHER.sketch([("user", "What is a heron?")], "A bird, with long legs.")
+    assert not {other["said"], other["reply"]} & {first["said"], first["reply"]}
+
+
+def test_an_agent_goes_on_from_what_its_user_said() -> None:
+    step = SKETCHER.sketch([("user", TEXT), ("assistant", ""), ("tool", "42 files")], "Done.")
+    assert (step["said"], step["before"], step["follows"]) == (text_sketch(TEXT)["said"],) * 2 + ("",)
+    last = SKETCHER.sketch([("user", TEXT), ("assistant", "I look."), ("tool", "42"), ("assistant", ""), ("tool", "7")])
+    assert last["follows"] == text_sketch("x", "I look.")["reply"]

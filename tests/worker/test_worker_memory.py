@@ -8,7 +8,7 @@ import numpy as np
 from prometheus_client import CollectorRegistry
 from worker_tools import traffic
 
-from siphonwatch.models.account.row import PAGE_ROWS
+from siphonwatch.models.account.row import PAGE_ROWS, ROW
 from siphonwatch.models.engine.config import ScorerConfig
 from siphonwatch.models.engine.scorer import Scorer
 from siphonwatch.streams.contracts.telemetry import Telemetry, encode
@@ -63,7 +63,7 @@ async def test_a_flood_of_new_accounts_between_checkpoints_stays_within_the_boun
     log = Watched()
     partition = TelemetryPartition(
         Scorer(ScorerConfig()), log, Nowhere(), Meter(Metrics(CollectorRegistry()), TELEMETRY, "", 0),
-        hot_accounts=HOT, forget_after=math.inf, cold_accounts=30_000, cold_file_bytes=1000 * PAGE_ROWS * 2040,
+        hot_accounts=HOT, forget_after=math.inf, cold_accounts=30_000, cold_file_bytes=1000 * PAGE_ROWS * ROW.itemsize,
     )  # fmt: skip
     await partition.restore(Begin())
     table = partition.scorer.table
@@ -82,7 +82,7 @@ async def test_a_flood_of_new_accounts_between_checkpoints_stays_within_the_boun
     assert all(0 <= found["bound_used"] <= found["bound_limit"] for found in bounds.values())
     assert bounds["hot_accounts"]["bound_limit"] == HOT + SLICE
     assert 29_900 <= bounds["cold_accounts"]["bound_used"] <= 30_000 < 60_000 - bounds["cold_accounts"]["bound_dropped"]
-    assert bounds["cold_file_bytes"]["bound_used"] == 1000 * PAGE_ROWS * 2040
+    assert bounds["cold_file_bytes"]["bound_used"] == 1000 * PAGE_ROWS * ROW.itemsize
     assert {"open_cases", "verdicts"} < set(bounds)
     await partition.close()
 
@@ -100,7 +100,7 @@ async def test_what_is_found_does_not_depend_on_who_is_in_memory(monkeypatch) ->
         async def alert(self, key: bytes, value: bytes) -> None:
             told.append(value.partition(b'"id":"')[2].partition(b'"')[0].decode())
 
-    for file in (0, 3 * PAGE_ROWS * 2040, 1 << 30):
+    for file in (0, 3 * PAGE_ROWS * ROW.itemsize, 1 << 30):
         told.clear()
         partition = TelemetryPartition(
             Scorer(ScorerConfig()), LocalStateLog(), Outlet(), Meter(Metrics(CollectorRegistry()), TELEMETRY, "", 0),

@@ -17,7 +17,7 @@ SYSTEMS, REMEMBERED_CHARS = 512, 4096
 """System prompts remembered in memory, at most 8 MB: one application sends the same one all day."""
 
 REPLY_CHARS = 65_536
-"""Characters of the reply that are searched for the request's placeholders."""
+"""Characters of the reply that are searched for the request's placeholders, and hashed."""
 
 
 class _System(NamedTuple):
@@ -57,14 +57,15 @@ class Sketcher:
             (role, text) in order. The text sketched is the last `user` message, or the last message that is not
             `system` or `developer` where no user speaks.
         reply
-            The response's text; only its length and the placeholders it repeats are used.
+            The response's text; only its hash, its length and the placeholders it repeats are used.
         """
-        text, system, turns = _select(messages)
+        turn = _select(messages)
+        text = turn.text
         sample = _sample(text)
         array, rules, simhash, has_words, projection = kernel.scan(kernel.points(sample), *self._tables)
         counts = array.tolist()
         size = max(1, len(sample))
-        context = self._system(system)
+        context = self._system(turn.system)
         shape = template.read(sample)
         found = masks.find(
             sample, counts[characters.OPENERS] > 0, counts[characters.FILLERS] > 0, counts[characters.OPAQUE] > 0
@@ -74,9 +75,13 @@ class Sketcher:
             "prefix": self._identity.hash64("prefix", shape.prefix),
             "system": context.hash,
             "content": f"{simhash:016x}" if has_words else "",
+            "said": self._turn(text),
+            "before": self._turn(turn.before),
+            "reply": self._turn(reply),
+            "follows": self._turn(turn.follows),
             "projection": base64.b64encode(projection.tobytes()).decode() if projection.any() else "",
             "lang": language.guess(counts),
-            "turns": turns,
+            "turns": turn.number,
             "chars": len(text),
             "chars_out": len(reply),
             "digits": 1000 * counts[characters.DIGITS] // size,
@@ -94,6 +99,10 @@ class Sketcher:
         """Compile what the first request would wait for, or load it from the cache."""
         marked = " ".join(f"<NAME_{number}>" for number in range(masks.FEW + 1))
         self.sketch([("user", marked)], marked)
+
+    def _turn(self, words: str) -> str:
+        """What was said, hashed as what a client sends of it later on: white space is the client's."""
+        return self._identity.hash64("turn", " ".join(words[:REPLY_CHARS].split()))
 
     def _system(self, text: str) -> _System:
         if not text:
@@ -123,10 +132,25 @@ def _lexicon() -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
     return characters.lexicon(entries)
 
 
-def _select(messages: Sequence[tuple[str, str]]) -> tuple[str, str, int]:
-    """The message to sketch, the system prompt and the number of other messages."""
+class _Turn(NamedTuple):
+    """A request as a turn of a conversation."""
+
+    text: str
+    """The message to sketch."""
+    system: str
+    before: str
+    """What the user said before, or the text itself where others spoke after it."""
+    follows: str
+    """What the assistant said last."""
+    number: int
+    """Messages but for the system prompt."""
+
+
+def _select(messages: Sequence[tuple[str, str]]) -> _Turn:
+    """Tell the messages apart."""
     system = []
     last = user = None
+    before = follows = ""
     turns = 0
     for role, text in messages:
         if role in ("system", "developer"):
@@ -135,5 +159,9 @@ def _select(messages: Sequence[tuple[str, str]]) -> tuple[str, str, int]:
         turns += 1
         last = text
         if role == "user":
-            user = text
-    return (user if user is not None else last) or "", "\n".join(system), turns
+            before, user = user or "", text
+        elif role == "assistant" and text:
+            follows = text
+    if user is not None and not before and turns > 1:
+        before = user
+    return _Turn((user if user is not None else last) or "", "\n".join(system), before, follows, turns)

@@ -1,0 +1,103 @@
+"""Whether a request goes on with a conversation that was had: with words that were said, or a reply that was given.
+
+Several messages alone are no conversation: a constant dummy exchange in front of every prompt costs nothing, nor do
+examples that a program sends each time. A row keeps hashes of what was said and answered of late, of a busy account a
+sample of them by hash, so that a sample of those who go on from one can be verified.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from siphonwatch.models.account.request import Record
+from siphonwatch.models.account.row import TURNS
+from siphonwatch.models.account.sums import SCALES
+from siphonwatch.models.common.kernel import kernel
+
+F32 = np.float32
+HOUR, DAY = SCALES.index("1h"), SCALES.index("1d")
+NONE = np.uint64(0)
+MOST_LEVEL = 20
+USES = 4
+"""Requests that one turn vouches for: it may be asked for again, or a branch go on from it. An agent that works on what
+its user said says it again in each of its requests."""
+TRUST = 1.0
+"""Sampled requests' worth of prior, verified, in a busy account's share of them. That share is of all its requests with
+several messages, not of those in the sample: a constant exchange that is not in the sample vouches for nothing."""
+
+
+@kernel
+def _level(row: Record) -> int:
+    """One turn in 2^level is kept: as many as an hour's requests leave find room, words and replies."""
+    level, left = 0, 2.0 * float(row.by_scale[HOUR].requests)
+    while left > TURNS and level < MOST_LEVEL:
+        level += 1
+        left *= 0.5
+    return level
+
+
+@kernel
+def _is_kept(turn: np.uint64, level: int) -> bool:
+    """Whether a turn is in the sample."""
+    return bool((turn >> np.uint64(40)) & np.uint64((1 << level) - 1) == NONE)
+
+
+@kernel
+def _find(marks: npt.NDArray[np.uint16], turn: np.uint64) -> int:
+    """Place of a turn, -1 where it is not among those kept."""
+    mark = np.uint16(turn & np.uint64(0xFFFF)) | np.uint16(1)
+    for j in range(len(marks)):
+        if marks[j] == mark:
+            return j
+    return -1
+
+
+@kernel
+def _vouches(row: Record, turn: np.uint64) -> bool:
+    """Whether a turn was there and has not vouched for too many; it vouches for one more."""
+    at = _find(row.turns, turn) if turn != NONE else -1
+    if at < 0 or row.turn_uses[at] >= USES:
+        return False
+    row.turn_uses[at] += 1
+    return True
+
+
+@kernel
+def _keep(row: Record, turn: np.uint64, level: int) -> None:
+    if turn == NONE or not _is_kept(turn, level):
+        return
+    at = _find(row.turns, turn)
+    if at < 0:
+        at = int(row.next_turn)
+        row.turns[at] = np.uint16(turn & np.uint64(0xFFFF)) | np.uint16(1)
+        row.next_turn = (at + 1) % TURNS
+    row.turn_uses[at] = 0
+
+
+@kernel
+def conversation(row: Record, q: Record, adds: Record) -> np.float32:
+    """Return how surely a request with text goes on with a conversation, 0 to 1; keep its own turns.
+
+    Writes `several`, `from_words` and `from_reply` of `adds`. Where the gateway says nothing of what came before
+    (`before` is 0, as in telemetry of earlier versions), several messages count as a conversation.
+    """
+    level, found = _level(row), F32(0.0)
+    weight = F32(1 << level)
+    if q.turns > 1:
+        found = F32(1.0)
+        if q.before != NONE:
+            adds.several = F32(1.0)
+            if _is_kept(q.before, level) and _vouches(row, q.before):
+                adds.from_words = weight
+            if _is_kept(q.follows, level) and _vouches(row, q.follows):
+                adds.from_reply = weight
+            if level == 0:
+                found = max(adds.from_words, adds.from_reply)
+            else:
+                day, trust = row.by_scale[DAY], F32(TRUST) * weight
+                found = min((max(day.from_words, day.from_reply) + trust) / (day.several + trust), F32(1.0))
+    _keep(row, q.said, level)
+    if q.status < 400:
+        _keep(row, q.reply, level)
+    return found

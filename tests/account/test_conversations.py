@@ -1,0 +1,123 @@
+"""Conversations: several messages are one only where what came before was said or answered, whatever else they hold."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from core_fakes import START, hashes, requests, run, sweep
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from siphonwatch.models.account.conversations import USES
+from siphonwatch.models.account.request import Array
+from siphonwatch.models.account.row import TURNS
+from siphonwatch.models.account.sums import sum_index
+from siphonwatch.models.engine.config import ScorerConfig
+from siphonwatch.models.engine.scorer import Scorer
+
+WEEK = 3
+
+
+def conversations(account: str, times: npt.NDArray[np.float64], at_once: int, length: int, seed: int = 0) -> Array:
+    """So many conversations at once, each of `length` requests, with replies: what a user says goes on from before."""
+    rng = np.random.default_rng(seed)
+    q = requests(account, times)
+    q["template"], q["content"] = hashes(rng, len(q)), hashes(rng, len(q))
+    q["said"], q["reply"], q["chars"], q["tokens_out"] = hashes(rng, len(q)), hashes(rng, len(q)), 100, 100
+    for i in range(len(q)):
+        turn = i // at_once % length
+        q["turns"][i] = 1 + 2 * turn
+        if turn:
+            q["before"][i], q["follows"][i] = q["said"][i - at_once], q["reply"][i - at_once]
+    return q
+
+
+def dummies(q: Array, exchanges: int = 1) -> Array:
+    """The same requests behind a constant exchange that never was."""
+    q = q.copy()
+    q["turns"] += 2 * exchanges
+    q["before"], q["follows"] = 0xD0D0D0D0D0D0D0D0, 0xABCDEF0123456789
+    return q
+
+
+def share(q: Array, scorer: Scorer | None = None) -> float:
+    """How many of an account's requests count as asked once."""
+    scorer = scorer or Scorer(ScorerConfig())
+    run(scorer, q)
+    (row,) = scorer.table.rows[scorer.table.used()]
+    return float(row["sums"][WEEK, sum_index("single_turn")] / row["sums"][WEEK, sum_index("requests")])
+
+
+def often(n: int, each: float = 200.0) -> npt.NDArray[np.float64]:
+    return START + np.arange(n) * each
+
+
+@pytest.mark.parametrize("at_once", [1, 5, TURNS // 2 - 2])
+def test_a_conversation_goes_on_from_what_was_said(at_once: int) -> None:
+    q = conversations("a", often(20 * at_once), at_once, 4)
+    q["reply"] = q["follows"] = 0
+    assert share(q) == pytest.approx(0.25, abs=0.02)
+
+
+def test_a_reply_that_was_given_vouches_where_a_client_sends_back_other_words() -> None:
+    """A program that puts what it looked up beside the question, and keeps the bare question in the history."""
+    q = conversations("a", often(100), 5, 5)
+    q["before"] = np.where(q["before"] != 0, q["before"] ^ np.uint64(1 << 40), 0)
+    assert share(q) == pytest.approx(0.2, abs=0.02)
+
+
+@pytest.mark.parametrize("exchanges", [1, 4])
+def test_a_constant_exchange_before_every_prompt_is_no_conversation(exchanges: int) -> None:
+    plain = sweep("a", often(60), 3)
+    plain["said"] = hashes(np.random.default_rng(1), 60)
+    assert share(dummies(plain, exchanges)) == share(plain) == 1.0
+
+
+def test_the_first_prompt_alone_vouches_for_few() -> None:
+    """An operator who did send the constant exchange once."""
+    q = sweep("a", often(60), 3)
+    q["said"] = hashes(np.random.default_rng(1), 60)
+    q = dummies(q)
+    q["turns"][0], q["said"][0], q["before"][0], q["follows"][0] = 1, q["before"][1], 0, 0
+    assert share(q) == pytest.approx(1.0 - USES / 60, abs=0.01)
+
+
+def test_an_agent_that_works_on_what_its_user_said_says_it_again() -> None:
+    q = requests("a", often(40))
+    q["template"], q["content"], q["said"] = 5, 6, 7
+    q["turns"], q["before"] = 1 + 2 * np.arange(40), 7
+    q["before"][0] = 0
+    assert share(q) == pytest.approx(1 / 40, abs=0.01)
+
+
+def test_where_the_gateway_does_not_say_what_came_before_several_messages_are_a_conversation() -> None:
+    q = dummies(sweep("a", often(60), 3))
+    q["before"] = q["follows"] = 0
+    assert share(q) == 0.0
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.integers(0, 10_000), st.sampled_from([1.0, 4.0]), st.sampled_from([0, 1, 2]))
+def test_of_a_busy_account_a_sample_is_verified(seed: int, each: float, left_out: int) -> None:
+    """Thousands an hour, hundreds of conversations at once; some gateways log no replies."""
+    q = conversations("a", often(6000, each), 150, 4, seed)
+    if left_out:
+        q[["reply", "follows"][left_out - 1]] = 0
+    made_up, rng = q.copy(), np.random.default_rng(seed)
+    assert share(q) < 0.25 + 0.25
+    made_up["before"] = np.where(q["turns"] > 1, hashes(rng, 7)[rng.integers(0, 7, len(q))], 0)
+    made_up["follows"] = np.where(q["turns"] > 1, hashes(rng, 7)[rng.integers(0, 7, len(q))], 0)
+    assert share(made_up) > 0.8
+
+
+@pytest.mark.parametrize("pace", [30.0, 40.0])
+def test_an_operator_is_found_behind_dummy_exchanges_nearly_as_soon_as_without_them(pace: float) -> None:
+    plain = sweep("a", START + np.cumsum(np.random.default_rng(3).uniform(0.4, 1.6, 300)) * pace, 3)
+    plain["said"] = hashes(np.random.default_rng(5), len(plain))
+    hidden = dummies(plain)
+    one, other = (
+        next(f.requests_seen for f in run(Scorer(ScorerConfig()), q) if f.kind == "open") for q in (plain, hidden)
+    )
+    assert one <= other <= one + 20
+    assert (hidden["turns"][40:] == 1).all(), "a sighting of it is one of a single request"
