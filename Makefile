@@ -64,6 +64,7 @@ evaluate: $(VENV)/.demo ## Install, write labelled traffic, measure detection on
 	@echo "the page with plots: $(EVALUATE_DIR)/report.html"
 
 test: lint ## Install, lint, type-check, run the whole suite; pytest's closing line comes last
+	@$(VENV)/bin/python -c 'from siphonwatch.streams.worker.warm import warm; warm(sketches=True)' # once, not each process
 	@$(VENV)/bin/python -m pytest --numprocesses $(PYTEST_WORKERS) --dist loadfile --no-loadscope-reorder --ignore-glob='*/fuzz/fuzz_*' --ignore-glob='*/tests/bench/*' \
 		tests $(PYTEST_ARGS)
 
