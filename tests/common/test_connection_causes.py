@@ -11,6 +11,7 @@ from contextlib import contextmanager
 
 import pytest
 from click.testing import CliRunner
+from gateway_fakes import OneField, record
 
 from siphonwatch.streams.cli import cli
 from siphonwatch.streams.common.connection import ClientLog, explain
@@ -109,8 +110,6 @@ def test_doctor_says_that_nothing_listens() -> None:
 
 
 def test_a_gateway_says_why_its_records_wait(caplog: pytest.LogCaptureFixture) -> None:
-    from test_sender import OneField, record
-
     with plain_listener() as bootstrap:
         env = {"SIPHONWATCH_KAFKA_BOOTSTRAP": bootstrap, "SIPHONWATCH_KAFKA_SECURITY_PROTOCOL": "SSL"}
         settings = load(env).settings

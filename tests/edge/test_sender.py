@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import threading
@@ -11,41 +10,17 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from gateway_fakes import FakeProducer
+from gateway_fakes import FakeProducer, OneField, record
 from kafka.errors import KafkaError, KafkaTimeoutError, MessageSizeTooLargeError, TopicAuthorizationFailedError
 from prometheus_client import CollectorRegistry
 
 from siphonwatch.streams.common.settings import load
-from siphonwatch.streams.contracts.telemetry import Malformed, Telemetry, decode
-from siphonwatch.streams.edge.adapters.base import Adapter
+from siphonwatch.streams.contracts.telemetry import decode
 from siphonwatch.streams.edge.figures import export
 from siphonwatch.streams.edge.producer import Outbox, connect
 from siphonwatch.streams.edge.sender import Sender
 from siphonwatch.streams.lab.broker.embedded import EmbeddedBroker
 from siphonwatch.streams.operate.topics import connect as admin_of
-
-
-class OneField(Adapter):
-    """Reads {"account": ...}; `bad` is malformed and `bug` raises with the record in its message."""
-
-    name = "litellm"
-
-    def __init__(self) -> None:
-        pass
-
-    def records(self, raw: bytes) -> Iterator[Telemetry | Malformed]:
-        account = json.loads(raw)["account"]
-        if account == "bug":
-            raise RuntimeError(f"cannot handle {raw!r}")
-        yield Malformed("time", "none") if account == "bad" else Telemetry(id="r", time=2.5, account=account)
-
-    def element(self, raw: bytes) -> Iterator[Telemetry | Malformed]:
-        raise NotImplementedError
-
-
-def record(account: str) -> bytes:
-    return json.dumps({"account": account}).encode()
-
 
 Make = Callable[..., Sender]
 

@@ -1,9 +1,14 @@
-"""A Kafka producer that remembers what it was given, and fails or stalls on demand."""
+"""A gateway's parts: a Kafka producer that remembers what it was given, and fails or stalls on demand; an adapter of
+records of one field."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Iterator
 from typing import Any
+
+from siphonwatch.streams.contracts.telemetry import Malformed, Telemetry
+from siphonwatch.streams.edge.adapters.base import Adapter
 
 
 class FakeFuture:
@@ -67,3 +72,25 @@ class FakeProducer:
 
     def close(self, timeout: float | None = None) -> None:
         self.closed = True
+
+
+class OneField(Adapter):
+    """Reads {"account": ...}; `bad` is malformed and `bug` raises with the record in its message."""
+
+    name = "litellm"
+
+    def __init__(self) -> None:
+        pass
+
+    def records(self, raw: bytes) -> Iterator[Telemetry | Malformed]:
+        account = json.loads(raw)["account"]
+        if account == "bug":
+            raise RuntimeError(f"cannot handle {raw!r}")
+        yield Malformed("time", "none") if account == "bad" else Telemetry(id="r", time=2.5, account=account)
+
+    def element(self, raw: bytes) -> Iterator[Telemetry | Malformed]:
+        raise NotImplementedError
+
+
+def record(account: str) -> bytes:
+    return json.dumps({"account": account}).encode()
