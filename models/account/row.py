@@ -75,7 +75,7 @@ JOB = (
     Field("loop", "f4", "requests", "sweeping, within one run of a loop"),
     Field("log_chars", "f4", "log(1 + characters)", "of text"),
     Field("log_chars_sq", "f4", "log(1 + characters) squared", "of text"),
-    Field("single_turn", "f4", "requests", "with one message only"),
+    Field("single_turn", "f4", "requests", "that go on with no conversation"),
     Field("sweep", "f4", "requests", "with new content, asked once, outside a conversation"),
     Field("generation", "f4", "requests", "that ask for training examples"),
     Field("reasoning", "f4", "requests", "that ask for a reasoning trace"),

@@ -307,6 +307,8 @@ class Engine(Generic[B, J]):
 
         After `restore`, it returns the ends of the cases of cards that have changed as well.
         """
+        for shadow, hear in self.shadows.values():
+            hear(shadow.end(spared))
         return self.judge.end(spared)
 
     def suspicion(self) -> dict[str, float]:

@@ -100,9 +100,9 @@ class Telemetry(msgspec.Struct, omit_defaults=True, kw_only=True):
     said: Hash64 = ""
     """The last user message, word for word but for white space."""
     before: Hash64 = ""
-    """The user message before the last one, hashed as `said` is, or the only one where others than the user spoke after
-    it: a conversation that was had goes on from what was `said` in an earlier request. Empty where nothing came before.
-    """
+    """The user message before the last one, hashed as `said` is; the last one itself where others spoke after it, as an
+    agent's tools do, or only others before it. A conversation that was had goes on from what was `said` in an earlier
+    request. Empty where the request is one message."""
     reply: Hash64 = ""
     """The response's text; empty where the gateway logs none."""
     follows: Hash64 = ""

@@ -293,3 +293,15 @@ def test_an_agent_goes_on_from_what_its_user_said() -> None:
     assert (step["said"], step["before"], step["follows"]) == (text_sketch(TEXT)["said"],) * 2 + ("",)
     last = SKETCHER.sketch([("user", TEXT), ("assistant", "I look."), ("tool", "42"), ("assistant", ""), ("tool", "7")])
     assert last["follows"] == text_sketch("x", "I look.")["reply"]
+
+
+def test_an_agent_s_steps_on_a_later_question_go_on_from_that_question() -> None:
+    asked = [("user", "Which files?"), ("assistant", "Two."), ("user", TEXT)]
+    step = SKETCHER.sketch([*asked, ("assistant", ""), ("tool", "42"), ("assistant", ""), ("tool", "7")])
+    assert step["before"] == step["said"] == SKETCHER.sketch(asked)["said"]
+    assert SKETCHER.sketch(asked)["before"] == text_sketch("Which files?")["said"]
+
+
+def test_a_greeting_before_the_only_question_is_nothing_that_was_said() -> None:
+    greeted = SKETCHER.sketch([("assistant", "Hello!"), ("user", TEXT)])
+    assert greeted["before"] == greeted["said"] and greeted["turns"] == 2

@@ -16,7 +16,7 @@ START = 1_767_571_200.0
 SIGNALS = [
     Signal("sweep_1d", 0.94, 0.35, "above", "share", "new content, asked once", 0.5),
     Signal("breadth", 0.73, 0.35, "above", "0..1", "how little the texts have in common", 0.4),
-    Signal("single_turn_1d", 0.98, 0.5, "above", "share", "has one message only", 0.2),
+    Signal("single_turn_1d", 0.98, 0.5, "above", "share", "goes on with no conversation", 0.2),
     Signal("quick_1h", 0.69, 0.05, "above", "share", "sent at once", 0.1),
 ]
 

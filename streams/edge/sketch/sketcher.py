@@ -17,7 +17,7 @@ SYSTEMS, REMEMBERED_CHARS = 512, 4096
 """System prompts remembered in memory, at most 8 MB: one application sends the same one all day."""
 
 REPLY_CHARS = 65_536
-"""Characters of the reply that are searched for the request's placeholders, and hashed."""
+"""Characters of the reply that are searched for the request's placeholders, and of a turn that are hashed."""
 
 
 class _System(NamedTuple):
@@ -102,7 +102,7 @@ class Sketcher:
 
     def _turn(self, words: str) -> str:
         """What was said, hashed as what a client sends of it later on: white space is the client's."""
-        return self._identity.hash64("turn", " ".join(words[:REPLY_CHARS].split()))
+        return self._identity.hash64("turn", " ".join(words.split())[:REPLY_CHARS])
 
     def _system(self, text: str) -> _System:
         if not text:
@@ -139,7 +139,7 @@ class _Turn(NamedTuple):
     """The message to sketch."""
     system: str
     before: str
-    """What the user said before, or the text itself where others spoke after it."""
+    """What the user said before; the text itself where others spoke after it, or nobody but others before it."""
     follows: str
     """What the assistant said last."""
     number: int
@@ -150,18 +150,18 @@ def _select(messages: Sequence[tuple[str, str]]) -> _Turn:
     """Tell the messages apart."""
     system = []
     last = user = None
-    before = follows = ""
+    before = follows = speaker = ""
     turns = 0
     for role, text in messages:
         if role in ("system", "developer"):
             system.append(text)
             continue
         turns += 1
-        last = text
+        last, speaker = text, role
         if role == "user":
             before, user = user or "", text
         elif role == "assistant" and text:
             follows = text
-    if user is not None and not before and turns > 1:
+    if user is not None and turns > 1 and (speaker != "user" or not before):
         before = user
     return _Turn((user if user is not None else last) or "", "\n".join(system), before, follows, turns)

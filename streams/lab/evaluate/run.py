@@ -89,7 +89,7 @@ class Watched(Replay):
         self.matched.update(hits)
         self.attack.append(np.array([i in self._ids for i in ids] or [False] * len(requests), np.bool_))
         if self._keep:
-            self.kept.append(requests)
+            self.kept.append(requests.copy())  # scoring changes `turns`
         super()._score(requests)
 
     def _locate(self, requests: Array) -> Ints:
