@@ -332,7 +332,8 @@ class Engine(Generic[B, J]):
         return parts
 
     def restore(self, parts: Parts) -> None:
-        """Take over a snapshot, whole or not at all; call it when the rows are in place.
+        """Take over a snapshot; call it when the rows are in place. Where it is refused the stage and the champion are
+        as they were, unless it is a shadow's part that does not fit: then do not use the engine.
 
         Of a card that is another one now, its reference begins anew, its evidence with each row's next use, and its
         open cases are closed (`end`); likewise the stage's models where their inputs are others. `changes` says so.
