@@ -159,7 +159,9 @@ async def committed(settings: Settings, topic: str = "") -> dict[int, int]:
     """Offsets the group has committed, by partition."""
     topic = topic or settings.topic("telemetry")
     partitions = [TopicPartition(topic, number) for number in range(settings.topics.partitions)]
-    consumer = AIOKafkaConsumer(bootstrap_servers=settings.kafka.bootstrap, group_id=settings.kafka.group)
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=settings.kafka.bootstrap, group_id=settings.kafka.group, enable_auto_commit=False
+    )
     await consumer.start()
     try:
         consumer.assign(partitions)

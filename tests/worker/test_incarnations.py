@@ -7,6 +7,7 @@ from io import BytesIO
 from typing import Any
 
 import pytest
+from aiokafka import TopicPartition
 from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
@@ -123,10 +124,15 @@ async def test_without_topic_ids_a_topic_made_anew_is_told_by_the_record_before_
     assert (await beside(settings, gateway)).startswith("~"), "a restart without records keeps what tells the topic"
 
 
-async def beside(settings: Settings, topic: str) -> str:
-    from aiokafka import TopicPartition
+def knowing(settings: Settings) -> KnowingConsumer:
+    """A consumer in the worker's group that commits nothing by itself: that would wipe out what stands beside."""
+    return KnowingConsumer(
+        bootstrap_servers=settings.kafka.bootstrap, group_id=settings.kafka.group, enable_auto_commit=False
+    )
 
-    consumer = KnowingConsumer(bootstrap_servers=settings.kafka.bootstrap, group_id=settings.kafka.group)
+
+async def beside(settings: Settings, topic: str) -> str:
+    consumer = knowing(settings)
     await consumer.start()
     try:
         return (await consumer.committed_in(TopicPartition(topic, 0)))[1]
@@ -135,9 +141,7 @@ async def beside(settings: Settings, topic: str) -> str:
 
 
 async def commit(settings: Settings, topic: str, offset: int, said: str) -> None:
-    from aiokafka import TopicPartition
-
-    consumer = KnowingConsumer(bootstrap_servers=settings.kafka.bootstrap, group_id=settings.kafka.group)
+    consumer = knowing(settings)
     await consumer.start()
     try:
         consumer.assign([TopicPartition(topic, 0)])
