@@ -1,6 +1,6 @@
-"""What other distributions add by entry points: formats of logs and kinds of sinks. None is loaded until it is used.
+"""The formats of logs and the kinds of sinks that are installed: entry points. None is loaded until it is used.
 
-A distribution names a class of its own under one of the groups below, by the format's or kind's name:
+Ours stand in `pyproject.toml` and nowhere else. Another distribution adds a class in the same way, by its name:
 
     [project.entry-points."siphonwatch.adapters"]
     acme = "acme_gateway:AcmeAdapter"
@@ -16,44 +16,76 @@ ADAPTERS = "siphonwatch.adapters"
 """Group of subclasses of `siphonwatch.streams.edge.adapters.Adapter`, by the name of the format."""
 SINKS = "siphonwatch.sinks"
 """Group of classes as `siphonwatch.streams.deliver.receivers.Kind` says, by the name of the kind."""
-FORMATS = ("telemetry", "litellm", "otlp", "kong", "envoy", "nginx")
-"""Our own formats."""
-KINDS = ("webhook", "slack", "pagerduty", "alertmanager", "grafana")
-"""Our own kinds of sinks."""
-_OWN = {ADAPTERS: FORMATS, SINKS: KINDS}
+NEEDED = {
+    ADAPTERS: (("records", "recognises"),),
+    SINKS: (("needs", "uses", "message", "judge"), ("needs", "uses", "make")),
+}
+"""What a class of a group must have: all of one of these."""
+DISTRIBUTION = "siphonwatch"
+"""Ours, whose names no other takes."""
 
 
 class ExtensionError(ValueError):
-    """What a distribution adds cannot be used; the message names the distribution and the entry point."""
+    """An entry point cannot be used, or ours are missing; the message names the distribution and the entry point."""
 
 
 @cache
-def added(group: str) -> dict[str, EntryPoint]:
-    """Return the entry points of a group by name, without those that would take the place of one of ours."""
-    return {point.name: point for point in entry_points(group=group) if point.name not in _OWN[group]}
+def _points(group: str) -> dict[str, EntryPoint]:
+    """The entry points of a group by name, ours first."""
+    found: dict[str, EntryPoint] = {}
+    for point in sorted(entry_points(group=group), key=lambda point: (not _is_ours(point), point.name)):
+        found.setdefault(point.name, point)
+    if not found or not _is_ours(next(iter(found.values()))):
+        raise ExtensionError(
+            f"this installation of {DISTRIBUTION} has no entry points {group}, so it is older than its code: install "
+            "it anew (`pip install .`, or `make .venv/.test` in a checkout)"
+        )
+    return found
+
+
+def _is_ours(point: EntryPoint) -> bool:
+    return point.dist is not None and point.dist.name == DISTRIBUTION
 
 
 def names(group: str) -> tuple[str, ...]:
-    """Return the names of ours, then of those that others add."""
-    return (*_OWN[group], *sorted(added(group)))
-
-
-def load(group: str, name: str, *needed: str) -> Any:
-    """Return the class that a distribution adds.
-
-    Parameters
-    ----------
-    group, name
-        As in `added`.
-    needed
-        Attributes that it must have.
+    """Return the names of ours, then of those that others add.
 
     Raises
     ------
     ExtensionError
-        When it cannot be imported, or is no class with those attributes.
+        Where the installation has none of ours.
+
+    Examples
+    --------
+    >>> names(SINKS)
+    ('alertmanager', 'grafana', 'pagerduty', 'slack', 'webhook')
     """
-    point = added(group)[name]
+    return tuple(_points(group))
+
+
+def added(group: str) -> tuple[str, ...]:
+    """Return the names that others add."""
+    return tuple(name for name, point in _points(group).items() if not _is_ours(point))
+
+
+def load(group: str, name: str) -> Any:
+    """Return the class of a name.
+
+    Parameters
+    ----------
+    group, name
+        One of `names(group)`.
+
+    Raises
+    ------
+    ExtensionError
+        When it cannot be imported, or is no class with what `NEEDED` says.
+    ModuleNotFoundError
+        When it is one of ours, and this machine was not given the packages that it needs.
+    """
+    point = _points(group)[name]
+    if _is_ours(point):
+        return point.load()
     distribution = point.dist.name if point.dist else "an unknown distribution"
     where = f"{group} of {distribution}: {point.name} = {point.value!r}"
     try:
@@ -64,6 +96,6 @@ def load(group: str, name: str, *needed: str) -> Any:
         ) from error
     if not isinstance(found, type):
         raise ExtensionError(f"{where} is no class")
-    if missing := [attribute for attribute in needed if not hasattr(found, attribute)]:
+    if missing := min(([one for one in needed if not hasattr(found, one)] for needed in NEEDED[group]), key=len):
         raise ExtensionError(f"{where} lacks {', '.join(missing)}")
     return found

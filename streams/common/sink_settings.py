@@ -36,7 +36,7 @@ class Sink(msgspec.Struct, forbid_unknown_fields=True):
     """One receiver of alerts, `[sinks.NAME]`."""
 
     kind: Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_-]{0,31}$")]
-    """`webhook`, `slack`, `pagerduty`, `alertmanager`, `grafana`, or one that another distribution adds."""
+    """One that is installed: `siphonwatch.streams.common.extensions`."""
     url: str = ""
     """Where to send; PagerDuty has a default, and a Grafana sink uses the [grafana] section instead."""
     url_file: str = ""

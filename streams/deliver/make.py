@@ -11,24 +11,17 @@ import structlog
 
 from siphonwatch.models.engine.patterns import patterns
 from siphonwatch.streams.common import extensions
-from siphonwatch.streams.common.grafana import connect
 from siphonwatch.streams.common.settings import Settings, SettingsError
 from siphonwatch.streams.common.sink_settings import SECRET_FIELDS, Sink, UnusableSecret, secret
-from siphonwatch.streams.deliver.alertmanager import Alertmanager
 from siphonwatch.streams.deliver.outcome import Backoff
-from siphonwatch.streams.deliver.pagerduty import PagerDuty
-from siphonwatch.streams.deliver.post import BadUrl, Poster, check_url, tls
-from siphonwatch.streams.deliver.receivers import AlertmanagerReceiver, GrafanaReceiver, HttpReceiver, Kind, Receiver
-from siphonwatch.streams.deliver.signature import BadSecret, keys
-from siphonwatch.streams.deliver.slack import Slack
+from siphonwatch.streams.deliver.post import BadUrl, check_url, tls
+from siphonwatch.streams.deliver.receivers import HttpReceiver, Kind, Receiver, poster_of
+from siphonwatch.streams.deliver.signature import BadSecret
 from siphonwatch.streams.deliver.wanted import Filter, severities
-from siphonwatch.streams.deliver.webhook import Webhook
 
-FORMATTERS: dict[str, type[Kind]] = {"webhook": Webhook, "slack": Slack, "pagerduty": PagerDuty}
-"""Kinds that take one POST an alert."""
 EXAMPLE = """\
 [sinks.on-call]                       # in the file that SIPHONWATCH_CONFIG names
-kind = "slack"                        # or webhook, pagerduty, alertmanager, grafana
+kind = "slack"                        # one of {kinds}
 url_file = "/run/secrets/slack-url"   # or url = "https://..."
 severity = "high+\""""
 
@@ -54,7 +47,8 @@ def check(settings: Settings, names: Iterable[str] = ()) -> dict[str, Sink]:
         When there is none, a name is unknown, or a sink lacks what its kind needs or has what it does not use.
     """
     if not settings.sinks:
-        raise SettingsError(f"no sink is set, so there is nowhere to deliver alerts to; for example:\n\n{EXAMPLE}")
+        example = EXAMPLE.format(kinds=", ".join(extensions.names(extensions.SINKS)))
+        raise SettingsError(f"no sink is set, so there is nowhere to deliver alerts to; for example:\n\n{example}")
     chosen = list(names) or list(settings.sinks)
     for name in chosen:
         if name not in settings.sinks:
@@ -68,24 +62,24 @@ def _check(name: str, sink: Sink, settings: Settings) -> None:
     known = [pattern.pattern for pattern in patterns()]
     if unknown := sorted(set(sink.patterns) - set(known)):
         raise SettingsError(f"{where}.patterns has {', '.join(unknown)}: there are {', '.join(known)}")
-    needs, uses = _fields(sink.kind)
+    kind = _kind(sink.kind)
     for field in SECRET_FIELDS:
         try:
             value = secret(sink, field)
         except UnusableSecret as error:
             raise SettingsError(f"{where}.{error}") from None
-        if value and field not in uses:
+        if value and field not in kind.uses:
             raise SettingsError(
                 f"{where}.{field} is set, but a sink of kind {sink.kind} has no use for it: leave it out"
             )
-        if not value and field in needs:
+        if not value and field in kind.needs:
             raise SettingsError(f"{where}: a sink of kind {sink.kind} needs {field}, or {field}_file")
         if not value.isascii() or not value.isprintable():
             raise SettingsError(f"{where}.{field} has characters that no header or address can: look for line breaks")
     try:
-        if sink.kind == "webhook":
-            keys(secret(sink, "secret"))
         tls(sink.cafile)
+        if check_more := getattr(kind, "check", None):
+            check_more(settings, sink)
     except BadSecret as error:
         raise SettingsError(f"{where}.secret: {error}") from None
     except OSError as error:
@@ -96,26 +90,14 @@ def _check(name: str, sink: Sink, settings: Settings) -> None:
                 check_url(address)
         except BadUrl as error:
             raise SettingsError(f"{where}.{field} is no address to send to: {error}") from None
-    if sink.kind == "grafana":
-        connect(settings.grafana).close()
 
 
-def _fields(kind: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The fields that a kind of sink needs, and those that it uses."""
-    if kind == "grafana":
-        return (), ()
-    found = Alertmanager if kind == "alertmanager" else _formatter(kind)
-    return found.needs, found.uses
-
-
-def _formatter(kind: str) -> type[Kind]:
-    if own := FORMATTERS.get(kind):
-        return own
+def _kind(name: str) -> type[Kind] | type[Receiver]:
     try:
-        added: type[Kind] = extensions.load(extensions.SINKS, kind, "needs", "uses", "message", "judge")
+        kind: type[Kind] | type[Receiver] = extensions.load(extensions.SINKS, name)
     except extensions.ExtensionError as error:
         raise SettingsError(str(error)) from None
-    return added
+    return kind
 
 
 def make(settings: Settings, name: str, clock: Callable[[], float] = time.time) -> Channel:
@@ -137,10 +119,7 @@ def make(settings: Settings, name: str, clock: Callable[[], float] = time.time) 
 
 def _receiver(settings: Settings, name: str, clock: Callable[[], float]) -> Receiver:
     sink = settings.sinks[name]
-    if sink.kind == "grafana":
-        return GrafanaReceiver(connect(settings.grafana))
-    poster = Poster(settings.deliver.timeout, tls(sink.cafile), sink.proxy, clock)
-    if sink.kind == "alertmanager":
-        manager = Alertmanager(sink, settings.links.runbook, settings.scoring.close_after)
-        return AlertmanagerReceiver(name, manager, poster, clock)
-    return HttpReceiver(_formatter(sink.kind)(sink, settings.links.runbook), poster, clock)
+    kind = _kind(sink.kind)
+    if issubclass(kind, Receiver):
+        return kind.make(settings, name, clock)
+    return HttpReceiver(kind(sink, settings.links.runbook), poster_of(settings, sink, clock), clock)

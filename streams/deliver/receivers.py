@@ -9,13 +9,14 @@ from typing import Protocol
 
 import structlog
 
-from siphonwatch.streams.common.grafana import Connection, GrafanaError
+from siphonwatch.streams.common.grafana import Connection, GrafanaError, connect
+from siphonwatch.streams.common.settings import Settings
 from siphonwatch.streams.common.sink_settings import Sink, UnusableSecret
 from siphonwatch.streams.deliver.alert import AlertRecord
 from siphonwatch.streams.deliver.alertmanager import AGAIN_SECONDS, Alertmanager
 from siphonwatch.streams.deliver.annotate import Annotator
 from siphonwatch.streams.deliver.outcome import Outcome, Verdict, judge
-from siphonwatch.streams.deliver.post import Message, Poster
+from siphonwatch.streams.deliver.post import Message, Poster, tls
 from siphonwatch.streams.deliver.signature import BadSecret
 
 _log = structlog.get_logger(__name__)
@@ -23,6 +24,9 @@ _log = structlog.get_logger(__name__)
 
 class Kind(Protocol):
     """How one kind of receiver wants alerts: what an entry point of `siphonwatch.sinks` names.
+
+    One that takes more than a POST an alert is a subclass of `Receiver` with `needs`, `uses` and `make` instead. Either
+    may have a static method `check(settings, sink)`, which raises `SettingsError` for what can be known to be wrong.
 
     Parameters
     ----------
@@ -51,8 +55,15 @@ class Kind(Protocol):
 class Receiver:
     """Something alerts are delivered to; this one has no state to keep up."""
 
+    needs: tuple[str, ...] = ()
+    uses: tuple[str, ...] = ()
     reach: float = 0.0
     """Seconds back from now whose alerts it wants to be shown again at the start, by `note`."""
+
+    @classmethod
+    def make(cls, settings: Settings, name: str, clock: Callable[[], float]) -> Receiver:
+        """Return the receiver of a sink, for a subclass that an entry point names."""
+        raise NotImplementedError
 
     async def deliver(self, alert: AlertRecord) -> Outcome:
         """Try once to deliver an alert; every failure is an outcome."""
@@ -69,6 +80,11 @@ class Receiver:
 
     async def close(self) -> None:
         """Close connections."""
+
+
+def poster_of(settings: Settings, sink: Sink, clock: Callable[[], float]) -> Poster:
+    """Return what posts to a sink, as settings say."""
+    return Poster(settings.deliver.timeout, tls(sink.cafile), sink.proxy, clock)
 
 
 class HttpReceiver(Receiver):
@@ -116,6 +132,16 @@ class AlertmanagerReceiver(HttpReceiver):
     every
         Seconds between telling again.
     """
+
+    needs = Alertmanager.needs
+    uses = Alertmanager.uses
+
+    @classmethod
+    def make(cls, settings: Settings, name: str, clock: Callable[[], float]) -> AlertmanagerReceiver:
+        """Return the receiver of a sink."""
+        sink = settings.sinks[name]
+        manager = Alertmanager(sink, settings.links.runbook, settings.scoring.close_after)
+        return cls(name, manager, poster_of(settings, sink, clock), clock)
 
     def __init__(
         self,
@@ -177,6 +203,16 @@ class GrafanaReceiver(Receiver):
     connection
         Of `siphonwatch.streams.common.grafana.connect(settings.grafana)`.
     """
+
+    @classmethod
+    def make(cls, settings: Settings, name: str, clock: Callable[[], float]) -> GrafanaReceiver:
+        """Return the receiver of a sink."""
+        return cls(connect(settings.grafana))
+
+    @staticmethod
+    def check(settings: Settings, sink: Sink) -> None:
+        """Refuse settings without an address of Grafana, or without anything to log in with."""
+        connect(settings.grafana).close()
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from siphonwatch.streams.common.settings import Settings
 from siphonwatch.streams.common.sink_settings import Sink, secret
 from siphonwatch.streams.deliver.alert import AlertRecord
 from siphonwatch.streams.deliver.outcome import Verdict, judge
@@ -25,6 +26,17 @@ class Webhook:
 
     def __init__(self, sink: Sink, runbook: str = "") -> None:
         self._sink = sink
+
+    @staticmethod
+    def check(settings: Settings, sink: Sink) -> None:
+        """Refuse a secret that cannot sign.
+
+        Raises
+        ------
+        BadSecret
+            When it cannot.
+        """
+        keys(secret(sink, "secret"))
 
     def message(self, alert: AlertRecord, now: float) -> Message:
         """Return the request for an alert; the signature is of the moment of this attempt.

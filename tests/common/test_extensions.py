@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import textwrap
@@ -13,9 +14,10 @@ from threading import Thread
 
 import pytest
 
-from siphonwatch.streams.common.extensions import FORMATS, KINDS
-from siphonwatch.streams.deliver.make import FORMATTERS
-from siphonwatch.streams.edge.adapters import ADAPTERS
+from siphonwatch.streams.common import extensions
+from siphonwatch.streams.common.settings import Accounts
+from siphonwatch.streams.deliver.receivers import Receiver
+from siphonwatch.streams.edge.adapters import Adapter
 
 ADAPTER = """
     from siphonwatch.streams.contracts.telemetry import Telemetry
@@ -88,7 +90,7 @@ def test_a_topic_may_be_of_that_format_and_doctor_names_what_was_added(tmp_path:
     assert "acme (siphonwatch.adapters)" in " ".join(done.stdout.split())
     assert done.returncode == 0, done.stdout + done.stderr
     unknown = siphonwatch(tmp_path, "doctor", "--offline", INGEST_TOPICS='{"logs": "apache"}')
-    assert unknown.returncode == 2 and "format 'apache': there are telemetry, litellm" in unknown.stderr
+    assert unknown.returncode == 2 and "format 'apache': there are envoy, kong, litellm" in unknown.stderr
 
 
 @pytest.mark.parametrize(
@@ -154,7 +156,7 @@ def test_a_sink_of_a_kind_that_another_distribution_adds_gets_alerts(tmp_path: P
     ("kind", "field", "said"),
     [
         ("pager", "token", "a sink of kind pager has no use for it"),
-        ("pagr", "url", "is 'pagr': there are webhook"),
+        ("pagr", "url", "is 'pagr': there are alertmanager, grafana"),
     ],
 )
 def test_its_settings_are_checked_as_those_of_our_kinds_are(tmp_path: Path, kind: str, field: str, said: str) -> None:
@@ -164,6 +166,64 @@ def test_its_settings_are_checked_as_those_of_our_kinds_are(tmp_path: Path, kind
     assert done.returncode == 2 and said in done.stderr
 
 
-def test_the_names_of_ours_are_those_that_there_are() -> None:
-    assert set(FORMATS) == set(ADAPTERS)
-    assert set(KINDS) == {*FORMATTERS, "alertmanager", "grafana"}
+ROOT = Path(__file__).parents[2]
+
+
+def test_every_name_of_ours_leads_to_a_class_that_says_the_same() -> None:
+    for name in extensions.names(extensions.ADAPTERS):
+        adapter = extensions.load(extensions.ADAPTERS, name)
+        assert issubclass(adapter, Adapter) and adapter.name == name
+    for name in extensions.names(extensions.SINKS):
+        sink = extensions.load(extensions.SINKS, name)
+        assert issubclass(sink, Receiver) or {"message", "judge"} <= set(dir(sink))
+        assert set(sink.needs) <= set(sink.uses)
+
+
+@pytest.mark.parametrize(
+    ("group", "file"),
+    [(extensions.ADAPTERS, "README.md"), (extensions.ADAPTERS, "docs/gateways.md"),
+     (extensions.ADAPTERS, "helm/siphonwatch/values.yaml"), (extensions.SINKS, "docs/operations.md")],
+)  # fmt: skip
+def test_the_pages_name_each(group: str, file: str) -> None:
+    text = (ROOT / file).read_text().lower()
+    assert not [name for name in extensions.names(group) if name not in text]
+
+
+def test_whose_account_fields_are_settings_is_a_format() -> None:
+    """A format without fields of its own has none; one that is gone leaves none behind."""
+    shared = {"trusted_proxies", "ipv6_prefix", "allow"}
+    assert set(Accounts.__struct_fields__) - shared <= set(extensions.names(extensions.ADAPTERS))
+
+
+def test_names_are_listed_without_importing_what_they_name() -> None:
+    code = """
+import sys
+from siphonwatch.streams.common import extensions, settings
+assert "otlp" in extensions.names(extensions.ADAPTERS)
+settings.load({"SIPHONWATCH_INGEST_TOPICS": '{"logs": "nginx"}', "SIPHONWATCH_SINKS_A_KIND": "grafana"})
+found = [name for name in sys.modules if name.startswith(("siphonwatch.streams.edge", "siphonwatch.streams.deliver"))]
+assert not found + [name for name in ("numba", "numpy", "kafka") if name in sys.modules], found
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=600)
+    assert done.returncode == 0, done.stderr
+
+
+def test_one_format_alone_is_loaded_where_one_is_used() -> None:
+    code = """
+import sys
+from siphonwatch.streams.common import extensions
+extensions.load(extensions.ADAPTERS, "litellm")
+assert "siphonwatch.streams.edge.adapters.otlp" not in sys.modules
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=600)
+    assert done.returncode == 0, done.stderr
+
+
+def test_an_installation_older_than_its_code_is_told_to_be_made_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(extensions, "entry_points", lambda group: [])
+    extensions._points.cache_clear()
+    try:
+        with pytest.raises(extensions.ExtensionError, match=re.escape("no entry points siphonwatch.sinks")):
+            extensions.names(extensions.SINKS)
+    finally:
+        extensions._points.cache_clear()

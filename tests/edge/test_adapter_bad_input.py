@@ -10,7 +10,7 @@ from adapter_samples import COMBINED, SAMPLES, adapter, bad, changed, export, on
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from siphonwatch.streams.common.extensions import FORMATS
+from siphonwatch.streams.common import extensions
 from siphonwatch.streams.common.identity import Identity
 from siphonwatch.streams.contracts.telemetry import Malformed, Telemetry, decode, encode
 from siphonwatch.streams.edge.adapters import detect
@@ -18,6 +18,7 @@ from siphonwatch.streams.edge.sketch import Sketcher
 
 REASONS = {"json", "schema", "size", "account", "time", "encoding", "fields"}
 SKETCHER = Sketcher(Identity("a secret of the tests only"))
+FORMATS = extensions.names(extensions.ADAPTERS)
 ADAPTERS = {format: adapter(format, SKETCHER) for format in FORMATS}
 
 scalars = (
@@ -195,5 +196,5 @@ def test_auto_recognises_combined_lines() -> None:
 
 @given(raw=st.binary(max_size=100))
 def test_auto_says_which_formats_there_are_when_none_fits(raw: bytes) -> None:
-    with pytest.raises(ValueError, match="telemetry, litellm, otlp, kong, envoy, nginx"):
+    with pytest.raises(ValueError, match="envoy, kong, litellm, nginx, otlp, telemetry"):
         detect(raw)

@@ -75,7 +75,7 @@ def running(command: list[str]) -> Iterator[subprocess.Popen[bytes]]:
 
 def test_every_format_has_a_part() -> None:
     topics = tomllib.loads(block("toml"))["ingest"]["topics"]
-    assert list(topics) == ["gateway-logs"] and topics["gateway-logs"] in extensions.FORMATS
+    assert list(topics) == ["gateway-logs"] and topics["gateway-logs"] in extensions.names(extensions.ADAPTERS)
     for words in ("## LiteLLM", "## NGINX", "## Envoy", "## OpenTelemetry", "## Telemetry of your own"):
         assert words in TEXT
 

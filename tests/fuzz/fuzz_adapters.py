@@ -22,14 +22,16 @@ from siphonwatch.streams.edge.sketch import Sketcher  # noqa: E402 - before inst
 with atheris.instrument_imports(include=["siphonwatch.streams.edge.adapters"]):
     from adapter_samples import COMBINED, KEY, SAMPLES, adapter
 
-    from siphonwatch.streams.common.extensions import FORMATS
+    from siphonwatch.streams.common import extensions
     from siphonwatch.streams.common.identity import Identity
     from siphonwatch.streams.contracts.telemetry import Malformed, decode, encode
     from siphonwatch.streams.edge.adapters import detect
     from siphonwatch.streams.edge.adapters.elements import Elements
 
-SKETCHER = Sketcher(Identity(KEY))
-ADAPTERS = [adapter(format, SKETCHER) for format in FORMATS]
+    SKETCHER = Sketcher(Identity(KEY))
+    FORMATS = extensions.names(extensions.ADAPTERS)
+    ADAPTERS = [adapter(format, SKETCHER) for format in FORMATS]  # imports their modules
+
 FURTHER = (
     ("prefixed", "nginx", b"2026-01-05T00:00:07.1Z stdout F <190>Jan  5 00:00:07 web1 nginx: " + COMBINED.encode()),
     ("escapes", "nginx", b'{"msec":1.8e9,"remote_addr":"192.0.2.1","status":,"request":"GET /\\x22 HTTP/1.1"}'),

@@ -1,6 +1,5 @@
 """Sources to telemetry: one file a source. `make_adapter` gives the adapter of a format, `read_records` the raw records
-of a file, `detect` the format of a sample. Other distributions add formats by entry points, see
-`siphonwatch.streams.common.extensions`."""
+of a file, `detect` the format of a sample. Which formats there are, `siphonwatch.streams.common.extensions` says."""
 
 from __future__ import annotations
 
@@ -10,19 +9,9 @@ from siphonwatch.streams.common.identity import Identity
 from siphonwatch.streams.common.settings import Settings
 from siphonwatch.streams.edge.adapters.base import Adapter, TextSketcher
 from siphonwatch.streams.edge.adapters.detect import detect
-from siphonwatch.streams.edge.adapters.envoy import Envoy
 from siphonwatch.streams.edge.adapters.files import Records, Unreadable, read_records
-from siphonwatch.streams.edge.adapters.kong import Kong
-from siphonwatch.streams.edge.adapters.litellm import LiteLLM
-from siphonwatch.streams.edge.adapters.nginx import Nginx
-from siphonwatch.streams.edge.adapters.otlp import Otlp
-from siphonwatch.streams.edge.adapters.telemetry import TelemetryV1
 
 __all__ = ["Adapter", "Records", "TextSketcher", "Unreadable", "detect", "formats", "make_adapter", "read_records"]
-
-ADAPTERS: dict[str, type[Adapter]] = {
-    adapter.name: adapter for adapter in (TelemetryV1, LiteLLM, Otlp, Kong, Envoy, Nginx)
-}
 
 
 def formats() -> tuple[str, ...]:
@@ -53,7 +42,7 @@ def make_adapter(format: str, settings: Settings, sketcher: TextSketcher, identi
     """
     if format not in formats():
         raise ValueError(f"format {format!r} is not known: use one of {', '.join(formats())}")
-    kind: type[Adapter] = ADAPTERS.get(format) or extensions.load(extensions.ADAPTERS, format, "records")
+    kind: type[Adapter] = extensions.load(extensions.ADAPTERS, format)
     accounts: list[str] = getattr(settings.accounts, format, [])
     identity = identity or Identity.from_settings(settings)
     addresses = Addresses(settings.accounts.trusted_proxies, settings.accounts.ipv6_prefix)

@@ -87,7 +87,7 @@ def recognise(record: bytes) -> str:
 def _added(record: bytes) -> str:
     """The format of another distribution that says the record is its own; ours go first."""
     for name in added(ADAPTERS):
-        if load(ADAPTERS, name, "recognises").recognises(record):
+        if load(ADAPTERS, name).recognises(record):
             return name
     return ""
 
