@@ -27,6 +27,9 @@ FEATURES = (
     CampaignFeature("breadth", "0..1", "how little the texts have in common"),
     CampaignFeature("top_template", "share", "share of the commonest template"),
     CampaignFeature("passing", "share", "requests that come from another account than the one before"),
+    CampaignFeature(
+        "turn_taking", "ratio", "the same, over what it would be if each request's account were drawn by its share"
+    ),
     CampaignFeature("places", "share", "requests from another address block than the one before"),
     CampaignFeature("batons", "requests", "prompts held back (429, 529) that another account sent within a minute"),
     CampaignFeature("seen", "requests", "requests asked once, over 2 days"),

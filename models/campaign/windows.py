@@ -251,6 +251,10 @@ def _derive(row: Record, out: Record) -> None:
     out.breadth = F32(min(max(breadth, 0.0), 1.0))
     out.top_template = F32(float(top) / below)
     out.passing = F32(float(sums.moved) / below)
+    # One scheduler draws, or goes round; people and programs of their own come in runs. Outside a thinned sample there
+    # are so many accounts that hardly two requests in a row would be of one.
+    drawn = 1.0 - disparity / count if count > 0 and row.level == 0 else 1.0
+    out.turn_taking = F32(float(sums.moved) / (proper * drawn + PRIOR))
     # Without addresses nothing can be said: that must not excuse anybody.
     out.places = F32(1.0) if sums.net_known < F32(0.5) * sums.proper else F32(float(sums.changed) / below)
     out.batons = F32(float(sums.batons))

@@ -171,11 +171,11 @@ class CampaignJudge:
         return joined > 0 if now - campaign.told >= JOINED else joined > GROWTH * len(campaign.named)
 
     def _is_told(self, campaign: Campaign) -> bool:
-        """Whether most of its accounts are named already by another fingerprint of the same group."""
+        """Whether another fingerprint of the same group names its accounts already, but for `GROWTH` of them."""
         fitting = campaign.fitting()
         for other in self.kept.campaigns.values():
             if other is not campaign and other.named and other.group == campaign.group:
-                if 2 * sum(account in other.named for account in fitting) >= len(fitting):
+                if sum(account not in other.named for account in fitting) <= GROWTH * len(fitting):
                     return True
         return False
 

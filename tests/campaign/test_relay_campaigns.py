@@ -51,6 +51,10 @@ HYDRAS: dict[str, Callable[[Traffic], list[str]]] = {
     "no addresses in the log": lambda t: t.hydra(30, 20, net=0),
     "sessions made up": lambda t: t.hydra(30, 20, session=5),
     "no parameters and no system prompt": lambda t: t.hydra(30, 20, temperature=np.nan, max_tokens=0, system=0),
+    "round robin over 3": lambda t: t.hydra(3, 12, 5),
+    "at random over 3": lambda t: t.hydra(3, 26, hand="random"),
+    "round robin over 6": lambda t: t.hydra(6, 12),
+    "at random over 9": lambda t: t.hydra(9, 20, hand="random"),
     "one template": lambda t: t.hydra(30, 20, spread=0.3, template=5),
 }
 
@@ -72,6 +76,14 @@ def cron(traffic: Traffic, **fields: object) -> None:
         traffic.send(f"client-{i}", times, **(PRODUCT | {"template": 77, "spread": 0.4, "subject": 1} | fields))
 
 
+def batches(traffic: Traffic, programs: int) -> None:
+    """Programs of like sizes that each work through their own batches, some of them at the same time."""
+    for i in range(programs):
+        begins = START + traffic.rng.uniform(0, 4 * DAY, 12)
+        times = (begins[:, None] + np.arange(40) * traffic.rng.uniform(4, 9)).ravel()
+        traffic.send(f"program-{i}", times, **PRODUCT)
+
+
 LOOKALIKES: dict[str, Callable[[Traffic], None]] = {
     "a popular SDK with its defaults": lambda t: t.people(600, 8, **SDK),
     "a popular SDK, conversations": lambda t: t.people(600, 8, conversation=0.35, **SDK),
@@ -84,6 +96,9 @@ LOOKALIKES: dict[str, Callable[[Traffic], None]] = {
     "a new release of a mobile app": lambda t: t.people(2000, 1.5, sigma=0.8, repeats=0.3, **PRODUCT),
     "an agency's clients": lambda t: cron(t, net=3),
     "an agency's clients, from many addresses": lambda t: cron(t, net=np.arange(60) % 7 + 1),
+    "five customers of a product": lambda t: t.people(5, 60, 5, sigma=0.8, **PRODUCT),
+    "three programs that run batches": lambda t: batches(t, 3),
+    "a program and its spare": lambda t: batches(t, 2),
     "one account only": lambda t: t.people(1, 400, **PRODUCT),
 }
 
@@ -114,6 +129,16 @@ def test_bystanders_with_the_same_client_are_not_named() -> None:
     found = named(coordinate(traffic.requests()))
     assert len(found & members) >= 54
     assert found <= members
+
+
+def test_a_pool_that_follows_under_other_clients_is_told_though_the_first_was() -> None:
+    traffic = Traffic(45)
+    traffic.hydra(3, 200, 1, name="first", headers=71)
+    second = set(traffic.hydra(3, 200, 2, name="second", headers=72, start=START + DAY))
+    for part in traffic._parts:
+        if b"second-2" in part["account"][0].tobytes():
+            part["headers"] = 73
+    assert named(coordinate(traffic.requests())) >= second
 
 
 def test_members_that_join_later_are_told_in_an_update() -> None:
@@ -256,8 +281,8 @@ def test_a_counterfactual_applied_as_printed_undoes_the_evidence(data: st.DataOb
     relay = detector("relay")
     values = np.zeros(len(INDEX), np.float32)
     ranges = {
-        "accounts": (12, 3000), "per_account": (1.4, 30), "disparity": (1.0, 1.75), "new_content": (0.25, 1),
-        "conversation": (0, 0.25), "breadth": (0.25, 1), "passing": (0, 1), "places": (0, 1), "batons": (0, 9),
+        "accounts": (2, 3000), "per_account": (1.4, 30), "disparity": (1.0, 1.75), "new_content": (0.25, 1),
+        "conversation": (0, 0.25), "breadth": (0.25, 1), "passing": (0, 1), "turn_taking": (0, 1.5), "places": (0, 1), "batons": (0, 9),
         "seen": (30, 5000), "session": (0, 1), "sittings": (0.125, 0.4375),
     }  # fmt: skip
     for name, (low, high) in ranges.items():
