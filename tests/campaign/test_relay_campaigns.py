@@ -282,7 +282,8 @@ def test_a_counterfactual_applied_as_printed_undoes_the_evidence(data: st.DataOb
     values = np.zeros(len(INDEX), np.float32)
     ranges = {
         "accounts": (2, 3000), "per_account": (1.4, 30), "disparity": (1.0, 1.75), "new_content": (0.25, 1),
-        "conversation": (0, 0.25), "breadth": (0.25, 1), "passing": (0, 1), "turn_taking": (0, 1.5), "places": (0, 1), "batons": (0, 9),
+        "conversation": (0, 0.25), "breadth": (0.25, 1), "passing": (0, 1), "turn_taking": (0, 1.5),
+        "places": (0, 1), "batons": (0, 9),
         "seen": (30, 5000), "session": (0, 1), "sittings": (0.125, 0.4375),
     }  # fmt: skip
     for name, (low, high) in ranges.items():
