@@ -143,6 +143,55 @@ class Rival(msgspec.Struct, frozen=True, kw_only=True):
     """By type, then one for each of `FPRS`."""
 
 
+class Found(msgspec.Struct, frozen=True):
+    """How many attack accounts, and campaigns, were found."""
+
+    accounts: int
+    campaigns: int
+    alerted: int
+    alerted_campaigns: int
+    """With an alert on any of their accounts."""
+    alerted_halves: int
+    """With an alert on half of their accounts at least."""
+    above: int
+    """Above the score that the first of `FPRS` of the run's honest accounts exceed."""
+    above_campaigns: int
+    above_halves: int
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """What one replay found."""
+
+    all: Found
+    by_type: dict[str, Found]
+    honest: int
+    honest_alerted: int
+
+
+class Cost(msgspec.Struct, frozen=True):
+    """How many times as much the same answers cost an attacker who plays a trick."""
+
+    requests: float
+    tokens_in: float
+    tokens_out: float
+    accounts: float
+    days: float
+
+
+class Evasion(msgspec.Struct, frozen=True, kw_only=True):
+    """One trick, played by every attacker of the log."""
+
+    name: str
+    says: str
+    """What the attacker does."""
+    before: Outcome
+    """Of the log as it is."""
+    after: Outcome
+    kept: float
+    """The least that is left of the recall: of accounts and of campaigns, by alerts and above the threshold."""
+    cost: Cost
+
+
 class Line(msgspec.Struct, frozen=True, kw_only=True):
     """A ROC and precision-recall curve, thinned for plotting."""
 
@@ -177,3 +226,5 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     rivals: list[Rival]
     """siphonwatch itself first; the others where baselines were asked for."""
     curves: list[Line]
+    evasions: list[Evasion] = []
+    """Where they were asked for."""

@@ -4,39 +4,70 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import NamedTuple
 
 import click
 import msgspec
 from rich.console import Console
 
-from siphonwatch.models.evaluate.data import pool
+from siphonwatch.models.evaluate.data import Truth, pool
+from siphonwatch.models.evaluate.evasion import outcome
 from siphonwatch.models.evaluate.measure import evaluate
 from siphonwatch.models.evaluate.report import Report
 from siphonwatch.streams.cli import Failure
 from siphonwatch.streams.cli.replay import OFFLINE_KEY
 from siphonwatch.streams.common.settings import Identity, Settings, load
-from siphonwatch.streams.edge.adapters import Unreadable, formats
+from siphonwatch.streams.edge.adapters import Records, Unreadable, formats
 from siphonwatch.streams.lab.evaluate.baselines import Baseline, NoBaselines, load_baselines
 from siphonwatch.streams.lab.evaluate.labels import LabelsError, read_attack_requests, read_labels
 from siphonwatch.streams.lab.evaluate.page import NoTemplates, Page
 from siphonwatch.streams.lab.evaluate.run import Run, observe
 from siphonwatch.streams.lab.evaluate.table import show
+from siphonwatch.streams.lab.evasions import UnknownTrick, chosen, variants
+from siphonwatch.streams.lab.redteam.ground import Ground, prepare
+from siphonwatch.streams.lab.redteam.play import as_logged
+from siphonwatch.streams.lab.redteam.run import evade
 
+EVASIONS = "--evasions"
 FILE = click.Path(dir_okay=False, path_type=Path)
 PIPE_WIDTH = 200
 """Columns of output that is no terminal."""
 
 
-@click.command("evaluate", short_help="Measure detection on labelled logs.")
-@click.argument("requests", nargs=-1, required=True, metavar="REQUESTS...")
-@click.option("--labels", multiple=True, required=True, type=FILE, help="CSV: account,extracting and more; repeatable.")
+class Command(click.Command):
+    """A command whose `--evasions` takes any number of names: those behind it, up to an option or a file."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Join the names into one value."""
+        joined: list[str] = []
+        left = list(args)
+        while left:
+            joined.append(left.pop(0))
+            if joined[-1] == EVASIONS:
+                names = []
+                while left and not left[0].startswith("-") and not Path(left[0]).exists():
+                    names.append(left.pop(0))
+                joined[-1] = f"{EVASIONS}={','.join(names)}"
+        return super().parse_args(ctx, joined)
+
+
+@click.command("evaluate", cls=Command, short_help="Measure detection on labelled logs.")
+@click.argument("requests", nargs=-1, metavar="REQUESTS...")
+@click.option("--labels", multiple=True, type=FILE, help="CSV: account,extracting and more; repeatable.")
 @click.option("--attack-requests", multiple=True, type=FILE, help="CSV: id,campaign of every attack request.")
 @click.option(
     "--format", "format_", type=click.Choice(["auto", *formats()]), default="auto", show_default=True,
     help="Of the files; auto looks at their first lines.",
 )  # fmt: skip
 @click.option("--baselines", is_flag=True, help="Rank the accounts by published methods too.")
+@click.option(
+    EVASIONS, multiple=True, metavar="[NAME...]",
+    help="Replay the attacks rewritten by these tricks too, without a name by all; list prints them.",
+)  # fmt: skip
+@click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Evasions replayed at a time.")
 @click.option("--left-out", multiple=True, metavar="FAMILY", help="Family or campaign prefix that no fit has seen.")
 @click.option("--partial", is_flag=True, help="Leave accounts out that only the labels or only the log have.")
 @click.option("--replicates", type=click.IntRange(0), default=1000, show_default=True, help="Of the bootstrap.")
@@ -50,6 +81,8 @@ def command(
     attack_requests: tuple[Path, ...],
     format_: str,
     baselines: bool,
+    evasions: tuple[str, ...],
+    jobs: int,
     left_out: tuple[str, ...],
     partial: bool,
     replicates: int,
@@ -63,25 +96,46 @@ def command(
     With one --labels all REQUESTS are one data set. With several, the first file belongs to the first labels, and so
     on: each is scored by a scorer of its own, and the figures are of all accounts together.
     """
+    asked = [name for value in evasions for name in value.split(",") if name]
+    if asked == ["list"]:
+        for name, variant in variants().items():
+            click.echo(f"{name}: {variant.says}")
+        return
+    if not requests or not labels:
+        raise click.UsageError("give REQUESTS... and their --labels; --evasions list needs neither")
     files = _pair(requests, labels, attack_requests)
+    try:
+        tricks = chosen(asked) if evasions else []
+    except UnknownTrick as error:
+        raise click.UsageError(f"{EVASIONS}: {error}") from None
     settings = _offline(load().settings)
     started = time.perf_counter()
     try:
         page = Page() if html else None
         rivals = load_baselines() if baselines else []
-        runs = [
-            _run(chosen, labels[i], attack_requests[i] if attack_requests else None, settings, format_, partial, rivals,
-                 _name(chosen, labels[i], i, len(labels)))
-            for i, chosen in enumerate(files)
-        ]  # fmt: skip
+        with ExitStack() as closing:
+            runs, grounds = [], []
+            for i, own in enumerate(files):
+                one = DataSet(
+                    _name(own, labels[i], i, len(labels)), own, read_labels(labels[i]),
+                    read_attack_requests(attack_requests[i]) if attack_requests else None, format_,
+                )  # fmt: skip
+                sources: list[str] | list[Records] = own
+                if tricks:
+                    grounds.append(_prepared(one, settings, Path(closing.enter_context(TemporaryDirectory())), seed))
+                    sources = [as_logged(grounds[-1], settings)]
+                runs.append(_run(one, sources, settings, partial, rivals))
+            sets = [run.observed for run in runs]
+            before = list(map(outcome, sets)) if tricks else []
+            played = evade(grounds, before, tricks, settings, seed=seed, jobs=jobs, tell=_tell) if tricks else []
     except (Unreadable, LabelsError, NoBaselines, NoTemplates, ValueError) as error:
         raise Failure(str(error)) from None
     scored = time.perf_counter()
-    sets = [run.observed for run in runs]
     report = evaluate(
         sets, pool(sets), alpha=settings.scoring.alpha, budget=runs[0].budget, replicates=replicates, seed=seed,
         left_out=left_out, unlabelled=[run.unlabelled for run in runs],
     )  # fmt: skip
+    report = msgspec.structs.replace(report, evasions=played)
     _warn(runs, report, left_out)
     if json_:
         _write(json_, msgspec.json.format(msgspec.json.encode(report), indent=1))
@@ -109,22 +163,34 @@ def _name(files: Sequence[str], labels: Path, i: int, n: int) -> str:
     return f"{i + 1} {folder}" if n > 1 else folder
 
 
-def _run(
-    files: Sequence[str],
-    labels: Path,
-    attack_requests: Path | None,
-    settings: Settings,
-    format_: str,
-    partial: bool,
-    rivals: Sequence[Baseline],
-    name: str,
-) -> Run:
-    truth = read_labels(labels)
-    ids = read_attack_requests(attack_requests) if attack_requests else None
-    return observe(
-        files, truth, settings, name=name, format=format_, attack_ids=ids, partial=partial, baselines=rivals,
-        tell=lambda text: click.echo(text, err=True),
+class DataSet(NamedTuple):
+    """A log with its labels."""
+
+    name: str
+    files: list[str]
+    truth: Truth
+    attack_ids: set[bytes] | None
+    format: str
+
+
+def _prepared(data: DataSet, settings: Settings, folder: Path, seed: int) -> Ground:
+    return prepare(
+        data.files, data.truth, settings, folder, name=data.name, format=data.format, attack_ids=data.attack_ids,
+        seed=seed,
     )  # fmt: skip
+
+
+def _run(
+    data: DataSet, sources: Sequence[str | Records], settings: Settings, partial: bool, rivals: Sequence[Baseline]
+) -> Run:
+    return observe(
+        sources, data.truth, settings, name=data.name, format=data.format, attack_ids=data.attack_ids,
+        partial=partial, baselines=rivals, tell=_tell,
+    )  # fmt: skip
+
+
+def _tell(text: str) -> None:
+    click.echo(text, err=True)
 
 
 def _offline(settings: Settings) -> Settings:

@@ -19,7 +19,7 @@ from siphonwatch.streams.common.identity import Identity
 from siphonwatch.streams.common.settings import Settings
 from siphonwatch.streams.contracts.rejected import Rejected
 from siphonwatch.streams.contracts.telemetry import Malformed, encode
-from siphonwatch.streams.edge.adapters import Unreadable, make_adapter, read_records
+from siphonwatch.streams.edge.adapters import Records, Unreadable, make_adapter, read_records
 from siphonwatch.streams.edge.adapters.base import Adapter
 from siphonwatch.streams.edge.sketch import Sketcher
 from siphonwatch.streams.lab.offline import Offline
@@ -90,7 +90,10 @@ class Replay:
         ValueError
             Where no format fits it.
         """
-        records = read_records(path, format, self._settings.ingest.max_record_bytes)
+        self.feed(read_records(path, format, self._settings.ingest.max_record_bytes))
+
+    def feed(self, records: Records) -> None:
+        """Score records that are at hand; raises as `run`."""
         raw: Iterator[bytes | Malformed] = iter(records)
         if records.format != "telemetry":
             raw = self._adapted(self._adapter(records.format), raw)

@@ -8,7 +8,7 @@ import io
 import itertools
 import re
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from operator import itemgetter
 from pathlib import Path
@@ -49,12 +49,19 @@ class Records:
         One of `siphonwatch.streams.edge.adapters.formats`.
     """
 
-    def __init__(self, format: str, records: Iterator[bytes | Malformed]) -> None:
+    def __init__(
+        self, format: str, records: Iterator[bytes | Malformed], close: Callable[[], None] = lambda: None
+    ) -> None:
         self.format = format
         self._records = records
+        self._close = close
 
     def __iter__(self) -> Iterator[bytes | Malformed]:
         return self._records
+
+    def close(self) -> None:
+        """Close the file before its end; at its end it is closed anyway."""
+        self._close()
 
 
 def read_records(source: Path | str | IO[bytes], format: str = "auto", limit: int = LIMIT) -> Records:
@@ -87,7 +94,7 @@ def read_records(source: Path | str | IO[bytes], format: str = "auto", limit: in
         raise
     records = _guard(_records(stream, limit, closing), title)
     if format != "auto":
-        return Records(format, records)
+        return Records(format, records, closing.close)
     head: list[bytes | Malformed] = []
     size = 0
     while len(head) < SAMPLE_RECORDS and size < SAMPLE_BYTES and (record := next(records, None)) is not None:
@@ -96,14 +103,14 @@ def read_records(source: Path | str | IO[bytes], format: str = "auto", limit: in
     if not head:
         return Records("telemetry", iter(()))  # nothing in it: nothing to refuse
     if isinstance(head[0], bytes) and head[0][:1] == PROTOBUF:
-        return Records("otlp", itertools.chain(head, records))
+        return Records("otlp", itertools.chain(head, records), closing.close)
     sample = b"\n".join(b" ".join(record.splitlines()) for record in head if isinstance(record, bytes))
     try:
         found = detect(sample)
     except ValueError as error:
         closing.close()
         raise ValueError(f"{title}: {error}") from None
-    return Records(found, itertools.chain(head, records))
+    return Records(found, itertools.chain(head, records), closing.close)
 
 
 def _open(source: Path | str | IO[bytes], closing: ExitStack) -> io.BufferedReader:

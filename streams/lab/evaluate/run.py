@@ -20,6 +20,7 @@ from siphonwatch.models.evidence.cases import Finding
 from siphonwatch.models.evidence.process import LASTING, SEVERITIES
 from siphonwatch.models.evidence.process import suspicion as suspicion_of
 from siphonwatch.streams.common.settings import Settings
+from siphonwatch.streams.edge.adapters import Records
 from siphonwatch.streams.lab.evaluate.baselines import Baseline
 from siphonwatch.streams.lab.evaluate.labels import LabelsError
 from siphonwatch.streams.lab.replay import Replay
@@ -105,7 +106,7 @@ class Watched(Replay):
 
 
 def observe(
-    files: Sequence[str],
+    files: Sequence[str | Records],
     truth: Truth,
     settings: Settings,
     *,
@@ -120,6 +121,8 @@ def observe(
 
     Parameters
     ----------
+    files
+        Paths, or records that are at hand.
     truth
         Of the accounts of these files, under the names that the scorer sees.
     partial
@@ -140,7 +143,10 @@ def observe(
     trust = [detector.trust for detector in judge.detectors]
     replay = Watched(settings, scorer, attack_ids, bool(baselines))
     for file in files:
-        replay.run(file, format)
+        if isinstance(file, Records):
+            replay.feed(file)
+        else:
+            replay.run(file, format)
     if not replay.totals.requests:
         raise LabelsError(f"{name}: no request could be read; rejected {sum(replay.totals.rejected.values())}")
     tell(f"{name}: {replay.totals.requests:,} requests of {len(replay.accounts):,} accounts scored")

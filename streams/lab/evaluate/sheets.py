@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from siphonwatch.models.evaluate.report import FPRS, Group, Report
+import msgspec
+
+from siphonwatch.models.evaluate.report import FPRS, Evasion, Found, Group, Outcome, Report
 from siphonwatch.streams.lab.evaluate import text
 
 FEATURES = 12
 """Features shown on a terminal: those that point furthest."""
 SHOWN = ("all", "type", "share", "type and share", "desensitised", "left out")
 ALPHAS = (0.1, 0.01, 0.001)
+KEPT, DEAR = 0.8, 3.0
+"""A trick does not pay where so much is still found of what was found before, by accounts and by campaigns, by alerts
+and above the threshold, or where anything costs so many times as much: what issue 10 asks for."""
 RECALLS = [f"recall at {fpr:.1%} FPR" for fpr in FPRS]
 
 
@@ -29,7 +34,8 @@ def sheets(report: Report) -> list[Sheet]:
     """Return every sheet that has rows, the most important first."""
     every = (
         datasets(report), ranking(report), found(report), false_alarms(report), discoveries(report),
-        calibration(report), ablation(report), rivals(report), directions(report),
+        calibration(report), ablation(report), rivals(report), directions(report), evasions(report),
+        evasions_by_type(report),
     )  # fmt: skip
     return [sheet for sheet in every if sheet.rows]
 
@@ -176,3 +182,58 @@ def directions(report: Report) -> Sheet:
         ["feature"], [*report.direction_parts, "stable"],
         [[d.feature, *(text.plain(a) for a in d.mean), "yes" if d.stable else "no"] for d in furthest],
     )  # fmt: skip
+
+
+def evasions(report: Report) -> Sheet:
+    """Return what each trick leaves to be found, and what it costs."""
+    rows = [["none", *_outcome(report.evasions[0].before), *["1"] * 5, "", ""]] if report.evasions else []
+    for one in report.evasions:
+        spent = (one.cost.tokens_in, one.cost.tokens_out, one.cost.requests, one.cost.accounts, one.cost.days)
+        rows.append([one.name, *_outcome(one.after), *map(text.factor, spent), f"{one.kept:.0%}", _holds(one)])
+    return Sheet(
+        "Evasions: what is found when every attacker plays a trick, and how many times as much the same answers cost",
+        ["trick"],
+        ["accounts alerted", "campaigns alerted (half of each)", f"accounts above the {FPRS[0]:.1%} threshold",
+         "campaigns above (half of each)", "honest alerted", "tokens in", "tokens out", "requests", "accounts", "days",
+         "least kept", "holds"],
+        rows,
+    )  # fmt: skip
+
+
+def evasions_by_type(report: Report) -> Sheet:
+    """Return the campaigns and accounts with an alert by type of attack, trick by trick."""
+    kinds = list(report.evasions[0].before.by_type) if report.evasions else []
+    rows = []
+    if len(kinds) > 1:
+        rows = [["none", *(_alerted(report.evasions[0].before.by_type.get(kind)) for kind in kinds)]]
+        rows += [[one.name, *(_alerted(one.after.by_type.get(kind)) for kind in kinds)] for one in report.evasions]
+    return Sheet("Evasions: campaigns alerted, and their accounts, by type of attack", ["trick"], kinds, rows)
+
+
+def tricks(report: Report) -> str:
+    """Return what each trick is, a sentence or two each."""
+    return " ".join(f"{one.name}: {one.says}" for one in report.evasions)
+
+
+def _outcome(outcome: Outcome) -> list[str]:
+    found = outcome.all
+    return [
+        f"{found.alerted:,}/{found.accounts:,}",
+        f"{found.alerted_campaigns}/{found.campaigns} ({found.alerted_halves})",
+        f"{found.above:,}/{found.accounts:,}",
+        f"{found.above_campaigns}/{found.campaigns} ({found.above_halves})",
+        f"{outcome.honest_alerted:,}/{outcome.honest:,}",
+    ]
+
+
+def _alerted(found: Found | None) -> str:
+    if found is None:
+        return text.NONE
+    return f"{found.alerted_campaigns}/{found.campaigns}, {found.alerted:,}/{found.accounts:,}"
+
+
+def _holds(one: Evasion) -> str:
+    """What keeps a trick from paying, where anything does."""
+    if one.kept >= KEPT:
+        return "yes"
+    return "by its cost" if max(msgspec.structs.astuple(one.cost)) >= DEAR else "no"

@@ -42,6 +42,11 @@ def plain(value: float, digits: int = 3) -> str:
     return NONE if math.isnan(value) else f"{value:.{digits}f}"
 
 
+def factor(value: float) -> str:
+    """Return how many times as much: `1`, `1.25`, `16`; infinite where nothing is got for it any more."""
+    return "∞" if math.isinf(value) else f"{value:.3g}"
+
+
 def _whole(value: float) -> str:
     return "∞" if math.isinf(value) else f"{value:,.0f}"
 
