@@ -3,19 +3,41 @@
 from __future__ import annotations
 
 import pytest
-from evasion_tools import CAMPAIGNS, differing, log, played, surveyed
+from evasion_tools import CAMPAIGNS, START, WRAPPER, call, differing, log, played, surveyed
 
 from siphonwatch.streams.lab.evasions import UnknownTrick, chosen, make, variants
-from siphonwatch.streams.lab.redteam.records import KINDS, ModelCall
+from siphonwatch.streams.lab.redteam.records import KINDS, ModelCall, Record
+from siphonwatch.streams.lab.redteam.survey import profile
+from siphonwatch.streams.lab.redteam.trick import Origin
 
 EVERY = [(name, format) for name, variant in variants().items() for format in sorted(variant.kind.formats)]
 TEXT = {"messages", "prompt_tokens", "total_tokens"}
 ADDRESS = {"metadata.requester_ip_address", "requester_ip_address"}
-MAY_CHANGE = {
+CLIENT = {"metadata.user_agent", "user_agent"}
+KEY = {"metadata.user_api_key_hash"}
+TIME = {"startTime", "endTime", "completionStartTime"}
+WANTED = {"model_parameters.temperature", "model_parameters.top_p", "model_parameters.max_tokens"}
+DRESS = TEXT | ADDRESS | CLIENT | WANTED | {"end_user", "metadata.user_api_key_end_user_id"}
+HEADERS = "metadata.requester_custom_headers"
+"""Part of a client: what it sends beside its name."""
+MAY_CHANGE: dict[str, set[str]] = {
+    "blend": DRESS | KEY,
+    "burn": set(),
+    "clocks-ahead": TIME,
+    "clocks-late": TIME,
     "constant-tail": TEXT,
     "dummy-turns": TEXT,
-    "jitter": {"model_parameters.temperature", "model_parameters.top_p", "model_parameters.max_tokens"},
-    **{f"split-{n}": {"metadata.user_api_key_org_id", "metadata.user_api_key_hash"} | ADDRESS for n in (2, 4, 16, 64)},
+    "echo-turns": TEXT,
+    "frame-account": DRESS,
+    "frame-group": DRESS,
+    "jitter": WANTED,
+    "own-pace": TIME,
+    "paraphrase": TEXT,
+    "personas": TEXT,
+    "poison": set(),
+    "rotate": ADDRESS | CLIENT,
+    **{f"split-{n}": {"metadata.user_api_key_org_id"} | KEY | ADDRESS for n in (2, 4, 16, 64)},
+    "warm-up": set(),
 }
 """Fields of an answer that a trick may change."""
 
@@ -51,8 +73,8 @@ def test_an_answer_keeps_its_id_and_differs_only_where_the_trick_says(name: str)
     for before, sent in answers:
         assert before is not None
         assert sent.record.id == before.id
-        changed |= differing(before, sent.record)
-    assert changed
+        changed |= {path for path in differing(before, sent.record) if not path.startswith(HEADERS)}
+    assert bool(changed) == bool(MAY_CHANGE[name])
     assert changed <= MAY_CHANGE[name]
 
 
@@ -112,3 +134,140 @@ def test_split_deals_a_campaign_out_over_so_many_accounts_each_with_a_key_of_its
     assert {campaign: len(of) for campaign, of in members.items()} == {"A-own": 4, "A-pure": 4, "B-pair": 4}
     assert all(len(of) == 1 for of in keys.values())
     assert len(set.union(*keys.values())) == len(keys)
+
+
+def test_personas_rotate_and_replace_the_system_prompt_alone() -> None:
+    systems: dict[str, set[str]] = {}
+    for before, sent in played("personas"):
+        assert isinstance(before, ModelCall) and isinstance(sent.record, ModelCall)
+        assert sent.record.messages[1:] == before.messages
+        systems.setdefault(sent.origin.campaign, set()).add(sent.record.system)
+    assert len(systems["A-pure"]) == 24
+    assert "" not in set.union(*systems.values())
+
+
+@pytest.mark.parametrize("format", ["litellm", "nginx"])
+def test_at_its_own_pace_each_attack_request_follows_one_honest_request_and_the_rest_is_left_out(format: str) -> None:
+    survey = surveyed(format)
+    kept: dict[str, list[float]] = {}
+    for _, sent in played("own-pace", format):
+        assert sent.arrival == sent.record.time
+        kept.setdefault(sent.origin.account, []).append(sent.record.time)
+    for account, times in kept.items():
+        assert times == sorted(times)
+        assert len(times) == len(set(times)) == survey.attacks[account], "there is room for all in this log"
+    own = list(survey.honest["own"])
+    followed = [max(time for time in own if time <= attack) for attack in kept["own"]]
+    assert len(set(followed)) == len(followed)
+    assert all(attack - time <= 40.0 for attack, time in zip(kept["own"], followed, strict=True))
+
+
+def test_what_finds_no_honest_request_to_follow_is_left_out() -> None:
+    survey = surveyed("litellm")
+    survey.attacks["pure"] = 500
+    pace = make("own-pace", survey, 1)
+    sent = [
+        one
+        for number in range(500)
+        for one in pace.rewrite(call("pure", number, attack=True, time=START), Origin("pure", "A-pure", number))
+    ]
+    assert len(sent) == 80, "the busiest honest account has so many requests"
+
+
+@pytest.mark.parametrize("format", ["litellm", "nginx"])
+def test_blending_sends_the_attack_as_the_accounts_own_honest_requests_were_sent(format: str) -> None:
+    survey = surveyed(format)
+    for before, sent in played("blend", format):
+        assert before is not None
+        own = survey.profiles.get(sent.origin.account, [])
+        sent_as = profile(sent.record)
+        if own:
+            assert sent_as in own
+        else:
+            assert sent_as._replace(key="") in [
+                one._replace(key="") for account in survey.bystanders() for one in survey.profiles[account]
+            ]
+            assert sent_as.key == before.key
+
+
+def test_framing_copies_one_honest_account_or_the_members_of_one_group_and_no_key() -> None:
+    survey = surveyed("litellm")
+    seen: dict[str, dict[str, set[str]]] = {"frame-account": {}, "frame-group": {}}
+    for name, systems in seen.items():
+        for before, sent in played(name):
+            assert isinstance(before, ModelCall) and isinstance(sent.record, ModelCall)
+            assert sent.record.key == before.key and sent.record.account == before.account
+            assert any(
+                profile(sent.record)._replace(key="") == one._replace(key="")
+                for account in survey.bystanders()
+                for one in survey.profiles[account]
+            )
+            systems.setdefault(sent.origin.campaign, set()).add(sent.record.system)
+        assert all(len(of) == 1 for of in systems.values())
+
+
+@pytest.mark.parametrize("format", ["litellm", "nginx"])
+def test_burning_puts_three_refused_requests_that_cost_no_tokens_before_each_answer(format: str) -> None:
+    sent = [one for _, one in played("burn", format)]
+    waste = [one.record for one in sent if one.role == "waste"]
+    assert len(waste) == 3 * sum(one.role == "answer" for one in sent)
+    assert {record.status for record in waste} == {429}
+    assert {record.tokens for record in waste} == {(0, 0)}
+
+
+@pytest.mark.parametrize(("name", "sign"), [("clocks-ahead", 1), ("clocks-late", -1)])
+@pytest.mark.parametrize("format", ["litellm", "nginx"])
+def test_clocks_are_wrong_by_up_to_six_hours_and_records_arrive_when_they_did(
+    name: str, sign: int, format: str
+) -> None:
+    for before, sent in played(name, format):
+        assert before is not None
+        assert sent.arrival is None
+        assert 0 <= sign * (sent.record.time - before.time) <= 6 * 3600
+
+
+@pytest.mark.parametrize("format", ["litellm", "nginx"])
+def test_warming_up_sends_honest_requests_of_every_attack_account_in_the_weeks_before(format: str) -> None:
+    start = min(record.time for record, _ in log(format))
+    honest = {_asked(record) for record, attack in log(format) if not attack}
+    cover = [sent for before, sent in played("warm-up", format) if before is None]
+    assert {sent.record.account for sent in cover} == set(CAMPAIGNS)
+    assert all(sent.role == "cover" and sent.labelled for sent in cover)
+    assert all(start - 22 * 86_400 < sent.record.time == sent.arrival < start for sent in cover)
+    assert {_asked(sent.record) for sent in cover} <= honest
+
+
+@pytest.mark.parametrize("format", ["litellm", "nginx"])
+def test_poisoning_sends_attack_requests_of_accounts_without_a_label_in_the_weeks_before(format: str) -> None:
+    start = min(record.time for record, _ in log(format))
+    attacks = {_asked(record) for record, attack in log(format) if attack}
+    known = {record.account for record, _ in log(format)}
+    sent = [one for before, one in played("poison", format) if before is None]
+    assert len({one.record.account for one in sent}) == 4 and not {one.record.account for one in sent} & known
+    assert all(not one.labelled and one.role == "waste" and one.record.time < start for one in sent)
+    assert {_asked(one.record) for one in sent} <= attacks
+
+
+def test_paraphrasing_rewords_what_a_campaign_repeats_and_leaves_the_rest_word_for_word() -> None:
+    wordings = set()
+    for before, sent in played("paraphrase"):
+        assert isinstance(before, ModelCall) and isinstance(sent.record, ModelCall)
+        asked, reworded = before.messages[-1]["content"], sent.record.messages[-1]["content"]
+        payload = asked.removeprefix(WRAPPER)
+        assert reworded.endswith(payload)
+        wordings.add(reworded.removesuffix(payload))
+    assert len(wordings) > 20
+
+
+def test_echoed_turns_are_the_accounts_last_prompt_and_the_answer_to_it() -> None:
+    last: dict[str, list[object]] = {}
+    for before, sent in played("echo-turns"):
+        assert isinstance(before, ModelCall) and isinstance(sent.record, ModelCall)
+        account = sent.origin.account
+        assert sent.record.messages == [*last.get(account, []), *before.messages]
+        last[account] = [before.messages[-1], {"role": "assistant", "content": before.reply}]
+
+
+def _asked(record: Record) -> object:
+    """What a record asks for."""
+    return str(record.messages) if isinstance(record, ModelCall) else record.tree["request"]

@@ -52,14 +52,13 @@ class Tally:
         self.ids: set[bytes] = set()
         self.unlabelled = False
 
-    def take(self, sent: Sent) -> None:
-        """Count one record."""
+    def take(self, sent: Sent, arrival: float) -> None:
+        """Count one record that reaches the gateway at some event time."""
         record, origin = sent.record, sent.origin
         account, time = record.account, record.time
         tokens_in, tokens_out = record.tokens
         self._all += Effort(sent.role == "answer", 1, tokens_in, tokens_out)
         self._accounts.add(account)
-        arrival = time if sent.arrival is None else sent.arrival
         first, last = self._spans.get(origin.campaign, (arrival, arrival))
         self._spans[origin.campaign] = min(first, arrival), max(last, arrival)
         if not sent.labelled:
@@ -81,8 +80,8 @@ class Tally:
 def plain(ground: Ground) -> Effort:
     """Return what the attack of the log as it is costs."""
     tally = Tally()
-    for _, record, origin in _origins(ground):
-        tally.take(Sent(record, origin))
+    for place, record, origin in _origins(ground):
+        tally.take(Sent(record, origin), place.time)
     return tally.effort
 
 
@@ -99,8 +98,8 @@ def play(ground: Ground, trick: str, settings: Settings, seed: int) -> Played:
     adapter = adapter_of(ground.format, settings)
     try:
         for number, (place, sent) in enumerate(_sendings(ground, played), MOVED):
-            tally.take(sent)
             where = place if sent.arrival is None else Place(sent.arrival, number)
+            tally.take(sent, where.time)
             for line in _adapted(adapter, sent.record, where):
                 sorter.take(line)
         lines = Records("telemetry", merged(ground.honest, sorter))

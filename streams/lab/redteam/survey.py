@@ -17,6 +17,8 @@ PROFILES = 8
 PROMPTS = 48
 """Prompts kept of a campaign: what recurs in a tenth of a campaign's prompts is in five of so many."""
 PROMPT_CHARS = 4096
+SAMPLES = 64
+"""Whole records kept of the honest and of the attack, for tricks that send more of the kind."""
 
 
 class Profile(NamedTuple):
@@ -38,6 +40,18 @@ class Profile(NamedTuple):
             str(wanted.get("max_tokens")),
         )  # fmt: skip
 
+    def dress(self, record: Record) -> None:
+        """Have a record look as if it was sent so, but for the key."""
+        record.client, record.address = self.client, self.address
+        if isinstance(record, ModelCall):
+            record.end_user, record.system = self.end_user, self.system
+            kept = {name: value for name, value in record.parameters.items() if name in ASKED}
+            record.tree["model_parameters"] = {**self.parameters, **kept}
+
+
+ASKED = frozenset(("n", "logprobs", "top_logprobs", "tools", "functions", "response_format"))
+"""Parameters that are part of what is asked for: an attacker keeps them."""
+
 
 class Survey:
     """What a log looks like; filled record by record.
@@ -53,7 +67,9 @@ class Survey:
     campaigns
         The campaign of each such account.
     prompts
-        Some prompts of each campaign, the last user's words.
+        Some prompts of each campaign: the system prompt and the last user's words.
+    honest_samples, attack_samples
+        Some whole records.
     start, end
         Event time of the first and the last request.
     """
@@ -64,6 +80,8 @@ class Survey:
         self.attacks: dict[str, int] = {}
         self.campaigns: dict[str, str] = {}
         self.prompts: dict[str, list[str]] = {}
+        self.honest_samples: list[Record] = []
+        self.attack_samples: list[Record] = []
         self.start = float("inf")
         self.end = float("-inf")
         self._seen: dict[int, int] = {}
@@ -77,6 +95,7 @@ class Survey:
         kept = self.profiles.setdefault(account, [])
         if record.status < 400:
             self._keep(kept, PROFILES, lambda: profile(record))
+            self._keep(self.honest_samples, SAMPLES, record.copy)
 
     def take_attack(self, record: Record, campaign: str) -> None:
         """Note an attack record."""
@@ -84,16 +103,17 @@ class Survey:
         self._note_time(record)
         self.attacks[account] = self.attacks.get(account, 0) + 1
         self.campaigns[account] = campaign
+        self._keep(self.attack_samples, SAMPLES, record.copy)
         if isinstance(record, ModelCall) and (words := last_user(record)):
-            self._keep(self.prompts.setdefault(campaign, []), PROMPTS, lambda: words[:PROMPT_CHARS])
+            prompt = f"{record.system}\n{words}"[:PROMPT_CHARS]
+            self._keep(self.prompts.setdefault(campaign, []), PROMPTS, lambda: prompt)
 
     def members(self, campaign: str) -> list[str]:
         """Return the accounts that send a campaign's attack requests."""
         return [account for account, of in self.campaigns.items() if of == campaign]
 
-    @property
     def bystanders(self) -> list[str]:
-        """Accounts that never attack, the busiest first."""
+        """Return the accounts that never attack, the busiest first."""
         others = [account for account in self.honest if account not in self.attacks]
         return sorted(others, key=lambda account: (-len(self.honest[account]), account))
 
