@@ -111,7 +111,7 @@ def test_the_terminal_shows_every_sheet(report: Report) -> None:
     console = Console(width=240, record=True, quiet=True)
     show(report, console)
     made = sheets(report)
-    assert len(made) == 9
+    assert len(made) == 10
     for sheet in made:
         assert all(len(row) == len(sheet.names) + len(sheet.figures) for row in sheet.rows)
         assert all(isinstance(cell, str) for row in sheet.rows for cell in row)

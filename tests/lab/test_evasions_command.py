@@ -87,6 +87,20 @@ def test_telemetry_cannot_be_rewritten(log: Log) -> None:
     assert "rewrites a gateway's own log" in done.output
 
 
+def test_a_trick_that_fits_no_format_of_the_log_is_left_out_and_said_so(tmp_path: Path) -> None:
+    folder = tmp_path / "rest"
+    assert CliRunner().invoke(
+        cli, ["scenario", str(folder), "--kind", "rest", "--accounts", "40", "--days", "0.5"], catch_exceptions=False
+    ).exit_code == 0  # fmt: skip
+    done = evaluate(
+        folder / "nginx.ndjson", "--labels", folder / "labels.csv", "--attack-requests",
+        folder / "attack_requests.csv.gz", "--quiet", "--json", tmp_path / "r.json", "--evasions", "jitter", "rotate",
+    )  # fmt: skip
+    assert done.exit_code == 0, done.output
+    assert "left out, as they rewrite no nginx record: jitter" in done.output
+    assert [one["name"] for one in report(tmp_path / "r.json")["evasions"]] == ["rotate"]
+
+
 def test_names_end_at_a_file_so_that_the_option_may_stand_first(log: Log, tmp_path: Path) -> None:
     done = evaluate("--evasions", "jitter", *arguments(log), "--quiet", "--json", tmp_path / "r.json")
     assert done.exit_code == 0, done.output

@@ -5,8 +5,10 @@ from __future__ import annotations
 from siphonwatch.models.evaluate.baselines.account_trees import DailyTrees
 from siphonwatch.models.evaluate.baselines.baseline import Baseline
 from siphonwatch.models.evaluate.baselines.embedding_mmd import WindowedMMD
+from siphonwatch.models.evaluate.baselines.indicator_sheet import IndicatorSheet
 from siphonwatch.models.evaluate.baselines.placeholder import PlaceholderShare
 from siphonwatch.models.evaluate.baselines.prada import Prada
+from siphonwatch.models.evaluate.baselines.rule_ensemble import RuleEnsemble
 from siphonwatch.models.evaluate.baselines.seat import Seat
 from siphonwatch.models.evaluate.baselines.volume import Volume
 
@@ -19,9 +21,9 @@ def baselines() -> tuple[Baseline, ...]:
     Examples
     --------
     >>> [baseline.name for baseline in baselines()]
-    ['volume', 'placeholder', 'prada', 'seat', 'mmd-100', 'mmd-200', 'mmd-1500', 'hst-daily']
+    ['volume', 'placeholder', 'prada', 'seat', 'mmd-100', 'mmd-200', 'mmd-1500', 'hst-daily', 'rules', 'sheet-10']
     """
     return (
         Volume(), PlaceholderShare(), Prada(), Seat(), WindowedMMD(100), WindowedMMD(200), WindowedMMD(1500),
-        DailyTrees(),
+        DailyTrees(), RuleEnsemble(), IndicatorSheet(),
     )  # fmt: skip

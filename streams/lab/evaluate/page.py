@@ -81,7 +81,7 @@ def _sections(report: Report) -> list[Section]:
                 [plots.calibration(report)], [sheets.calibration(report)]),
         Section("Patterns", "Each left out, and each alone.", plots.ablation(report), [sheets.ablation(report)]),
         Section("Baselines", "The same accounts, ranked by published methods.",
-                plots.rivals(report), [sheets.rivals(report)]),
+                plots.rivals(report), [sheets.rivals(report), sheets.rivals_by_type(report)]),
         Section("Evasions", "The same attacks when every attacker plays a trick. " + sheets.tricks(report),
                 [], [sheets.evasions(report), sheets.evasions_by_type(report)]),
         Section("Data", sheets.load(report) + ".", [], [sheets.datasets(report)]),

@@ -34,8 +34,8 @@ def sheets(report: Report) -> list[Sheet]:
     """Return every sheet that has rows, the most important first."""
     every = (
         datasets(report), ranking(report), found(report), false_alarms(report), discoveries(report),
-        calibration(report), ablation(report), rivals(report), directions(report), evasions(report),
-        evasions_by_type(report),
+        calibration(report), ablation(report), rivals(report), rivals_by_type(report), directions(report),
+        evasions(report), evasions_by_type(report),
     )  # fmt: skip
     return [sheet for sheet in every if sheet.rows]
 
@@ -163,13 +163,29 @@ def ablation(report: Report) -> Sheet:
 
 
 def rivals(report: Report) -> Sheet:
-    """Return siphonwatch beside the baselines; empty without any."""
+    """Return siphonwatch beside the baselines over all attacks; empty without any."""
     rows = [
-        [r.name, kind, text.area(r.auc[k]), *map(text.share, r.recall_at_fpr[k])]
+        [r.name, text.area(r.auc[0]), *map(text.share, r.recall_at_fpr[0])]
         for r in (report.rivals if len(report.rivals) > 1 else [])
-        for k, kind in enumerate(r.types)
     ]
-    return Sheet("Baselines", ["ranked by", "attack type"], ["ROC AUC", *RECALLS], rows)
+    return Sheet("Baselines: all attacks", ["ranked by"], ["ROC AUC", *RECALLS], rows)
+
+
+def rivals_by_type(report: Report) -> Sheet:
+    """Return the recall of siphonwatch and of the baselines by attack type, and where one of them finds more."""
+    ours, *others = report.rivals
+    rows = []
+    for k, kind in enumerate(ours.types if others else []):
+        reached = [[e.value for e in one.recall_at_fpr[k]] for one in report.rivals]
+        better = [
+            one.name for one, found in zip(others, reached[1:], strict=True)
+            if any(theirs > mine for theirs, mine in zip(found, reached[0], strict=True))
+        ]  # fmt: skip
+        rows.append([kind, *(" / ".join(f"{value:.0%}" for value in found) for found in reached), ", ".join(better)])
+    return Sheet(
+        f"Baselines by attack type: recall at {' / '.join(f'{fpr:.1%}' for fpr in FPRS)} of honest accounts",
+        ["attack type"], [*(one.name for one in report.rivals), "more than ours"], rows,
+    )  # fmt: skip
 
 
 def directions(report: Report) -> Sheet:

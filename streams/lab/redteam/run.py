@@ -38,12 +38,16 @@ def evade(
     before
         What was found in each as it is.
     tricks
-        Names of variants.
+        Names of variants; one that rewrites no format of the logs is left out.
     jobs
         Processes to replay in at a time; 1 is this one.
     tell
         Called with what goes on.
     """
+    formats = {ground.format for ground in grounds}
+    if idle := [trick for trick in tricks if not formats & variants()[trick].kind.formats]:
+        tell(f"left out, as they rewrite no {' or '.join(sorted(formats))} record: {', '.join(idle)}")
+    tricks = [trick for trick in tricks if trick not in idle]
     first = pooled(before)
     spent = reduce(add, map(plain, grounds))
     calls = [(ground, trick, settings, seed) for trick in tricks for ground in grounds]
