@@ -14,7 +14,7 @@ import numpy.typing as npt
 from siphonwatch.models.account import request as rq
 from siphonwatch.streams.contracts.telemetry import Malformed, Telemetry, decode
 from siphonwatch.streams.edge.adapters.wrapping import clean, unwrapped
-from siphonwatch.streams.worker.scan import make_tables, scan, views
+from siphonwatch.streams.worker.scan import make_tables, scan
 
 PADDING = b" " * 16
 """Behind the last record, so that the scanner may look a word or two ahead."""
@@ -54,7 +54,7 @@ class Decoder:
         data = b"".join([*values, PADDING])
         records = np.empty(n, rq.REQUEST)
         certain = np.zeros(n, np.bool_)
-        scan(np.frombuffer(data, np.uint8), starts, ends, self._tables, views(records), self._blank, certain)
+        scan(np.frombuffer(data, np.uint8), starts, ends, self._tables, records.view(np.uint8), self._blank, certain)
         if certain.all():
             return Decoded(records, np.arange(n), [])
         rejected: list[tuple[int, Malformed]] = []

@@ -70,8 +70,7 @@ def _fingerprint() -> str:
     """Of the sources that a scenario's telemetry comes from."""
     streams = Path(__file__).resolve().parents[2] / "streams"
     digest = hashlib.blake2b(digest_size=6)
-    for source in sorted(
-        [*(streams / "scenario").glob("*.py"), *(streams / "sketch").glob("*.py"), *(streams / "adapters").glob("*.py")]
-    ):
-        digest.update(source.read_bytes())
+    for folder in ("lab/scenario", "edge/sketch", "edge/adapters"):
+        for source in sorted((streams / folder).glob("*.py")):
+            digest.update(source.read_bytes())
     return digest.hexdigest()

@@ -32,8 +32,22 @@ def word_at(buf: np.ndarray, p: int) -> np.uint64:
     return np.uint64(int.from_bytes(buf[p : p + 8].tobytes(), "little"))
 
 
+def byte_at(buf: np.ndarray, p: int) -> int:
+    """What the compiled function of this name does."""
+    return int(buf[p])
+
+
+def put(buf: np.ndarray, p: int, value: object) -> None:
+    """What the compiled function of this name does; compiled functions return Python's numbers, 8 bytes wide."""
+    if isinstance(value, int):
+        value = np.uint64(value % 2**64)
+    raw = np.frombuffer((np.float64(value) if isinstance(value, float) else value).tobytes(), np.uint8)
+    buf[p : p + len(raw)] = raw
+
+
 # The account's hash is arithmetic modulo 2**64, which is so in compiled code only.
-GLOBALS = vars(scan) | {"rq": SimpleNamespace(**vars(rq) | {"mix": lambda _: np.uint64(1)}), "word_at": word_at}
+HASHING = SimpleNamespace(**vars(rq) | {"mix": lambda _: np.uint64(1)})
+GLOBALS = vars(scan) | {"rq": HASHING, "word_at": word_at, "byte_at": byte_at, "put": put}
 INTERPRETED = atheris.instrument_func(FunctionType(scan._scan.py_func.__code__, GLOBALS))
 GOOD = encode(Telemetry(id="good", time=1.0, account="good"))
 GOOD_REQUEST = to_request(decode(GOOD)).tobytes()
@@ -51,8 +65,8 @@ def spelled_out(data: bytes) -> None:
     one, other = rq.blank(), rq.blank()
     buffer, certain = np.frombuffer(data + b" " * 16, np.uint8), np.zeros(1, np.bool_)
     start, end, blank = np.zeros(1, np.int64), np.array([len(data)]), rq.blank().view(np.uint64)
-    answer = INTERPRETED(buffer, 0, len(data), 0, TABLES, scan.views(one), rq.NAME_BYTES)
-    scan.scan(buffer, start, end, TABLES, scan.views(other), blank, certain)
+    answer = INTERPRETED(buffer, 0, len(data), one.view(np.uint8), 0, TABLES, rq.NAME_BYTES)
+    scan.scan(buffer, start, end, TABLES, other.view(np.uint8), blank, certain)
     one["account_hash"] = other["account_hash"]
     assert (answer, one.tobytes()) == (certain[0], other.tobytes())
 

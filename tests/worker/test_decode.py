@@ -17,6 +17,7 @@ from siphonwatch.streams.contracts import telemetry as contract
 from siphonwatch.streams.contracts.telemetry import Malformed, Telemetry, decode, encode
 from siphonwatch.streams.worker import scan
 from siphonwatch.streams.worker.decode import Decoder, decode_wrapped, to_request
+from siphonwatch.streams.worker.scan.tokens import name_slot
 
 DECODER = Decoder()
 MINIMAL = b'{"id":"r1","time":1.5,"account":"a"}'
@@ -150,21 +151,26 @@ def test_plain_records_are_read_by_the_scanner_alone(monkeypatch: pytest.MonkeyP
     assert batch.requests[2].tobytes() == to_request(record).tobytes()
 
 
-def test_an_unknown_name_whose_hash_is_a_field_s_is_not_read_as_that_field() -> None:
+def test_an_unknown_name_at_the_place_of_a_field_s_is_not_read_as_that_field() -> None:
     tables = scan.make_tables()
-    name, other = np.frombuffer(b"status", np.uint8), np.frombuffer(b"collider", np.uint8)
-    h, forged = rq.fnv1a(name, 0, len(name)), rq.fnv1a(other, 0, len(other))
-    row = int(tables.rows[tables.names == h][0])
-    slot = int(forged) % len(tables.names)
-    while tables.rows[slot] >= 0:
-        slot = (slot + 1) % len(tables.names)
-    tables.names[slot], tables.rows[slot] = forged, row  # as if the two names' hashes were equal
-    raw = with_field("collider", "500")
-    records = np.repeat(rq.blank(), 1)
-    certain = np.zeros(1, np.bool_)
-    blank, padded = rq.blank().view(np.uint64), np.frombuffer(raw + b" " * 16, np.uint8)
-    scan.scan(padded, np.array([0]), np.array([len(raw)]), tables, scan.views(records), blank, certain)
-    assert records["status"].tolist() == [200]
+    names = [f"x{i}" for i in range(20_000)]
+    words = np.array([list(f'{name}"'.encode().ljust(16, b"\0")) for name in names], np.uint8).view(np.uint64)
+    row = Telemetry.__struct_fields__.index("status")
+    same = [
+        name
+        for name, (first, second) in zip(names, words, strict=True)
+        if tables.rows[name_slot(first, second, tables.spread)] == row
+    ]
+    batch = DECODER.decode([with_field(name, "500") for name in same])
+    assert len(batch.requests) == len(same) > 0
+    assert set(batch.requests["status"].tolist()) == {200}
+
+
+def test_records_with_other_fields_before_them_read_the_same() -> None:
+    few, many = MINIMAL, encode(Telemetry(id="r2", time=2.0, account="b", model="m", status=404, turns=3, lang="en"))
+    turned = b'{"lang":"en","turns":3,"status":404,"model":"m","account":"b","time":2.0,"id":"r2"}'
+    values = [few, many, turned, many, few, turned, turned, few]
+    assert DECODER.decode(values).requests.tobytes() == b"".join(to_request(decode(v)).tobytes() for v in values)
 
 
 def test_a_longer_id_than_is_kept_is_cut_and_the_account_is_hashed_whole() -> None:

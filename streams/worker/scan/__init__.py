@@ -34,33 +34,59 @@ from siphonwatch.streams.worker.scan.tables import (
     VERSION,
     Bytes,
     Tables,
-    Views,
     make_tables,
-    views,
 )
 from siphonwatch.streams.worker.scan.tokens import read_field, read_integer, read_real, read_text, skip, space
-from siphonwatch.streams.worker.scan.words import from_hex, is_hex, word_at
+from siphonwatch.streams.worker.scan.words import byte_at, from_hex, has_space, is_hex, low_bytes, put, word_at
 
-__all__ = ["make_tables", "scan", "views"]
+__all__ = ["make_tables", "scan"]
+
+
+MISSING = np.float32(np.nan)
+NULL, TRUE, FALSE, LLM, REST = (
+    np.uint64(int.from_bytes(text, "little")) for text in (b"null", b"true", b"false", b"llm", b"rest")
+)
+PAD = 61
+_ACCOUNT_HASH = rq.REQUEST.fields["account_hash"][1]  # type: ignore[index]
 
 
 @kernel
-def _scan(buf: Bytes, p: int, end: int, i: int, tables: Tables, views: Views, name_bytes: int) -> bool:
-    """Read the object in `buf[p:end]` into record `i`; False in doubt."""
-    seen, guess = 0, 0
+def hash_text(buf: Bytes, p: int, end: int) -> np.uint64:
+    """`siphonwatch.models.account.request.fnv1a` of `buf[p:end]`."""
+    h = rq.FNV_OFFSET
+    while p < end:
+        h = (h ^ np.uint64(byte_at(buf, p))) * rq.FNV_PRIME
+        p += 1
+    return h if h != np.uint64(0) else np.uint64(1)
+
+
+@kernel
+def three_bytes(buf: Bytes, p: int, base64: npt.NDArray[np.int32]) -> np.int32:
+    """The three bytes that four base64 digits stand for, the first the lowest; negative where one is no digit."""
+    return np.int32(
+        base64[0, byte_at(buf, p)]
+        | base64[1, byte_at(buf, p + 1)]
+        | base64[2, byte_at(buf, p + 2)]
+        | base64[3, byte_at(buf, p + 3)]
+    )
+
+
+@kernel
+def _scan(buf: Bytes, p: int, end: int, out: Bytes, base: int, tables: Tables, name_bytes: int) -> bool:
+    """Read the object in `buf[p:end]` into the record at `out[base]`; False in doubt."""
+    seen, before = 0, len(tables.kind)
     p = space(buf, p, end)
-    if p >= end or buf[p] != OPEN:
+    if p >= end or byte_at(buf, p) != OPEN:
         return False
     p = space(buf, p + 1, end)
     while True:
-        if p >= end or buf[p] != QUOTE:
+        if p >= end or byte_at(buf, p) != QUOTE:
             return False
-        row, p = read_field(buf, p + 1, end, guess, tables)
+        row, p = read_field(buf, p + 1, end, tables.after[before], tables)
         if p < 0:
             return False
-        guess = row + 1
         p = space(buf, p, end)
-        if p >= end or buf[p] != COLON:
+        if p >= end or byte_at(buf, p) != COLON:
             return False
         p = space(buf, p + 1, end)
         if p >= end:
@@ -71,21 +97,23 @@ def _scan(buf: Bytes, p: int, end: int, i: int, tables: Tables, views: Views, na
             if p < 0:
                 return False
         else:
-            kind, at, low, high = tables.kind[row], tables.offset[row], tables.low[row], tables.high[row]
+            tables.after[before] = row
+            before = row
+            kind, at, low, high = tables.kind[row], base + tables.offset[row], tables.low[row], tables.high[row]
             if kind == HASH:
-                if buf[p] != QUOTE or p + 1 >= end:
+                if byte_at(buf, p) != QUOTE or p + 1 >= end:
                     return False
                 p += 1
                 value = np.uint64(0)
-                if buf[p] != QUOTE:
-                    if p + 16 >= end or buf[p + 16] != QUOTE:
+                if byte_at(buf, p) != QUOTE:
+                    if p + 16 >= end or byte_at(buf, p + 16) != QUOTE:
                         return False
                     high_word, low_word = word_at(buf, p), word_at(buf, p + 8)
                     if not (is_hex(high_word) and is_hex(low_word)):
                         return False
                     value = (from_hex(high_word) << np.uint64(32)) | from_hex(low_word)
                     p += 16
-                views.hashes[i, at] = value
+                put(out, at, value)
                 p += 1
             elif kind == COUNT or kind == ITEM or kind == VERSION:
                 number, q = read_integer(buf, p, end)
@@ -97,20 +125,13 @@ def _scan(buf: Bytes, p: int, end: int, i: int, tables: Tables, views: Views, na
                 elif number < low or number > high:
                     return False
                 elif kind == ITEM:
-                    views.longs[i, at] = number
+                    put(out, at, number)
                 else:
-                    views.ints[i, at] = number
+                    put(out, at, np.int32(number))
                 p = q
             elif kind == TIME or kind == DURATION or kind == REAL:
-                if (
-                    kind == REAL
-                    and p + 4 <= end
-                    and buf[p] == 110
-                    and buf[p + 1] == 117
-                    and buf[p + 2] == 108
-                    and buf[p + 3] == 108
-                ):
-                    views.reals[i, at] = np.nan
+                if kind == REAL and p + 4 <= end and low_bytes(word_at(buf, p), 4) == NULL:
+                    put(out, at, MISSING)
                     p += 4
                 else:
                     real, q = read_real(buf, p, end, tables.powers)
@@ -119,54 +140,48 @@ def _scan(buf: Bytes, p: int, end: int, i: int, tables: Tables, views: Views, na
                     if kind == TIME:
                         if real < 0.0 or real > 17179869184.0:
                             return False
-                        views.times[i, at] = real
+                        put(out, at, real)
                         seen |= 2
                     else:
                         if kind == DURATION and (real < 0.0 or real > 1e7):
                             return False
-                        views.reals[i, at] = np.float32(real)
+                        put(out, at, np.float32(real))
                     p = q
             elif kind == BOOL:
-                if p + 4 <= end and buf[p] == 116 and buf[p + 1] == 114 and buf[p + 2] == 117 and buf[p + 3] == 101:
-                    views.ints[i, at] = 1
+                word = word_at(buf, p)
+                if p + 4 <= end and low_bytes(word, 4) == TRUE:
+                    put(out, at, np.int32(1))
                     p += 4
-                elif (
-                    p + 5 <= end
-                    and buf[p] == 102
-                    and buf[p + 1] == 97
-                    and buf[p + 2] == 108
-                    and buf[p + 3] == 115
-                    and buf[p + 4] == 101
-                ):
-                    views.ints[i, at] = 0
+                elif p + 5 <= end and low_bytes(word, 5) == FALSE:
+                    put(out, at, np.int32(0))
                     p += 5
                 else:
                     return False
             elif kind == MASKS:
-                if buf[p] != LIST:
+                if byte_at(buf, p) != LIST:
                     return False
                 for j in range(rq.MASKS):
-                    views.ints[i, at + j] = 0
+                    put(out, at + 4 * j, np.int32(0))
                 p = space(buf, p + 1, end)
                 j = 0
-                while p < end and buf[p] != UNLIST:
+                while p < end and byte_at(buf, p) != UNLIST:
                     number, q = read_integer(buf, p, end)
                     if q < 0 or j >= rq.MASKS or number < 0 or number > 2147483647:
                         return False
-                    views.ints[i, at + j] = number
+                    put(out, at + 4 * j, np.int32(number))
                     j += 1
                     p = space(buf, q, end)
-                    if p < end and buf[p] == COMMA:
+                    if p < end and byte_at(buf, p) == COMMA:
                         p = space(buf, p + 1, end)
-                        if p >= end or buf[p] == UNLIST:
+                        if p >= end or byte_at(buf, p) == UNLIST:
                             return False
-                    elif p >= end or buf[p] != UNLIST:
+                    elif p >= end or byte_at(buf, p) != UNLIST:
                         return False
                 if p >= end:
                     return False
                 p += 1
             else:  # the remaining kinds are texts
-                if buf[p] != QUOTE:
+                if byte_at(buf, p) != QUOTE:
                     return False
                 p += 1
                 q = read_text(buf, p, end)
@@ -176,59 +191,60 @@ def _scan(buf: Bytes, p: int, end: int, i: int, tables: Tables, views: Views, na
                 if kind == LABEL:
                     if size > high:
                         return False
-                    views.hashes[i, at] = rq.fnv1a(buf, p, q) if size else np.uint64(0)
+                    put(out, at, hash_text(buf, p, q) if size else np.uint64(0))
                 elif kind == ACCOUNT or kind == ID:
                     if size == 0 or size > high:
                         return False
                     kept = min(size, name_bytes)
-                    for j in range(kept):
-                        if kind == ACCOUNT and buf[p + j] == 32:
-                            return False
-                        views.octets[i, at + j] = buf[p + j]
-                    for j in range(kept, name_bytes):
-                        views.octets[i, at + j] = 0
+                    for j in range(0, name_bytes, 8):
+                        word = np.uint64(0)
+                        if j < kept:
+                            word = low_bytes(word_at(buf, p + j), min(kept - j, 8))
+                            if kind == ACCOUNT and has_space(word):
+                                return False
+                        put(out, at + j, word)
                     if kind == ACCOUNT:
-                        views.hashes[i, 2] = rq.mix(rq.fnv1a(buf, p, q))
+                        put(out, base + _ACCOUNT_HASH, rq.mix(hash_text(buf, p, q)))
                         seen |= 4
                     else:
                         seen |= 1
                 elif kind == KIND:
-                    if size == 3 and buf[p] == 108 and buf[p + 1] == 108 and buf[p + 2] == 109:
-                        views.ints[i, at] = 0
-                    elif size == 4 and buf[p] == 114 and buf[p + 1] == 101 and buf[p + 2] == 115 and buf[p + 3] == 116:
-                        views.ints[i, at] = 1
+                    word = word_at(buf, p)
+                    if size == 3 and low_bytes(word, 3) == LLM:
+                        put(out, at, np.int32(0))
+                    elif size == 4 and low_bytes(word, 4) == REST:
+                        put(out, at, np.int32(1))
                     else:
                         return False
                 else:  # PROJECTION
                     if size == 0:
-                        for j in range(32):
-                            views.octets[i, at + j] = 0
-                    elif size != 44 or buf[p + 43] != 61:
+                        for j in range(0, 32, 8):
+                            put(out, at + j, np.uint64(0))
+                    elif size != 44 or byte_at(buf, p + 43) != PAD:
                         return False
                     else:
-                        for group in range(11):
-                            bits = np.int64(0)
-                            for j in range(4):
-                                c = buf[p + group * 4 + j]
-                                digit = np.int64(tables.base64[c])
-                                if digit < 0:
-                                    if group == 10 and j == 3:
-                                        digit = np.int64(0)
-                                    else:
-                                        return False
-                                bits = (bits << 6) | digit
-                            views.octets[i, at + group * 3] = (bits >> 16) & 255
-                            views.octets[i, at + group * 3 + 1] = (bits >> 8) & 255
-                            if group < 10:
-                                views.octets[i, at + group * 3 + 2] = bits & 255
+                        bad = np.int32(0)
+                        for group in range(10):
+                            triple = np.int32(three_bytes(buf, p + group * 4, tables.base64))
+                            bad |= triple
+                            put(out, at + group * 3, triple)
+                        last = (
+                            tables.base64[0, byte_at(buf, p + 40)]
+                            | tables.base64[1, byte_at(buf, p + 41)]
+                            | tables.base64[2, byte_at(buf, p + 42)]
+                        )
+                        if (bad | last) < 0:
+                            return False
+                        put(out, at + 30, np.int16(last))
                 p = q + 1
 
         p = space(buf, p, end)
         if p >= end:
             return False
-        if buf[p] == COMMA:
+        c = byte_at(buf, p)
+        if c == COMMA:
             p = space(buf, p + 1, end)
-        elif buf[p] == CLOSE:
+        elif c == CLOSE:
             return seen == 7 and space(buf, p + 1, end) == end
         else:
             return False
@@ -240,15 +256,16 @@ def scan(
     starts: npt.NDArray[np.int64],
     ends: npt.NDArray[np.int64],
     tables: Tables,
-    views: Views,
+    out: Bytes,
     blank: npt.NDArray[np.uint64],
     certain: npt.NDArray[np.bool_],
 ) -> None:
-    """Read each object in `buf[starts[i]:ends[i]]` into record `i`; `certain[i]` says whether it did.
+    """Read each object in `buf[starts[i]:ends[i]]` into record `i` of `out`; `certain[i]` says whether it did.
 
     `blank` is a record of defaults as words; 16 bytes behind the last object must be readable.
     """
     for i in range(len(starts)):
+        base = i * len(blank) * 8
         for j in range(len(blank)):
-            views.hashes[i, j] = blank[j]
-        certain[i] = _scan(buf, starts[i], ends[i], i, tables, views, rq.NAME_BYTES)
+            put(out, base + 8 * j, blank[j])
+        certain[i] = _scan(buf, starts[i], ends[i], out, base, tables, rq.NAME_BYTES)

@@ -14,44 +14,40 @@ from siphonwatch.streams.contracts.telemetry import Telemetry
 HASH, COUNT, REAL, BOOL, LABEL, TIME, DURATION, ACCOUNT, ID, KIND, PROJECTION, MASKS, VERSION, ITEM = range(14)
 QUOTE, BACKSLASH, COMMA, COLON, OPEN, CLOSE, LIST, UNLIST, MINUS, DOT = b'"\\,:{}[]-.'
 Bytes = npt.NDArray[np.uint8]
+NAME_BITS = 10
+"""Places for names, as a power of two: of four factors one puts each of 60 names at a place of its own."""
+OTHER = np.uint64(0x9E3779B97F4A7C15)
+"""Multiplies a name's second word, so that equal halves do not cancel (the golden ratio, Knuth 6.4)."""
 
 
 class Tables(NamedTuple):
     """What the scanner looks things up in; a row for each field, in the order in which the contract writes them."""
 
-    names: npt.NDArray[np.uint64]
-    """Open-addressing table of field-name hashes..."""
-    rows: npt.NDArray[np.int64]
-    """...and the row of each; -1 where empty."""
-    text: Bytes
-    """The names themselves, one after the other..."""
-    starts: npt.NDArray[np.int64]
-    """...and where each starts."""
+    rows: npt.NDArray[np.uint8]
+    """Each name's row, at the place that `siphonwatch.streams.worker.scan.tokens.name_slot` gives it; no two names
+    share a place. Elsewhere the number of rows, the row behind the last, which no name fits."""
+    spread: np.uint64
+    """The factor for which that is so."""
     words: npt.NDArray[np.uint64]
-    """`(rows, 2)` the names as words of eight bytes; none is longer than two..."""
+    """`(rows + 1, 2)` the names with the closing quote as words of eight bytes; none is longer than two..."""
     masks: npt.NDArray[np.uint64]
     """...and which bytes of them count."""
+    sizes: npt.NDArray[np.int64]
+    """Bytes of each name with its closing quote."""
+    after: npt.NDArray[np.int64]
+    """`(rows + 1,)` which field came after each one last, and first in a record at the end: most records of a gateway
+    have the same. It is the one thing here that the scanner writes, and changes no result."""
     kind: npt.NDArray[np.int64]
     offset: npt.NDArray[np.int64]
-    """Place in the record, in units of the field's own width."""
+    """Place in the record, bytes."""
     low: npt.NDArray[np.int64]
     high: npt.NDArray[np.int64]
     """Range of a count, or the longest text in `high`."""
-    base64: npt.NDArray[np.int16]
-    """Value of each base64 digit, -1 for other characters."""
+    base64: npt.NDArray[np.int32]
+    """`(4, 256)` what each base64 digit adds to three bytes, the first byte the lowest, by its place among four digits;
+    negative for other characters."""
     powers: npt.NDArray[np.float64]
     """10**0 to 10**22, all exact."""
-
-
-class Views(NamedTuple):
-    """The records, `(n,) REQUEST`, as plain arrays of each width, `(n, itemsize / width)`."""
-
-    octets: Bytes
-    ints: npt.NDArray[np.int32]
-    reals: npt.NDArray[np.float32]
-    longs: npt.NDArray[np.int64]
-    hashes: npt.NDArray[np.uint64]
-    times: npt.NDArray[np.float64]
 
 
 _KINDS = (
@@ -62,52 +58,51 @@ _KINDS = (
     | {"time": TIME, "account": ACCOUNT, "id": ID, "kind": KIND, "projection": PROJECTION, "masks": MASKS}
     | {"v": VERSION, "item": ITEM}
 )
-_WIDTH = {HASH: 8, LABEL: 8, TIME: 8, ITEM: 8, ACCOUNT: 1, ID: 1, PROJECTION: 1}
 _PLACES = {"kind": "rest", "v": "time"}
 """Where a field of another name is kept; the version is not kept, so any place will do."""
-
-
-def views(records: rq.Array) -> Views:
-    """Return records as the scanner writes them; they share memory."""
-    octets, ints, reals, longs, hashes, times = (
-        records.view(width).reshape(len(records), rq.REQUEST.itemsize // np.dtype(width).itemsize)
-        for width in ("u1", "i4", "f4", "i8", "u8", "f8")
-    )
-    return Views(octets, ints, reals, longs, hashes, times)
 
 
 def make_tables() -> Tables:
     """Work the tables out from the contract's own JSON Schema."""
     fields = msgspec.json.schema(Telemetry)["$defs"]["Telemetry"]["properties"]
     order = [field.encode_name for field in msgspec.structs.fields(Telemetry)]
-    size = 256
-    names, rows = np.zeros(size, np.uint64), np.full(size, -1)
     kind, offset, low, high = (np.zeros(len(order), np.int64) for _ in range(4))
     for row, name in enumerate(order):
-        raw = np.frombuffer(name.encode(), np.uint8)
-        h = rq.fnv1a(raw, 0, len(raw))
-        slot = int(h) % size
-        while rows[slot] >= 0:
-            slot = (slot + 1) % size
-        names[slot], rows[slot], kind[row] = h, row, _KINDS[name]
-        schema, place = fields[name], rq.REQUEST.fields[_PLACES.get(name, name)][1]  # type: ignore[index]
-        offset[row] = place // _WIDTH.get(_KINDS[name], 4)
+        schema = fields[name]
+        kind[row] = _KINDS[name]
+        offset[row] = rq.REQUEST.fields[_PLACES.get(name, name)][1]  # type: ignore[index]
         if schema.get("type") == "integer":
             low[row], high[row] = int(schema.get("minimum", 0)), int(schema.get("maximum", 0))
         else:
             high[row] = int(schema.get("maxLength", 0))
-    words = np.array([list(name.encode().ljust(16, b"\0")) for name in order], np.uint8).view(np.uint64)
-    masks = np.array([[255] * len(name) + [0] * (16 - len(name)) for name in order], np.uint8).view(np.uint64)
-    text = np.frombuffer("".join(order).encode(), np.uint8)
-    starts = np.cumsum([0] + [len(name) for name in order])
+    texts = [name.encode() + b'"' for name in order]
+    words = np.array([list(text.ljust(16, b"\0")) for text in (*texts, b"\1")], np.uint8).view(np.uint64)
+    masks = np.array([[255] * len(text) + [0] * (16 - len(text)) for text in (*texts, b"")], np.uint8).view(np.uint64)
+    rows, spread = _places(words[:-1])
     return Tables(
-        names, rows, text, starts, words, masks, kind, offset, low, high,
-        _digits(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/", -1),
+        rows, spread, words, masks, np.array([len(text) for text in texts]), np.append(np.arange(1, len(order) + 1), 0),
+        kind, offset, low, high,
+        _digits(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"),
         np.array([10.0**k for k in range(23)]),
     )  # fmt: skip
 
 
-def _digits(alphabet: bytes, other: int) -> npt.NDArray[np.int16]:
-    table = np.full(256, other, np.int16)
-    table[np.frombuffer(alphabet, np.uint8)] = np.arange(len(alphabet))
+def _places(words: npt.NDArray[np.uint64]) -> tuple[npt.NDArray[np.uint8], np.uint64]:
+    """A factor for which no two names share a place, found by trying, and the row at each place."""
+    mixed = words[:, 0] ^ words[:, 1] * OTHER
+    candidates = np.random.default_rng(0)
+    while True:
+        spread = candidates.integers(2**64, dtype=np.uint64) | np.uint64(1)
+        slots = (mixed * spread) >> np.uint64(64 - NAME_BITS)
+        if len(np.unique(slots)) == len(slots):
+            rows = np.full(2**NAME_BITS, len(words), np.uint8)
+            rows[slots] = np.arange(len(words))
+            return rows, spread
+
+
+def _digits(alphabet: bytes) -> npt.NDArray[np.int32]:
+    table = np.full((4, 256), -1, np.int32)
+    for value, digit in enumerate(alphabet):
+        for place in range(4):
+            table[place, digit] = int.from_bytes((value << (18 - 6 * place)).to_bytes(3, "big"), "little")
     return table
