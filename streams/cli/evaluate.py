@@ -65,7 +65,7 @@ class Command(click.Command):
 @click.option("--baselines", is_flag=True, help="Rank the accounts by published methods too.")
 @click.option(
     EVASIONS, multiple=True, metavar="[NAME...]",
-    help="Replay the attacks rewritten by these tricks too, without a name by all; list prints them.",
+    help="Replay the attacks rewritten by these tricks too, or by each; a+b plays two together, list prints them.",
 )  # fmt: skip
 @click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Evasions replayed at a time.")
 @click.option("--left-out", multiple=True, metavar="FAMILY", help="Family or campaign prefix that no fit has seen.")

@@ -94,8 +94,10 @@ def test_a_name_stands_for_a_variant_or_all_of_a_trick_and_an_unknown_one_is_ref
     assert chosen(["split-4"]) == ["split-4"]
     assert chosen(["split"]) == ["split-2", "split-4", "split-16", "split-64"]
     assert chosen([]) == list(variants())
-    with pytest.raises(UnknownTrick, match=r"no evasion is named 'invisibility': there are .*jitter"):
-        chosen(["invisibility"])
+    assert chosen(["own-pace+jitter"]) == ["own-pace+jitter"]
+    for unknown in ("invisibility", "jitter+invisibility"):
+        with pytest.raises(UnknownTrick, match=r"no evasion is named 'invisibility': there are .*jitter"):
+            chosen([unknown])
     with pytest.raises(UnknownTrick):
         make("invisibility", surveyed("litellm"), 1)
 
@@ -266,6 +268,28 @@ def test_echoed_turns_are_the_accounts_last_prompt_and_the_answer_to_it() -> Non
         account = sent.origin.account
         assert sent.record.messages == [*last.get(account, []), *before.messages]
         last[account] = [before.messages[-1], {"role": "assistant", "content": before.reply}]
+
+
+def test_two_tricks_together_change_what_each_of_them_changes_and_keep_places_and_waste_of_the_first() -> None:
+    alone = [sent for _, sent in played("own-pace")]
+    both = [(before, sent) for before, sent in played("own-pace+jitter")]
+    assert [sent.arrival for _, sent in both] == [sent.arrival for sent in alone]
+    changed = set()
+    for before, sent in both:
+        assert before is not None
+        changed |= differing(before, sent.record)
+    assert changed == TIME | WANTED
+    burnt = [sent for _, sent in played("burn+jitter")]
+    wanted = [sent.record.parameters.get("top_p") for sent in burnt if isinstance(sent.record, ModelCall)]
+    assert [top_p is None for top_p in wanted] == [sent.role == "waste" for sent in burnt]
+    with_prelude = [sent for before, sent in played("jitter+warm-up") if before is None]
+    assert {sent.role for sent in with_prelude} == {"cover"}
+
+
+def test_a_trick_that_does_not_know_a_format_passes_its_records_on_to_the_next() -> None:
+    assert [sent.record.tree for _, sent in played("jitter+rotate", "nginx")] == [
+        sent.record.tree for _, sent in played("rotate", "nginx")
+    ]
 
 
 def _asked(record: Record) -> object:

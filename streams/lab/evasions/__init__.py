@@ -10,7 +10,7 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from siphonwatch.streams.lab.redteam.survey import Survey
-from siphonwatch.streams.lab.redteam.trick import Trick
+from siphonwatch.streams.lab.redteam.trick import Together, Trick
 
 
 class UnknownTrick(ValueError):
@@ -46,10 +46,12 @@ def variants() -> dict[str, Variant]:
 def chosen(names: Sequence[str]) -> list[str]:
     """Return the variants that names stand for; a trick's own name stands for all of its variants, no name for all.
 
+    Several variants joined by `+` are played together, in that order, and stay one name.
+
     Examples
     --------
-    >>> chosen(["split", "jitter"])
-    ['split-2', 'split-4', 'split-16', 'split-64', 'jitter']
+    >>> chosen(["split", "own-pace+jitter"])
+    ['split-2', 'split-4', 'split-16', 'split-64', 'own-pace+jitter']
 
     Raises
     ------
@@ -59,20 +61,35 @@ def chosen(names: Sequence[str]) -> list[str]:
     found: dict[str, None] = {}
     for name in names or variants():
         fits = [one for one, variant in variants().items() if name in (one, variant.trick)]
+        if "+" in name and parts(name):
+            fits = [name]
         if not fits:
             raise UnknownTrick(f"no evasion is named {name!r}: there are {', '.join(variants())}")
         found |= dict.fromkeys(fits)
     return list(found)
 
 
+def parts(name: str) -> list[Variant]:
+    """Return the variants that a name is made of.
+
+    Raises
+    ------
+    UnknownTrick
+        Where one of them is none.
+    """
+    for part in name.split("+"):
+        if part not in variants():
+            raise UnknownTrick(f"no evasion is named {part!r}: there are {', '.join(variants())}")
+    return [variants()[part] for part in name.split("+")]
+
+
 def make(name: str, survey: Survey, seed: int) -> Trick:
-    """Return a variant for one log.
+    """Return a variant, or several that are played together, for one log.
 
     Raises
     ------
     UnknownTrick
         Where there is none of that name.
     """
-    [found] = chosen([name])
-    variant = variants()[found]
-    return variant.kind(survey, seed, **variant.arguments)
+    made = [variant.kind(survey, seed, **variant.arguments) for variant in parts(name)]
+    return made[0] if len(made) == 1 else Together(survey, seed, made)

@@ -12,7 +12,7 @@ from operator import add
 from siphonwatch.models.evaluate.evasion import cost, kept, pooled
 from siphonwatch.models.evaluate.report import Evasion, Outcome
 from siphonwatch.streams.common.settings import Settings
-from siphonwatch.streams.lab.evasions import variants
+from siphonwatch.streams.lab.evasions import parts
 from siphonwatch.streams.lab.redteam.ground import Ground
 from siphonwatch.streams.lab.redteam.play import Played, plain, play
 
@@ -45,7 +45,7 @@ def evade(
         Called with what goes on.
     """
     formats = {ground.format for ground in grounds}
-    if idle := [trick for trick in tricks if not formats & variants()[trick].kind.formats]:
+    if idle := [trick for trick in tricks if not any(formats & part.kind.formats for part in parts(trick))]:
         tell(f"left out, as they rewrite no {' or '.join(sorted(formats))} record: {', '.join(idle)}")
     tricks = [trick for trick in tricks if trick not in idle]
     first = pooled(before)
@@ -57,10 +57,14 @@ def evade(
         tell(f"{trick}: {after.all.alerted:,} of {after.all.accounts:,} attack accounts alerted")
         found.append(
             Evasion(
-                name=trick, says=variants()[trick].says, before=first, after=after, kept=kept(first, after),
+                name=trick,
+                says=" ".join(part.says for part in parts(trick)),
+                before=first,
+                after=after,
+                kept=kept(first, after),
                 cost=cost(spent, reduce(add, (one.effort for one in played))),
             )
-        )  # fmt: skip
+        )
     return found
 
 

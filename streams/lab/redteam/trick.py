@@ -6,7 +6,7 @@ from __future__ import annotations
 import hashlib
 import random
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Literal, NamedTuple
 
 from siphonwatch.models.account.request import NAME_BYTES
@@ -74,6 +74,45 @@ class Trick(ABC):
         """Return a generator of this trick's own for a campaign, an account or a request."""
         parts = (type(self).__module__.rpartition(".")[2], self.seed, *of)
         return random.Random("|".join(map(str, parts)))  # noqa: S311 - reproducible, not secret
+
+
+class Together(Trick):
+    """Several tricks played together: what the first sends as an answer the next one rewrites, and so on.
+
+    Parameters
+    ----------
+    survey, seed
+        As for every trick; each of the tricks has its own.
+    tricks
+        In their order. One that does not rewrite a record's format passes it on.
+    """
+
+    variants: ClassVar = {}
+
+    def __init__(self, survey: Survey, seed: int, tricks: Sequence[Trick]) -> None:
+        super().__init__(survey, seed)
+        self._tricks = tricks
+
+    def rewrite(self, record: Any, origin: Origin) -> Iterator[Sent]:
+        """Send the record through all of them; see `Trick.rewrite`."""
+        sent = iter((Sent(record, origin),))
+        for trick in self._tricks:
+            sent = _through(sent, trick)
+        yield from sent
+
+    def prelude(self) -> Iterator[Sent]:
+        """Yield what each of them sends beside the attack; see `Trick.prelude`."""
+        for trick in self._tricks:
+            yield from trick.prelude()
+
+
+def _through(sent: Iterator[Sent], trick: Trick) -> Iterator[Sent]:
+    for one in sent:
+        if one.role != "answer" or one.record.format not in trick.formats:
+            yield one
+            continue
+        for after in trick.rewrite(one.record, one.origin):
+            yield after if after.arrival is not None else after._replace(arrival=one.arrival)
 
 
 def sibling(account: str, number: int | str) -> str:
