@@ -24,6 +24,7 @@ from siphonwatch.streams.contracts.alert import encode, to_alert
 from siphonwatch.streams.contracts.verdict import NotAVerdict, decode
 from siphonwatch.streams.edge.adapters import Unreadable, formats
 from siphonwatch.streams.edge.adapters.otlp import TEXT_VARIABLES
+from siphonwatch.streams.edge.spread import ProcessDied, cores
 from siphonwatch.streams.lab.offline import Offline
 from siphonwatch.streams.lab.replay import Replay, Totals
 
@@ -54,6 +55,10 @@ LATE = 0.01
     "--partitions", type=click.IntRange(min=1), default=1, show_default=True,
     help="Score in so many partitions, as workers over a topic of as many do.",
 )  # fmt: skip
+@click.option(
+    "--processes", type=click.IntRange(min=1), default=cores, show_default="all cores",
+    help="That make telemetry of raw records; any number gives the same.",
+)  # fmt: skip
 @click.option("--plain-ids", is_flag=True, help="Keep account names readable instead of hashing them.")
 @click.option("--quiet", is_flag=True, help="Print no table of the cases.")
 def command(
@@ -64,6 +69,7 @@ def command(
     telemetry: Path | None,
     verdicts: Path | None,
     partitions: int,
+    processes: int,
     plain_ids: bool,
     quiet: bool,
 ) -> None:
@@ -83,12 +89,12 @@ def command(
             if alert_file:
                 alert_file.write(encode(to_alert(finding, book.rank_finding(finding), settings.links.runbook)) + b"\n")
 
-        replay = Replay(settings, scorer, take, _create(stack, telemetry))
+        replay = Replay(settings, scorer, take, _create(stack, telemetry), processes)
         started = time.perf_counter()
         for name in files:
             try:
                 replay.run(name, format_)
-            except (Unreadable, ValueError) as error:
+            except (Unreadable, ProcessDied, ValueError) as error:
                 raise Failure(str(error)) from None
         elapsed = time.perf_counter() - started
     if scores:

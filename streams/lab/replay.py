@@ -15,13 +15,11 @@ from siphonwatch.models.account.request import Array
 from siphonwatch.models.engine.scorer import Scorer
 from siphonwatch.models.engine.together import Together
 from siphonwatch.models.evidence.cases import Finding
-from siphonwatch.streams.common.identity import Identity
 from siphonwatch.streams.common.settings import Settings
 from siphonwatch.streams.contracts.rejected import Rejected
-from siphonwatch.streams.contracts.telemetry import Malformed, encode
-from siphonwatch.streams.edge.adapters import Records, Unreadable, make_adapter, read_records
-from siphonwatch.streams.edge.adapters.base import Adapter
-from siphonwatch.streams.edge.sketch import Sketcher
+from siphonwatch.streams.contracts.telemetry import Malformed
+from siphonwatch.streams.edge.adapters import Records, Unreadable, read_records
+from siphonwatch.streams.edge.spread import adapted
 from siphonwatch.streams.lab.offline import Offline
 from siphonwatch.streams.worker.allow import Allowed
 from siphonwatch.streams.worker.decode import Decoder
@@ -62,6 +60,8 @@ class Replay:
         Called with each finding, in order.
     telemetry
         Where to write the telemetry that the files became, one record a line.
+    processes
+        That adapt raw records; any number gives the same.
     """
 
     def __init__(
@@ -70,6 +70,7 @@ class Replay:
         scorer: Scorer | Together | Offline,
         on_finding: Callable[[Finding], None],
         telemetry: IO[bytes] | None = None,
+        processes: int = 1,
     ) -> None:
         self._settings = settings
         self._scorer = scorer
@@ -77,7 +78,7 @@ class Replay:
         self._telemetry = telemetry
         self._allowed = Allowed.from_settings(settings)
         self._decoder = Decoder()
-        self._identity: Identity | None = None
+        self._processes = processes
         self.totals = Totals()
 
     def run(self, path: Path | str, format: str = "auto") -> None:
@@ -87,6 +88,8 @@ class Replay:
         ------
         Unreadable
             Where the file cannot be read to its end; what came before was scored.
+        ProcessDied
+            Where one of `processes` ended.
         ValueError
             Where no format fits it.
         """
@@ -96,7 +99,7 @@ class Replay:
         """Score records that are at hand; raises as `run`."""
         raw: Iterator[bytes | Malformed] = iter(records)
         if records.format != "telemetry":
-            raw = self._adapted(self._adapter(records.format), raw)
+            raw = self._adapted(records.format, raw)
         more = True
         while more:
             batch: list[bytes | Malformed] = []
@@ -116,11 +119,6 @@ class Replay:
             self._telemetry.writelines(batch[row] + b"\n" for row in decoded.rows)
         self._score(decoded.requests)
 
-    def _adapter(self, format: str) -> Adapter:
-        if self._identity is None:
-            self._identity = Identity.from_settings(self._settings)
-        return make_adapter(format, self._settings, Sketcher(self._identity), self._identity)
-
     def _sound(self, batch: list[bytes | Malformed]) -> list[bytes]:
         """The batch without what could not be read, which is counted."""
         whole = [record for record in batch if isinstance(record, bytes)]
@@ -130,15 +128,11 @@ class Replay:
                     self.totals.rejected.take(bad)
         return whole
 
-    def _adapted(self, adapter: Adapter, raw: Iterable[bytes | Malformed]) -> Iterator[bytes | Malformed]:
-        for record in raw:
-            if isinstance(record, Malformed):
-                yield record
-                continue
-            for element in adapter.records(record):
-                yield element if isinstance(element, Malformed) else encode(element)
-        self.totals.passed_over.update(adapter.passed_over)
-        self.totals.without_text += adapter.without_text
+    def _adapted(self, format: str, raw: Iterable[bytes | Malformed]) -> Iterator[bytes | Malformed]:
+        for part in adapted(self._settings, format, raw, self._processes):
+            self.totals.passed_over.update(part.passed_over)
+            self.totals.without_text += part.without_text
+            yield from part.records
 
     def _score(self, requests: Array) -> None:
         first = self.totals.requests
