@@ -37,7 +37,7 @@ def test_it_says_what_is_found_before_and_after_and_what_the_trick_costs(log: Lo
     done = evaluate(*arguments(log), "--json", out, "--html", page, "--evasions", "dummy-turns", "split-2")
     assert done.exit_code == 0, done.output
     assert "Evasions" in done.stdout and "dummy-turns" in done.stdout
-    assert "<h2>Evasions</h2>" in page.read_text()
+    assert "<h2>Evasions</h2>" in page.read_text() and variants()["split-2"].says in page.read_text()
     first, second = report(out)["evasions"]
     every = report(out)["groups"][0]
     assert (first["name"], second["name"]) == ("dummy-turns", "split-2")

@@ -226,9 +226,9 @@ def evasions_by_type(report: Report) -> Sheet:
     return Sheet("Evasions: campaigns alerted, and their accounts, by type of attack", ["trick"], kinds, rows)
 
 
-def tricks(report: Report) -> str:
-    """Return what each trick is, a sentence or two each."""
-    return " ".join(f"{one.name}: {one.says}" for one in report.evasions)
+def tricks(report: Report) -> Sheet:
+    """Return what each trick is; on a terminal `--evasions list` says it."""
+    return Sheet("Tricks", ["trick", "what the attacker does"], [], [[one.name, one.says] for one in report.evasions])
 
 
 def _outcome(outcome: Outcome) -> list[str]:

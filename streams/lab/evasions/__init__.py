@@ -10,7 +10,7 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from siphonwatch.streams.lab.redteam.survey import Survey
-from siphonwatch.streams.lab.redteam.trick import Together, Trick
+from siphonwatch.streams.lab.redteam.trick import Combined, Trick
 
 
 class UnknownTrick(ValueError):
@@ -92,4 +92,4 @@ def make(name: str, survey: Survey, seed: int) -> Trick:
         Where there is none of that name.
     """
     made = [variant.kind(survey, seed, **variant.arguments) for variant in parts(name)]
-    return made[0] if len(made) == 1 else Together(survey, seed, made)
+    return made[0] if len(made) == 1 else Combined(survey, seed, made)

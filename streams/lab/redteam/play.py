@@ -23,7 +23,7 @@ from siphonwatch.streams.lab.redteam.ground import Ground, adapter_of
 from siphonwatch.streams.lab.redteam.records import Record
 from siphonwatch.streams.lab.redteam.spool import Line, Place, Sorter, merged
 from siphonwatch.streams.lab.redteam.survey import Survey
-from siphonwatch.streams.lab.redteam.trick import Origin, Sent, Together, Trick
+from siphonwatch.streams.lab.redteam.trick import Origin, Sent, Combined, Trick
 
 MOVED = 1 << 62
 """Behind whatever of the log arrives at the same time."""
@@ -135,7 +135,7 @@ def _origins(ground: Ground) -> Iterator[tuple[Place, Record, Origin]]:
 
 def _sendings(ground: Ground, trick: Trick) -> Iterator[tuple[Place, Sent]]:
     """All that the attackers send; the records that take the place of one of the log stand there in their order."""
-    plays = ground.format in trick.formats or isinstance(trick, Together)
+    plays = ground.format in trick.formats or isinstance(trick, Combined)
     for place, record, origin in _origins(ground):
         if not plays:
             yield place, Sent(record, origin)

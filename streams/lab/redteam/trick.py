@@ -76,7 +76,7 @@ class Trick(ABC):
         return random.Random("|".join(map(str, parts)))  # noqa: S311 - reproducible, not secret
 
 
-class Together(Trick):
+class Combined(Trick):
     """Several tricks played together: what the first sends as an answer the next one rewrites, and so on.
 
     Parameters
