@@ -102,6 +102,6 @@ def test_a_trick_that_fits_no_format_of_the_log_is_left_out_and_said_so(tmp_path
 
 
 def test_names_end_at_a_file_so_that_the_option_may_stand_first(log: Log, tmp_path: Path) -> None:
-    done = evaluate("--evasions", "jitter", *arguments(log), "--quiet", "--json", tmp_path / "r.json")
-    assert done.exit_code == 0, done.output
-    assert [one["name"] for one in report(tmp_path / "r.json")["evasions"]] == ["jitter"]
+    done = evaluate("--evasions", "jitter", log.gateway, "--labels", tmp_path / "none.csv")
+    assert done.exit_code == 1
+    assert "cannot read" in done.output and "none.csv" in done.output

@@ -23,7 +23,7 @@ from siphonwatch.streams.lab.redteam.ground import Ground, adapter_of
 from siphonwatch.streams.lab.redteam.records import Record
 from siphonwatch.streams.lab.redteam.spool import Line, Place, Sorter, merged
 from siphonwatch.streams.lab.redteam.survey import Survey
-from siphonwatch.streams.lab.redteam.trick import Origin, Sent, Combined, Trick
+from siphonwatch.streams.lab.redteam.trick import Combined, Origin, Sent, Trick
 
 MOVED = 1 << 62
 """Behind whatever of the log arrives at the same time."""
