@@ -60,15 +60,6 @@ def test_beside_tricks_every_other_figure_is_the_one_of_the_ordinary_command(log
     assert report(with_tricks) | {"evasions": []} == report(without)
 
 
-def test_processes_side_by_side_give_what_one_gives(log: Log, tmp_path: Path) -> None:
-    for jobs in ("1", "2"):
-        done = evaluate(
-            *arguments(log), "--quiet", "--json", tmp_path / jobs, "--jobs", jobs, "--evasions", "jitter", "split-2"
-        )
-        assert done.exit_code == 0, done.output
-    assert (tmp_path / "1").read_bytes() == (tmp_path / "2").read_bytes()
-
-
 def test_list_prints_every_trick_and_needs_no_log() -> None:
     done = evaluate("--evasions", "list")
     assert done.exit_code == 0

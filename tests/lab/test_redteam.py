@@ -18,6 +18,7 @@ from siphonwatch.streams.lab.evaluate.labels import read_labels
 from siphonwatch.streams.lab.redteam.ground import EvasionError, Ground, prepare
 from siphonwatch.streams.lab.redteam.play import IDLE, Tally, as_logged, plain, play, relabelled
 from siphonwatch.streams.lab.redteam.records import AccessLine, Record
+from siphonwatch.streams.lab.redteam.run import evade
 from siphonwatch.streams.lab.redteam.spool import Line, Place, Sorter, merged, write
 from siphonwatch.streams.lab.redteam.trick import Origin, Sent
 
@@ -145,6 +146,17 @@ def test_accounts_without_a_label_cost_and_are_in_no_figure(tmp_path: Path) -> N
     assert played.effort.accounts == spent.accounts + 4
     assert played.effort.answers == spent.answers < played.effort.requests
     assert played.effort.days > spent.days + 14
+
+
+def test_processes_side_by_side_give_what_one_gives(tmp_path: Path) -> None:
+    made = ground(tmp_path)
+    before = [play(made, "jitter", SETTINGS, 1).outcome]
+    alone, together = (
+        evade([made], before, ["split-2", "own-pace+jitter"], SETTINGS, seed=3, jobs=jobs) for jobs in (1, 2)
+    )
+    assert alone == together
+    assert [one.name for one in alone] == ["split-2", "own-pace+jitter"]
+    assert alone[0].cost.accounts > 1.0 and "honest request" in alone[1].says and "temperature" in alone[1].says
 
 
 def test_a_record_keeps_its_account_where_the_settings_look_for_it() -> None:
