@@ -7,6 +7,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 import click
@@ -19,10 +20,10 @@ from siphonwatch.streams.common.connection import ClientLog, explain, reason
 from siphonwatch.streams.common.identity import Identity
 from siphonwatch.streams.common.settings import Settings, load
 from siphonwatch.streams.contracts.rejected import Rejected
-from siphonwatch.streams.contracts.telemetry import Malformed, encode
+from siphonwatch.streams.contracts.telemetry import Malformed, decode, encode
 from siphonwatch.streams.edge.adapters import Adapter, Unreadable, formats, make_adapter, read_records
 from siphonwatch.streams.edge.producer import Outbox, connect
-from siphonwatch.streams.edge.sketch import Sketcher
+from siphonwatch.streams.edge.spread import CHUNK_RECORDS, ProcessDied, adapted, cores
 from siphonwatch.streams.lab.pace import Live, Pace
 
 
@@ -72,20 +73,23 @@ def parse_speed(_context: click.Context, _option: click.Parameter, value: str) -
     return speed
 
 
-def telemetry(raw: bytes, adapter: Adapter, bad: Rejected, pace: Pace | Live) -> Iterator[Item]:
-    """Yield the telemetry of one raw record, keyed by account; count what is malformed by reason."""
-    for record in adapter.records(raw):
-        if isinstance(record, Malformed):
-            bad.take(record)
-        else:
-            moved = pace.moved(record) if isinstance(pace, Live) else record
-            yield Item(encode(moved), moved.account.encode(), moved.time)
+def telemetry(record: bytes | Malformed, bad: Rejected, pace: Pace | Live) -> Iterator[Item]:
+    """Yield encoded telemetry keyed by account; count it where it is malformed, by reason."""
+    if isinstance(record, Malformed):
+        bad.take(record)
+        return
+    made = decode(record)
+    value = record
+    if isinstance(pace, Live):
+        made = pace.moved(made)
+        value = encode(made)
+    yield Item(value, made.account.encode(), made.time)
 
 
-def unchanged(raw: bytes, adapter: Adapter, bad: Rejected, _: Pace | Live) -> Iterator[Item]:
-    """Yield the raw record as it is, malformed or not, with the event time of its first good element."""
+def unchanged(raw: bytes, adapter: Adapter) -> Item:
+    """Return the raw record as it is, malformed or not, with the event time of its first good element."""
     moments = [record.time for record in adapter.records(raw) if not isinstance(record, Malformed)]
-    yield Item(raw, None, moments[0] if moments else None)
+    return Item(raw, None, moments[0] if moments else None)
 
 
 @click.command("produce", short_help="Read gateway logs and produce them as telemetry.")
@@ -103,9 +107,13 @@ def unchanged(raw: bytes, adapter: Adapter, bad: Rejected, _: Pace | Live) -> It
     help="Move event times so that the first record is of now, or so long ago, and play the rest as it happens.",
 )  # fmt: skip
 @click.option("--topic", default="", help="Topic to produce to; the telemetry topic where it is not given.")
+@click.option(
+    "--processes", type=click.IntRange(min=1), default=cores, show_default="all cores",
+    help="That make telemetry of a file; any number gives the same. Of a pipe one makes it, record by record.",
+)  # fmt: skip
 @click.option("--raw", is_flag=True, help="Send the records unchanged, as a gateway would, to --topic.")
 def command(
-    files: tuple[str, ...], format_: str, speed: float, start: float | None, topic: str, raw: bool
+    files: tuple[str, ...], format_: str, speed: float, start: float | None, topic: str, processes: int, raw: bool
 ) -> None:  # fmt: skip
     """Produce log FILES (plain, .gz, .zst, - for standard input) as telemetry."""
     if raw and not topic:
@@ -116,14 +124,19 @@ def command(
         raise click.UsageError("--start plays records as they happen: leave --speed out")
     pace = Pace(speed, time.monotonic, time.sleep) if start is None else Live(start, time.time, time.sleep)
     settings = load().settings
-    identity = Identity.from_settings(settings)
+    Identity.from_settings(settings)  # without a key nothing is connected
     for warning in chosen.warnings(settings):
         click.echo(warning, err=True)
     outbox = _connect(settings, topic or settings.topic("telemetry"))
     bad, passed = Rejected(), Counter[str]()
     started = time.monotonic()
     try:
-        sent = _produce(files, format_, settings, identity, raw, pace, outbox, bad, passed)
+        sent = 0
+        for file in files:
+            for item in _items(file, format_, settings, raw, processes, pace, bad, passed):
+                pace.wait(item.time)
+                outbox.send(item.value, item.key)
+                sent += 1
         outbox.flush()
     except KafkaError as error:
         raise Failure(f"producing to {outbox.topic} failed after {outbox.delivered} records: {reason(error)}") from None
@@ -165,33 +178,33 @@ def _connect(settings: Settings, topic: str) -> Outbox:
     return Outbox(producer, topic)
 
 
-def _produce(
-    files: tuple[str, ...],
+def _items(
+    file: str,
     format_: str,
     settings: Settings,
-    identity: Identity,
     raw: bool,
+    processes: int,
     pace: Pace | Live,
-    outbox: Outbox,
     bad: Rejected,
     passed: Counter[str],
-) -> int:
-    sketcher = NoText() if raw else Sketcher(identity)
-    items = unchanged if raw else telemetry
-    sent = 0
-    for file in files:
-        try:
-            records = read_records(file, format_, settings.ingest.max_record_bytes)
-            adapter = make_adapter(records.format, settings, sketcher, identity)
+) -> Iterator[Item]:
+    """Yield what is to be produced of one file."""
+    try:
+        records = read_records(file, format_, settings.ingest.max_record_bytes)
+        if raw:
+            adapter = make_adapter(records.format, settings, NoText(), Identity.from_settings(settings))
             for record in records:
                 if isinstance(record, Malformed):
                     bad.take(record)
-                    continue
-                for item in items(record, adapter, bad, pace):
-                    pace.wait(item.time)
-                    outbox.send(item.value, item.key)
-                    sent += 1
+                else:
+                    yield unchanged(record, adapter)
             passed.update(adapter.passed_over)
-        except (Unreadable, ValueError) as error:
-            raise Failure(str(error)) from None
-    return sent
+            return
+        # Who writes a pipe may wish to see each record at once.
+        many, at_once = (processes, CHUNK_RECORDS) if Path(file).is_file() else (1, 1)
+        for done in adapted(settings, records.format, records, many, at_once=at_once):
+            passed.update(done.passed_over)
+            for made in done.records:
+                yield from telemetry(made, bad, pace)
+    except (Unreadable, ProcessDied, ValueError) as error:
+        raise Failure(str(error)) from None

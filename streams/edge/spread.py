@@ -59,7 +59,12 @@ def adapter_of(settings: Settings, format: str) -> Adapter:
 
 
 def adapted(
-    settings: Settings, format: str, raw: Iterable[Raw], processes: int, alone: int = ALONE
+    settings: Settings,
+    format: str,
+    raw: Iterable[Raw],
+    processes: int,
+    alone: int = ALONE,
+    at_once: int = CHUNK_RECORDS,
 ) -> Iterator[Adapted]:
     """Adapt raw records, in their order, a chunk at a time.
 
@@ -74,20 +79,24 @@ def adapted(
         How many; with one there is no other than this.
     alone
         Records adapted here before others begin.
+    at_once
+        Records a chunk, at most; with 1 each comes out before the next one is read.
 
     Raises
     ------
     ProcessDied
         When one of the processes ends, as the system ends some where memory is short.
     """
-    return spread(partial(adapter_of, settings, format), raw, processes, alone)
+    return spread(partial(adapter_of, settings, format), raw, processes, alone, at_once)
 
 
-def spread(make: Make, raw: Iterable[Raw], processes: int, alone: int = ALONE) -> Iterator[Adapted]:
+def spread(
+    make: Make, raw: Iterable[Raw], processes: int, alone: int = ALONE, at_once: int = CHUNK_RECORDS
+) -> Iterator[Adapted]:
     """Do the same with adapters that `make` returns, which other processes can import."""
     adapter, done = make(), 0
     failures: list[BaseException] = []
-    chunks = _chunks(iter(raw), failures)
+    chunks = _chunks(iter(raw), at_once, failures)
     for chunk in chunks:
         yield _adapt(adapter, chunk)
         done += len(chunk)
@@ -97,7 +106,7 @@ def spread(make: Make, raw: Iterable[Raw], processes: int, alone: int = ALONE) -
         raise failures[0]
 
 
-def _chunks(raw: Iterator[Raw], failures: list[BaseException]) -> Iterator[list[Raw]]:
+def _chunks(raw: Iterator[Raw], at_once: int, failures: list[BaseException]) -> Iterator[list[Raw]]:
     """Cut records into chunks; a failure to read them ends the last one and is noted."""
     chunk: list[Raw] = []
     size = 0
@@ -105,7 +114,7 @@ def _chunks(raw: Iterator[Raw], failures: list[BaseException]) -> Iterator[list[
         for record in raw:
             chunk.append(record)
             size += len(record) if isinstance(record, bytes) else 0
-            if len(chunk) >= CHUNK_RECORDS or size >= CHUNK_BYTES:
+            if len(chunk) >= at_once or size >= CHUNK_BYTES:
                 yield chunk
                 chunk, size = [], 0
     except Exception as error:  # noqa: BLE001 - whatever it is, it is raised when what came before is adapted
