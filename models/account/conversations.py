@@ -2,7 +2,8 @@
 
 Several messages alone are no conversation: a constant dummy exchange in front of every prompt costs nothing, nor do
 examples that a program sends each time. A row keeps hashes of what was said and answered of late, of a busy account a
-sample of them by hash, so that a sample of those who go on from one can be verified.
+sample of them by hash, so that a sample of those who go on from one can be verified. Nor does a constant last message
+hide a prompt before it: where the history is made up and not the same each time, that is what is asked.
 """
 
 from __future__ import annotations
@@ -10,11 +11,14 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from siphonwatch.models.account.request import Record
-from siphonwatch.models.account.row import TURNS
+from siphonwatch.models.account.request import Record, mix
+from siphonwatch.models.account.row import BANDS, CONTENTS, EARLIER, TURNS
 from siphonwatch.models.account.sums import SCALES
 from siphonwatch.models.common.kernel import kernel
+from siphonwatch.models.common.vocabulary import PROJECTION
 
+READ_OTHERWISE = ("turns", "template", "content", "projection")
+"""Fields of a request that scoring changes where its history is made up; what comes after reads them so."""
 F32 = np.float32
 HOUR, DAY = SCALES.index("1h"), SCALES.index("1d")
 NONE = np.uint64(0)
@@ -22,6 +26,8 @@ MOST_LEVEL = 20
 USES = 4
 """Requests that one turn vouches for: it may be asked for again, or a branch go on from it. An agent that works on what
 its user said says it again in each of its requests."""
+ALIKE = np.int8(22)
+"""Size of each of `PROJECTION` components of a unit vector scaled to 127."""
 TRUST = 1.0
 """Sampled requests' worth of prior, verified, in a busy account's share of them. That share is of all its requests with
 several messages, not of those in the sample: a constant exchange that is not in the sample vouches for nothing."""
@@ -73,6 +79,41 @@ def _keep(row: Record, turn: np.uint64, level: int) -> None:
         row.turns[at] = np.uint16(turn & np.uint64(0xFFFF)) | np.uint16(1)
         row.next_turn = (at + 1) % TURNS
     row.turn_uses[at] = 0
+
+
+@kernel
+def unveil(row: Record, q: Record) -> None:
+    """Where a request's history is made up and new, and its last message known, sketch the history in its place.
+
+    Only its hash is known: as text it is unlike all others, and its projection is one that belongs to the hash.
+    """
+    if q.earlier == NONE:
+        return
+    mark = np.uint16(q.earlier & np.uint64(0xFFFF)) | np.uint16(1)
+    for j in range(EARLIER):
+        if row.earlier[j] == mark:
+            return
+    row.earlier[row.next_earlier] = mark
+    row.next_earlier = (row.next_earlier + 1) % EARLIER
+    if not is_near(row, q.content):
+        return
+    q.content = mix(q.earlier)
+    q.template = mix(q.content)
+    signs = mix(q.template)
+    for j in range(PROJECTION):
+        q.projection[j] = ALIKE if (signs >> np.uint64(j)) & np.uint64(1) else -ALIKE
+
+
+@kernel
+def is_near(row: Record, content: np.uint64) -> bool:
+    """Whether a SimHash shares a 16-bit band with a recent one; within 3 bits of one it must (Manku et al. 2007)."""
+    found = False
+    for band in range(BANDS):
+        part = np.uint16((content >> np.uint64(16 * band)) & np.uint64(0xFFFF))
+        ring = row.contents[band]
+        for j in range(CONTENTS):
+            found |= ring[j] == part
+    return found
 
 
 @kernel

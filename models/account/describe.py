@@ -7,7 +7,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from siphonwatch.models.account.conversations import conversation
+from siphonwatch.models.account.conversations import conversation, is_near, unveil
 from siphonwatch.models.account.request import MASKS, Record, label, mix
 from siphonwatch.models.account.row import BANDS, CONTENTS
 from siphonwatch.models.account.sums import SCALES
@@ -47,13 +47,8 @@ def _remember(ring: npt.NDArray[np.uint32], oldest: int, value: np.uint64) -> in
 
 @kernel
 def _novel_content(row: Record, content: np.uint64) -> bool:
-    """Whether a SimHash shares no 16-bit band with a recent one; within 3 bits of one it must (Manku et al. 2007)."""
-    found = False
-    for band in range(BANDS):
-        part = np.uint16((content >> np.uint64(16 * band)) & np.uint64(0xFFFF))
-        ring = row.contents[band]
-        for j in range(CONTENTS):
-            found |= ring[j] == part
+    """Whether a SimHash is near no recent one; it is one of them from now on."""
+    found = is_near(row, content)
     if not found:
         at = row.next_content
         for band in range(BANDS):
@@ -148,6 +143,7 @@ def describe(row: Record, q: Record, gap: float, adds: Record) -> None:
         known = F32(1.0)
     if q.turns > 1 and known < F32(0.5):
         q.turns = 1  # for what comes after, too: a sighting of it is one of a single request
+        unveil(row, q)
     if q.turns >= 1:
         adds.single_turn = F32(1.0) - known
 

@@ -17,7 +17,7 @@ NAME_BYTES = 8 * NAME_WORDS
 
 HASHES = (
     "key", "user", "session", "ip", "net", "agent", "headers",
-    "template", "prefix", "system", "content", "said", "before", "reply", "follows", "route", "resource",
+    "template", "prefix", "system", "content", "said", "before", "reply", "follows", "earlier", "route", "resource",
 )  # fmt: skip
 """Keyed 64-bit hashes; 0 where absent."""
 LABELS = ("client", "provider", "model", "op", "finish", "lang")

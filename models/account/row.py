@@ -26,6 +26,8 @@ SLOTS = 4
 CONTENTS = 20
 TURNS = 48
 """Turns remembered, of users and replies, to tell a conversation that goes on from one that is made up."""
+EARLIER = 8
+"""Made-up histories remembered: who sends the same before each of his prompts asks nothing new by it."""
 BANDS = 4
 
 FREE, IS_JOB, IS_TRAIL = range(3)
@@ -140,6 +142,7 @@ PARTS = (
     ),
     Field("turns", "u2", "mark", "what was said and answered of late, of a busy account a sample", (TURNS,)),
     Field("turn_uses", "u1", "requests", "that each one vouched for", (TURNS,)),
+    Field("earlier", "u2", "mark", "made-up histories of late", (EARLIER,)),
     Field("sample_level", "u1", "count", "one resource in 2^level is in the sample"),
     Field("novelty", "f4", "share", "of new ones among the latest sampled"),
     Field("next_template", "u1", "place", "in `templates`, the oldest"),
@@ -147,6 +150,7 @@ PARTS = (
     Field("next_key", "u1", "place", "in `keys`, the oldest"),
     Field("next_recent", "u1", "place", "in `recent`, the oldest"),
     Field("next_turn", "u1", "place", "in `turns`, the oldest"),
+    Field("next_earlier", "u1", "place", "in `earlier`, the oldest"),
     Field("next_content", "u1", "place", "in each band of `contents`, the oldest"),
 )  # fmt: skip
 ROW = record(PARTS)

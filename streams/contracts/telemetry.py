@@ -107,6 +107,8 @@ class Telemetry(msgspec.Struct, omit_defaults=True, kw_only=True):
     """The response's text; empty where the gateway logs none."""
     follows: Hash64 = ""
     """The last of the assistant's messages in the request that has text, hashed as `reply` is."""
+    earlier: Hash64 = ""
+    """All messages in the request but the last of the user's and the system prompt, together, hashed as `said` is."""
     projection: Annotated[str, Meta(pattern="^([A-Za-z0-9+/]{43}=)?$(?!\\n)")] = ""
     """`PROJECTION` signed bytes in base64: keyed projection of hashed n-grams, unit length scaled to 127."""
     lang: Annotated[str, Meta(max_length=8)] = ""

@@ -12,6 +12,7 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
+from siphonwatch.models.account.conversations import READ_OTHERWISE
 from siphonwatch.models.account.murmur import partitions_of
 from siphonwatch.models.account.request import Array, names
 from siphonwatch.models.campaign.edges import groups
@@ -106,7 +107,8 @@ class Offline:
             own = requests[mine]
             await tiers.admit(own)
             findings += scorer.score(own, offsets[mine])
-            requests["turns"][mine] = own["turns"]  # as the scorer has it, for the coordinators
+            for field in READ_OTHERWISE:  # as the scorer has them, for the coordinators
+                requests[field][mine] = own[field]
             await tiers.evict()
             seen.append(mine[scorer.sighted])
         self._slices += 1

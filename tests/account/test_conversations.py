@@ -121,3 +121,49 @@ def test_an_operator_is_found_behind_dummy_exchanges_nearly_as_soon_as_without_t
     )
     assert one <= other <= one + 20
     assert (hidden["turns"][40:] == 1).all(), "a sighting of it is one of a single request"
+
+
+def tails(q: Array, rng: np.random.Generator) -> Array:
+    """The same prompts, each before a made-up answer and a last message that is always the same."""
+    q = q.copy()
+    q["earlier"], q["before"] = q["content"], q["said"]
+    q["follows"], q["turns"] = 0xABCDEF0123456789, 3
+    for field in ("content", "template", "said"):
+        q[field] = hashes(rng, 1)[0]
+    q["projection"] = 20
+    return q
+
+
+def new_content(q: Array) -> float:
+    """Share of an account's requests that ask something new."""
+    scorer = Scorer(ScorerConfig())
+    run(scorer, q)
+    (row,) = scorer.table.rows[scorer.table.used()]
+    return float(row["sums"][WEEK, sum_index("new_content")] / row["sums"][WEEK, sum_index("requests")])
+
+
+def test_a_constant_last_message_hides_no_prompt_before_it() -> None:
+    rng = np.random.default_rng(3)
+    plain = sweep("a", often(200))
+    plain["said"] = hashes(rng, 200)
+    hidden = tails(plain, rng)
+    assert new_content(hidden) == pytest.approx(new_content(plain), abs=0.02)
+    assert share(tails(plain, rng)) == pytest.approx(share(plain), abs=0.02)
+    assert len({q.tobytes() for q in hidden["projection"]}) > 150, "what comes after reads other texts"
+    assert set(hidden["turns"].tolist()) == {1}
+
+
+def test_the_same_history_before_the_same_message_asks_nothing_new() -> None:
+    rng = np.random.default_rng(4)
+    q = sweep("a", often(200))
+    q["said"] = hashes(rng, 200)
+    q = tails(q, rng)
+    q["earlier"] = 77
+    assert new_content(q) < 0.02
+
+
+def test_a_history_that_was_had_is_left_as_it_is() -> None:
+    q = conversations("a", often(40), 1, 40)
+    q["content"], q["earlier"] = 9, hashes(np.random.default_rng(5), 40)
+    assert new_content(q) < 0.1
+    assert (q["content"] == 9).all() and q["turns"].max() > 1

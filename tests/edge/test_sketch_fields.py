@@ -305,3 +305,16 @@ def test_an_agent_s_steps_on_a_later_question_go_on_from_that_question() -> None
 def test_a_greeting_before_the_only_question_is_nothing_that_was_said() -> None:
     greeted = SKETCHER.sketch([("assistant", "Hello!"), ("user", TEXT)])
     assert greeted["before"] == greeted["said"] and greeted["turns"] == 2
+
+
+def test_what_stands_before_the_last_message_is_told_by_one_hash_whoever_said_it() -> None:
+    asked = [("system", "Be brief."), ("user", "Name a river."), ("assistant", "Sure."), ("user", "Go on.")]
+    first = SKETCHER.sketch(asked)
+    assert first["earlier"] and first["earlier"] == SKETCHER.sketch([("system", "Else"), *asked[1:3], ("user", "No.")])["earlier"]
+    for place in (1, 2):
+        changed = list(asked)
+        changed[place] = (asked[place][0], "Name a mountain.")
+        assert SKETCHER.sketch(changed)["earlier"] != first["earlier"]
+    assert text_sketch("Name a river.")["earlier"] == SKETCHER.sketch([])["earlier"] == ""
+    agent = [("user", "Mend it."), ("assistant", "call"), ("tool", "done")]
+    assert SKETCHER.sketch(agent)["earlier"] not in ("", first["earlier"])

@@ -79,6 +79,7 @@ class Sketcher:
             "before": self._turn(turn.before),
             "reply": self._turn(reply),
             "follows": self._turn(turn.follows),
+            "earlier": self._turn(turn.earlier),
             "projection": base64.b64encode(projection.tobytes()).decode() if projection.any() else "",
             "lang": language.guess(counts),
             "turns": turn.number,
@@ -142,26 +143,30 @@ class _Turn(NamedTuple):
     """What the user said before; the text itself where others spoke after it, or nobody but others before it."""
     follows: str
     """What the assistant said last."""
+    earlier: str
+    """All other messages but the system prompt."""
     number: int
     """Messages but for the system prompt."""
 
 
 def _select(messages: Sequence[tuple[str, str]]) -> _Turn:
     """Tell the messages apart."""
-    system = []
-    last = user = None
+    system, said = [], []
+    user = None
+    at = -1
     before = follows = speaker = ""
-    turns = 0
     for role, text in messages:
         if role in ("system", "developer"):
             system.append(text)
             continue
-        turns += 1
-        last, speaker = text, role
+        said.append(text)
+        speaker = role
         if role == "user":
-            before, user = user or "", text
+            before, user, at = user or "", text, len(said) - 1
         elif role == "assistant" and text:
             follows = text
+    turns = len(said)
     if user is not None and turns > 1 and (speaker != "user" or not before):
         before = user
-    return _Turn((user if user is not None else last) or "", "\n".join(system), before, follows, turns)
+    text = (said.pop(at) if said else "") or ""
+    return _Turn(text, "\n".join(system), before, follows, "\n".join(said), turns)
