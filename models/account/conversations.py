@@ -17,8 +17,6 @@ from siphonwatch.models.account.sums import SCALES
 from siphonwatch.models.common.kernel import kernel
 from siphonwatch.models.common.vocabulary import PROJECTION
 
-READ_OTHERWISE = ("turns", "template", "content", "projection")
-"""Fields of a request that scoring changes where its history is made up; what comes after reads them so."""
 F32 = np.float32
 HOUR, DAY = SCALES.index("1h"), SCALES.index("1d")
 NONE = np.uint64(0)

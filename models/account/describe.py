@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from siphonwatch.models.account.conversations import conversation, is_near, unveil
+from siphonwatch.models.account.drawn import undraw
 from siphonwatch.models.account.request import MASKS, Record, label, mix
 from siphonwatch.models.account.row import BANDS, CONTENTS
 from siphonwatch.models.account.sums import SCALES
@@ -105,6 +106,8 @@ def describe(row: Record, q: Record, gap: float, adds: Record) -> None:
     `siphonwatch.models.account.sums` says what each one is. `gap` is the time since the account's request before,
     seconds; negative if late.
     """
+    if q.template != 0 and q.rest == 0:
+        undraw(row, q)
     adds.requests = F32(1.0)
     adds.tokens_out = F32(q.tokens_out * 1e-3)
     status = q.status

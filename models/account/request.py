@@ -49,6 +49,12 @@ REQUEST = np.dtype(
 """Fields named as in the telemetry contract. `time` seconds, `item` -1 where absent, `rest` 1 for plain REST,
 `spare` always 0: records have no padding, so that equal ones are equal bytes."""
 
+READ_OTHERWISE = (
+    "turns", "template", "content", "projection", "system", "max_tokens", "temperature", "top_p",
+)  # fmt: skip
+"""Fields that scoring changes where a request is not what it says: its history is made up
+(`conversations`), or its parameters or system prompt are drawn (`drawn`). Whoever reads it afterwards reads them so."""
+
 Array = npt.NDArray[np.void]
 Record = Any
 """One element of a structured array, inside compiled code."""

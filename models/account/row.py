@@ -28,6 +28,8 @@ TURNS = 48
 """Turns remembered, of users and replies, to tell a conversation that goes on from one that is made up."""
 EARLIER = 8
 """Made-up histories remembered: who sends the same before each of his prompts asks nothing new by it."""
+SETTINGS, SYSTEMS = 8, 4
+"""Parameters, and system prompts, that an account was met with of late."""
 BANDS = 4
 
 FREE, IS_JOB, IS_TRAIL = range(3)
@@ -124,6 +126,10 @@ PARTS = (
     Field("trails", TRAIL, "", "the slots, where they hold trails", (SLOTS,), over=("jobs",)),
     Field("slots", SLOT, "", "the slots, whatever they hold", (SLOTS,), over=("jobs",)),
     Field("slot_words", "u4", "", "the slots, to clear one", (SLOTS, record(JOB).itemsize // 4), over=("jobs",)),
+    Field("settings_drawn", "f4", "share", "running, of requests with parameters not met of late"),
+    Field("systems_drawn", "f4", "share", "running, of requests with a system prompt not met of late"),
+    Field("settings_met", "u2", "mark", "parameters met of late, the latest first", (SETTINGS,)),
+    Field("systems_met", "u2", "mark", "system prompts met of late, the latest first", (SYSTEMS,)),
     # walks
     Field("walk_at", "i4", "identifier or page", "where each walk stands", (WALKS,)),
     Field("walk_key", "u2", "hash", "route and kind of each walk", (WALKS,)),

@@ -224,8 +224,8 @@ class Engine(Generic[B, J]):
         """Take requests, `(n,) REQUEST`, with their increasing offsets, `(n,) int64`; return what came of them.
 
         A request whose offset its row has applied already changes nothing. `arrived`, `(n,)` seconds, is when the
-        broker had each one, where that is known. Where what came before a message was made up, a scorer changes fields
-        of the request (`siphonwatch.models.account.conversations.READ_OTHERWISE`) for whoever reads it afterwards.
+        broker had each one, where that is known. A scorer changes some fields of a request that is not what it says
+        (`siphonwatch.models.account.request.READ_OTHERWISE`), for whoever reads it afterwards.
         """
         if arrived is None:
             arrived = np.full(len(requests), np.inf)

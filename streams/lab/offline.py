@@ -12,9 +12,8 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
-from siphonwatch.models.account.conversations import READ_OTHERWISE
 from siphonwatch.models.account.murmur import partitions_of
-from siphonwatch.models.account.request import Array, names
+from siphonwatch.models.account.request import READ_OTHERWISE, Array, names
 from siphonwatch.models.campaign.edges import groups
 from siphonwatch.models.evidence.cases import Finding
 from siphonwatch.streams.common.settings import Settings

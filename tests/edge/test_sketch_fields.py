@@ -310,7 +310,8 @@ def test_a_greeting_before_the_only_question_is_nothing_that_was_said() -> None:
 def test_what_stands_before_the_last_message_is_told_by_one_hash_whoever_said_it() -> None:
     asked = [("system", "Be brief."), ("user", "Name a river."), ("assistant", "Sure."), ("user", "Go on.")]
     first = SKETCHER.sketch(asked)
-    assert first["earlier"] and first["earlier"] == SKETCHER.sketch([("system", "Else"), *asked[1:3], ("user", "No.")])["earlier"]
+    other = [("system", "Else"), *asked[1:3], ("user", "No.")]
+    assert first["earlier"] and first["earlier"] == SKETCHER.sketch(other)["earlier"]
     for place in (1, 2):
         changed = list(asked)
         changed[place] = (asked[place][0], "Name a mountain.")
