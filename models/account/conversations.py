@@ -26,6 +26,9 @@ USES = 4
 its user said says it again in each of its requests."""
 ALIKE = np.int8(22)
 """Size of each of `PROJECTION` components of a unit vector scaled to 127."""
+WINDOW = 8
+"""Messages from which a client may send the latest ones of a longer conversation. A shorter request goes on only from
+one that was shorter still: who sends each prompt behind the one before it holds no conversation."""
 TRUST = 1.0
 """Sampled requests' worth of prior, verified, in a busy account's share of them. That share is of all its requests with
 several messages, not of those in the sample: a constant exchange that is not in the sample vouches for nothing."""
@@ -58,17 +61,21 @@ def _find(marks: npt.NDArray[np.uint16], turn: np.uint64) -> int:
 
 
 @kernel
-def _vouches(row: Record, turn: np.uint64) -> bool:
-    """Whether a turn was there and has not vouched for too many; it vouches for one more."""
+def _vouches(row: Record, turn: np.uint64, length: int) -> bool:
+    """Whether a turn was there, a request of so many messages may go on from it, and it has not vouched for too many.
+
+    It vouches for one more.
+    """
     at = _find(row.turns, turn) if turn != NONE else -1
-    if at < 0 or row.turn_uses[at] >= USES:
+    if at < 0 or row.turn_uses[at] >= USES or (length < WINDOW and row.turn_depth[at] >= length):
         return False
     row.turn_uses[at] += 1
     return True
 
 
 @kernel
-def _keep(row: Record, turn: np.uint64, level: int) -> None:
+def _keep(row: Record, turn: np.uint64, length: int, level: int) -> None:
+    """Remember a turn of a request of so many messages, where it is in the sample."""
     if turn == NONE or not _is_kept(turn, level):
         return
     at = _find(row.turns, turn)
@@ -77,6 +84,7 @@ def _keep(row: Record, turn: np.uint64, level: int) -> None:
         row.turns[at] = np.uint16(turn & np.uint64(0xFFFF)) | np.uint16(1)
         row.next_turn = (at + 1) % TURNS
     row.turn_uses[at] = 0
+    row.turn_depth[at] = min(length, 255)
 
 
 @kernel
@@ -121,22 +129,22 @@ def conversation(row: Record, q: Record, adds: Record) -> np.float32:
     Writes `several`, `from_words` and `from_reply` of `adds`. Where the gateway says nothing of what came before
     (`before` is 0, as in telemetry of earlier versions), several messages count as a conversation.
     """
-    level, found = _level(row), F32(0.0)
+    level, found, length = _level(row), F32(0.0), q.turns
     weight = F32(1 << level)
     if q.turns > 1:
         found = F32(1.0)
         if q.before != NONE:
             adds.several = F32(1.0)
-            if _is_kept(q.before, level) and _vouches(row, q.before):
+            if _is_kept(q.before, level) and _vouches(row, q.before, length):
                 adds.from_words = weight
-            if _is_kept(q.follows, level) and _vouches(row, q.follows):
+            if _is_kept(q.follows, level) and _vouches(row, q.follows, length):
                 adds.from_reply = weight
             if level == 0:
                 found = max(adds.from_words, adds.from_reply)
             else:
                 day, trust = row.by_scale[DAY], F32(TRUST) * weight
                 found = min((max(day.from_words, day.from_reply) + trust) / (day.several + trust), F32(1.0))
-    _keep(row, q.said, level)
+    _keep(row, q.said, length, level)
     if q.status < 400:
-        _keep(row, q.reply, level)
+        _keep(row, q.reply, length, level)
     return found

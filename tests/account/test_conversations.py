@@ -9,7 +9,7 @@ from core_fakes import START, hashes, requests, run, sweep
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from siphonwatch.models.account.conversations import USES
+from siphonwatch.models.account.conversations import USES, WINDOW
 from siphonwatch.models.account.request import Array
 from siphonwatch.models.account.row import TURNS
 from siphonwatch.models.account.sums import sum_index
@@ -167,3 +167,18 @@ def test_a_history_that_was_had_is_left_as_it_is() -> None:
     q["content"], q["earlier"] = 9, hashes(np.random.default_rng(5), 40)
     assert new_content(q) < 0.1
     assert (q["content"] == 9).all() and q["turns"].max() > 1
+
+
+@pytest.mark.parametrize(("messages", "conversation"), [(3, False), (5, False), (WINDOW, True)])
+def test_each_prompt_behind_the_one_before_it_is_no_conversation_unless_long(messages: int, conversation: bool) -> None:
+    q = conversations("a", often(200), 1, 200)
+    q["turns"] = messages
+    assert (share(q) < 0.1) == conversation
+
+
+def test_a_question_asked_again_goes_on_from_what_it_went_on_from() -> None:
+    q = conversations("a", often(80), 1, 4)
+    q["reply"] = q["follows"] = 0
+    again = np.repeat(q, 2)
+    again["time"] = often(160)
+    assert share(again) == pytest.approx(share(q), abs=0.05)
