@@ -23,7 +23,7 @@ NEEDED = {
     "kafka": ["bootstrap", "security_protocol", "group"],
     "topics": [
         "prefix", "partitions", "replication", "telemetry_retention_hours", "alerts_retention_hours",
-        "dlq_retention_hours", "verdicts_history_hours",
+        "dlq_retention_hours", "verdicts_history_hours", "control_history_hours",
     ],
     "ingest": ["topics"],
     "web": ["host", "port"],

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from siphonwatch.models.account.request import names
 from siphonwatch.models.campaign.evidence import weigh
-from siphonwatch.models.campaign.members import Campaign
+from siphonwatch.models.campaign.members import NAMED, Campaign
 from siphonwatch.models.common.arrays import Parts, as_bytes, below, like, under
 from siphonwatch.models.detect import CardError, Detector
 from siphonwatch.models.engine.engine import Trace, Watcher
@@ -220,6 +220,15 @@ class CampaignJudge:
         ended, self._closed = self._closed, []
         ended += self.cases.end(lambda finding: spared(self._campaign(finding).named), self._stage.now)
         return [self._ended(finding) for finding in ended]
+
+    def mute(self, wanted: Callable[[Finding], bool]) -> list[Finding]:
+        """Withhold the wanted campaigns that were told; return what tells their end. They stay open."""
+        muted = self.cases.mute(lambda finding: wanted(self._as_told(finding)), self._stage.now)
+        return [self._as_told(finding) for finding in muted]
+
+    def _as_told(self, finding: Finding) -> Finding:
+        """A finding with the accounts that its campaign has named, instead of its fingerprint."""
+        return msgspec.structs.replace(finding, accounts=list(self._campaign(finding).named)[-NAMED:])
 
     def bounds(self) -> list[Bound]:
         """Return what its memory is bounded by."""

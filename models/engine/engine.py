@@ -170,6 +170,9 @@ class Judge(Protocol[Seen]):
     def end(self, spared: Callable[[Collection[str]], bool]) -> list[Finding]:
         """Close the cases that were told and are about such accounts alone; return what is to be told of it."""
 
+    def mute(self, wanted: Callable[[Finding], bool]) -> list[Finding]:
+        """Withhold the wanted cases that were told; return what tells their end. They stay open."""
+
     def suspicion(self) -> dict[str, float]:
         """Return the highest suspicion that each account has reached by it."""
 
@@ -310,6 +313,10 @@ class Engine(Generic[B, J]):
         for shadow, hear in self.shadows.values():
             hear(shadow.end(spared))
         return self.judge.end(spared)
+
+    def mute(self, wanted: Callable[[Finding], bool]) -> list[Finding]:
+        """Withhold the champion's wanted cases that were told; return what tells their end. They stay open."""
+        return self.judge.mute(wanted)
 
     def suspicion(self) -> dict[str, float]:
         """Return the highest suspicion each account has reached by the champion; of those in memory."""

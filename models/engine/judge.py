@@ -245,6 +245,10 @@ class AccountJudge:
         ended, self._ended = self._ended, []
         return ended + self.cases.end(lambda finding: spared(finding.accounts), self._stage.now)
 
+    def mute(self, wanted: Callable[[Finding], bool]) -> list[Finding]:
+        """Withhold the wanted cases that were told; return what tells their end. They stay open."""
+        return self.cases.mute(wanted, self._stage.now)
+
     def bounds(self) -> list[Bound]:
         """Return what its memory is bounded by beside the rows."""
         ranked = [Bound("second_stage_ranks", len(self.ranked), RANKED)] if self.second_stage else []

@@ -157,6 +157,21 @@ class CaseBook:
         told = sorted((case, key) for case, key in cases if case not in self._withheld and wanted(self._open[key].last))
         return [self._close(key, now) for _, key in told]
 
+    def mute(self, wanted: Callable[[Finding], bool], now: float) -> list[Finding]:
+        """Withhold from now on the announced open cases whose latest finding is wanted; return what tells their end.
+
+        Unlike `end` it closes none: evidence goes on into the same case, which opens again once it is announced. The
+        end takes the next number of the case's life.
+        """
+        told = []
+        for key, case in sorted(self._open.items(), key=lambda item: item[1].last.case):
+            if case.last.case not in self._withheld and wanted(case.last):
+                last = msgspec.structs.replace(case.last, sequence=case.last.sequence + 1)
+                self._open[key] = msgspec.structs.replace(case, last=last)
+                self._withheld.add(last.case)
+                told.append(msgspec.structs.replace(last, kind="close", time=now))
+        return told
+
     def drop(self, patterns: Collection[str], now: float) -> list[Finding]:
         """Close at event time `now` all open cases of some patterns; return the ends of those that were announced."""
         ended = self.end(lambda finding: finding.pattern in patterns, now)

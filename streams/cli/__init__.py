@@ -19,6 +19,7 @@ COMMANDS = (
     "alerts",
     "deliver",
     "verdict",
+    "allow",
     "replay",
     "evaluate",
     "scenario",

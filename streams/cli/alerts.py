@@ -49,10 +49,19 @@ class Reader:
 
 def parse_since(_context: click.Context, _option: click.Parameter, text: str | None) -> float | None:
     """Return seconds since 1970 for `90m`, `2h`, `3d` (ago) or a date and time, UTC unless it says otherwise."""
-    if text is None:
-        return None
-    if (ago := seconds(text)) is not None:
-        return time.time() - ago
+    return None if text is None else moment_of(text, -1)
+
+
+def moment_of(text: str, direction: int) -> float:
+    """Return seconds since 1970 for so long ago (`direction` -1) or from now (1), or for a date and time.
+
+    Raises
+    ------
+    click.BadParameter
+        When it is neither.
+    """
+    if (away := seconds(text)) is not None:
+        return time.time() + direction * away
     try:
         moment = datetime.datetime.fromisoformat(text)
     except ValueError:

@@ -86,11 +86,11 @@ def command(
     settings = load().settings
     try:
         if list_ or history:
-            return show(settings, as_json, everything=history, beginning=None if case is None else _beginning(case))
-        by = by or _login()
+            return show(settings, as_json, everything=history, beginning=None if case is None else beginning_of(case))
+        by = by or login()
         known = list(recorded(settings))
         if undo:
-            verdicts = [_undone(known, _beginning(str(case)), by)]
+            verdicts = [_undone(known, beginning_of(str(case)), by)]
         else:
             rows = read(file, note, by) if file else [Row(0, str(case), cast(Decision, decision), note, by)]
             verdicts = find(settings, rows, file.name if file else "")
@@ -104,7 +104,8 @@ def command(
         before[verdict.case] = verdict
 
 
-def _login() -> str:
+def login() -> str:
+    """Return the name to decide under where none is given."""
     try:
         return getpass.getuser()
     except (KeyError, OSError, ImportError):  # a container's user may have no name
@@ -118,7 +119,14 @@ def _replaced(verdict: Verdict | None) -> str:
     return f" (replaces {verdict.decision}, by {clean(verdict.by)}, {_moment(verdict)})"
 
 
-def _beginning(case: str) -> str:
+def beginning_of(case: str) -> str:
+    """Return the beginning of a case's id as a user gave it.
+
+    Raises
+    ------
+    Failure
+        When it is none.
+    """
     beginning = case.lower()
     if not SHORTEST <= len(beginning) <= 16 or not set(beginning) <= set("0123456789abcdef"):
         shown = clip(clean(case), VALUE)
@@ -150,7 +158,7 @@ def find(settings: Settings, given: list[Row], file: str = "") -> list[Verdict]:
     errors: list[str] = []
     for row in given:
         try:
-            beginnings.add(_beginning(row.case))
+            beginnings.add(beginning_of(row.case))
         except Failure as error:
             errors.append(f"line {row.line}: {error}")
             if not file:

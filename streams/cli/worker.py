@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from functools import partial
 
 import click
@@ -19,6 +18,7 @@ from siphonwatch.streams.common.settings import Settings, load
 from siphonwatch.streams.common.status import process_registry
 from siphonwatch.streams.contracts.provenance import Seals
 from siphonwatch.streams.operate.topics import TopicsError, connect, missing
+from siphonwatch.streams.worker.agents.control import ControlFeed
 from siphonwatch.streams.worker.agents.coordinate import STATE, Sightings, SightingsPartition
 from siphonwatch.streams.worker.agents.ingest import GatewayIngest, make_adapters
 from siphonwatch.streams.worker.agents.placement import Placement
@@ -26,6 +26,7 @@ from siphonwatch.streams.worker.agents.score import TelemetryPartition
 from siphonwatch.streams.worker.agents.verdicts import VerdictFeed
 from siphonwatch.streams.worker.allow import Allowed
 from siphonwatch.streams.worker.app import run
+from siphonwatch.streams.worker.entries import EntryList
 from siphonwatch.streams.worker.inorder import InOrder, make_turns
 from siphonwatch.streams.worker.meter import Meter
 from siphonwatch.streams.worker.metrics import Metrics
@@ -36,6 +37,9 @@ from siphonwatch.streams.worker.state.kafka import open_state
 from siphonwatch.streams.worker.state.log import StateError
 from siphonwatch.streams.worker.transport import Limits
 from siphonwatch.streams.worker.warm import warm
+
+CONTROL_SECONDS = 30.0
+"""How long a start waits for the control topic: reading it takes a second, more only where a broker is away."""
 
 log = structlog.get_logger(__name__)
 
@@ -92,6 +96,7 @@ async def work(settings: Settings, limits: Limits | None = None, *, afresh: bool
     metrics = Metrics(registry)
     metrics.model.labels(release(), *make_scorer(settings).identity, settings.scoring.second_stage).set(1)
     book, allowed, turns = VerdictBook(), Allowed.from_settings(settings), make_turns()
+    entries = EntryList()
     telemetry, sightings = settings.topic("telemetry"), settings.topic("sightings")
     seals = Seals.from_settings(settings)
     if not settings.identity.key:
@@ -109,6 +114,7 @@ async def work(settings: Settings, limits: Limits | None = None, *, afresh: bool
                 book=book,
                 onward=Sightings(InOrder(producer, sightings, turns, retries), scorer, seals),
                 allowed=allowed,
+                entries=entries,
                 hot_accounts=settings.state.hot_accounts,
                 forget_after=settings.state.forget_after,
                 seals=seals,
@@ -123,8 +129,8 @@ async def work(settings: Settings, limits: Limits | None = None, *, afresh: bool
             state = open_state(settings, meter.partition, topic=STATE)
             outlet = KafkaOutlet(producer, settings, Retries(meter))
             return SightingsPartition(
-                make_coordinator(settings), state, outlet, meter, book=book, allowed=allowed, seals=seals,
-                runbook=settings.links.runbook, afresh=afresh,
+                make_coordinator(settings), state, outlet, meter, book=book, allowed=allowed, entries=entries,
+                seals=seals, runbook=settings.links.runbook, afresh=afresh,
             )  # fmt: skip
 
         def make_ingest(meter: Meter) -> GatewayIngest:
@@ -134,13 +140,25 @@ async def work(settings: Settings, limits: Limits | None = None, *, afresh: bool
                 adapters[meter.topic], InOrder(producer, telemetry, turns, retries), outlet, retries, meter, seals
             )  # fmt: skip
 
-        following = asyncio.create_task(VerdictFeed(settings, book, metrics).run(), name="verdicts")
+        control = ControlFeed(settings, entries, metrics)
+        following = [
+            asyncio.create_task(feed.run(), name=feed.topic) for feed in (VerdictFeed(settings, book, metrics), control)
+        ]
         try:
+            await _wait_for(control)
             return await run(
                 settings, make_partition=make_partition, make_sightings=make_sightings, make_ingest=make_ingest,
                 registry=registry, metrics=metrics, limits=limits,
             )  # fmt: skip
         finally:
-            following.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await following
+            for task in following:
+                task.cancel()
+            await asyncio.gather(*following, return_exceptions=True)
+
+
+async def _wait_for(control: ControlFeed) -> None:
+    """Wait until the allow entries are known: a partition without state has none else at its start."""
+    try:
+        await asyncio.wait_for(control.read.wait(), CONTROL_SECONDS)
+    except TimeoutError:
+        log.warning("the control topic is not read yet: new partitions begin without allow entries")

@@ -59,6 +59,8 @@ class Topics(msgspec.Struct, forbid_unknown_fields=True):
     dlq_retention_hours: Positive = 24 * 14
     verdicts_history_hours: Positive = 24 * 365
     """How long a verdict that a later one replaced can still be read; the last one of a case is kept for good."""
+    control_history_hours: Positive = 24 * 365
+    """How long an allow entry that was ended can still be read."""
 
 
 class Identity(msgspec.Struct, forbid_unknown_fields=True):

@@ -17,14 +17,14 @@ WHAT = {
     GATEWAY: "writes telemetry, or its own topic of ingest.topics: gateways, `siphonwatch produce`",
     WORKER: "`siphonwatch worker`",
     DELIVER: "`siphonwatch deliver`",
-    ANALYST: "`siphonwatch alerts`, `siphonwatch verdict`",
+    ANALYST: "`siphonwatch alerts`, `siphonwatch verdict`, `siphonwatch allow`",
     OPERATOR: "`siphonwatch topics --create`, `siphonwatch redrive`; reads dead letters, which may hold prompts",
     READONLY: "`siphonwatch doctor`, `siphonwatch status`, `siphonwatch topics --check`: sees shapes, reads no record",
     READER: "data scientists: telemetry, which holds no text, alerts and verdicts",
 }
 """Who has a role."""
 TOPIC, GROUP = "topic", "group"
-ALL = ("telemetry", "sightings", "alerts", "state", "campaigns", "verdicts", "dlq")
+ALL = ("telemetry", "sightings", "alerts", "hidden", "state", "campaigns", "verdicts", "control", "dlq")
 """Our topics."""
 
 
@@ -58,9 +58,9 @@ def rights(settings: Settings, role: str) -> list[Right]:
     if role == GATEWAY:
         allow(TOPIC, (*ours("telemetry"), *ingested), "Write")
     elif role == WORKER:
-        allow(TOPIC, (*ours("telemetry", "verdicts"), *ingested), "DescribeConfigs Read")
+        allow(TOPIC, (*ours("telemetry", "verdicts", "control"), *ingested), "DescribeConfigs Read")
         allow(TOPIC, ours("sightings", "state", "campaigns"), "DescribeConfigs Read Write")
-        allow(TOPIC, ours("alerts", "dlq"), "Write")
+        allow(TOPIC, ours("alerts", "hidden", "dlq"), "Write")
         allow(GROUP, (group,), "Read")
         if ingested:
             allow(TOPIC, ours("telemetry"), "Write")
@@ -68,8 +68,8 @@ def rights(settings: Settings, role: str) -> list[Right]:
         allow(TOPIC, ours("alerts"), "Read")
         allow(GROUP, tuple(f"{group}-sink-{name}" for name in settings.sinks), "Read")
     elif role == ANALYST:
-        allow(TOPIC, ours("alerts", "verdicts"), "Read")
-        allow(TOPIC, ours("verdicts"), "Write")
+        allow(TOPIC, ours("alerts", "hidden", "verdicts", "control"), "Read")
+        allow(TOPIC, ours("verdicts", "control"), "Write")
     elif role == OPERATOR:
         allow(TOPIC, (f"{settings.topics.prefix}.",), "Alter Create DescribeConfigs", prefixed=True)
         allow(TOPIC, ours("dlq"), "Read")

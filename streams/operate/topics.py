@@ -21,7 +21,7 @@ from siphonwatch.streams.common.settings import Kafka, Settings
 HOUR_MS = 3_600_000
 STATE_MESSAGE_BYTES = 8 * 1024 * 1024
 """A page of account rows or a partition's models is one record of the state topic, compressed."""
-PARTITIONS = {"verdicts": 1}
+PARTITIONS = {"verdicts": 1, "control": 1}
 """Analysts write few, and every worker reads them all in one order."""
 FOLLOWERS = {"campaigns": "sightings", "sightings": "telemetry", "state": "telemetry"}
 """Topics that need at least the partitions of another one, in the order in which they grow: partition N of state holds
@@ -63,11 +63,16 @@ def wanted(settings: Settings) -> list[Topic]:
         "telemetry": deleted | {"retention.ms": str(shape.telemetry_retention_hours * HOUR_MS)},
         "sightings": deleted | {"retention.ms": str(shape.telemetry_retention_hours * HOUR_MS)},
         "alerts": deleted | {"retention.ms": str(shape.alerts_retention_hours * HOUR_MS)},
+        "hidden": deleted | {"retention.ms": str(shape.alerts_retention_hours * HOUR_MS)},
         "state": state,
         "campaigns": state,
         "verdicts": {
             "cleanup.policy": "compact",
             "min.compaction.lag.ms": str(shape.verdicts_history_hours * HOUR_MS),
+        },
+        "control": {
+            "cleanup.policy": "compact",
+            "min.compaction.lag.ms": str(shape.control_history_hours * HOUR_MS),
         },
         "dlq": deleted | {"retention.ms": str(shape.dlq_retention_hours * HOUR_MS)},
     }

@@ -16,7 +16,7 @@ from siphonwatch.models.engine.vitals import STEPS
 from siphonwatch.models.evidence.cases import Finding
 from siphonwatch.models.evidence.places import Change
 from siphonwatch.streams.contracts.telemetry import REASONS, Malformed
-from siphonwatch.streams.worker.metrics import ALLOWED, COMMITS, OUTCOMES, STAGES, Labels, Metrics
+from siphonwatch.streams.worker.metrics import COMMITS, OUTCOMES, STAGES, Labels, Metrics
 
 _log = structlog.get_logger(__name__)
 
@@ -139,9 +139,9 @@ class Meter:
         """Count an alert that is sent."""
         self._metrics.alerts.labels(finding.pattern, finding.severity, OUTCOMES[finding.kind]).inc()
 
-    def suppressed(self, finding: Finding) -> None:
-        """Count an alert that is not sent: its accounts are on the allow-list."""
-        self._metrics.suppressed.labels(finding.pattern, ALLOWED).inc()
+    def suppressed(self, finding: Finding, reason: str) -> None:
+        """Count an alert that is not sent; reasons are `siphonwatch.streams.worker.metrics.WITHHELD`."""
+        self._metrics.suppressed.labels(finding.pattern, reason).inc()
 
     def batch(self, ages: npt.NDArray[np.float64]) -> None:
         """Count the requests of a batch by their ages at its end, `(n,)` seconds since the broker had them."""

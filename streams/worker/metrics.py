@@ -26,14 +26,14 @@ from siphonwatch.models.evidence.process import SEVERITIES
 PARTITION = ("stream", "topic", "partition")
 """Labels of what belongs to a partition; `stream` is what the topic is for, whatever its name: one of `STREAMS`."""
 TELEMETRY, SIGHTINGS, INGEST = STREAMS = ("telemetry", "sightings", "ingest")
-VERDICTS = "verdicts"
-"""The stream of a topic that every worker follows from its beginning."""
+VERDICTS, CONTROL = "verdicts", "control"
+"""The streams of topics that every worker follows from their beginning."""
 Labels = tuple[str, str, str]
 """Values of `PARTITION`."""
 OUTCOMES = {"open": "opened", "update": "updated", "close": "closed"}
 """Outcome of an alert, by the kind of its finding."""
-ALLOWED = "allowed"
-"""Why an alert is not sent: its accounts are on the allow-list."""
+ALLOWED, ENTRY = WITHHELD = ("allowed", "entry")
+"""Why an alert is not sent: its accounts are on the allow-list of the settings, or an allow entry covers it."""
 COMMITTED, MOVED, TIMEOUT = COMMITS = ("committed", "moved", "timeout")
 """Outcomes of a commit; `moved` where the group went on without us."""
 STAGES = ("decode", "thaw", "score", "emit")
@@ -172,13 +172,17 @@ class Metrics:
         self.verdicts_unreadable = Counter(
             "siphonwatch_unreadable_verdicts", "Records of the verdicts topic that are none", registry=registry
         )
+        self.controls_unreadable = Counter(
+            "siphonwatch_unreadable_controls", "Records of the control topic that are none", registry=registry
+        )
 
     def _begin_at_zero(self) -> None:
         """Give every series a beginning: of one that first appears at 1, Prometheus sees no increase."""
         for detector in patterns():
             pattern = detector.pattern
             self.cards.labels(pattern, detector.id).set(1)
-            self.suppressed.labels(pattern, ALLOWED)
+            for reason in WITHHELD:
+                self.suppressed.labels(pattern, reason)
             self.scores.begin(pattern)
             for severity in SEVERITIES:
                 for outcome in OUTCOMES.values():

@@ -39,11 +39,17 @@ def make_producer(settings: Settings) -> AIOKafkaProducer:
     )
 
 
-class Keyed(NamedTuple):
+ALLOWED_BY = "allowed-by"
+"""Header of a hidden alert: the id of the allow entry that hid it."""
+
+
+class Sent(NamedTuple):
     """A record that was handed to the producer, and what becomes of it."""
 
+    topic: str
     key: bytes
     value: bytes
+    headers: list[tuple[str, bytes]]
     future: asyncio.Future[Any]
 
 
@@ -53,11 +59,14 @@ class Outlet(Protocol):
     async def alert(self, key: bytes, value: bytes) -> None:
         """Send one alert; may wait for room."""
 
+    async def hidden(self, key: bytes, value: bytes, entry: str) -> None:
+        """Send one alert to the topic of those that are hidden by an entry; may wait for room."""
+
     async def dead_letters(self, letters: Iterable[DeadLetter]) -> list[DeadLetter]:
         """Send bad records with their reasons; returns, once they are acknowledged, those that cannot be kept."""
 
     async def flush(self) -> None:
-        """Wait until every alert is acknowledged."""
+        """Wait until every alert, hidden ones too, is acknowledged."""
 
     def blocked(self) -> float:
         """Return for how many seconds a broker has refused or not answered a send; 0 where it has not."""
@@ -79,23 +88,31 @@ class KafkaOutlet:
     def __init__(self, producer: AIOKafkaProducer, settings: Settings, retries: Retries) -> None:
         self._producer = producer
         self._alerts = settings.topic("alerts")
+        self._hidden = settings.topic("hidden")
         self._dlq = settings.topic("dlq")
         self._dead_letters = DeadLetters(producer, self._dlq)
         self._retries = retries
-        self._waiting: list[Keyed] = []
+        self._waiting: list[Sent] = []
 
     async def alert(self, key: bytes, value: bytes) -> None:
         """Send an alert keyed by its case; whether it arrived is known at `flush`. Waits only for room in the buffer.
 
         Records are stamped with the time of sending: brokers keep a log by that stamp, and event time may be long ago.
         """
+        await self._send(self._alerts, key, value, [])
+
+    async def hidden(self, key: bytes, value: bytes, entry: str) -> None:
+        """Send an alert that an entry hides, as `alert` sends others."""
+        await self._send(self._hidden, key, value, [(ALLOWED_BY, entry.encode())])
+
+    async def _send(self, topic: str, key: bytes, value: bytes, headers: list[tuple[str, bytes]]) -> None:
         while True:
             try:
-                future = await self._producer.send(self._alerts, value=value, key=key)
+                future = await self._producer.send(topic, value=value, key=key, headers=headers)
             except (KafkaError, OSError) as error:
-                await self._retries.failed(self._alerts, error)
+                await self._retries.failed(topic, error)
             else:
-                self._waiting.append(Keyed(key, value, future))
+                self._waiting.append(Sent(topic, key, value, headers, future))
                 return
 
     async def dead_letters(self, letters: Iterable[DeadLetter]) -> list[DeadLetter]:
@@ -118,11 +135,11 @@ class KafkaOutlet:
             failed = [i for i, result in enumerate(results) if isinstance(result, BaseException)]
             self._waiting = []
             for i in failed[:1]:
-                await self._retries.failed(self._alerts, results[i])
+                await self._retries.failed(waiting[i].topic, results[i])
             for i in failed:
-                await self.alert(waiting[i].key, waiting[i].value)
-            if not failed:
-                self._retries.passed(self._alerts)
+                await self._send(*waiting[i][:4])
+            for topic in {one.topic for one in waiting} - {waiting[i].topic for i in failed}:
+                self._retries.passed(topic)
 
     def blocked(self) -> float:
         """Return for how many seconds a broker has not taken what the partition sends; 0 where nothing is refused."""

@@ -129,7 +129,13 @@ def test_any_values_come_through_as_they_are(
 SHAPES = [
     {},
     {"replication": 1},
-    {"partitions": 3, "alerts_retention_hours": 5, "verdicts_history_hours": 7, "prefix": "A_b"},
+    {
+        "partitions": 3,
+        "alerts_retention_hours": 5,
+        "verdicts_history_hours": 7,
+        "control_history_hours": 9,
+        "prefix": "A_b",
+    },
 ]
 
 

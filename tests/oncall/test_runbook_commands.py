@@ -28,7 +28,7 @@ ELSEWHERE = {
     "provision --plan": "tests/operate/test_provision_apply.py",
 }
 """Commands that run until they are told to stop, or need Grafana: where they are run."""
-NAMES = {"produce", "verdict", "replay --scores"}
+NAMES = {"produce", "verdict", "allow", "replay --scores"}
 """Mentions of a command, without what it is to be given."""
 FAILING = {"status": 1}
 """Exit codes other than 0: nobody scores here."""

@@ -168,7 +168,12 @@ def test_requests_are_counted_once() -> None:
 
 def test_what_every_worker_knows_is_not_added_up() -> None:
     for query in queries():
-        for name in ("siphonwatch_verdicts", "siphonwatch_analyst_precision", "siphonwatch_ranker_updates_total"):
+        for name in (
+            "siphonwatch_verdicts",
+            "siphonwatch_analyst_precision",
+            "siphonwatch_ranker_updates_total",
+            "siphonwatch_unreadable_controls_total",
+        ):
             if re.search(rf"{name}\b", query.expr):
                 assert re.search(rf"max(?: by \([\w, ]+\))? ?\({name}", query.expr), query.expr
 

@@ -108,7 +108,9 @@ async def send(producer: AIOKafkaProducer, topic: str, partition: int, records: 
     return [int(meta.offset) + place for place in range(len(records))]
 
 
-def strategies(seals: Seals, partitions: int, verdict: bytes, alert: bytes) -> st.SearchStrategy[tuple[int, Hostile]]:
+def strategies(
+    seals: Seals, partitions: int, verdict: bytes, alert: bytes, control: bytes
+) -> st.SearchStrategy[tuple[int, Hostile]]:
     """A partition and a record for it; some of them are good, and some look good."""
     number = st.integers(0, 2**40).map(str)
     telemetry = st.builds(
@@ -143,7 +145,7 @@ def strategies(seals: Seals, partitions: int, verdict: bytes, alert: bytes) -> s
     )
     good = {
         "telemetry": telemetry, "sightings": packed, "ingest": litellm | mixed, "verdicts": st.just(verdict),
-        "alerts": st.just(alert),
+        "alerts": st.just(alert), "control": st.just(control),
     }  # fmt: skip
     text = st.sampled_from(
         [SOURCE, SEAL, "bad", "redriven", "redriven-seal", "original.bad", "reason", "", "é"]
@@ -161,7 +163,7 @@ def strategies(seals: Seals, partitions: int, verdict: bytes, alert: bytes) -> s
     @st.composite
     def one(draw: Any) -> tuple[int, Hostile]:
         kind = draw(st.sampled_from([*good]))
-        partition = 0 if kind == "verdicts" else draw(st.integers(0, partitions - 1))
+        partition = 0 if kind in ("verdicts", "control") else draw(st.integers(0, partitions - 1))
         value = draw(good[kind] | good[kind].map(lambda v: v[:-1] + b"\xff") | junk)
         headers = draw(loose)
         if kind == "sightings" and draw(st.booleans()):

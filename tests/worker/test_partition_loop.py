@@ -21,11 +21,14 @@ from worker_tools import KEY, Worker, prepare, traffic
 
 from siphonwatch.models.evidence.cases import CaseBook
 from siphonwatch.streams.cli.alerts import command as alerts_command
+from siphonwatch.streams.cli.allow import command as allow_command
 from siphonwatch.streams.cli.redrive import command as redrive_command
 from siphonwatch.streams.cli.verdict import command as verdict_command
 from siphonwatch.streams.common.settings import Settings
 from siphonwatch.streams.contracts.alert import Alert, to_alert
 from siphonwatch.streams.contracts.alert import encode as encode_alert
+from siphonwatch.streams.contracts.control import Allow
+from siphonwatch.streams.contracts.control import encode as encode_control
 from siphonwatch.streams.contracts.provenance import Seals
 from siphonwatch.streams.contracts.telemetry import encode
 from siphonwatch.streams.contracts.verdict import encode as encode_verdict
@@ -57,7 +60,8 @@ class Loop:
         self.driven: Counter[str] = Counter()
         self.refused = 0
         self.ends: dict[TopicPartition, int] = {}
-        self.topics = {name: settings.topic(name) for name in ("telemetry", "sightings", "verdicts", "alerts")}
+        ours = ("telemetry", "sightings", "verdicts", "alerts", "control")
+        self.topics = {name: settings.topic(name) for name in ours}
         self.topics["ingest"] = f"{settings.topics.prefix}.gateway"
         self.runner.run(self._start())
 
@@ -149,7 +153,10 @@ def test_no_record_ends_a_worker_and_none_is_lost_without_a_count(
         admin.create_topics([NewTopic(f"{settings.topics.prefix}.gateway", PARTITIONS, 1)])
     alert = an_alert()
     verdict = encode_verdict(judge(alert, "true-positive", by="Ann", time=1.8e9))
-    records = strategies(Seals.from_settings(settings), PARTITIONS, verdict, encode_alert(alert))
+    allow = encode_control(
+        Allow(id="0" * 12, pattern="extraction", until=2e9, accounts=["org-1"], why="", by="Ann", time=1.8e9)
+    )
+    records = strategies(Seals.from_settings(settings), PARTITIONS, verdict, encode_alert(alert), allow)
     loop = Loop(settings)
     with Worker(settings, tmp_path) as worker:
         try:
@@ -195,7 +202,7 @@ def test_no_record_ends_a_worker_and_none_is_lost_without_a_count(
     assert "letters" in redriven.output or redriven.exit_code == 0, redriven.output
     for command, *arguments in (
         (redrive_command, "--all", "--show"), (alerts_command, "--json"), (alerts_command, "--table"),
-        (alerts_command, "--by-rank"), (verdict_command, "--list"),
+        (alerts_command, "--by-rank"), (verdict_command, "--list"), (allow_command, "--list"),
     ):  # fmt: skip
         result = cli(settings, command, *arguments)
         assert result.exit_code == 0, (arguments, result.output, result.exception)

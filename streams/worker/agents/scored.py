@@ -17,13 +17,13 @@ import numpy.typing as npt
 import structlog
 
 from siphonwatch.models.account.request import Array
-from siphonwatch.models.common.arrays import pack, unpack
+from siphonwatch.models.common.arrays import as_bytes, pack, unpack
 from siphonwatch.models.engine.engine import Engine
 from siphonwatch.models.engine.vitals import Bound, Vitals
 from siphonwatch.models.evidence.cases import Finding
 from siphonwatch.models.learn.verdict_book import VerdictBook
 from siphonwatch.streams.common.settings import DEFAULT_RUNBOOK
-from siphonwatch.streams.contracts.alert import encode, to_alert
+from siphonwatch.streams.contracts.alert import encode, rfc3339, to_alert
 from siphonwatch.streams.contracts.provenance import UNKEYED, Seals
 from siphonwatch.streams.contracts.telemetry import Malformed
 from siphonwatch.streams.worker.agents.partition import Place
@@ -31,8 +31,10 @@ from siphonwatch.streams.worker.agents.placement import Placement
 from siphonwatch.streams.worker.agents.sources import Sources
 from siphonwatch.streams.worker.agents.timing import Timing
 from siphonwatch.streams.worker.allow import Allowed
+from siphonwatch.streams.worker.entries import CAPACITY, Entries, EntryList
 from siphonwatch.streams.worker.gauges import Readings
 from siphonwatch.streams.worker.meter import Meter
+from siphonwatch.streams.worker.metrics import ALLOWED, ENTRY
 from siphonwatch.streams.worker.outlet import Outlet, dead_letter
 from siphonwatch.streams.worker.state.local import LocalStateLog
 from siphonwatch.streams.worker.state.log import AFRESH, Fenced, StateError, StateLog
@@ -40,6 +42,8 @@ from siphonwatch.streams.worker.state.pages import from_page
 from siphonwatch.streams.worker.state.tiers import COLD_ACCOUNTS, COLD_FILE_BYTES, SLICE, Tiers
 from siphonwatch.streams.worker.transport import Batch, Begin
 
+ENTRIES = "allow"
+"""The part of a snapshot that holds the allow entries which apply from its offset on."""
 VITALS_SECONDS = 60.0
 """Between two measurements of how detection does: 6 ms for 100,000 accounts."""
 
@@ -128,6 +132,9 @@ class ScoredPartition(ABC):
         Sends on what the scorer sighted; None where nothing is sent on.
     allowed
         The accounts that raise no alert; none by default.
+    entries
+        The allow entries as they are known now. The partition takes them over at a checkpoint, so that each applies
+        from one offset on, after a crash too; a partition without any snapshot begins with those known then.
     hot_accounts, forget_after, cold_accounts, cold_file_bytes
         See `[state]` of the settings.
     placement
@@ -152,6 +159,7 @@ class ScoredPartition(ABC):
         book: VerdictBook | None = None,
         onward: Onward | None = None,
         allowed: Allowed | None = None,
+        entries: EntryList | None = None,
         hot_accounts: int | None,
         forget_after: float,
         placement: Placement | None = None,
@@ -172,6 +180,9 @@ class ScoredPartition(ABC):
         self._runbook = runbook
         self._onward = onward
         self._allowed = Allowed(()) if allowed is None else allowed
+        self._list = EntryList() if entries is None else entries
+        self._entries = Entries()
+        self._expired_until = 0.0  # event time up to which it was looked for entries that expired
         self._forget_after = forget_after
         self._placement = placement
         self._seals = seals
@@ -211,12 +222,16 @@ class ScoredPartition(ABC):
                     f"{self.meter.topic}[{self._number}], so it held some: {AFRESH}"
                 )
             self._numbering = Numbering(begin.incarnation)
+            self._entries = self._known_entries()
             return Place(None)
         table = self.scorer.table
         async for part in snapshot.hot():
             table.place({number: from_page(page.data, table.layout) for number, page in part})
         table.settle()
-        self.scorer.restore(unpack(snapshot.models))
+        models = unpack(snapshot.models)
+        self.scorer.restore(models)
+        self._entries = Entries.decode(as_bytes(models, ENTRIES)) if ENTRIES in models else Entries()
+        self._expired_until = self.scorer.now
         for change in self.scorer.changes:
             self.meter.changed(change)
         self._tiers.cold.load(snapshot.cold, self.scorer.table)
@@ -230,6 +245,7 @@ class ScoredPartition(ABC):
         self._numbering = Numbering(**snapshot.meta.get("topic", {}))
         for closing in self.scorer.end(self._allowed.covers):
             await self._send(closing)
+        await self._mute()
         return self._place(begin, snapshot.next_offset)
 
     async def resume(self, begin: Begin) -> Place | None:
@@ -306,6 +322,7 @@ class ScoredPartition(ABC):
                 self._said_off = True
                 _log.error("second stage off", stream=self.meter.stream, partition=self._number, reason=closer.reason)
         self._timing.note(len(read.requests), self.scorer.late, self.scorer.ahead)
+        self._announce_expired()
 
     @abstractmethod
     def _read(self, batch: Batch) -> Read:
@@ -322,15 +339,40 @@ class ScoredPartition(ABC):
 
     async def _emit(self, finding: Finding) -> None:
         if self._allowed.covers(finding.accounts):
-            self.meter.suppressed(finding)
+            self.meter.suppressed(finding, ALLOWED)
             self.scorer.cases.withhold(finding)
+        elif (entry := self._entries.covering(finding)) is not None:
+            self.meter.suppressed(finding, ENTRY)
+            self.scorer.cases.withhold(finding)
+            await self._outlet.hidden(finding.case.encode(), self._alert(finding), entry.id)
         elif (announced := self.scorer.cases.announce(finding)) is not None:
             await self._send(announced)
 
     async def _send(self, finding: Finding) -> None:
         self.meter.alert(finding)
-        alert = to_alert(finding, self._book.rank_finding(finding), self._runbook)
-        await self._outlet.alert(finding.case.encode(), encode(alert))
+        await self._outlet.alert(finding.case.encode(), self._alert(finding))
+
+    def _alert(self, finding: Finding) -> bytes:
+        return encode(to_alert(finding, self._book.rank_finding(finding), self._runbook))
+
+    def _known_entries(self) -> Entries:
+        """The entries as they are known now; those that apply already while nothing is known."""
+        return self._entries if self._list.known is None else self._list.known
+
+    async def _mute(self) -> None:
+        """Tell the end of the cases that were told and are covered by an entry now; they stay open, and are hidden."""
+        for closing in self.scorer.mute(lambda finding: self._entries.covering(finding) is not None):
+            await self._send(closing)
+
+    def _announce_expired(self) -> None:
+        """Log the entries that expired, each once a worker."""
+        now, self._expired_until = self._expired_until, max(self.scorer.now, self._expired_until)
+        for entry in self._entries.expired(now, self._expired_until):
+            if self._list.announce(entry):
+                _log.warning(
+                    "an allow entry has expired: what goes on is told again",
+                    id=entry.id, pattern=entry.pattern, until=rfc3339(entry.until),
+                )  # fmt: skip
 
     async def checkpoint(self) -> int | None:
         """Make everything up to the last batch durable, alerts first; return the offset to commit.
@@ -340,16 +382,22 @@ class ScoredPartition(ABC):
         """
         if self._fenced:
             return None
-        if self._next is None:
-            return None if self._durable is None else self._durable - self._numbering.base
-        # 5. Checkpoint: what was sent first, then the state
+        entries = self._known_entries()
+        due = self._durable if self._next is None else self._next
+        if due is None:
+            self._entries = entries  # nothing was judged yet
+            return None
+        if self._next is None and entries == self._entries:
+            return due - self._numbering.base
+        # 5. Checkpoint: what was sent first, then the state, with the entries that apply to what comes after it
         started, written = self._clock(), self._log.written
         await self._outlet.flush()
         if self._onward is not None:
             await self._onward.flush()
         dropped = await self._tiers.settle(self.scorer.now - self._forget_after)
         try:
-            offset = await self._log.checkpoint(dropped, pack(self.scorer.snapshot()), self._next, self._meta())
+            models = pack(self.scorer.snapshot() | {ENTRIES: entries.encode()})
+            offset = await self._log.checkpoint(dropped, models, due, self._meta())
         except Fenced as error:
             self._fenced = True
             _log.warning("fenced", stream=self.meter.stream, partition=self._number, error=str(error))
@@ -359,6 +407,10 @@ class ScoredPartition(ABC):
         self._checkpoint_at = self._now()
         if self._clock() - self._vitals_at >= VITALS_SECONDS:
             self._look()
+        if entries != self._entries:
+            self._entries = entries
+            await self._mute()
+            await self._outlet.flush()
         return offset - self._numbering.base
 
     def _meta(self) -> dict[str, Any]:
@@ -404,7 +456,8 @@ class ScoredPartition(ABC):
     def _bounds(self) -> Readings:
         """The bounds of memory and disk, how much of each is used, and what was dropped for it."""
         verdicts = Bound("verdicts", len(self._book), self._book.capacity)
-        bounds = [*self.scorer.bounds(), *self._tiers.bounds(), verdicts]
+        entries = Bound("allow_entries", sum(e.places for e in self._entries), CAPACITY, self._list.dropped)
+        bounds = [*self.scorer.bounds(), *self._tiers.bounds(), verdicts, entries]
         for name, used, limit, dropped in bounds:
             yield "bound_used", name, used
             yield "bound_limit", name, limit

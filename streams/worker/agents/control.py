@@ -1,0 +1,89 @@
+"""Follows the control topic into the worker's list of allow entries."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from siphonwatch.streams.common.settings import Settings
+from siphonwatch.streams.contracts.control import Allow, NotAControl, decode
+from siphonwatch.streams.worker.agents.feed import RETRY_SECONDS, Feed
+from siphonwatch.streams.worker.entries import CAPACITY, Entries, Entry, EntryList
+from siphonwatch.streams.worker.metrics import CONTROL, Metrics
+
+
+class ControlFeed(Feed):
+    """Keeps a list of entries up to date; what it holds is given out only when the topic was read to its end.
+
+    Parameters
+    ----------
+    settings
+        Where the topic is.
+    entries
+        Given the entries that stand; the partitions of a worker share it.
+    metrics
+        What is counted: no account, reason or name.
+    retry_seconds
+        Wait after the broker failed.
+    clock
+        Monotonic seconds.
+    """
+
+    topic = CONTROL
+    what = "control records"
+    meanwhile = "workers keep the allow entries known so far"
+
+    def __init__(
+        self,
+        settings: Settings,
+        entries: EntryList,
+        metrics: Metrics,
+        retry_seconds: float = RETRY_SECONDS,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        super().__init__(settings, metrics, retry_seconds, clock)
+        self._list = entries
+        self._standing: dict[str, Entry] = {}
+        self._places = 0
+        self._changed = True
+        self.read = asyncio.Event()
+        """Set once the topic was read to its end."""
+
+    def take_records(self, records: Sequence[Any]) -> None:
+        """Take records of the topic; those that are none of ours are counted and left out."""
+        for record in records:
+            try:
+                if record.value is None:  # a tombstone: of the id that is its key nothing is left
+                    self._drop((record.key or b"").decode("ascii", "replace"))
+                    continue
+                control = decode(record.value)
+            except NotAControl:
+                self._metrics.controls_unreadable.inc()
+                continue
+            self._drop(control.id)
+            if isinstance(control, Allow):
+                entry = Entry.of(control)
+                self._standing[control.id] = entry
+                self._places += entry.places
+                self._changed = True
+        while self._places > CAPACITY:
+            self._drop(next(iter(self._standing)))
+            self._list.dropped += 1
+
+    def _drop(self, id: str) -> None:
+        if (entry := self._standing.pop(id, None)) is not None:
+            self._places -= entry.places
+            self._changed = True
+
+    def clear(self) -> None:
+        """Forget every entry; what was given out stands until the new topic was read."""
+        self._standing, self._places, self._changed = {}, 0, True
+
+    def reached_end(self) -> None:
+        """Give out what stands."""
+        if self._changed:
+            self._list.known = Entries(self._standing.values())
+            self._changed = False
+        self.read.set()
