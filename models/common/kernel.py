@@ -4,9 +4,11 @@ those that Python calls."""
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from hashlib import blake2b
 from typing import Any, TypeVar
 
 from numba.core import config, event
+from numba.core.caching import FunctionCache, IndexDataCacheFile
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import Compiler, Flags, compile_extra
 from numba.core.compiler_lock import global_compiler_lock
@@ -48,6 +50,40 @@ def _compiled(function: F, **options: bool) -> F:
     return compiled
 
 
+class _CacheFile(IndexDataCacheFile):
+    """numba's files of one function, safe where several processes compile it at a time.
+
+    numba numbers the files of code: two processes that begin with one index give different code the same number, and a
+    third one would then run what was compiled for other types. Here a file is named by what its code is for. Where two
+    write the index at a time, one entry may be missing until that code is compiled again.
+    """
+
+    def save(self, key: Any, data: Any) -> None:
+        """Save a function's code under its key: the types it takes, the machine, its source."""
+        name = self.data_name(key)
+        self._save_data(name, data)  # before the index, which then never names what is not there
+        overloads = self._load_index()
+        if overloads.get(key) != name:
+            self._save_index(overloads | {key: name})
+
+    def data_name(self, key: Any) -> str:
+        """Return the name of the file of code for a key."""
+        named: str = self._data_name(int.from_bytes(blake2b(repr(key).encode(), digest_size=8).digest(), "big"))
+        return named
+
+
+class _Cache(FunctionCache):
+    """Keeps a function's code on disk."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__(function)
+        self._cache_file = _CacheFile(
+            cache_path=self._cache_path,
+            filename_base=self._impl.filename_base,
+            source_stamp=self._impl.locator.get_source_stamp(),
+        )
+
+
 class Kernel(CPUDispatcher):
     """A compiled function that becomes machine code of its own only where Python calls it.
 
@@ -56,6 +92,10 @@ class Kernel(CPUDispatcher):
     others took more than a third of the time to compile. A part is compiled as far as LLVM's intermediate
     representation, and optimised within its callers. What they compute stays the same to the last bit.
     """
+
+    def enable_caching(self) -> None:
+        """Keep what is compiled on disk."""
+        self._cache = _Cache(self.py_func)
 
     def get_call_template(self, args: Sequence[Any], kws: dict[str, Any]) -> Any:
         """Have numba's answer to a caller that is compiled, after this function is a part of it."""
@@ -81,8 +121,10 @@ class Kernel(CPUDispatcher):
         """Compile for a call from Python, also what is a part already."""
         found = super()._compile_for_args(*args, **kws)
         if isinstance(found, _Part):
-            del self.overloads[found.types]
-            found = super()._compile_for_args(*args, **kws)
+            with global_compiler_lock:  # of two threads that call it one compiles, and the other finds it done
+                if self.overloads[found.types].entry_point is found:
+                    del self.overloads[found.types]
+                found = super()._compile_for_args(*args, **kws)
         return found
 
 

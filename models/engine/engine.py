@@ -8,6 +8,7 @@ one only at fixed block boundaries of the partition's own request count.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from functools import partial
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import msgspec
@@ -60,6 +61,8 @@ class Block(Protocol):
 B = TypeVar("B", bound=Block)
 Seen = TypeVar("Seen", contravariant=True)
 Watcher = Callable[[Trace], None]
+Hear = Callable[[list[Finding]], None]
+"""Who is given what a shadow finds."""
 
 
 class Count(msgspec.Struct):
@@ -216,8 +219,10 @@ class Engine(Generic[B, J]):
     def __init__(self, stage: Stage[B], judge: J) -> None:
         self.stage = stage
         self.judge = judge
-        self.shadows: dict[str, tuple[J, Callable[[list[Finding]], None]]] = {}
+        self.shadows: dict[str, tuple[J, Hear]] = {}
         """Judges beside the champion, by name, and who hears what each one finds. They change nothing."""
+        self.failed: dict[str, str] = {}
+        """Shadows that failed and were switched off, with the reason; whoever runs shadows is to say so."""
         self.sighted = np.zeros(0, np.int64)
         """Which of the requests last given to `score` a further engine is to see, ascending places."""
 
@@ -238,13 +243,11 @@ class Engine(Generic[B, J]):
             end = min(start + BLOCK - stage.count.requests % BLOCK, len(requests))
             block = stage.take(requests[start:end], offsets[start:end], arrived[start:end], start)
             findings += self.judge.judge(block)
-            for shadow, hear in self.shadows.values():
-                hear(shadow.judge(block))
+            self._each_shadow(partial(_judge, block))
             if stage.number > number:
                 looked = stage.tidy()
                 self.judge.tidy(looked)
-                for shadow, _ in self.shadows.values():
-                    shadow.tidy(looked)
+                self._each_shadow(partial(_tidy, looked))
             sighted.append(start + block.sighted)
             start = end
         self.sighted = np.concatenate(sighted)
@@ -310,8 +313,7 @@ class Engine(Generic[B, J]):
 
         After `restore`, it returns the ends of the cases of cards that have changed as well.
         """
-        for shadow, hear in self.shadows.values():
-            hear(shadow.end(spared))
+        self._each_shadow(lambda _, shadow, hear: hear(shadow.end(spared)))
         return self.judge.end(spared)
 
     def mute(self, wanted: Callable[[Finding], bool]) -> list[Finding]:
@@ -334,17 +336,15 @@ class Engine(Generic[B, J]):
         """Copy everything but the rows: what the stage, the champion and each shadow keep."""
         parts = {"format": str(self.stage.FORMAT).encode(), **under("stage", self.stage.snapshot())}
         parts |= under("judge", self.judge.snapshot())
-        for name, (shadow, _) in self.shadows.items():
-            parts |= under(f"shadow.{name}", shadow.snapshot())
+        self._each_shadow(lambda name, shadow, _: parts.update(under(_part_of(name), shadow.snapshot())))
         return parts
 
     def restore(self, parts: Parts) -> None:
-        """Take over a snapshot; call it when the rows are in place. Where it is refused the stage and the champion are
-        as they were, unless it is a shadow's part that does not fit: then do not use the engine.
+        """Take over a snapshot, whole or not at all; call it when the rows are in place.
 
         Of a card that is another one now, its reference begins anew, its evidence with each row's next use, and its
         open cases are closed (`end`); likewise the stage's models where their inputs are others. `changes` says so.
-        A shadow that the snapshot does not know begins afresh.
+        A shadow that the snapshot does not know begins afresh; one whose part does not fit is switched off.
 
         Raises
         ------
@@ -358,9 +358,34 @@ class Engine(Generic[B, J]):
                 raise ValueError(f"state has format {written}, this version reads {reads}")
             self.stage.restore(below("stage", parts))
             self.judge.restore(below("judge", parts))
-            for name, (shadow, _) in self.shadows.items():
-                if kept := below(f"shadow.{name}", parts):
-                    shadow.restore(kept)
         except (KeyError, IndexError, msgspec.DecodeError, ValueError) as error:
             self.stage.restore(before)
             raise ValueError(f"the models in the state do not fit this version: {error}") from None
+
+        def restore(name: str, shadow: J, _: Hear) -> None:
+            if kept := below(_part_of(name), parts):
+                shadow.restore(kept)
+
+        self._each_shadow(restore)
+
+    def _each_shadow(self, act: Callable[[str, J, Hear], None]) -> None:
+        """Do something with each shadow; one that fails is switched off, and the champion goes on."""
+        for name, (shadow, hear) in list(self.shadows.items()):
+            try:
+                act(name, shadow, hear)
+            except Exception as error:  # noqa: BLE001 - a candidate may fail in any way
+                del self.shadows[name]
+                self.failed[name] = f"{type(error).__name__}: {error}"
+
+
+def _judge(block: Block, _: str, shadow: Judge[Any], hear: Hear) -> None:
+    hear(shadow.judge(block))
+
+
+def _tidy(looked: bool, _: str, shadow: Judge[Any], __: Hear) -> None:
+    shadow.tidy(looked)
+
+
+def _part_of(shadow: str) -> str:
+    """The name below which a shadow's snapshot stands; one shadow's is never the beginning of another's."""
+    return "shadow." + shadow.replace("%", "%25").replace(".", "%2E")

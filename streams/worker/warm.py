@@ -68,6 +68,14 @@ FOREIGN = "numba."
 
 OTHER = (sys.executable, "-m", "siphonwatch.streams.worker.warm")
 """The process beside; it ends when its standard input does."""
+_log = structlog.get_logger(__name__)
+
+
+def cores() -> int:
+    """Return on how many cores this process may run; of a container with a share of the time it says nothing."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 class Beside:
@@ -94,8 +102,11 @@ class Beside:
 
     def start(self) -> None:
         """Start it, unless it would only take turns with this process."""
-        if self._process is None and (os.cpu_count() or 1) > 1:
-            self._process = subprocess.Popen(self._command, stdin=subprocess.PIPE)  # noqa: S603 - our own command line
+        if self._process is None and cores() > 1:
+            try:
+                self._process = subprocess.Popen(self._command, stdin=subprocess.PIPE)  # noqa: S603 - our own command line
+            except OSError as error:
+                _log.warning("compiling alone: no process can be started beside this one", error=str(error))
 
     def wait(self) -> None:
         """Wait until it is done, if it was started; what it failed at is left to compile here."""
@@ -157,6 +168,9 @@ class _Nowhere:
 
     async def alert(self, key: bytes, value: bytes) -> None:
         """Drop an alert."""
+
+    async def hidden(self, key: bytes, value: bytes, entry: str) -> None:
+        """Drop an alert that an entry hides."""
 
     async def dead_letters(self, letters: Iterable[DeadLetter]) -> list[DeadLetter]:
         """Drop dead letters."""

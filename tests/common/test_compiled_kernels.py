@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 from numba.core import event
 from numba.core.errors import NumbaError
+from numba.core.registry import CPUDispatcher
 
-from siphonwatch.models.common.kernel import Kernel, allocating, inlined, kernel
+from siphonwatch.models.common.kernel import Kernel, _CacheFile, allocating, inlined, kernel
 
 MODULE = """
 import numpy as np
@@ -139,6 +142,55 @@ def test_an_error_in_a_part_reaches_the_caller_in_python() -> None:
     assert caller(1) == 2
     with pytest.raises(ValueError, match="below zero"):
         caller(-1)
+
+
+def test_two_threads_that_call_a_part_at_a_time_both_get_its_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    @kernel
+    def part(x: float) -> float:
+        return x * 7.0
+
+    @kernel
+    def caller(x: float) -> float:
+        return part(x)
+
+    assert caller(1.0) == 7.0
+    both = threading.Barrier(2)
+    compile_for_args = CPUDispatcher._compile_for_args
+    waited = set[int]()
+
+    def meeting(self: CPUDispatcher, *args: object) -> object:
+        found = compile_for_args(self, *args)
+        if threading.get_ident() not in waited:
+            waited.add(threading.get_ident())
+            both.wait(60)
+        return found
+
+    monkeypatch.setattr(CPUDispatcher, "_compile_for_args", meeting)
+    with ThreadPoolExecutor(2) as threads:
+        assert list(threads.map(part, [1.0, 2.0])) == [7.0, 14.0]
+
+
+def test_two_processes_that_save_at_a_time_never_give_one_the_other_s_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both read the index before either has written it, and one saves its code between the other's two writes."""
+    one, other = (("float64",), "machine", "source"), (("int64",), "machine", "source")
+    files = [_CacheFile(str(tmp_path), "f", (1.0, 2)) for _ in range(2)]
+    save_data = files[0]._save_data
+
+    def save_late(name: str, data: object) -> None:
+        files[1].save(other, "code for an integer")
+        save_data(name, data)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(files[1], "_load_index", lambda: {})
+        patched.setattr(files[0], "_save_data", save_late)
+        files[0].save(one, "code for a float")
+    found = [_CacheFile(str(tmp_path), "f", (1.0, 2)).load(key) for key in (one, other)]
+    assert found[0] in (None, "code for a float") and found[1] in (None, "code for an integer")
+    files[0].save(one, "code for a float")
+    files[1].save(other, "code for an integer")
+    assert [files[0].load(key) for key in (one, other)] == ["code for a float", "code for an integer"]
 
 
 def test_another_process_loads_what_python_calls_and_compiles_nothing(tmp_path: Path) -> None:

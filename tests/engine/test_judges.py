@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 import numpy as np
 import numpy.typing as npt
@@ -11,12 +13,14 @@ from core_fakes import dump_of, load_into, run, state, traffic
 from siphonwatch.models.account.features import WIDTH
 from siphonwatch.models.account.row import JUDGED, ROW
 from siphonwatch.models.account.table import AccountTable
+from siphonwatch.models.common.arrays import Parts
 from siphonwatch.models.engine.config import ScorerConfig
 from siphonwatch.models.engine.coordinator import Coordinator
 from siphonwatch.models.engine.engine import Trace
 from siphonwatch.models.engine.judge import AccountJudge, Beside
 from siphonwatch.models.engine.patterns import detectors
 from siphonwatch.models.engine.scorer import Scorer
+from siphonwatch.models.engine.stage import AccountBlock
 from siphonwatch.models.evidence.cases import Finding
 from siphonwatch.streams.worker.state.pages import from_page
 
@@ -76,6 +80,68 @@ def test_a_state_that_knows_no_shadow_lets_it_begin_afresh() -> None:
     load_into(scorer, dump_of(plain))
     shadow, _ = scorer.shadows["next"]
     assert not shadow.suspicion() and not found and scorer.judge.places == plain.judge.places
+
+
+class Failing(AccountJudge):
+    """A candidate that fails at one thing."""
+
+    at = ""
+
+    def judge(self, block: AccountBlock) -> list[Finding]:
+        if self.at == "judge":
+            raise RuntimeError("a bug of the candidate")
+        return super().judge(block)
+
+    def restore(self, parts: Parts) -> None:
+        if self.at == "restore":
+            raise ValueError("another version's")
+        super().restore(parts)
+
+    def snapshot(self) -> dict[str, npt.NDArray[Any] | bytes]:
+        if self.at == "snapshot":
+            raise MemoryError
+        return super().snapshot()
+
+
+@pytest.mark.parametrize("at", ["judge", "restore", "snapshot"])
+def test_a_shadow_that_fails_is_switched_off_and_the_champion_goes_on(at: str) -> None:
+    whole, champion = Scorer(CONFIG), list[Finding]()
+    expected = run(whole, TRAFFIC)
+    scorer, found = with_shadow()
+    failing = scorer.shadows["failing"] = Failing(scorer.stage, list(detectors()), shadow=True), found.extend
+    found.clear()
+    champion += run(scorer, TRAFFIC[:400])
+    dump, pages = state(scorer)
+    second, _ = with_shadow()
+    second.shadows["failing"] = Failing(second.stage, list(detectors()), shadow=True), lambda _: None
+    second.shadows["failing"][0].at = failing[0].at = at  # type: ignore[attr-defined]
+    second.table.place({number: from_page(data) for number, data in pages.items() if data is not None})
+    second.table.settle()
+    load_into(second, dump)
+    assert list(second.shadows) == (["next"] if at == "restore" else ["next", "failing"])
+    champion += run(second, TRAFFIC[400:], first=400)
+    second.snapshot()
+    assert told(champion) == told(expected)
+    assert list(second.shadows) == ["next"] and list(second.failed) == ["failing"]
+    assert "Error" in second.failed["failing"]
+    assert second.judge.snapshot().keys() == whole.judge.snapshot().keys()
+
+
+def test_shadows_whose_names_hold_dots_keep_to_their_own_state() -> None:
+    first, _ = with_shadow()
+    for name, few in (("a", FEW), ("a.judge", list(detectors()))):
+        first.shadows[name] = AccountJudge(first.stage, few, shadow=True), lambda _: None
+    run(first, TRAFFIC[:400])
+    dump, pages = state(first)
+    second, _ = with_shadow()
+    for name, few in (("a", FEW), ("a.judge", list(detectors()))):
+        second.shadows[name] = AccountJudge(second.stage, few, shadow=True), lambda _: None
+    second.table.place({number: from_page(data) for number, data in pages.items() if data is not None})
+    second.table.settle()
+    load_into(second, dump)
+    assert not second.failed
+    for name in first.shadows:
+        assert second.shadows[name][0].suspicion() == first.shadows[name][0].suspicion()
 
 
 def test_a_second_judge_costs_its_evidence_and_not_a_second_row() -> None:

@@ -7,9 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from numba import njit
 
-from siphonwatch.streams.worker.warm import OTHER, Beside, compiling
+from siphonwatch.streams.worker.warm import OTHER, Beside, compiling, cores
 
 SCRIPT = """
 import gc, sys
@@ -71,7 +72,28 @@ def test_nothing_runs_beside_what_the_cache_has_and_one_process_beside_what_has_
         assert (compiled(1.0), compiled(1)) == (2.0, 2)
         beside.wait()
     assert said == [__name__]
-    assert mark.read_text() == ("x" if (os.cpu_count() or 1) > 1 else "")
+    assert mark.exists() == (cores() > 1)
+
+
+def test_nothing_runs_beside_where_this_process_has_one_core(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Of a machine with many, a container or `taskset` may give it one."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {3}, raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    mark = tmp_path / "started"
+    with Beside((sys.executable, "-c", f"open({str(mark)!r}, 'a').write('x')")) as beside:
+        beside.start()
+        beside.wait()
+    assert not mark.exists()
+
+
+def test_a_process_that_cannot_be_started_leaves_all_to_compile_here(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1}, raising=False)
+    with Beside((str(tmp_path / "nothing"),)) as beside:
+        beside.start()
+        beside.wait()
+    assert "compiling alone" in capsys.readouterr().out
 
 
 def test_what_compiles_beside_a_worker_ends_with_it() -> None:
