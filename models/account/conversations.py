@@ -78,21 +78,19 @@ def _keep(row: Record, turn: np.uint64, length: int, level: int) -> None:
     """Remember a turn of a request of so many messages, where it is in the sample."""
     if turn == NONE or not _is_kept(turn, level):
         return
-    at = _find(row.turns, turn)
+    at, depth = _find(row.turns, turn), min(length, 255)
     if at < 0:
         at = int(row.next_turn)
         row.turns[at] = np.uint16(turn & np.uint64(0xFFFF)) | np.uint16(1)
+        row.turn_depth[at] = depth
         row.next_turn = (at + 1) % TURNS
     row.turn_uses[at] = 0
-    row.turn_depth[at] = min(length, 255)
+    row.turn_depth[at] = min(depth, int(row.turn_depth[at]))
 
 
 @kernel
 def unveil(row: Record, q: Record) -> None:
-    """Where a request's history is made up and new, and its last message known, sketch the history in its place.
-
-    Only its hash is known: as text it is unlike all others, and its projection is one that belongs to the hash.
-    """
+    """Where a request's history is made up and new, and its last message known, read the history in its place."""
     if q.earlier == NONE:
         return
     mark = np.uint16(q.earlier & np.uint64(0xFFFF)) | np.uint16(1)
@@ -101,9 +99,17 @@ def unveil(row: Record, q: Record) -> None:
             return
     row.earlier[row.next_earlier] = mark
     row.next_earlier = (row.next_earlier + 1) % EARLIER
-    if not is_near(row, q.content):
-        return
-    q.content = mix(q.earlier)
+    if q.template == NONE or is_near(row, q.content):
+        read_as(q, q.earlier)
+
+
+@kernel
+def read_as(q: Record, hidden: np.uint64) -> None:
+    """Put a text of which nothing but a hash is known in the place of the last message.
+
+    As text it is unlike all others, and its projection is one that belongs to the hash.
+    """
+    q.content = mix(hidden)
     q.template = mix(q.content)
     signs = mix(q.template)
     for j in range(PROJECTION):

@@ -106,7 +106,8 @@ def describe(row: Record, q: Record, gap: float, adds: Record) -> None:
     `siphonwatch.models.account.sums` says what each one is. `gap` is the time since the account's request before,
     seconds; negative if late.
     """
-    if q.template != 0 and q.rest == 0:
+    spoken = q.template != 0 or q.earlier != 0 or (q.system != 0 and q.turns > 0)
+    if spoken and q.rest == 0:
         undraw(row, q)
     adds.requests = F32(1.0)
     adds.tokens_out = F32(q.tokens_out * 1e-3)
@@ -140,7 +141,7 @@ def describe(row: Record, q: Record, gap: float, adds: Record) -> None:
     adds.streamed = F32(q.stream)
     adds.with_system = F32(q.system != 0)
     known = F32(0.0)
-    if q.template != 0:
+    if spoken:
         known = conversation(row, q, adds)
     elif q.turns > 1:
         known = F32(1.0)

@@ -3,7 +3,7 @@
 A program sets its parameters and its system prompt once. One that draws them anew each time would split its use into
 pieces too small to be judged, for an account's jobs and for the fingerprints that accounts share. So where an account
 often comes with what it was not met with of late, such a request is read as one with *drawn* parameters, or with a
-*drawn* system prompt, whatever they are.
+*drawn* system prompt, whatever they are. What is asked stands in that prompt where the last message is a known one.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
+from siphonwatch.models.account.conversations import is_near, read_as
 from siphonwatch.models.account.request import Record, mix
 from siphonwatch.models.common.kernel import kernel
 
@@ -59,4 +60,6 @@ def undraw(row: Record, q: Record) -> None:
     new = _meet(row.systems_met, mix(q.system ^ SEED))
     row.systems_drawn += FADE * (F32(new) - row.systems_drawn)
     if new and q.system != NONE and row.systems_drawn > OFTEN:
+        if is_near(row, q.content):
+            read_as(q, q.system)
         q.system = DRAWN_SYSTEM

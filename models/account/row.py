@@ -148,7 +148,7 @@ PARTS = (
     ),
     Field("turns", "u2", "mark", "what was said and answered of late, of a busy account a sample", (TURNS,)),
     Field("turn_uses", "u1", "requests", "that each one vouched for", (TURNS,)),
-    Field("turn_depth", "u1", "messages", "of the request that each one is of, at most 255", (TURNS,)),
+    Field("turn_depth", "u1", "messages", "of the shortest request that each one is of, at most 255", (TURNS,)),
     Field("earlier", "u2", "mark", "made-up histories of late", (EARLIER,)),
     Field("sample_level", "u1", "count", "one resource in 2^level is in the sample"),
     Field("novelty", "f4", "share", "of new ones among the latest sampled"),

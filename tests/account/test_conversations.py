@@ -182,3 +182,25 @@ def test_a_question_asked_again_goes_on_from_what_it_went_on_from() -> None:
     again = np.repeat(q, 2)
     again["time"] = often(160)
     assert share(again) == pytest.approx(share(q), abs=0.05)
+
+
+def test_a_request_that_is_tried_again_goes_on_from_what_it_went_on_from() -> None:
+    """An agent's step is refused for its pace, and sent once more: nobody logs replies here."""
+    q = conversations("a", often(60), 1, 60)
+    q["reply"] = q["follows"] = 0
+    q["said"] = q["before"] = q["said"][0]
+    q["before"][0] = 0
+    tried = np.repeat(q, 2)
+    tried["time"], tried["status"] = often(120), np.tile([429, 200], 60)
+    assert share(tried) < 0.1
+
+
+@pytest.mark.parametrize("content", [7, 0])
+def test_a_last_message_without_words_hides_no_prompt_before_it(content: int) -> None:
+    rng = np.random.default_rng(6)
+    q = sweep("a", often(200))
+    q["said"] = hashes(rng, 200)
+    q = tails(q, rng)
+    q["template"], q["content"] = 0, content
+    assert new_content(q) > 0.9
+    assert (q["template"] != 0).mean() > 0.9

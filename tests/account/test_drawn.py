@@ -9,6 +9,7 @@ from relay_traffic import Traffic
 
 from siphonwatch.models.account.drawn import DRAWN_SYSTEM, DRAWN_TEMPERATURE
 from siphonwatch.models.account.request import Array
+from siphonwatch.models.account.sums import sum_index
 from siphonwatch.models.campaign.edges import fingerprints
 from siphonwatch.models.engine.config import ScorerConfig
 from siphonwatch.models.engine.coordinator import Coordinator
@@ -92,3 +93,13 @@ def test_a_pool_that_draws_its_parameters_is_one_fingerprint() -> None:
         findings += coordinator.score(part[scorer.sighted], at[scorer.sighted])
     named = {account for finding in findings for account in finding.accounts}
     assert named <= members and len(named) >= 11
+
+
+def test_a_prompt_that_stands_in_the_system_prompt_is_what_is_asked() -> None:
+    q = asked()
+    q["system"] = hashes(np.random.default_rng(6), N)
+    q["content"], q["template"], q["projection"] = 9, 11, 20
+    scorer = Scorer(ScorerConfig())
+    run(scorer, q)
+    (row,) = scorer.table.rows[scorer.table.used()]
+    assert row["sums"][3, sum_index("new_content")] > 0.9 * row["sums"][3, 0]
