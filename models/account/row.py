@@ -163,7 +163,7 @@ PARTS = (
 ROW = record(PARTS)
 
 PAGE_ROWS = 16
-"""Rows a page: the unit of checkpoints, about 35 KB."""
+"""Rows a page: the unit of checkpoints, about 37 KB."""
 
 
 def layout_id() -> str:

@@ -109,7 +109,8 @@ def unchanged(raw: bytes, adapter: Adapter) -> Item:
 @click.option("--topic", default="", help="Topic to produce to; the telemetry topic where it is not given.")
 @click.option(
     "--processes", type=click.IntRange(min=1), default=cores, show_default="all cores",
-    help="That make telemetry of a file; any number gives the same. Of a pipe one makes it, record by record.",
+    help="That make telemetry of a file; any number gives the same. Of a pipe, and of what is played in time, one "
+    "makes it, record by record.",
 )  # fmt: skip
 @click.option("--raw", is_flag=True, help="Send the records unchanged, as a gateway would, to --topic.")
 def command(
@@ -200,8 +201,8 @@ def _items(
                     yield unchanged(record, adapter)
             passed.update(adapter.passed_over)
             return
-        # Who writes a pipe may wish to see each record at once.
-        many, at_once = (processes, CHUNK_RECORDS) if Path(file).is_file() else (1, 1)
+        # Who writes a pipe may wish to see each record at once; what is played in time keeps no process busy.
+        many, at_once = (processes, CHUNK_RECORDS) if Path(file).is_file() and not pace.waits else (1, 1)
         for done in adapted(settings, records.format, records, many, at_once=at_once):
             passed.update(done.passed_over)
             for made in done.records:

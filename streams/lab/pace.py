@@ -26,6 +26,11 @@ class Pace:
         self._sleep = sleep
         self._origin: tuple[float, float] | None = None
 
+    @property
+    def waits(self) -> bool:
+        """Whether there is a time to wait for."""
+        return self._speed > 0
+
     def wait(self, moment: float | None) -> None:
         """Wait until the event time `moment` is due."""
         if not self._speed or moment is None:
@@ -55,6 +60,9 @@ class Live:
         self._clock = clock
         self._sleep = sleep
         self._shift: float | None = None
+
+    waits = True
+    """There is a time to wait for."""
 
     def moved(self, record: Telemetry) -> Telemetry:
         """Return the record at its new time."""

@@ -7,6 +7,8 @@ import os
 import subprocess
 import sys
 import time
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +18,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kafka import KafkaConsumer, TopicPartition
 
-from siphonwatch.streams.cli import cli
+from siphonwatch.streams.cli import cli, produce
 from siphonwatch.streams.cli.produce import Live, Pace
 from siphonwatch.streams.common.settings import Settings, load
+from siphonwatch.streams.contracts.rejected import Rejected
 from siphonwatch.streams.contracts.telemetry import Telemetry, decode
 from siphonwatch.streams.edge.adapters import make_adapter, read_records
+from siphonwatch.streams.edge.spread import Adapted, adapted
 from siphonwatch.streams.lab.broker.process import free_port
 from siphonwatch.streams.operate.topics import connect, create
 
@@ -230,6 +234,27 @@ def test_what_happened_before_now_goes_at_once_and_the_rest_in_real_time() -> No
     for moment in (5000.0, 5010.0, 5005.0, 5020.0, 5023.0, 5030.0):
         live.wait(live.moved(sample(moment)).time)
     assert clock.slept == pytest.approx([3.0, 7.0])
+
+
+@pytest.mark.parametrize(
+    ("pace", "processes"),
+    [(Pace(0.0, time.monotonic, time.sleep), 3), (Pace(1e8, time.monotonic, time.sleep), 1),
+     (Live(1e9, time.time, time.sleep), 1)],
+    ids=["at once", "at a speed", "as it happens"],
+)  # fmt: skip
+def test_what_is_played_in_time_keeps_no_other_process_busy(
+    monkeypatch: pytest.MonkeyPatch, log: Path, pace: Pace | Live, processes: int
+) -> None:
+    asked: list[int] = []
+
+    def alone(settings: Settings, format: str, raw: Any, processes: int, at_once: int) -> Iterator[Adapted]:
+        asked.append(processes)
+        return adapted(settings, format, raw, 1, at_once=at_once)
+
+    monkeypatch.setattr(produce, "adapted", alone)
+    known = load({"SIPHONWATCH_IDENTITY_KEY": KEY}).settings
+    items = list(produce._items(str(log), "auto", known, False, 3, pace, Rejected(), Counter()))
+    assert len(items) == 100 and asked == [processes]
 
 
 def test_every_record_of_the_file_is_read_by_the_adapter_it_is_given(log: Path) -> None:
