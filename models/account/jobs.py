@@ -11,6 +11,7 @@ import math
 
 import numpy as np
 
+from siphonwatch.models.account.drawn import DRAWN_SYSTEM
 from siphonwatch.models.account.request import Record, mix
 from siphonwatch.models.account.row import IS_JOB, SLOTS
 from siphonwatch.models.account.slots import F32, TAU, find_slot
@@ -129,5 +130,5 @@ def derive_job(row: Record, place: int, q: Record, now: float, requests: float, 
     out.job_structured = float(job.structured) / weight
     out.job_length_spread = math.sqrt(max(float(job.log_chars_sq) / weight - mean * mean, 0.0))
     out.job_deterministic = 1.0 if q.temperature == 0.0 else 0.0
-    out.job_system = 1.0 if q.system != 0 else 0.0
+    out.job_system = 1.0 if q.system > DRAWN_SYSTEM else 0.0
     out.job_aside = min(_largest_other(row, place, now) / max(requests, 1.0), 1.0)
