@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from siphonwatch.models.common.kernel import kernel
-from siphonwatch.models.common.vocabulary import MASK_FAMILIES, PROJECTION
+from siphonwatch.models.common.vocabulary import CHUNKS, MASK_FAMILIES, PROJECTION, REPLY_CHUNKS
 
 MASKS = len(MASK_FAMILIES)
 NAME_WORDS = 8
@@ -25,7 +25,7 @@ LABELS = ("client", "provider", "model", "op", "finish", "lang")
 COUNTS = (
     "n_headers", "status", "max_tokens", "n", "logprobs", "tools", "tokens_in", "tokens_out", "remaining",
     "guardrails", "turns", "chars", "chars_out", "digits", "upper", "punctuation", "spaces", "wide", "echo", "intents",
-    "page", "stream", "structured", "canonical",
+    "page", "chars_system", "chars_earlier", "stream", "structured", "canonical",
 )  # fmt: skip
 """32-bit integers; the last three are 0 or 1."""
 REALS = ("temperature", "top_p", "duration")
@@ -43,11 +43,16 @@ REQUEST = np.dtype(
         ("projection", "i1", (PROJECTION,)),
         ("account", "u8", (NAME_WORDS,)),
         ("id", "u8", (NAME_WORDS,)),
+        ("chunk", "u4", (CHUNKS,)),
+        ("reply_chunk", "u4", (REPLY_CHUNKS,)),
+        ("chunk_chars", "u2", (CHUNKS,)),
+        ("reply_chunk_chars", "u2", (REPLY_CHUNKS,)),
     ],
     align=True,
 )
 """Fields named as in the telemetry contract. `time` seconds, `item` -1 where absent, `rest` 1 for plain REST,
-`spare` always 0: records have no padding, so that equal ones are equal bytes."""
+`spare` always 0: records have no padding, so that equal ones are equal bytes. `chunk` and `chunk_chars` are the hashes
+and lengths of `chunks` in their order, 0 behind the last one; a hash is never 0. So are those of `reply_chunks`."""
 
 READ_OTHERWISE = (
     "turns", "template", "content", "projection", "system", "max_tokens", "temperature", "top_p",

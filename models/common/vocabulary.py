@@ -6,6 +6,10 @@ from __future__ import annotations
 PROJECTION = 32
 """Dimensions of the keyed random projection of a text, each one signed byte."""
 
+CHUNKS, REPLY_CHUNKS = 16, 8
+"""Chunks of a message and of a reply at most: some 1,600 and 800 characters in chunks of the usual length, and longer
+chunks of longer texts."""
+
 MASK_FAMILIES = ("typed", "indexed", "bracket", "mustache", "stars", "hash", "base64", "chinese", "fictional")
 """Syntax families of masking, in the order of `Telemetry.masks`: <PERSON>, <PERSON_1>, [REDACTED], {{name}},
 a star run, a hexadecimal surrogate, a base64 surrogate, a Chinese form such as 某公司, and names, numbers and

@@ -14,11 +14,16 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from siphonwatch.models.common.vocabulary import INTENTS, MASK_FAMILIES
+from siphonwatch.models.common.vocabulary import CHUNKS, INTENTS, MASK_FAMILIES, REPLY_CHUNKS
 
 Hash64 = Annotated[str, Meta(pattern="^([0-9a-f]{16})?$(?!\\n)")]
 Share = Annotated[int, Meta(ge=0, le=1000)]
 Count = Annotated[int, Meta(ge=0, le=2**31 - 1)]
+
+
+def _packed(most: int) -> str:
+    """The pattern of up to `most` chunks, each of which is eight digits of base64."""
+    return rf"^([A-Za-z0-9+/]{{8}}){{0,{most}}}$(?!\n)"
 
 
 class Telemetry(msgspec.Struct, omit_defaults=True, kw_only=True):
@@ -111,12 +116,24 @@ class Telemetry(msgspec.Struct, omit_defaults=True, kw_only=True):
     """All messages in the request but the last of the user's and the system prompt, together, hashed as `said` is."""
     projection: Annotated[str, Meta(pattern="^([A-Za-z0-9+/]{43}=)?$(?!\\n)")] = ""
     """`PROJECTION` signed bytes in base64: keyed projection of hashed n-grams, unit length scaled to 127."""
+    chunks: Annotated[str, Meta(pattern=_packed(CHUNKS))] = ""
+    """The last user message, cut where its own words say so: six bytes of each chunk, all in base64. Four are a keyed
+    hash, the lowest first, two the length in characters, a run of white space being one. What two messages share is in
+    both the same chunks, whatever stands before and behind it, but for the chunks beside what differs. A long message
+    is cut into longer chunks, so that `CHUNKS` suffice; of one beyond 5,120 characters the first 4,096 and the last
+    1,024 are read."""
+    reply_chunks: Annotated[str, Meta(pattern=_packed(REPLY_CHUNKS))] = ""
+    """The response's text, likewise, up to `REPLY_CHUNKS`."""
     lang: Annotated[str, Meta(max_length=8)] = ""
     turns: Count = 0
     """Messages in the request, the system prompt not counted."""
     chars: Count = 0
     """Length of the last user message."""
     chars_out: Count = 0
+    chars_system: Count = 0
+    """Length of the system prompt."""
+    chars_earlier: Count = 0
+    """Length of all messages but the last of the user's and the system prompt."""
     digits: Share = 0
     upper: Share = 0
     punctuation: Share = 0

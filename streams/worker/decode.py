@@ -16,6 +16,9 @@ from siphonwatch.streams.contracts.telemetry import Malformed, Telemetry, decode
 from siphonwatch.streams.edge.adapters.wrapping import clean, unwrapped
 from siphonwatch.streams.worker.scan import make_tables, scan
 
+ENTRY = np.dtype([("hash", "<u4"), ("chars", "<u2")])
+"""One of `Telemetry.chunks`."""
+
 PADDING = b" " * 16
 """Behind the last record, so that the scanner may look a word or two ahead."""
 
@@ -115,4 +118,8 @@ def to_request(record: Telemetry) -> np.void:
     row["masks"][: len(record.masks)] = record.masks
     if record.projection:
         row["projection"] = np.frombuffer(base64.b64decode(record.projection), np.int8)
+    for name, field in (("chunk", record.chunks), ("reply_chunk", record.reply_chunks)):
+        entries = np.frombuffer(base64.b64decode(field), ENTRY)
+        row[name][: len(entries)] = entries["hash"]
+        row[f"{name}_chars"][: len(entries)] = entries["chars"]
     return row  # type: ignore[no-any-return]

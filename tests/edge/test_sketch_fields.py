@@ -22,7 +22,7 @@ SKETCHER = Sketcher(Identity("a secret of the deployment"))
 OTHER = Sketcher(Identity("another secret, unrelated"))
 ANY = st.text(st.characters(codec=None), max_size=400)
 ROLES = st.sampled_from(["system", "developer", "user", "assistant", "tool", ""])
-HASHED = ("template", "prefix", "system", "content", "said", "projection")
+HASHED = ("template", "prefix", "system", "content", "said", "projection", "chunks")
 TEXT = (
     "Please compare the two proposals from Harriet Lindqvist and explain which one costs less over 5 years. "
     "Consider maintenance, energy and the training of 12 people. End with one recommendation."

@@ -8,12 +8,13 @@ import string
 from hypothesis import strategies as st
 
 from siphonwatch.models.account import request as rq
-from siphonwatch.models.common.vocabulary import MASK_FAMILIES
+from siphonwatch.models.common.vocabulary import CHUNKS, MASK_FAMILIES, REPLY_CHUNKS
 
 SPACE = st.text(" \n\r\t", max_size=2)
 HEX = st.text("0123456789abcdef", min_size=16, max_size=16) | st.just("")
 BASE64 = string.ascii_letters + string.digits + "+/"
 PROJECTION = st.text(BASE64, min_size=43, max_size=43).map(lambda s: s + "=") | st.just("")
+MOST = {"chunks": CHUNKS, "reply_chunks": REPLY_CHUNKS}
 COUNT = st.integers(0, 9) | st.integers(0, 2**31 - 1)
 VISIBLE = st.characters(min_codepoint=0x21, max_codepoint=0x7E)
 LONGEST = {"client": 32, "provider": 32, "model": 64, "op": 16, "finish": 16, "lang": 8}
@@ -94,6 +95,9 @@ def field(draw: st.DrawFn, name: str) -> str:
         return "[" + space + f"{space},{space}".join(map(str, counts)) + space + "]"
     if name == "projection":
         return draw(_string(draw(PROJECTION)))
+    if name in MOST:
+        chunk = st.text(BASE64, min_size=8, max_size=8)
+        return draw(_string("".join(draw(st.lists(chunk, max_size=MOST[name])))))
     if name in rq.HASHES:
         return draw(_string(draw(HEX)))
     if name in rq.LABELS:
@@ -103,7 +107,7 @@ def field(draw: st.DrawFn, name: str) -> str:
 
 
 REQUIRED = ("id", "time", "account")
-OPTIONAL = ("v", "kind", "item", "masks", "projection", *rq.HASHES, *rq.LABELS, *rq.COUNTS, *rq.REALS)
+OPTIONAL = ("v", "kind", "item", "masks", "projection", *MOST, *rq.HASHES, *rq.LABELS, *rq.COUNTS, *rq.REALS)
 
 
 @st.composite

@@ -96,11 +96,13 @@ def test_each_field_alone_reads_as_the_contract_reads_it(name: str, data: st.Dat
      "[1,2,3,4,5,6,7,8,9]", "[-1]", "[2147483648]", "[1 2]", "[1.0]", "[ ]", '"llm"', '"Rest"', '"ABCDEF0123456789"',
      '"0123456789abcdef"', '"0123456789abcde"', '"0123456789abcdefa"', '"\\u0030123456789abcdef"', '""', '"a b"',
      '"\x7f"', '"' + "x" * 64 + '"', '"' + "x" * 65 + '"', '"' + "x" * 128 + '"', '"' + "x" * 129 + '"',
+     '"' + "A" * 8 + '"', '"' + "AbC/+9xZ" * 8 + '"', '"' + "zzzzzzzz" * 16 + '"', '"' + "A" * 136 + '"',
+     '"' + "A" * 72 + '"', '"' + "A" * 15 + '-"', '"' + "A" * 12 + '"',
      '"' + "A" * 43 + '="', '"' + "A" * 42 + '=="', '"' + "A" * 44 + '"', '"' + "A" * 40 + '=AA="', "tru", "nul"],
 )  # fmt: skip
 @pytest.mark.parametrize(
     "name", ["time", "account", "id", "kind", "temperature", "duration", "status", "item", "page", "v", "stream", "key",
-             "model", "masks", "projection", "unknown"],
+             "model", "masks", "projection", "chunks", "reply_chunks", "unknown"],
 )  # fmt: skip
 def test_borders_of_every_kind_of_field_agree(name: str, value: str) -> None:
     agree(with_field(name, value))
@@ -144,6 +146,7 @@ def test_plain_records_are_read_by_the_scanner_alone(monkeypatch: pytest.MonkeyP
     record = Telemetry(
         id="r1", time=1767571200.25, account="ab" * 16, key="0123456789abcdef", model="m-1", masks=[1, 0, 2],
         temperature=0.7, projection="A" * 43 + "=", item=2**53, stream=True, kind="rest", duration=0.125,
+        chunks="Abcdefgh" * 16, reply_chunks="Abcdefg/",
     )  # fmt: skip
     monkeypatch.setattr("siphonwatch.streams.worker.decode.decode", refuse)
     batch = DECODER.decode([encode(record)] * 3)

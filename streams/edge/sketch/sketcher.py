@@ -10,8 +10,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from siphonwatch.models.common.vocabulary import CHUNKS, REPLY_CHUNKS
 from siphonwatch.streams.common.identity import Identity
-from siphonwatch.streams.edge.sketch import canonical, characters, intents, kernel, language, masks, template
+from siphonwatch.streams.edge.sketch import canonical, characters, chunks, intents, kernel, language, masks, template
 
 SYSTEMS, REMEMBERED_CHARS = 512, 4096
 """System prompts remembered in memory, at most 8 MB: one application sends the same one all day."""
@@ -46,6 +47,7 @@ class Sketcher:
         self._identity = identity
         key = np.frombuffer(identity.secret("sketch"), np.uint64)
         self._tables = (*characters.tables(), key, *_lexicon())
+        self._chunk_key = np.frombuffer(identity.secret("chunks"), np.uint64)
         self._remembered = lru_cache(SYSTEMS)(self._read_system)
 
     def sketch(self, messages: Sequence[tuple[str, str]], reply: str = "") -> dict[str, object]:
@@ -81,10 +83,14 @@ class Sketcher:
             "follows": self._turn(turn.follows),
             "earlier": self._turn(turn.earlier),
             "projection": base64.b64encode(projection.tobytes()).decode() if projection.any() else "",
+            "chunks": self._chunks(sample, CHUNKS),
+            "reply_chunks": self._chunks(_sample(reply), REPLY_CHUNKS),
             "lang": language.guess(counts),
             "turns": turn.number,
             "chars": len(text),
             "chars_out": len(reply),
+            "chars_system": len(turn.system),
+            "chars_earlier": len(turn.earlier),
             "digits": 1000 * counts[characters.DIGITS] // size,
             "upper": 1000 * counts[characters.UPPER] // size,
             "punctuation": 1000 * counts[characters.PUNCTUATION] // size,
@@ -100,6 +106,12 @@ class Sketcher:
         """Compile what the first request would wait for, or load it from the cache."""
         marked = " ".join(f"<NAME_{number}>" for number in range(masks.FEW + 1))
         self.sketch([("user", marked)], marked)
+
+    def _chunks(self, sample: str, most: int) -> str:
+        if not sample:
+            return ""
+        entries = chunks.cut(kernel.points(sample), *characters.tables(), self._chunk_key, most)
+        return base64.b64encode(entries.tobytes()).decode()
 
     def _turn(self, words: str) -> str:
         """What was said, hashed as what a client sends of it later on: white space is the client's."""

@@ -14,6 +14,7 @@ from siphonwatch.models.common.kernel import kernel
 from siphonwatch.streams.worker.scan.tables import (
     ACCOUNT,
     BOOL,
+    CHUNKS,
     CLOSE,
     COLON,
     COMMA,
@@ -215,6 +216,20 @@ def _scan(buf: Bytes, p: int, end: int, out: Bytes, base: int, tables: Tables, n
                     elif size == 4 and low_bytes(word, 4) == REST:
                         put(out, at, np.int32(1))
                     else:
+                        return False
+                elif kind == CHUNKS:
+                    if size % 8 != 0 or size > 8 * high:
+                        return False
+                    bad = np.int32(0)
+                    for j in range(high):
+                        first, second = np.int32(0), np.int32(0)
+                        if 8 * j < size:
+                            first = three_bytes(buf, p + 8 * j, tables.base64)
+                            second = three_bytes(buf, p + 8 * j + 4, tables.base64)
+                            bad |= first | second
+                        put(out, at + 4 * j, np.int32(first | second << 24))
+                        put(out, at + low + 2 * j, np.int16(second >> 8))
+                    if bad < 0:
                         return False
                 else:  # PROJECTION
                     if size == 0:

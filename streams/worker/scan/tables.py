@@ -9,9 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from siphonwatch.models.account import request as rq
+from siphonwatch.models.common import vocabulary
 from siphonwatch.streams.contracts.telemetry import Telemetry
 
-HASH, COUNT, REAL, BOOL, LABEL, TIME, DURATION, ACCOUNT, ID, KIND, PROJECTION, MASKS, VERSION, ITEM = range(14)
+HASH, COUNT, REAL, BOOL, LABEL, TIME, DURATION, ACCOUNT, ID, KIND, PROJECTION, MASKS, VERSION, ITEM, CHUNKS = range(15)
 QUOTE, BACKSLASH, COMMA, COLON, OPEN, CLOSE, LIST, UNLIST, MINUS, DOT = b'"\\,:{}[]-.'
 Bytes = npt.NDArray[np.uint8]
 NAME_BITS = 10
@@ -42,7 +43,8 @@ class Tables(NamedTuple):
     """Place in the record, bytes."""
     low: npt.NDArray[np.int64]
     high: npt.NDArray[np.int64]
-    """Range of a count, or the longest text in `high`."""
+    """Range of a count, or the longest text in `high`; of chunks, how many bytes behind their hashes their lengths are
+    kept, and how many there are at most."""
     base64: npt.NDArray[np.int32]
     """`(4, 256)` what each base64 digit adds to three bytes, the first byte the lowest, by its place among four digits;
     negative for other characters."""
@@ -56,10 +58,12 @@ _KINDS = (
     | dict.fromkeys(rq.COUNTS, COUNT)
     | {"stream": BOOL, "structured": BOOL, "canonical": BOOL, "temperature": REAL, "top_p": REAL, "duration": DURATION}
     | {"time": TIME, "account": ACCOUNT, "id": ID, "kind": KIND, "projection": PROJECTION, "masks": MASKS}
-    | {"v": VERSION, "item": ITEM}
+    | {"v": VERSION, "item": ITEM, "chunks": CHUNKS, "reply_chunks": CHUNKS}
 )
-_PLACES = {"kind": "rest", "v": "time"}
+_PLACES = {"kind": "rest", "v": "time", "chunks": "chunk", "reply_chunks": "reply_chunk"}
 """Where a field of another name is kept; the version is not kept, so any place will do."""
+_MOST = {"chunks": vocabulary.CHUNKS, "reply_chunks": vocabulary.REPLY_CHUNKS}
+"""Chunks that a field holds at most."""
 
 
 def make_tables() -> Tables:
@@ -71,7 +75,10 @@ def make_tables() -> Tables:
         schema = fields[name]
         kind[row] = _KINDS[name]
         offset[row] = rq.REQUEST.fields[_PLACES.get(name, name)][1]  # type: ignore[index]
-        if schema.get("type") == "integer":
+        if kind[row] == CHUNKS:
+            lengths = rq.REQUEST.fields[f"{_PLACES[name]}_chars"][1]  # type: ignore[index]
+            low[row], high[row] = lengths - offset[row], _MOST[name]
+        elif schema.get("type") == "integer":
             low[row], high[row] = int(schema.get("minimum", 0)), int(schema.get("maximum", 0))
         else:
             high[row] = int(schema.get("maxLength", 0))
