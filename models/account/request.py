@@ -16,16 +16,16 @@ NAME_BYTES = 8 * NAME_WORDS
 """Longest account name or request id kept; ASCII, padded with NUL, handled as words of 8 bytes."""
 
 HASHES = (
-    "key", "user", "session", "ip", "net", "agent", "headers",
+    "key", "user", "session", "ip", "net", "agent", "headers", "asn", "payment",
     "template", "prefix", "system", "content", "said", "before", "reply", "follows", "earlier", "route", "resource",
 )  # fmt: skip
 """Keyed 64-bit hashes; 0 where absent."""
-LABELS = ("client", "provider", "model", "op", "finish", "lang")
+LABELS = ("client", "provider", "model", "op", "finish", "lang", "plan", "country")
 """Short open vocabularies, kept as 64-bit FNV-1a hashes; 0 where empty."""
 COUNTS = (
     "n_headers", "status", "max_tokens", "n", "logprobs", "tools", "tokens_in", "tokens_out", "remaining",
     "guardrails", "turns", "chars", "chars_out", "digits", "upper", "punctuation", "spaces", "wide", "echo", "intents",
-    "page", "chars_system", "chars_earlier", "stream", "structured", "canonical",
+    "page", "account_age", "chars_system", "chars_earlier", "stream", "structured", "canonical",
 )  # fmt: skip
 """32-bit integers; the last three are 0 or 1."""
 REALS = ("temperature", "top_p", "duration")
@@ -39,7 +39,6 @@ REQUEST = np.dtype(
     + [(name, "f4") for name in REALS]
     + [
         ("rest", "i4"),
-        ("spare", "i4"),
         ("projection", "i1", (PROJECTION,)),
         ("account", "u8", (NAME_WORDS,)),
         ("id", "u8", (NAME_WORDS,)),
@@ -50,8 +49,8 @@ REQUEST = np.dtype(
     ],
     align=True,
 )
-"""Fields named as in the telemetry contract. `time` seconds, `item` -1 where absent, `rest` 1 for plain REST,
-`spare` always 0: records have no padding, so that equal ones are equal bytes. `chunk` and `chunk_chars` are the hashes
+"""Fields named as in the telemetry contract. `time` seconds, `item` -1 where absent, `rest` 1 for plain REST.
+Records have no padding, so that equal ones are equal bytes. `chunk` and `chunk_chars` are the hashes
 and lengths of `chunks` in their order, 0 behind the last one; a hash is never 0. So are those of `reply_chunks`."""
 
 READ_OTHERWISE = (
@@ -107,6 +106,7 @@ def blank() -> Array:
     record = np.zeros(1, REQUEST)
     record["item"] = -1
     record["page"] = -1
+    record["account_age"] = -1
     record["remaining"] = -1
     record["status"] = 200
     record["n"] = 1

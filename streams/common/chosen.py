@@ -1,8 +1,10 @@
-"""Names the account settings whose value a client may choose for itself, and says when they may be trusted."""
+"""Names the settings whose value a client may choose for itself, and says when they may be trusted."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+
+import msgspec
 
 from siphonwatch.streams.common.settings import Settings
 
@@ -16,6 +18,9 @@ END_USER = (
 )
 SERVICE = "it is the gateway, so all its customers are one account"
 END_USERS = frozenset(("gen_ai.user", "enduser.id", "enduser.pseudo.id", "user.id", "llm.user", "end_user"))
+
+CLIENT_WRITTEN = ("requester_metadata", "requester_custom_headers", "spend_logs_metadata", "request.headers", "http_")
+"""Parts of a path below which there is what a client sends."""
 
 
 def warnings(settings: Settings) -> Iterator[str]:
@@ -34,3 +39,7 @@ def warnings(settings: Settings) -> Iterator[str]:
                 yield f"accounts.{format_} names {field}: {END_USER}"
             elif field == "service.name":
                 yield f"accounts.{format_} names service.name: {SERVICE}"
+    for kind in msgspec.structs.fields(settings.who):
+        for path in getattr(settings.who, kind.name):
+            if any(part in path for part in CLIENT_WRITTEN):
+                yield f"who.{kind.name} names {path}: {HEADER}"

@@ -122,6 +122,23 @@ class Accounts(msgspec.Struct, forbid_unknown_fields=True):
     counted, and raise no alert. Names as gateways log them, or ids as alerts show them."""
 
 
+class Who(msgspec.Struct, forbid_unknown_fields=True):
+    """Where gateways' records say more about a customer: dotted paths, the first present one wins, in place of those
+    that a format has of its own (docs/gateways.md). Only what the gateway itself writes: a client says of itself what
+    it likes."""
+
+    plan: list[str] = []
+    """Plan or tier, a short name."""
+    account_age: list[str] = []
+    """Days since the account was made, or the time when it was."""
+    country: list[str] = []
+    """ISO 3166 code of two letters, of the address."""
+    asn: list[str] = []
+    """Number of the network that the address is in (autonomous system); kept as a keyed hash."""
+    payment: list[str] = []
+    """What recurs with one means of payment, such as Stripe's card fingerprint; kept as a keyed hash."""
+
+
 class Ingest(msgspec.Struct, forbid_unknown_fields=True):
     """Topics that gateways write themselves, and the format each one is in."""
 
@@ -224,6 +241,7 @@ class Settings(msgspec.Struct, forbid_unknown_fields=True):
     topics: Topics = msgspec.field(default_factory=Topics)
     identity: Identity = msgspec.field(default_factory=Identity)
     accounts: Accounts = msgspec.field(default_factory=Accounts)
+    who: Who = msgspec.field(default_factory=Who)
     ingest: Ingest = msgspec.field(default_factory=Ingest)
     scoring: Scoring = msgspec.field(default_factory=Scoring)
     state: State = msgspec.field(default_factory=State)

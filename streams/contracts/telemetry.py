@@ -64,6 +64,16 @@ class Telemetry(msgspec.Struct, omit_defaults=True, kw_only=True):
     """Family of the user agent in clear: openai-python, browser, curl..."""
     n_headers: Count = 0
     """Client headers beyond the user agent."""
+    plan: Annotated[str, Meta(max_length=32)] = ""
+    """The customer's plan or tier."""
+    account_age: Annotated[int, Meta(ge=-1, le=2**31 - 1)] = -1
+    """Days since the account was made; -1 unknown."""
+    country: Annotated[str, Meta(max_length=2)] = ""
+    """Of the address: an ISO 3166 code of two capital letters."""
+    asn: Hash64 = ""
+    """The network that the address is in: the number of its autonomous system."""
+    payment: Hash64 = ""
+    """What recurs with one means of payment."""
 
     # what was asked, and what came
     provider: Annotated[str, Meta(max_length=32)] = ""

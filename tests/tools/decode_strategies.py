@@ -17,9 +17,10 @@ PROJECTION = st.text(BASE64, min_size=43, max_size=43).map(lambda s: s + "=") | 
 MOST = {"chunks": CHUNKS, "reply_chunks": REPLY_CHUNKS}
 COUNT = st.integers(0, 9) | st.integers(0, 2**31 - 1)
 VISIBLE = st.characters(min_codepoint=0x21, max_codepoint=0x7E)
-LONGEST = {"client": 32, "provider": 32, "model": 64, "op": 16, "finish": 16, "lang": 8}
+LONGEST = {"client": 32, "provider": 32, "model": 64, "op": 16, "finish": 16, "lang": 8, "plan": 32, "country": 2}
 COUNTS = {
     "status": st.integers(0, 999), "remaining": st.integers(-1, 2**31 - 1), "page": st.integers(-1, 2**31 - 1),
+    "account_age": st.integers(-1, 2**31 - 1),
     "intents": st.integers(0, 31),
 } | dict.fromkeys(("digits", "upper", "punctuation", "spaces", "wide"), st.integers(0, 1000))  # fmt: skip
 

@@ -10,6 +10,7 @@ from siphonwatch.streams.common.settings import Settings
 from siphonwatch.streams.edge.adapters.base import Adapter, TextSketcher
 from siphonwatch.streams.edge.adapters.detect import detect
 from siphonwatch.streams.edge.adapters.files import Records, Unreadable, read_records
+from siphonwatch.streams.edge.adapters.standing import FIELDS
 
 __all__ = ["Adapter", "Records", "TextSketcher", "Unreadable", "detect", "formats", "make_adapter", "read_records"]
 
@@ -27,7 +28,7 @@ def make_adapter(format: str, settings: Settings, sketcher: TextSketcher, identi
     format
         One of `formats`.
     settings
-        `accounts.<format>`, `identity` and `ingest.max_record_bytes` are used.
+        `accounts.<format>`, `who`, `identity` and `ingest.max_record_bytes` are used.
     sketcher
         Turns text into its sketch.
     identity
@@ -46,4 +47,6 @@ def make_adapter(format: str, settings: Settings, sketcher: TextSketcher, identi
     accounts: list[str] = getattr(settings.accounts, format, [])
     identity = identity or Identity.from_settings(settings)
     addresses = Addresses(settings.accounts.trusted_proxies, settings.accounts.ipv6_prefix)
-    return kind(accounts, identity, sketcher, settings.ingest.max_record_bytes, addresses)
+    adapter = kind(accounts, identity, sketcher, settings.ingest.max_record_bytes, addresses)
+    adapter.look_for({field: paths for field in FIELDS if (paths := getattr(settings.who, field))})
+    return adapter

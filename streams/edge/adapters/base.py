@@ -5,13 +5,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from threading import Lock
+from types import MappingProxyType
 from typing import Any, Protocol
 
 from siphonwatch.streams.common.addresses import Addresses
 from siphonwatch.streams.common.identity import Identity
 from siphonwatch.streams.contracts.telemetry import Malformed, Telemetry
+from siphonwatch.streams.edge.adapters import standing
 from siphonwatch.streams.edge.adapters.clients import Clients
 from siphonwatch.streams.edge.adapters.elements import split
 from siphonwatch.streams.edge.adapters.values import NotJson, flat_fields, load_json
@@ -55,6 +57,8 @@ class Adapter(ABC):
     """
 
     name: str
+    who: standing.Paths = MappingProxyType({})
+    """Where records of this format say more about the customer, as only the gateway can have written it."""
     marks: frozenset[str] = frozenset()
     """Keys of a record of this format: an object without any may be an envelope around one."""
 
@@ -80,6 +84,10 @@ class Adapter(ABC):
         self.sketcher = sketcher
         self.limit = limit
         self.clients = Clients(identity)
+
+    def look_for(self, who: standing.Paths) -> None:
+        """Look for what these paths name there, and no longer where this format has it of its own."""
+        self.who = {**self.who, **who}
 
     def records(self, raw: bytes) -> Iterator[Telemetry | Malformed]:
         """Yield the telemetry of one Kafka message, line or array; each bad element is a `Malformed` beside it."""
@@ -159,6 +167,10 @@ class Adapter(ABC):
         if 0 < len(value) <= MAX_ID:
             return value
         return self.identity.hash64("request", value or raw.decode("utf-8", "replace"))
+
+    def standing(self, find: Callable[[str], Any], time: float) -> dict[str, Any]:
+        """Return the fields that say more about the customer; `find` gives what stands at a dotted path."""
+        return standing.fields(find, self.who, time, self.identity) if self.who else {}
 
     def sketch(self, messages: Sequence[tuple[str, str]], reply: str) -> dict[str, Any]:
         """Return the sketch fields; none where the log holds no text."""

@@ -58,11 +58,22 @@ NUMBERS = re.compile(r"(?:^|(?<= ))(?:\d{1,12}|-) (?:\d{1,12}|-) (?P<duration>\d
 
 _CAPITAL = re.compile(r"[A-Z]")
 
+WHO = {
+    "plan": ("x-plan", "plan"),
+    "account_age": ("x-account-age", "account_age", "account_created"),
+    "country": ("x-geo-country", "country"),
+    "asn": ("x-geo-asn", "asn"),
+    "payment": ("x-payment-fingerprint", "payment_fingerprint"),
+}
+"""As the operator names them in the log's format. `x-geo-` are headers that Envoy's GeoIP filter writes, over what
+a client sends."""
+
 
 class Envoy(Adapter):
     """One access-log line an element."""
 
     name = "envoy"
+    who = WHO
     marks = frozenset(("start_time", "response_code", "x-request-id", "upstream_cluster", "method"))
 
     def element(self, raw: bytes) -> Iterator[Telemetry | Malformed]:
@@ -120,6 +131,7 @@ class Envoy(Adapter):
             status=status if 100 <= status <= 999 else 0,
             duration=min(max(number(_any(line, DURATION)) or 0.0, 0.0) / 1e3, 1e7),
             remaining=count(remaining) if number(remaining) is not None else -1,
+            **self.standing(lambda path: at(line, path), time),
             **fields,
         )
 

@@ -14,7 +14,17 @@ from typing import Any
 from siphonwatch.streams.contracts.telemetry import Malformed, Telemetry
 from siphonwatch.streams.edge.adapters import chat, replies, rest
 from siphonwatch.streams.edge.adapters.base import Adapter, load_object, require_time
-from siphonwatch.streams.edge.adapters.values import count, first, mapping, model_name, name, number, text, timestamp
+from siphonwatch.streams.edge.adapters.values import (
+    at,
+    count,
+    first,
+    mapping,
+    model_name,
+    name,
+    number,
+    text,
+    timestamp,
+)
 
 PROXIES = ("proxy", "ai-proxy", "ai-proxy-advanced", "ai-request-transformer", "ai-response-transformer")
 """Names under which `ai` holds the plugin that called the model, the likeliest first."""
@@ -24,12 +34,22 @@ GUARDS = ("guard", "sanitizer", "safety", "armor", "dlp")
 
 REMAINING = ("ratelimit-remaining", "x-ratelimit-remaining-requests", "x-ratelimit-remaining-minute")
 
+WHO = {
+    "plan": ("plan",),
+    "account_age": ("account_age", "account_created", "consumer.created_at"),
+    "country": ("country",),
+    "asn": ("asn",),
+    "payment": ("payment_fingerprint",),
+}
+"""`consumer` is Kong's own; the others are what `custom_fields_by_lua` adds."""
+
 
 class Kong(Adapter):
     """One log entry an element."""
 
     name = "kong"
     marks = frozenset(("request", "started_at", "latencies"))
+    who = WHO
 
     def element(self, raw: bytes) -> Iterator[Telemetry]:
         entry = load_object(raw)
@@ -71,6 +91,7 @@ class Kong(Adapter):
             status=status if 100 <= status <= 999 else 0,
             duration=min(max(latency or 0.0, 0.0) / 1e3, 1e7),
             remaining=_remaining(mapping(response.get("headers"))),
+            **self.standing(lambda path: at(entry, path), time),
             **fields,
         )
 

@@ -4,7 +4,7 @@ of its table of spend logs. Calls that ask no model, such as those about files a
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -12,13 +12,12 @@ import msgspec
 from siphonwatch.streams.common.addresses import Addresses
 from siphonwatch.streams.common.identity import Identity
 from siphonwatch.streams.contracts.telemetry import Telemetry
-from siphonwatch.streams.edge.adapters import chat, replies
+from siphonwatch.streams.edge.adapters import chat, replies, standing
 from siphonwatch.streams.edge.adapters.base import MAX_ID, Adapter, TextSketcher, load_object, require_time
 from siphonwatch.streams.edge.adapters.errors import error_status
 from siphonwatch.streams.edge.adapters.values import (
     at,
     count,
-    first,
     mapping,
     model_name,
     name,
@@ -43,6 +42,16 @@ NOT_INFERENCE = re.compile(
 )
 """Beginnings of the types of calls that ask no model (litellm.types.utils.CallTypes): LiteLLM's own administration,
 files, batches, vector stores, containers and tools."""
+
+AUTH_METADATA = "metadata.user_api_key_auth_metadata"
+"""What the operator has set on a key or its team; `requester_metadata` is the customer's own words."""
+WHO = {
+    "plan": (f"{AUTH_METADATA}.plan", f"{AUTH_METADATA}.tier"),
+    "account_age": (f"{AUTH_METADATA}.account_age", f"{AUTH_METADATA}.account_created"),
+    "country": (f"{AUTH_METADATA}.country",),
+    "asn": (f"{AUTH_METADATA}.asn",),
+    "payment": (f"{AUTH_METADATA}.payment_fingerprint",),
+}
 
 
 class Payload(msgspec.Struct, gc=False):
@@ -84,6 +93,7 @@ class LiteLLM(Adapter):
 
     name = "litellm"
     marks = frozenset(("call_type", "startTime", "model"))
+    who = WHO
 
     def __init__(
         self,
@@ -95,8 +105,12 @@ class LiteLLM(Adapter):
     ) -> None:
         super().__init__(accounts, identity, sketcher, limit, addresses)
         self._decode = msgspec.json.Decoder(Payload).decode
-        self._beyond = any(path.partition(".")[0] not in FIELDS for path in accounts)
-        """An account is looked for in a field that `Payload` does not read, so the whole object is parsed."""
+        self._beyond = _beyond(accounts)
+        """Something is looked for in a field that `Payload` does not read, so the whole object is parsed."""
+
+    def look_for(self, who: standing.Paths) -> None:
+        super().look_for(who)
+        self._beyond = self._beyond or any(map(_beyond, who.values()))
 
     def element(self, raw: bytes) -> Iterator[Telemetry]:
         tree: Mapping[str, Any] | None = None
@@ -115,22 +129,18 @@ class LiteLLM(Adapter):
             payload.metadata = chat.body(payload.metadata)
         if payload.api_key or payload.team_id or payload.request_id:
             payload.metadata = _row_metadata(payload)
-        if tree is None:
-            account = self._account(payload)
-        else:
-            account = first({**tree, "metadata": payload.metadata}, self.accounts)
-        yield self._telemetry(payload, account, raw)
+        whole = {**tree, "metadata": payload.metadata} if tree is not None else None
 
-    def _account(self, payload: Payload) -> str:
-        for path in self.accounts:
+        def find(path: str) -> Any:
+            if whole is not None:
+                return at(whole, path)
             root, _, rest = path.partition(".")
             value = getattr(payload, root)
-            found = text(at(value, rest) if rest else value)
-            if found:
-                return found
-        return ""
+            return at(value, rest) if rest else value
 
-    def _telemetry(self, payload: Payload, account: str, raw: bytes) -> Telemetry:
+        yield self._telemetry(payload, find, raw)
+
+    def _telemetry(self, payload: Payload, find: Callable[[str], Any], raw: bytes) -> Telemetry:
         identity = self.identity
         metadata = payload.metadata
         wanted = payload.model_parameters
@@ -156,7 +166,7 @@ class LiteLLM(Adapter):
         return Telemetry(
             id=self.request_id(_id(payload), raw),
             time=start,
-            account=self.account(account),
+            account=self.account(next((found for path in self.accounts if (found := text(find(path)))), "")),
             key=identity.hash64("key", text(metadata.get("user_api_key_hash"))),
             user=identity.hash64("user", _user(payload, metadata, wanted)),
             session=identity.hash64("session", _session(payload, metadata)),
@@ -176,9 +186,14 @@ class LiteLLM(Adapter):
             finish=finish,
             remaining=_remaining(payload),
             guardrails=len(sequence(metadata.get("applied_guardrails"))),
+            **self.standing(find, start),
             **asked,
             **sketched,
         )
+
+
+def _beyond(paths: Sequence[str]) -> bool:
+    return any(path.partition(".")[0] not in FIELDS for path in paths)
 
 
 def _row_metadata(payload: Payload) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from typing import Any
 from siphonwatch.streams.common.addresses import Addresses, is_forwarded, parse
 from siphonwatch.streams.common.identity import Identity
 from siphonwatch.streams.contracts.telemetry import Malformed, Telemetry
-from siphonwatch.streams.edge.adapters import rest
+from siphonwatch.streams.edge.adapters import rest, standing
 from siphonwatch.streams.edge.adapters.base import Adapter, TextSketcher, load_flat, require_time
 from siphonwatch.streams.edge.adapters.values import count, flat_fields, number, seconds, text, timestamp, unescaped
 from siphonwatch.streams.edge.adapters.wrapping import is_array
@@ -61,6 +61,16 @@ FIELDS = frozenset((*PEER, *TARGET, *METHOD, "request", "status", "body_bytes_se
 FLAT = frozenset((*TIME, *PEER, "request", "status"))
 """Fields of which a damaged line must still hold one to be read at all."""
 
+WHO = {
+    "plan": ("plan",),
+    "account_age": ("account_age", "account_created"),
+    "country": ("geoip2_data_country_code", "geoip_country_code", "country"),
+    "asn": ("geoip2_data_asn", "asn"),
+    "payment": ("payment_fingerprint",),
+}
+"""As the operator names them in the log's format; the first ones are the GeoIP modules' own variables, or as their
+manuals name them."""
+
 
 def combined(line: str) -> dict[str, str] | None:
     """Return the fields of one line of the combined or common format under NGINX's names; None where it is none.
@@ -102,6 +112,7 @@ class Nginx(Adapter):
     """One log line an element, combined or JSON."""
 
     name = "nginx"
+    who = WHO
     marks = frozenset(("remote_addr", "request", "request_uri", "status", "body_bytes_sent"))
 
     def __init__(
@@ -113,8 +124,14 @@ class Nginx(Adapter):
         addresses: Addresses | None = None,
     ) -> None:
         super().__init__(accounts, identity, sketcher, limit, addresses)
-        self._once = [f'"{field}"'.encode() for field in {*self.accounts, *PEER}]
+        self._once: list[bytes] = []
         """Fields that must stand in a line once: where a client wrote another, the first counts."""
+        self.look_for({})
+
+    def look_for(self, who: standing.Paths) -> None:
+        super().look_for(who)
+        fields = {*self.accounts, *PEER, *itertools.chain.from_iterable(self.who.values())}
+        self._once = [f'"{field}"'.encode() for field in sorted(fields)]
 
     def element(self, raw: bytes) -> Iterator[Telemetry]:
         if raw[:1] in (b"{", b'"', b"") or is_array(raw):
@@ -172,6 +189,7 @@ class Nginx(Adapter):
             status=status if 100 <= status <= 999 else 0,
             duration=seconds(line.get("request_time")) or 0.0,
             remaining=count(remaining) if number(remaining) is not None else -1,
+            **self.standing(line.get, moment),
             **rest.fields(method, target, identity),
         )
 

@@ -9,7 +9,7 @@ of Traceloop, OpenInference, the Vercel AI SDK, Logfire and LiteLLM.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from siphonwatch.streams.contracts.telemetry import Malformed, Telemetry
@@ -83,11 +83,21 @@ _ERROR_CODE = re.compile(r"(?:Error code|status(?: code)?)[: ]{1,3}([45]\d\d)\b"
 
 HEADER = "http.request.header."
 
+WHO = {
+    "plan": ("siphonwatch.plan", "tenant.plan"),
+    "account_age": ("siphonwatch.account_age", "siphonwatch.account_created"),
+    "country": ("client.geo.country_iso_code", "geo.country.iso_code"),
+    "asn": ("client.as.number", "siphonwatch.asn"),
+    "payment": ("siphonwatch.payment_fingerprint",),
+}
+"""The Elastic Common Schema's names where OpenTelemetry's conventions have none."""
+
 
 class Otlp(Adapter):
     """One export of traces or logs an element."""
 
     name = "otlp"
+    who = WHO
     marks = frozenset(("resourceSpans", "resource_spans", "resourceLogs", "resource_logs"))
 
     def _each(self, raw: bytes) -> Iterator[Telemetry | Malformed]:
@@ -126,21 +136,18 @@ class Otlp(Adapter):
         self, span: Span, around: Iterable[Span], resource: Attributes, raw: bytes
     ) -> Iterator[Telemetry | Malformed]:
         try:
-            yield self._telemetry(span, self._account(span, around, resource), raw)
+            yield self._telemetry(span, [span.attributes, *(outer.attributes for outer in around), resource], raw)
         except Malformed as bad:
             yield bad
 
-    def _account(self, span: Span, around: Iterable[Span], resource: Attributes) -> str:
-        """The first present path: on the span, on those around it, on the resource."""
-        sources = [span.attributes, *(outer.attributes for outer in around), resource]
-        for path in self.accounts:
-            for source in sources:
-                if who := text(_at(source, path)):
-                    return who
-        return ""
+    def _telemetry(self, span: Span, sources: Sequence[Attributes], raw: bytes) -> Telemetry:
+        """`sources` are the attributes of the span, of those around it, the nearest first, and of the resource."""
 
-    def _telemetry(self, span: Span, account: str, raw: bytes) -> Telemetry:
+        def find(path: str) -> str:
+            return next((said for source in sources if (said := text(_at(source, path)))), "")
+
         identity = self.identity
+        account = next((who for path in self.accounts if (who := find(path))), "")
         found = span.attributes
         start = require_time(span.start, "startTimeUnixNano")
         asked, reply, ended = _content(span)
@@ -173,6 +180,7 @@ class Otlp(Adapter):
             tokens_out=count(_first(found, TOKENS_OUT)),
             duration=span_seconds(start, span.end),
             finish=next((why for key in FINISH if (why := replies.finish_reason(found.get(key)))), ended),
+            **self.standing(find, start),
             **self.sketch(asked, reply),
         )
 

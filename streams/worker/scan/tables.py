@@ -16,7 +16,7 @@ HASH, COUNT, REAL, BOOL, LABEL, TIME, DURATION, ACCOUNT, ID, KIND, PROJECTION, M
 QUOTE, BACKSLASH, COMMA, COLON, OPEN, CLOSE, LIST, UNLIST, MINUS, DOT = b'"\\,:{}[]-.'
 Bytes = npt.NDArray[np.uint8]
 NAME_BITS = 10
-"""Places for names, as a power of two: of four factors one puts each of 60 names at a place of its own."""
+"""Places for names, as a power of two: of ten factors one puts each of 70 names at a place of its own."""
 OTHER = np.uint64(0x9E3779B97F4A7C15)
 """Multiplies a name's second word, so that equal halves do not cancel (the golden ratio, Knuth 6.4)."""
 
