@@ -50,6 +50,8 @@ SAID = 20
 """Letters that cannot be sent of which each is named."""
 FOREIGN = ("alerts", "state", "campaigns", "verdicts", "dlq")
 """Our topics that no dead letter comes from."""
+CONTROL_STAYS = "it could undo a newer decision of the same id; give the entry again with `siphonwatch allow`"
+"""Why no control record is sent again: the last one of an id counts."""
 TOO_LARGE = (MessageSizeTooLargeError, RecordListTooLargeError)
 UNFIT = (*TOO_LARGE, InvalidRecordError, InvalidTopicError)
 """What a broker or the client says of the record itself."""
@@ -175,6 +177,7 @@ class Redrive:
         self._topics = topics
         self._known: dict[str, bool] = {}
         self._foreign = {settings.topic(name) for name in FOREIGN}
+        self._control = settings.topic("control")
         self._sightings = settings.topic("sightings")
         self._seals = Seals.from_settings(settings)
         self.counts: dict[tuple[str, str], Counter[str]] = {}
@@ -240,6 +243,8 @@ class Redrive:
         """Why a letter must not be sent; empty where it may."""
         if letter.topic in self._foreign:
             return "no dead letter comes from that topic"
+        if letter.topic == self._control:
+            return CONTROL_STAYS
         return "its value was too large to be kept" if dlq.VALUE in letter.shortened else ""
 
     def _pass_over(self, letter: dlq.DeadLetter, why: str) -> None:

@@ -19,6 +19,7 @@ from siphonwatch.streams.common.status import process_registry
 from siphonwatch.streams.contracts.provenance import Seals
 from siphonwatch.streams.operate.topics import TopicsError, connect, missing
 from siphonwatch.streams.worker.agents.control import ControlFeed
+from siphonwatch.streams.worker.agents.control_letters import SENDER, ControlLetters
 from siphonwatch.streams.worker.agents.coordinate import STATE, Sightings, SightingsPartition
 from siphonwatch.streams.worker.agents.ingest import GatewayIngest, make_adapters
 from siphonwatch.streams.worker.agents.placement import Placement
@@ -96,7 +97,7 @@ async def work(settings: Settings, limits: Limits | None = None, *, afresh: bool
     metrics = Metrics(registry)
     metrics.model.labels(release(), *make_scorer(settings).identity, settings.scoring.second_stage).set(1)
     book, allowed, turns = VerdictBook(), Allowed.from_settings(settings), make_turns()
-    entries = EntryList()
+    entries, controls = EntryList(), ControlLetters()
     telemetry, sightings = settings.topic("telemetry"), settings.topic("sightings")
     seals = Seals.from_settings(settings)
     if not settings.identity.key:
@@ -115,6 +116,7 @@ async def work(settings: Settings, limits: Limits | None = None, *, afresh: bool
                 onward=Sightings(InOrder(producer, sightings, turns, retries), scorer, seals),
                 allowed=allowed,
                 entries=entries,
+                controls=controls if meter.partition == SENDER else None,
                 hot_accounts=settings.state.hot_accounts,
                 forget_after=settings.state.forget_after,
                 seals=seals,
@@ -140,7 +142,7 @@ async def work(settings: Settings, limits: Limits | None = None, *, afresh: bool
                 adapters[meter.topic], InOrder(producer, telemetry, turns, retries), outlet, retries, meter, seals
             )  # fmt: skip
 
-        control = ControlFeed(settings, entries, metrics)
+        control = ControlFeed(settings, entries, controls, metrics)
         following = [
             asyncio.create_task(feed.run(), name=feed.topic) for feed in (VerdictFeed(settings, book, metrics), control)
         ]

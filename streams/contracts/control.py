@@ -1,7 +1,8 @@
 """The control contract, version 1: what people decide for workers while these run, by the kind of record in `type`.
 
 Records stand on a compacted topic, keyed by `id`: the last one of an id counts. A worker applies each at one offset of
-every partition, between two checkpoints. Reasons and names stay on this topic; they reach no alert, metric or log.
+every partition, between two checkpoints. Reasons and names stay on this topic; they reach no alert, metric or log. A
+record that cannot be read goes to the dead-letter topic as it is.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
+
+from siphonwatch.streams.contracts.telemetry import Malformed
 
 MAX_WHY = 2000
 MAX_ACCOUNTS = 1000
@@ -54,8 +57,8 @@ class AllowEnd(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag=
 Control = Allow | AllowEnd
 
 
-class NotAControl(ValueError):
-    """A record that is none of these; the message quotes no content."""
+class NotAControl(Malformed):
+    """A record that is none of these, with reason `json`, `encoding`, `schema` or `size`; it quotes no content."""
 
 
 _decoder = msgspec.json.Decoder(Control)
@@ -76,15 +79,18 @@ def decode(raw: bytes) -> Control:
         When it is none of version 1, or larger than `MAX_BYTES`.
     """
     if len(raw) > MAX_BYTES:
-        raise NotAControl(f"{len(raw):,} bytes, where {MAX_BYTES:,} are the most")
+        raise NotAControl("size", f"{len(raw):,} bytes, where {MAX_BYTES:,} are the most")
     try:
         control: Control = _decoder.decode(raw)
-    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+    except msgspec.ValidationError as error:
         # What msgspec says of an unknown tag quotes it.
-        what = "an unknown type" if "Invalid value" in str(error) else str(error)
-        raise NotAControl(what) from None
+        raise NotAControl("schema", "an unknown type" if "Invalid value" in str(error) else str(error)) from None
+    except UnicodeError:
+        raise NotAControl("encoding", "not UTF-8") from None
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise NotAControl("json", str(error)) from None
     if isinstance(control, Allow) and not control.accounts and not control.case:
-        raise NotAControl("it names neither accounts nor a case")
+        raise NotAControl("schema", "it names neither accounts nor a case")
     return control
 
 

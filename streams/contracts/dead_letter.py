@@ -3,8 +3,8 @@
 A value above the broker's limit goes out in parts; key, headers and value are bounded, and a letter says what it was
 shortened by. What no topic takes even so is logged and counted, and ends nothing. A reason or detail never quotes
 content, but the value is the original. A letter from a gateway's own topic holds what the gateway wrote there, prompts
-included, so the dead-letter topic needs the access control of the most private topic it is fed from; letters from the
-telemetry topic hold no text.
+included, and one from the control topic may hold reasons and names of people, so the dead-letter topic needs the access
+control of the most private topic it is fed from; letters from the telemetry topic hold no text.
 """
 
 from __future__ import annotations

@@ -20,6 +20,7 @@ from siphonwatch.streams.contracts.control import Allow, AllowEnd, encode
 from siphonwatch.streams.operate.topics import connect, create
 from siphonwatch.streams.worker.agents import control
 from siphonwatch.streams.worker.agents.control import ControlFeed
+from siphonwatch.streams.worker.agents.control_letters import ControlLetters
 from siphonwatch.streams.worker.entries import EntryList
 from siphonwatch.streams.worker.metrics import Metrics
 
@@ -41,9 +42,9 @@ class Fed:
     """A feed, its list and its metrics."""
 
     def __init__(self, settings: Settings) -> None:
-        self.list, self.registry = EntryList(), CollectorRegistry()
+        self.list, self.letters, self.registry = EntryList(), ControlLetters(), CollectorRegistry()
         self.metrics = Metrics(self.registry)
-        self.feed = ControlFeed(settings, self.list, self.metrics, retry_seconds=0.2)
+        self.feed = ControlFeed(settings, self.list, self.letters, self.metrics, retry_seconds=0.2)
 
     def ids(self) -> list[int]:
         return [int(entry.id, 16) for entry in self.list.known or ()]
@@ -67,20 +68,28 @@ async def following(fed: Fed) -> AsyncIterator[None]:
 class Record:
     """As aiokafka has it."""
 
-    def __init__(self, value: bytes | None, key: bytes | None = None) -> None:
-        self.value, self.key = value, key
+    topic, partition, timestamp, headers = "control", 0, 1_760_000_000_000, ()
+
+    def __init__(self, value: bytes | None, key: bytes | None = None, offset: int = 0) -> None:
+        self.value, self.key, self.offset = value, key, offset
 
 
 def test_records_that_are_none_are_counted_and_a_tombstone_ends_its_entry() -> None:
     fed = Fed(Settings())
     good = [Record(encode(allow(number))) for number in range(4)]
-    junk = [Record(value) for value in (b"", b"{}", b"[" * 50_000, bytes(1 << 20), b'{"type":"promote"}')]
+    values = (b"", b"{}", b"[" * 50_000, bytes(1 << 20), b'{"type":"promote"}', b'{"type":"\xff"}')
+    junk = [Record(value, b"key", offset) for offset, value in enumerate(values, 4)]
     fed.feed.take_records(
         [*good, *junk, Record(None), Record(None, b"\xff"), Record(None, good[1].value and b"0" * 11 + b"1")]
     )
     assert fed.list.known is None, "nothing is given out before the topic was read to its end"
     fed.feed.reached_end()
-    assert fed.ids() == [0, 2, 3] and fed.unreadable() == 5
+    assert fed.ids() == [0, 2, 3] and fed.unreadable() == 6
+    letters = fed.letters.from_offset(0)
+    assert [letter.reason for letter in letters] == ["json", "schema", "schema", "size", "schema", "encoding"]
+    assert [(letter.offset, letter.value) for letter in letters] == [*enumerate(values, 4)]
+    assert {letter.source for letter in letters} == {f"control:0:{offset}:0" for offset in range(4, 10)}
+    assert "promote" not in "".join(letter.detail for letter in letters)
     known = fed.list.known
     fed.feed.reached_end()
     assert fed.list.known is known

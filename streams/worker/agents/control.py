@@ -1,4 +1,4 @@
-"""Follows the control topic into the worker's list of allow entries."""
+"""Follows the control topic into the list of allow entries; records that cannot be read become dead letters."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 from siphonwatch.streams.common.settings import Settings
 from siphonwatch.streams.contracts.control import Allow, NotAControl, decode
+from siphonwatch.streams.worker.agents.control_letters import ControlLetters
 from siphonwatch.streams.worker.agents.feed import RETRY_SECONDS, Feed
 from siphonwatch.streams.worker.entries import CAPACITY, Entries, Entry, EntryList
 from siphonwatch.streams.worker.metrics import CONTROL, Metrics
@@ -23,6 +24,8 @@ class ControlFeed(Feed):
         Where the topic is.
     entries
         Given the entries that stand; the partitions of a worker share it.
+    letters
+        Takes the records that cannot be read; one partition of the group sends them.
     metrics
         What is counted: no account, reason or name.
     retry_seconds
@@ -39,12 +42,14 @@ class ControlFeed(Feed):
         self,
         settings: Settings,
         entries: EntryList,
+        letters: ControlLetters,
         metrics: Metrics,
         retry_seconds: float = RETRY_SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__(settings, metrics, retry_seconds, clock)
         self._list = entries
+        self._letters = letters
         self._standing: dict[str, Entry] = {}
         self._places = 0
         self._changed = True
@@ -52,15 +57,17 @@ class ControlFeed(Feed):
         """Set once the topic was read to its end."""
 
     def take_records(self, records: Sequence[Any]) -> None:
-        """Take records of the topic; those that are none of ours are counted and left out."""
+        """Take records of the topic; those that cannot be read are counted and kept for the dead-letter topic."""
+        self._letters.incarnation = self._incarnation
         for record in records:
             try:
                 if record.value is None:  # a tombstone: of the id that is its key nothing is left
                     self._drop((record.key or b"").decode("ascii", "replace"))
                     continue
                 control = decode(record.value)
-            except NotAControl:
+            except NotAControl as error:
                 self._metrics.controls_unreadable.inc()
+                self._letters.add(record, error)
                 continue
             self._drop(control.id)
             if isinstance(control, Allow):
@@ -80,6 +87,7 @@ class ControlFeed(Feed):
     def clear(self) -> None:
         """Forget every entry; what was given out stands until the new topic was read."""
         self._standing, self._places, self._changed = {}, 0, True
+        self._letters.clear()
 
     def reached_end(self) -> None:
         """Give out what stands."""

@@ -26,6 +26,7 @@ from siphonwatch.streams.common.settings import DEFAULT_RUNBOOK
 from siphonwatch.streams.contracts.alert import encode, rfc3339, to_alert
 from siphonwatch.streams.contracts.provenance import UNKEYED, Seals
 from siphonwatch.streams.contracts.telemetry import Malformed
+from siphonwatch.streams.worker.agents.control_letters import ControlLetters, ControlLetterSender
 from siphonwatch.streams.worker.agents.partition import Place
 from siphonwatch.streams.worker.agents.placement import Placement
 from siphonwatch.streams.worker.agents.sources import Sources
@@ -44,6 +45,8 @@ from siphonwatch.streams.worker.transport import Batch, Begin
 
 ENTRIES = "allow"
 """The part of a snapshot that holds the allow entries which apply from its offset on."""
+CONTROLS = "controls"
+"""What of a snapshot's meta says up to where control records that cannot be read were sent as dead letters."""
 VITALS_SECONDS = 60.0
 """Between two measurements of how detection does: 6 ms for 100,000 accounts."""
 
@@ -135,6 +138,8 @@ class ScoredPartition(ABC):
     entries
         The allow entries as they are known now. The partition takes them over at a checkpoint, so that each applies
         from one offset on, after a crash too; a partition without any snapshot begins with those known then.
+    controls
+        The control records that cannot be read, where this partition is the one that sends them as dead letters.
     hot_accounts, forget_after, cold_accounts, cold_file_bytes
         See `[state]` of the settings.
     placement
@@ -160,6 +165,7 @@ class ScoredPartition(ABC):
         onward: Onward | None = None,
         allowed: Allowed | None = None,
         entries: EntryList | None = None,
+        controls: ControlLetters | None = None,
         hot_accounts: int | None,
         forget_after: float,
         placement: Placement | None = None,
@@ -181,6 +187,7 @@ class ScoredPartition(ABC):
         self._onward = onward
         self._allowed = Allowed(()) if allowed is None else allowed
         self._list = EntryList() if entries is None else entries
+        self._controls = None if controls is None else ControlLetterSender(controls, outlet)
         self._entries = Entries()
         self._expired_until = 0.0  # event time up to which it was looked for entries that expired
         self._forget_after = forget_after
@@ -238,6 +245,8 @@ class ScoredPartition(ABC):
         self._sources = snapshot.meta.get("sources", {})
         if self._placement is not None and "partitions" in snapshot.meta:
             self._placement.restore(snapshot.meta["partitions"])
+        if self._controls is not None and CONTROLS in snapshot.meta:
+            self._controls.restore(snapshot.meta[CONTROLS])
         self.meter.restored(self._clock() - started, self.scorer.late, self.scorer.ahead)
         self._timing.restored(self.scorer.late, self.scorer.ahead)
         self._look()
@@ -382,12 +391,12 @@ class ScoredPartition(ABC):
         """
         if self._fenced:
             return None
-        entries = self._known_entries()
+        entries, sent = self._known_entries(), await self._send_controls()
         due = self._durable if self._next is None else self._next
         if due is None:
             self._entries = entries  # nothing was judged yet
             return None
-        if self._next is None and entries == self._entries:
+        if self._next is None and entries == self._entries and not sent:
             return due - self._numbering.base
         # 5. Checkpoint: what was sent first, then the state, with the entries that apply to what comes after it
         started, written = self._clock(), self._log.written
@@ -413,11 +422,20 @@ class ScoredPartition(ABC):
             await self._outlet.flush()
         return offset - self._numbering.base
 
+    async def _send_controls(self) -> bool:
+        """Send control records that cannot be read as dead letters, where it is up to this one; whether any was new."""
+        if self._controls is None or (refused := await self._controls.send()) is None:
+            return False
+        self.meter.lost_letters(refused)
+        return True
+
     def _meta(self) -> dict[str, Any]:
         """What a checkpoint keeps beside the scorer's state."""
         meta: dict[str, Any] = {"sources": self._sources, "topic": self._numbering._asdict()}
         if self._placement is not None:
             meta["partitions"] = self._placement.snapshot()
+        if self._controls is not None:
+            meta[CONTROLS] = self._controls.snapshot()
         return meta
 
     async def committed(self) -> None:
