@@ -102,6 +102,8 @@ class Card(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     pattern: str
     """One lower-case word: the name of the pattern in alerts, metrics and state."""
+    formerly: tuple[str, ...] = ()
+    """What the pattern was called in earlier versions: such a name is taken wherever a pattern may be named."""
     title: str
     about: str
     """What it looks for, and which honest uses that look alike it leaves out."""
@@ -130,6 +132,8 @@ class Card(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     def __post_init__(self) -> None:
         if not (self.pattern.isascii() and self.pattern.isalpha() and self.pattern.islower()):
             raise ValueError(f"pattern {self.pattern!r} is not one lower-case word")
+        if self.pattern in self.formerly or len(set(self.formerly)) != len(self.formerly):
+            raise ValueError(f"formerly {list(self.formerly)} has the pattern's own name, or one twice")
         if not (self.title.strip() and self.about.strip()):
             raise ValueError("it has no title or says nothing under `about`")
         unknown = [uid for uid in self.atlas if uid not in ATLAS]

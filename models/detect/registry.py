@@ -30,15 +30,33 @@ def cards() -> tuple[Card, ...]:
     Examples
     --------
     >>> [card.pattern for card in cards() if card.trust > 1.0]
-    ['extraction', 'relay', 'scraping']
+    ['campaign', 'extraction', 'scraping']
     """
     found: dict[str, tuple[Card, str]] = {}
     for package in [OWN, *sorted({point.module for point in entry_points(group=GROUP)} - {OWN})]:
         for card, name in _cards_of(package):
-            known = found.setdefault(card.pattern, (card, name))[1]
-            if known != name:
-                raise CardError(f"cards {known} and {name} are both of pattern {card.pattern}: rename or remove one")
-    return tuple(sorted((card for card, _ in found.values()), key=lambda card: (-card.trust, card.null, card.pattern)))
+            for pattern in (card.pattern, *card.formerly):
+                known = found.setdefault(pattern, (card, name))[1]
+                if known != name:
+                    raise CardError(f"cards {known} and {name} are both of pattern {pattern}: rename or remove one")
+    ours = (card for pattern, (card, _) in found.items() if pattern == card.pattern)
+    return tuple(sorted(ours, key=lambda card: (-card.trust, card.null, card.pattern)))
+
+
+@cache
+def _renamed() -> dict[str, str]:
+    return {name: card.pattern for card in cards() for name in card.formerly}
+
+
+def current(pattern: str) -> str:
+    """Return what a pattern is called now, given a name of now or of an earlier version, or an unknown one.
+
+    Examples
+    --------
+    >>> current("relay"), current("scraping")
+    ('campaign', 'scraping')
+    """
+    return _renamed().get(pattern, pattern)
 
 
 def _cards_of(package: str) -> list[tuple[Card, str]]:

@@ -61,8 +61,8 @@ class CampaignJudge:
 
     def __init__(self, stage: FingerprintStage) -> None:
         config = stage.config
-        self.relay = _only(detectors("campaign"))
-        self.patterns: tuple[str, ...] = (self.relay.pattern,)
+        self.card = _only(detectors("campaign"))
+        self.patterns: tuple[str, ...] = (self.card.pattern,)
         self.trace: Watcher | None = None
         self.changes: list[Change] = []
         self._closed: list[Finding] = []  # cases of a card that has changed, until somebody asks for them
@@ -79,21 +79,21 @@ class CampaignJudge:
     @property
     def id(self) -> str:
         """8 hexadecimal digits that stand for its card."""
-        return cards_id([self.relay])
+        return cards_id([self.card])
 
     @property
     def _card(self) -> tuple[str, str]:
-        return self.relay.pattern, self.relay.id
+        return self.card.pattern, self.card.id
 
     def judge(self, block: FingerprintBlock) -> list[Finding]:
         """Take a block's features into the fingerprints' evidence; return what came of it."""
         m, which, now, sure, proper = len(block.slots), block.which, block.now, block.sure, block.proper
-        scores = self.relay.score(block.values)
+        scores = self.card.score(block.values)
         self.tally.add(scores[:, None], proper)
         log_e, since, number = np.full(m, np.nan), np.zeros(m), np.zeros(m, np.int64)
         samples = np.zeros((m, 2, block.rows.dtype["samples"].shape[1]), np.uint64)
         weigh(
-            block.rows, block.slots, which, block.requests, proper, scores, self.relay.null,
+            block.rows, block.slots, which, block.requests, proper, scores, self.card.null,
             self.kept.cards[0].era % ERAS, self.budget, log_e, since, samples, number,
         )  # fmt: skip
         if self.trace is not None:
@@ -113,19 +113,19 @@ class CampaignJudge:
             if campaign is None:
                 continue
             campaign.add(account, time)
-            if evidence < self._threshold or score <= self.relay.null:
+            if evidence < self._threshold or score <= self.card.null:
                 continue
             needed = max(self._threshold, bar(self.budget, number[k], 0))
             if not self._is_due(campaign, account, time, evidence, needed):
                 continue
             self.budget.counts[RELEASED] += not campaign.named
-            explanation = self.relay.explain(block.values[k], self.relay.null)
+            explanation = self.card.explain(block.values[k], self.card.null)
             members = campaign.name()
             campaign.told, campaign.told_log_e = time, evidence
             self._suspect(campaign, evidence, score)
             finding = self.cases.record(
-                _name(fingerprint), self.relay.pattern, time, card=self.relay.id,
-                first_seen=float(since[k]), log_e=evidence, score=score, level=self.relay.null, bar=needed,
+                _name(fingerprint), self.card.pattern, time, card=self.card.id,
+                first_seen=float(since[k]), log_e=evidence, score=score, level=self.card.null, bar=needed,
                 requests_seen=int(block.seen[k]), signals=explanation.signals[:6],
                 counterfactual=explanation.counterfactual, samples=[s for s in names(samples[k]) if s],
             )  # fmt: skip
@@ -181,7 +181,7 @@ class CampaignJudge:
 
     def _suspect(self, campaign: Campaign, log_e: float, score: float) -> None:
         """Raise the suspicion of all that a campaign names."""
-        suspicion = self.relay.trust * min(max(log_e, 0.0), ENOUGH) + score
+        suspicion = self.card.trust * min(max(log_e, 0.0), ENOUGH) + score
         suspects = self.kept.suspects
         for account in campaign.named:
             suspects[account] = max(suspects.pop(account, 0.0), suspicion)

@@ -15,6 +15,7 @@ import msgspec
 
 from siphonwatch.models.common.arrays import Parts, as_bytes
 from siphonwatch.models.detect import Signal
+from siphonwatch.models.detect.registry import current
 from siphonwatch.models.evidence.process import SEVERITIES, severity, whole_second
 
 MAX_OPEN = 50_000
@@ -213,7 +214,7 @@ class CaseBook:
         return {"open": msgspec.msgpack.encode(told)}
 
     def restore(self, parts: Parts) -> None:
-        """Take over the cases of a snapshot.
+        """Take over the cases of a snapshot; those of a pattern that was renamed go on under its name of now.
 
         Raises
         ------
@@ -221,6 +222,8 @@ class CaseBook:
             Where it holds none, or of another version.
         """
         cases = msgspec.msgpack.decode(as_bytes(parts, "open"), type=list[_Open])
+        for case in cases:
+            case.last = msgspec.structs.replace(case.last, pattern=current(case.last.pattern))
         self._open = {(case.last.accounts[0], case.last.pattern): case for case in cases}
         self._withheld = {case.last.case for case in cases if not case.told}
         self._line_up()

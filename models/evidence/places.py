@@ -14,6 +14,8 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from siphonwatch.models.detect.registry import current
+
 ERAS = 256
 """A row notes the era modulo this: it has one byte for it."""
 
@@ -85,7 +87,7 @@ def assign(
     cards
         Pattern and id of each card that is installed.
     known
-        The places of the state; none where it is fresh.
+        The places of the state, under names of now or of an earlier version; none where it is fresh.
     limit
         How many places a row has.
 
@@ -109,6 +111,7 @@ def assign(
     if len(cards) > limit:
         names = ", ".join(pattern for pattern, _ in cards)
         raise ValueError(f"{len(cards)} cards are installed ({names}); a row has places for {limit}: remove some")
+    known = [msgspec.structs.replace(place, pattern=current(place.pattern)) for place in known]
     at = {place.pattern: k for k, place in enumerate(known)}
     if len(at) != len(known) or len(known) > limit:
         raise ValueError(f"the state has {len(known)} places of {len(at)} patterns, a row has {limit}: it is damaged")

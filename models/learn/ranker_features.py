@@ -11,6 +11,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from siphonwatch.models.detect.registry import current
 from siphonwatch.models.evidence.cases import Finding
 from siphonwatch.models.evidence.process import SEVERITIES
 
@@ -103,7 +104,7 @@ def features(facts: Facts) -> dict[str, float]:
     >>> sorted(features(facts))
     ['age', 'amount', 'evidence', 'margin', 'pattern shift', 'pattern shift by evidence', 'rate', 'score']
     """
-    hours = facts.age_ms / 3.6e6
+    hours, pattern = facts.age_ms / 3.6e6, current(facts.pattern)
     evidence, score, level = prior(facts), _share(facts.score), _share(facts.level)
     found = {
         PRIOR: evidence,
@@ -112,8 +113,8 @@ def features(facts: Facts) -> dict[str, float]:
         "amount": math.log1p(facts.requests_seen) / 5.0 - 1.0,
         "age": math.log1p(hours) / 2.5 - 1.0,
         "rate": math.log1p(facts.requests_seen / max(hours, 0.1)) / 4.0 - 1.0,
-        f"pattern {facts.pattern}": 1.0,
-        f"pattern {facts.pattern} by evidence": evidence - 1.0,
+        f"pattern {pattern}": 1.0,
+        f"pattern {pattern} by evidence": evidence - 1.0,
     }
     if facts.accounts > 1:
         found["accounts"] = math.log(facts.accounts) / 4.0

@@ -12,6 +12,7 @@ from typing import Any, Literal, NamedTuple
 
 import msgspec
 
+from siphonwatch.models.detect.registry import current
 from siphonwatch.models.evidence.cases import Finding
 from siphonwatch.models.learn.ranker import Ranker
 from siphonwatch.models.learn.ranker_features import Facts, facts_of, features
@@ -114,7 +115,7 @@ class VerdictBook:
 
     def counts(self) -> Counter[tuple[str, str]]:
         """Return the number of standing votes by pattern and decision."""
-        return Counter((vote.facts.pattern, vote.decision) for vote in self._votes.values())
+        return Counter((current(vote.facts.pattern), vote.decision) for vote in self._votes.values())
 
     def _forget(self) -> None:
         """Start anew: what was learnt holds a vote that no longer stands."""

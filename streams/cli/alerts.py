@@ -9,9 +9,9 @@ from collections.abc import Iterable
 
 import click
 
-from siphonwatch.models.engine.patterns import patterns
 from siphonwatch.models.evidence.process import SEVERITIES
 from siphonwatch.streams.cli import Failure
+from siphonwatch.streams.cli.pattern import Pattern
 from siphonwatch.streams.cli.table import alert_table, screen
 from siphonwatch.streams.cli.triage import TriageTable, in_order, open_cases, read_book
 from siphonwatch.streams.common.identity import Identity
@@ -83,7 +83,7 @@ def parse_severity(_context: click.Context, _option: click.Parameter, text: str)
     "--since", callback=parse_since, metavar="2h|TIME", help="By event time: so long ago, or a date and time (UTC)."
 )
 @click.option(
-    "--pattern", "patterns", type=click.Choice([p.pattern for p in patterns()]), multiple=True,
+    "--pattern", "patterns", type=Pattern(), multiple=True,
     help="Only this pattern; may be repeated.",
 )  # fmt: skip
 @click.option(

@@ -18,9 +18,10 @@ from kafka.errors import KafkaError
 from rich.markup import escape
 from rich.table import Table
 
-from siphonwatch.models.engine.patterns import patterns
+from siphonwatch.models.detect.registry import current
 from siphonwatch.streams.cli import Failure
 from siphonwatch.streams.cli.alerts import Printer, Reader, moment_of
+from siphonwatch.streams.cli.pattern import Pattern
 from siphonwatch.streams.cli.table import screen
 from siphonwatch.streams.cli.verdict import DELIVERY_SECONDS, SHORTEST, beginning_of, login
 from siphonwatch.streams.common.identity import Identity
@@ -59,7 +60,7 @@ def parse_until(_context: click.Context, _option: click.Parameter, text: str | N
 @click.option(
     "--case", default="", help="In place of ACCOUNT: this case, and others that are about its accounts alone."
 )
-@click.option("--pattern", type=click.Choice([p.pattern for p in patterns()]), help="Of --case it need not be given.")
+@click.option("--pattern", type=Pattern(), help="Of --case it need not be given.")
 @click.option("--until", callback=parse_until, metavar="30d|TIME", help="By event time: so long, or a date (UTC).")
 @click.option("--why", default="", help="The reason, in your words; kept on the control topic only.")
 @click.option("--by", default="", metavar="NAME", help="Who decides.  [default: your login name]")
@@ -170,9 +171,10 @@ def _of_case(alerts: Iterable[Alert], beginning: str, pattern: str | None) -> tu
         what = f"could be {', '.join(newest)}: give more of the id" if newest else "has no alert on the alerts topic"
         raise Failure(f"case {beginning} {what}. Nothing was sent")
     ((case, alert),) = newest.items()
-    if pattern not in (None, alert.own.pattern):
-        raise Failure(f"case {case} is of pattern {clean(alert.own.pattern)}. Nothing was sent")
-    return alert.own.accounts[-MAX_ACCOUNTS:], alert.own.pattern, case
+    found = current(alert.own.pattern)
+    if pattern not in (None, found):
+        raise Failure(f"case {case} is of pattern {clean(found)}. Nothing was sent")
+    return alert.own.accounts[-MAX_ACCOUNTS:], found, case
 
 
 def _valid(control: Control) -> Control:

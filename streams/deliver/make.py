@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 import msgspec
 import structlog
 
+from siphonwatch.models.detect.registry import current
 from siphonwatch.models.engine.patterns import patterns
 from siphonwatch.streams.common import extensions
 from siphonwatch.streams.common.settings import Settings, SettingsError
@@ -60,7 +61,7 @@ def check(settings: Settings, names: Iterable[str] = ()) -> dict[str, Sink]:
 def _check(name: str, sink: Sink, settings: Settings) -> None:
     where = f"sinks.{name}"
     known = [pattern.pattern for pattern in patterns()]
-    if unknown := sorted(set(sink.patterns) - set(known)):
+    if unknown := sorted(name for name in sink.patterns if current(name) not in known):
         raise SettingsError(f"{where}.patterns has {', '.join(unknown)}: there are {', '.join(known)}")
     kind = _kind(sink.kind)
     for field in SECRET_FIELDS:

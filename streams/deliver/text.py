@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from siphonwatch.models.detect.registry import current
 from siphonwatch.streams.contracts.alert import Signal
 from siphonwatch.streams.contracts.wording import signal_text
 from siphonwatch.streams.deliver.alert import AlertRecord
@@ -70,7 +71,7 @@ def summary(alert: AlertRecord, limit: int) -> str:
 
 def runbook(base: str, alert: AlertRecord) -> str:
     """Return the link of an alert's pattern in the runbook."""
-    return f"{base}#{re.sub(r'[^A-Za-z0-9_-]', '', alert.own.pattern)}"
+    return f"{base}#{re.sub(r'[^A-Za-z0-9_-]', '', current(alert.own.pattern))}"
 
 
 def is_url(link: str) -> bool:

@@ -84,7 +84,7 @@ def test_campaigns_together_remember_so_many_accounts(monkeypatch: pytest.Monkey
 
 def record(book: CaseBook, account: str, time: float) -> Finding:
     return book.record(
-        account, "relay", time, first_seen=0.0, log_e=20.0, score=0.9, level=0.1, requests_seen=1, signals=[],
+        account, "campaign", time, first_seen=0.0, log_e=20.0, score=0.9, level=0.1, requests_seen=1, signals=[],
         counterfactual="", samples=[],
     )  # fmt: skip
 

@@ -193,26 +193,26 @@ def test_the_signals_count_the_accounts_and_the_counterfactual_holds() -> None:
 
 
 def test_every_claim_of_an_explanation_is_true_when_scored_again() -> None:
-    relay = detector("relay")
+    card = detector("campaign")
     values = np.zeros(len(INDEX), np.float32)
     seen = {"accounts": 60, "per_account": 4, "disparity": 1.2, "new_content": 0.8, "breadth": 0.8, "passing": 0.4}
     for name, value in (seen | {"places": 0.4, "batons": 2, "seen": 240, "sittings": 0.1}).items():
         values[INDEX[name]] = value
-    explanation = relay.explain(values, 0.5)
+    explanation = card.explain(values, 0.5)
     for signal in explanation.signals:
         changed = values.copy()
         changed[INDEX[signal.name]] = signal.baseline
-        assert relay.score(values[None])[0] - relay.score(changed[None])[0] >= signal.contribution - 1e-6
+        assert card.score(values[None])[0] - card.score(changed[None])[0] >= signal.contribution - 1e-6
     text = explanation.counterfactual.removeprefix("would be no evidence with ")
     name, _, at = text.partition(" ")
     changed = values.copy()
     changed[INDEX[name]] = float(at.split()[-1])
-    assert relay.score(changed[None])[0] <= 0.5 + 0.02
+    assert card.score(changed[None])[0] <= 0.5 + 0.02
 
 
 def test_a_score_of_other_columns_is_refused() -> None:
     with pytest.raises(ValueError, match="features of campaigns are"):
-        detector("relay").score(np.zeros((2, 3), np.float32))
+        detector("campaign").score(np.zeros((2, 3), np.float32))
 
 
 JUNK: dict[str, dict[str, object]] = {
@@ -278,7 +278,7 @@ def test_filling_the_watch_list_keeps_no_campaign_out_and_is_counted() -> None:
 @settings(max_examples=300, deadline=None)
 @given(st.data())
 def test_a_counterfactual_applied_as_printed_undoes_the_evidence(data: st.DataObject) -> None:
-    relay = detector("relay")
+    card = detector("campaign")
     values = np.zeros(len(INDEX), np.float32)
     ranges = {
         "accounts": (2, 3000), "per_account": (1.4, 30), "disparity": (1.0, 1.75), "new_content": (0.25, 1),
@@ -288,12 +288,12 @@ def test_a_counterfactual_applied_as_printed_undoes_the_evidence(data: st.DataOb
     }  # fmt: skip
     for name, (low, high) in ranges.items():
         values[INDEX[name]] = data.draw(st.floats(low, high))
-    level = float(relay.score(values[None])[0]) * data.draw(st.floats(0.3, 0.999))
-    text = relay.explain(values, level).counterfactual
+    level = float(card.score(values[None])[0]) * data.draw(st.floats(0.3, 0.999))
+    text = card.explain(values, level).counterfactual
     if level > 0 and "no single feature" not in text:
         name, _, at = text.removeprefix("would be no evidence with ").partition(" ")
         values[INDEX[name]] = float(at.split()[-1])
-        assert relay.score(values[None])[0] < level
+        assert card.score(values[None])[0] < level
 
 
 @pytest.mark.parametrize(

@@ -190,7 +190,7 @@ def test_together_finds_campaigns_whatever_the_batches() -> None:
         found = [
             f for i in range(0, len(q), size) for f in both.score(q[i : i + size], np.arange(i, min(i + size, len(q))))
         ]
-        seen.append(([f for f in found if f.pattern == "relay"], {f.id for f in found}, both.suspicion()))
+        seen.append(([f for f in found if f.pattern == "campaign"], {f.id for f in found}, both.suspicion()))
     assert seen[0] == seen[1] == seen[2]
     assert seen[0][0]
     campaign = {account for f in seen[0][0] for account in f.accounts}
@@ -238,12 +238,12 @@ def test_another_card_ends_the_campaigns_that_were_told_and_begins_with_new_hypo
     told = first.cases.standing()
     assert told and not first.changes
     other = Coordinator(CONFIG)
-    other.judge.relay = Detector(msgspec.structs.replace(other.judge.relay.card, null=0.46), other.judge.relay.features)
+    other.judge.card = Detector(msgspec.structs.replace(other.judge.card.card, null=0.46), other.judge.card.features)
     rows = first.table.rows.copy()
     other.table.place({k: rows[k * PAGE_ROWS : (k + 1) * PAGE_ROWS] for k in range(len(rows) // PAGE_ROWS)})
     other.table.settle()
     load_into(other, dump_of(first))
-    assert [str(change)[:15] for change in other.changes] == ["card relay was "]
+    assert [str(change)[:15] for change in other.changes] == ["card campaign w"]
     ended = other.end(lambda accounts: False)
     assert {f.case for f in ended} == {f.case for f in told} and {f.kind for f in ended} == {"close"}
     assert all(len(f.accounts) >= 10 for f in ended), "with the accounts that they named"
@@ -252,7 +252,7 @@ def test_another_card_ends_the_campaigns_that_were_told_and_begins_with_new_hypo
     assert int(other.judge.budget.counts[NUMBERED]) > numbered
     assert findings[0].kind == "open" and not {f.case for f in findings} & {f.case for f in told}
     again = Coordinator(CONFIG)
-    again.judge.relay = other.judge.relay
+    again.judge.card = other.judge.card
     load_into(again, dump_of(other))
     assert not again.changes
 

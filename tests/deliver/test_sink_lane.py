@@ -90,13 +90,13 @@ async def test_what_is_no_alert_is_counted_and_passed_over() -> None:
 async def test_filtered_alerts_are_counted_and_committed_without_an_attempt() -> None:
     wanted = Filter(patterns=["relay"], severities=["high", "critical"], kinds=["opened"])
     alerts = [
-        *records(life("a", 3, pattern="relay", log_e=30.0)),
-        *records(life("b", 1, pattern="relay", log_e=7.0)),
+        *records(life("a", 3, pattern="campaign", log_e=30.0)),
+        *records(life("b", 1, pattern="campaign", log_e=7.0)),
         *records(life("c", 1, pattern="scraping", log_e=30.0)),
     ]
     bench = Bench(Log([value for _, value in alerts]), Scripted(), wanted=wanted)
     await bench.run()
-    assert bench.receiver.delivered == [life("a", 1, pattern="relay")[0].id]
+    assert bench.receiver.delivered == [life("a", 1, pattern="campaign")[0].id]
     assert (bench.count("filtered"), bench.count("delivered")) == (4, 1)
 
 

@@ -164,7 +164,7 @@ async def test_an_entry_holds_over_a_kill_a_restart_and_a_second_worker_and_ends
         await produce(settings, records[:third])
         await scored(settings)
         told = await alerts_of(settings)
-        account, pattern = next(who(alert) for alert in told if who(alert)[1] != "relay")
+        account, pattern = next(who(alert) for alert in told if who(alert)[1] != "campaign")
         async with AIOKafkaProducer(bootstrap_servers=settings.kafka.bootstrap) as producer:
             for value in (b"{", bytes(100_000), None):
                 await producer.send_and_wait(settings.topic("control"), value, b"junk")

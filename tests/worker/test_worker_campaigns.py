@@ -84,7 +84,7 @@ def expected(settings: Settings, log: list[bytes]) -> set[bytes]:
 def members(alerts: set[bytes]) -> set[str]:
     """All accounts that relay alerts name."""
     own = [msgspec.json.decode(alert)["data"]["unmapped"]["siphonwatch"] for alert in alerts]
-    return {account for facts in own if facts["pattern"] == "relay" for account in facts["accounts"]}
+    return {account for facts in own if facts["pattern"] == "campaign" for account in facts["accounts"]}
 
 
 async def coordinated(settings: Settings) -> None:

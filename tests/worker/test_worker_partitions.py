@@ -39,7 +39,7 @@ def own(alert: bytes) -> dict[str, Any]:
 
 
 def of_accounts(alerts: Iterable[bytes]) -> set[bytes]:
-    return {alert for alert in alerts if own(alert)["pattern"] != "relay"}
+    return {alert for alert in alerts if own(alert)["pattern"] != "campaign"}
 
 
 @pytest.mark.broker
