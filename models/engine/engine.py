@@ -205,6 +205,15 @@ class Judge(Protocol[Seen]):
 J = TypeVar("J", bound=Judge[Any])
 
 
+class Failed(NamedTuple):
+    """A shadow that failed and was switched off."""
+
+    card: str
+    """The `id` of its judge, which stands for its cards; empty where that failed as well."""
+    reason: str
+    """The exception, by type and message."""
+
+
 class Engine(Generic[B, J]):
     """Features once, judged by many.
 
@@ -221,8 +230,8 @@ class Engine(Generic[B, J]):
         self.judge = judge
         self.shadows: dict[str, tuple[J, Hear]] = {}
         """Judges beside the champion, by name, and who hears what each one finds. They change nothing."""
-        self.failed: dict[str, str] = {}
-        """Shadows that failed and were switched off, with the reason; whoever runs shadows is to say so."""
+        self.failed: dict[str, Failed] = {}
+        """Shadows that failed and were switched off, by name; workers log and count them."""
         self.sighted = np.zeros(0, np.int64)
         """Which of the requests last given to `score` a further engine is to see, ascending places."""
 
@@ -375,7 +384,7 @@ class Engine(Generic[B, J]):
                 act(name, shadow, hear)
             except Exception as error:  # noqa: BLE001 - a candidate may fail in any way
                 del self.shadows[name]
-                self.failed[name] = f"{type(error).__name__}: {error}"
+                self.failed[name] = Failed(_id_of(shadow), f"{type(error).__name__}: {error}")
 
 
 def _judge(block: Block, _: str, shadow: Judge[Any], hear: Hear) -> None:
@@ -384,6 +393,13 @@ def _judge(block: Block, _: str, shadow: Judge[Any], hear: Hear) -> None:
 
 def _tidy(looked: bool, _: str, shadow: Judge[Any], __: Hear) -> None:
     shadow.tidy(looked)
+
+
+def _id_of(shadow: Judge[Any]) -> str:
+    try:
+        return shadow.id
+    except Exception:  # noqa: BLE001 - it has failed already, in whatever way
+        return ""
 
 
 def _part_of(shadow: str) -> str:

@@ -195,6 +195,7 @@ class ScoredPartition(ABC):
         self._seals = seals
         self._clock = clock
         self._said_off = False
+        self._said_shadows: set[str] = set()
         self._timing = Timing(meter.stream, meter.partition, clock)
         self._now = now
         self._tiers = Tiers(scorer.table, log, hot_accounts, cold_accounts, cold_file_bytes)
@@ -255,6 +256,7 @@ class ScoredPartition(ABC):
         for closing in self.scorer.end(self._allowed.covers):
             await self._send(closing)
         await self._mute()
+        self._say_shadows_off()
         return self._place(begin, snapshot.next_offset)
 
     async def resume(self, begin: Begin) -> Place | None:
@@ -331,6 +333,7 @@ class ScoredPartition(ABC):
                 self._said_off = True
                 _log.error("second stage off", stream=self.meter.stream, partition=self._number, reason=closer.reason)
         self._timing.note(len(read.requests), self.scorer.late, self.scorer.ahead)
+        self._say_shadows_off()
         self._announce_expired()
 
     @abstractmethod
@@ -383,6 +386,15 @@ class ScoredPartition(ABC):
                     id=entry.id, pattern=entry.pattern, until=rfc3339(entry.until),
                 )  # fmt: skip
 
+    def _say_shadows_off(self) -> None:
+        """Log the shadows that failed and were switched off, each once."""
+        for name in self.scorer.failed.keys() - self._said_shadows:
+            self._said_shadows.add(name)
+            _log.error(
+                "shadow off", stream=self.meter.stream, partition=self._number, shadow=name,
+                **self.scorer.failed[name]._asdict(),
+            )  # fmt: skip
+
     async def checkpoint(self) -> int | None:
         """Make everything up to the last batch durable, alerts first; return the offset to commit.
 
@@ -411,6 +423,7 @@ class ScoredPartition(ABC):
             self._fenced = True
             _log.warning("fenced", stream=self.meter.stream, partition=self._number, error=str(error))
             return None
+        self._say_shadows_off()
         self._next, self._durable = None, offset
         self.meter.checkpoint(self._clock() - started, self._log.written - written)
         self._checkpoint_at = self._now()
@@ -460,6 +473,7 @@ class ScoredPartition(ABC):
         yield from self._cases()
         if (closer := self.scorer.second_stage) is not None:
             yield "second_stage_off", "", int(closer.reason is not None)
+        yield "shadows_off", "", len(self.scorer.failed)
         if (vitals := self._vitals) is not None:
             yield "budget_spent_ratio", "", vitals.budget_spent
             for name, values in (
