@@ -17,13 +17,14 @@ from siphonwatch.streams.cli import Failure
 from siphonwatch.streams.cli.replay import passed_over
 from siphonwatch.streams.common import chosen
 from siphonwatch.streams.common.connection import ClientLog, explain, reason
+from siphonwatch.streams.common.cores import cores
 from siphonwatch.streams.common.identity import Identity
 from siphonwatch.streams.common.settings import Settings, load
 from siphonwatch.streams.contracts.rejected import Rejected
 from siphonwatch.streams.contracts.telemetry import Malformed, decode, encode
 from siphonwatch.streams.edge.adapters import Adapter, Unreadable, formats, make_adapter, read_records
 from siphonwatch.streams.edge.producer import Outbox, connect
-from siphonwatch.streams.edge.spread import CHUNK_RECORDS, ProcessDied, adapted, cores
+from siphonwatch.streams.edge.spread import CHUNK_RECORDS, ProcessDied, adapted
 from siphonwatch.streams.lab.pace import Live, Pace
 
 

@@ -19,12 +19,13 @@ from siphonwatch.models.learn.verdict_book import VerdictBook
 from siphonwatch.streams.cli import Failure
 from siphonwatch.streams.cli.table import alert_table
 from siphonwatch.streams.common import chosen
+from siphonwatch.streams.common.cores import cores
 from siphonwatch.streams.common.settings import Identity, Settings, load
 from siphonwatch.streams.contracts.alert import encode, to_alert
 from siphonwatch.streams.contracts.verdict import NotAVerdict, decode
 from siphonwatch.streams.edge.adapters import Unreadable, formats
 from siphonwatch.streams.edge.adapters.otlp import TEXT_VARIABLES
-from siphonwatch.streams.edge.spread import ProcessDied, cores
+from siphonwatch.streams.edge.spread import ProcessDied
 from siphonwatch.streams.lab.offline import Offline
 from siphonwatch.streams.lab.replay import Replay, Totals
 

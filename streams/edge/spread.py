@@ -47,11 +47,6 @@ class ProcessDied(RuntimeError):
     """A process that adapts records ended by itself; what was read after its chunk is not adapted."""
 
 
-def cores() -> int:
-    """Return how many processors this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def adapter_of(settings: Settings, format: str) -> Adapter:
     """Return an adapter with a sketcher of its own."""
     identity = Identity.from_settings(settings)

@@ -35,6 +35,7 @@ from siphonwatch.models.engine.coordinator import Coordinator
 from siphonwatch.models.engine.rarity import RarityStage
 from siphonwatch.models.engine.scorer import Scorer
 from siphonwatch.models.evidence.process import severity, whole_second
+from siphonwatch.streams.common.cores import cores
 from siphonwatch.streams.common.identity import Identity
 from siphonwatch.streams.common.logs import configure
 from siphonwatch.streams.common.settings import load
@@ -69,13 +70,6 @@ FOREIGN = "numba."
 OTHER = (sys.executable, "-m", "siphonwatch.streams.worker.warm")
 """The process beside; it ends when its standard input does."""
 _log = structlog.get_logger(__name__)
-
-
-def cores() -> int:
-    """Return on how many cores this process may run; of a container with a share of the time it says nothing."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 class Beside:

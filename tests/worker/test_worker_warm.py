@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +9,9 @@ from pathlib import Path
 import pytest
 from numba import njit
 
-from siphonwatch.streams.worker.warm import OTHER, Beside, compiling, cores
+from siphonwatch.streams.common.cores import cores
+from siphonwatch.streams.worker import warm as warming
+from siphonwatch.streams.worker.warm import OTHER, Beside, compiling
 
 SCRIPT = """
 import gc, sys
@@ -77,8 +78,7 @@ def test_nothing_runs_beside_what_the_cache_has_and_one_process_beside_what_has_
 
 def test_nothing_runs_beside_where_this_process_has_one_core(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Of a machine with many, a container or `taskset` may give it one."""
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {3}, raising=False)
-    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    monkeypatch.setattr(warming, "cores", lambda: 1)
     mark = tmp_path / "started"
     with Beside((sys.executable, "-c", f"open({str(mark)!r}, 'a').write('x')")) as beside:
         beside.start()
@@ -89,7 +89,7 @@ def test_nothing_runs_beside_where_this_process_has_one_core(monkeypatch: pytest
 def test_a_process_that_cannot_be_started_leaves_all_to_compile_here(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1}, raising=False)
+    monkeypatch.setattr(warming, "cores", lambda: 2)
     with Beside((str(tmp_path / "nothing"),)) as beside:
         beside.start()
         beside.wait()
