@@ -7,8 +7,9 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from siphonwatch.models.account.conversations import conversation, is_near, unveil
+from siphonwatch.models.account.conversations import conversation, is_near, read_as, unveil
 from siphonwatch.models.account.drawn import undraw
+from siphonwatch.models.account.payload import unwrap
 from siphonwatch.models.account.request import MASKS, Record, label, mix
 from siphonwatch.models.account.row import BANDS, CONTENTS
 from siphonwatch.models.account.sums import SCALES
@@ -156,7 +157,13 @@ def describe(row: Record, q: Record, gap: float, adds: Record) -> None:
         after = _remember(row.templates, int(row.next_template), q.template)
         adds.known_template = F32(after == row.next_template)
         row.next_template = after
+        payload = unwrap(row, q)
         fresh = q.content != 0 and _novel_content(row, q.content)
+        if payload != 0 and not fresh:
+            instruction = q.template
+            read_as(q, payload)
+            q.template = instruction
+            fresh = True
         adds.new_content = F32(fresh)
         adds.sweep = F32(fresh and q.status < 400) * adds.single_turn
         if q.rest == 0:

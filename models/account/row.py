@@ -1,4 +1,4 @@
-"""The account row: everything siphonwatch remembers of one account, in little more than 2 KB, declared part by part.
+"""The account row: everything siphonwatch remembers of one account, in less than 3 KB, declared part by part.
 
 Additive quantities are kept as sums that decay with event time at four scales, so that a request costs the same
 whatever the account's history, and requests within the grace may come in any order. A part is one line of `PARTS`; the
@@ -31,6 +31,9 @@ EARLIER = 8
 SETTINGS, SYSTEMS = 8, 4
 """Parameters, and system prompts, that an account was met with of late."""
 BANDS = 4
+ONCE, RECURRING = 96, 48
+"""Chunks of messages remembered: the latest that were seen once, and those that came again."""
+LENGTHS = 2
 
 FREE, IS_JOB, IS_TRAIL = range(3)
 """What a slot is used for."""
@@ -150,6 +153,10 @@ PARTS = (
     Field("turn_uses", "u1", "requests", "that each one vouched for", (TURNS,)),
     Field("turn_depth", "u1", "messages", "of the shortest request that each one is of, at most 255", (TURNS,)),
     Field("earlier", "u2", "mark", "made-up histories of late", (EARLIER,)),
+    Field("once", "u2", "mark", "chunks of messages that were seen once, of late", (ONCE,)),
+    Field("recurring", "u2", "mark", "chunks of messages that came again", (RECURRING,)),
+    Field("wrapped_chars", "u2", "characters", "lengths of the latest messages with chunks that recur", (LENGTHS,)),
+    Field("recurring_uses", "u1", "requests", "that each one was in, less one for each that came after", (RECURRING,)),
     Field("sample_level", "u1", "count", "one resource in 2^level is in the sample"),
     Field("novelty", "f4", "share", "of new ones among the latest sampled"),
     Field("next_template", "u1", "place", "in `templates`, the oldest"),
@@ -158,12 +165,13 @@ PARTS = (
     Field("next_recent", "u1", "place", "in `recent`, the oldest"),
     Field("next_turn", "u1", "place", "in `turns`, the oldest"),
     Field("next_earlier", "u1", "place", "in `earlier`, the oldest"),
+    Field("next_once", "u1", "place", "in `once`, the oldest"),
     Field("next_content", "u1", "place", "in each band of `contents`, the oldest"),
 )  # fmt: skip
 ROW = record(PARTS)
 
 PAGE_ROWS = 16
-"""Rows a page: the unit of checkpoints, about 37 KB."""
+"""Rows a page: the unit of checkpoints, about 43 KB."""
 
 
 def layout_id() -> str:

@@ -38,6 +38,7 @@ MAY_CHANGE: dict[str, set[str]] = {
     "rotate": ADDRESS | CLIENT,
     **{f"split-{n}": {"metadata.user_api_key_org_id"} | KEY | ADDRESS for n in (2, 4, 16, 64)},
     "warm-up": set(),
+    "wrapper": TEXT,
 }
 """Fields of an answer that a trick may change."""
 
@@ -114,6 +115,17 @@ def test_the_prompt_stays_word_for_word_and_what_is_put_around_it_is_the_same_fo
         assert sent.record.tokens[0] > before.tokens[0]
         assert sent.record.tokens[1] == before.tokens[1]
     assert all(len(said) == 1 for said in around.values())
+
+
+def test_a_wrapper_keeps_the_prompt_word_for_word_between_a_text_that_is_the_same_for_a_campaign() -> None:
+    around: dict[str, set[str]] = {}
+    for before, sent in played("wrapper"):
+        assert isinstance(before, ModelCall) and isinstance(sent.record, ModelCall)
+        [prompt], [wrapped] = before.messages, sent.record.messages
+        head, middle, tail = wrapped["content"].partition(prompt["content"])
+        assert middle and len(head) > len(tail) > 0
+        around.setdefault(sent.origin.campaign, set()).add(head + tail)
+    assert len(around) > 1 and all(len(text) == 1 for text in around.values())
 
 
 def test_jitter_draws_three_parameters_a_request_and_never_cuts_an_answer_shorter() -> None:
