@@ -14,13 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 from siphonwatch.models.account.conversations import is_near, read_as
-from siphonwatch.models.account.request import Record, mix
+from siphonwatch.models.account.request import DRAWN_SYSTEM, Record, mix
 from siphonwatch.models.common.kernel import kernel
 
 DRAWN_TEMPERATURE = 1000.0
 """Stands for parameters that were drawn: no API takes it."""
-DRAWN_SYSTEM = np.uint64(1)
-"""Stands for a system prompt that was drawn."""
 FADE = np.float32(1 / 8)
 OFTEN = np.float32(0.4)
 """Running share of requests with something not met of late, above which it is drawn: four of them in a row, or two in

@@ -11,8 +11,7 @@ import math
 
 import numpy as np
 
-from siphonwatch.models.account.drawn import DRAWN_SYSTEM
-from siphonwatch.models.account.request import Record, mix
+from siphonwatch.models.account.request import DRAWN_SYSTEM, Record, mix
 from siphonwatch.models.account.row import IS_JOB, SLOTS
 from siphonwatch.models.account.slots import F32, TAU, find_slot
 from siphonwatch.models.common.kernel import kernel

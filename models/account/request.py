@@ -58,6 +58,8 @@ READ_OTHERWISE = (
 )  # fmt: skip
 """Fields that scoring changes where a request is not what it says: its history is made up
 (`conversations`), or its parameters or system prompt are drawn (`drawn`). Whoever reads it afterwards reads them so."""
+DRAWN_SYSTEM = np.uint64(1)
+"""Stands for a system prompt that was drawn anew for a request (`drawn`)."""
 
 Array = npt.NDArray[np.void]
 Record = Any

@@ -7,6 +7,7 @@ layout, the bytes that `siphonwatch doctor` prints and the id that state is chec
 
 from __future__ import annotations
 
+from siphonwatch.models.account.carriers import CARRIERS
 from siphonwatch.models.account.request import NAME_WORDS
 from siphonwatch.models.account.sums import ADDS, SCALES, SUMS, TAUS
 from siphonwatch.models.common.declare import Field, identity, record
@@ -59,6 +60,7 @@ JUDGE = (
     Field("suspect", "i4", "mark", "whether it may not teach (siphonwatch.models.evidence.process.is_suspect)"),
     Field("evidence", EVIDENCE, "", "of each card", (MAX_PATTERNS,)),
     Field("samples", "u8", "8 bytes", "ids of recent suspicious requests", (2, NAME_WORDS)),
+    *CARRIERS,
 )
 """What one judge keeps of an account: it costs a second judge so many bytes, and not another row."""
 JUDGED = record(JUDGE)
@@ -171,7 +173,7 @@ PARTS = (
 ROW = record(PARTS)
 
 PAGE_ROWS = 16
-"""Rows a page: the unit of checkpoints, about 43 KB."""
+"""Rows a page: the unit of checkpoints, about 46 KB."""
 
 
 def layout_id() -> str:

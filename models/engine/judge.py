@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from siphonwatch.models.account.carriers import carriers
 from siphonwatch.models.account.features import Features
 from siphonwatch.models.account.request import Array, names
 from siphonwatch.models.account.row import JUDGED, MAX_PATTERNS
@@ -115,7 +116,7 @@ class AccountJudge:
     second_stage
         A River model that also looks at what the cards rank highest.
     shadow
-        Whether it judges beside the rows' own judge: it keeps 0.3 KB an account of its own, and changes no row.
+        Whether it judges beside the rows' own judge: it keeps 0.5 KB an account of its own, and changes no row.
     """
 
     def __init__(
@@ -230,7 +231,7 @@ class AccountJudge:
                     level=float(event["level"]), bar=float(event["bar"]), requests_seen=int(block.seen[i]),
                     signals=explanation.signals[:5],
                     counterfactual=explanation.counterfactual, samples=[s for s in (newest, older) if s],
-                    second_stage=ranks.get(i, math.nan),
+                    carriers=carriers(event["carried"]), second_stage=ranks.get(i, math.nan),
                 )
             )  # fmt: skip
         if len(sure):

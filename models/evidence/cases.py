@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from siphonwatch.models.account.carriers import Carrier
 from siphonwatch.models.common.arrays import Parts, as_bytes
 from siphonwatch.models.detect import Signal
 from siphonwatch.models.detect.registry import current
@@ -59,6 +60,8 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     counterfactual: str
     samples: list[str]
     """Ids of requests that show it, newest first."""
+    carriers: list[Carrier] = []
+    """Who inside the account sends it; none of several accounts."""
     second_stage: float = math.nan
     """What the second-stage model says, a rank in [0, 1]; NaN without one."""
 

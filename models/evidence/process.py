@@ -41,6 +41,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
+from siphonwatch.models.account.carriers import CARRIED, carry, copy_carriers
 from siphonwatch.models.account.request import NAME_WORDS, Array, Record, copy_name, same_name
 from siphonwatch.models.common.kernel import inlined, kernel
 from siphonwatch.models.evidence.budget import NUMBERED, RELEASED, Budget, bar
@@ -76,6 +77,7 @@ EVENT = np.dtype([
     ("log_e", "f8"), ("score", "f8"), ("level", "f8"),
     ("bar", "f8"),        # logarithm of the e-value that was needed
     ("samples", "u8", (2, NAME_WORDS)),
+    ("carried", CARRIED),  # who inside the account sends it
 ], align=True)  # fmt: skip
 """What the case book is told: a case is released, its evidence grew or is still there."""
 
@@ -258,6 +260,9 @@ def weigh(
             if evident and not same_name(row.samples[0], q.id):
                 copy_name(row.samples[1], row.samples[0])
                 copy_name(row.samples[0], q.id)
+            if evident and capital > 0.0:
+                e = float(reference.e[row.cohort, band, at, bin_of(reference, at, float(score))])
+                carry(row, q, np.float32(math.log(max(e, 1.0))))
             kind = -1
             needed = threshold
             if ev.open == 0 and evident and capital >= threshold:
@@ -284,6 +289,7 @@ def weigh(
                 e_.bar = needed
                 copy_name(e_.samples[0], row.samples[0])
                 copy_name(e_.samples[1], row.samples[1])
+                copy_carriers(e_.carried, row)
                 written += 1
         strongest[i] = highest
         row.suspicion = max(row.suspicion, worst)

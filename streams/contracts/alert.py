@@ -82,6 +82,18 @@ class Ranks(msgspec.Struct, frozen=True):
     drivers: Annotated[list[Driver], Meta(max_length=3)]
 
 
+class Carrier(msgspec.Struct, frozen=True):
+    """A part of the account that sends what is suspicious, so that its customer can be told whom to stop."""
+
+    kind: Literal["key", "user", "session", "agent", "system"]
+    name: Annotated[
+        str, Meta(pattern="^[0-9a-f]{16}$(?!\\n)", description="The keyed hash that telemetry has in the field `kind`.")
+    ]
+    share: Annotated[
+        _Share, Meta(description="Of the evidence that the account's latest requests are one by one, at least.")
+    ]
+
+
 class Own(msgspec.Struct, frozen=True, kw_only=True):
     """What OCSF has no place for."""
 
@@ -118,6 +130,10 @@ class Own(msgspec.Struct, frozen=True, kw_only=True):
     signals: Annotated[list[Signal], Meta(max_length=6)]
     counterfactual: str
     sample_requests: Annotated[list[str], Meta(max_length=2)]
+    carried_by: Annotated[
+        list[Carrier],
+        Meta(max_length=15, description="Who inside an account sends a quarter or more of it; of one account only."),
+    ] = []
     atlas: list[str]
     owasp: list[str]
     runbook: str
@@ -445,6 +461,7 @@ def _own(finding: Finding, pattern: Detector, ranking: Ranking, runbook: str) ->
         signals=[Signal(**signal._asdict()) for signal in finding.signals],
         counterfactual=finding.counterfactual,
         sample_requests=list(finding.samples),
+        carried_by=[Carrier(**carrier._asdict()) for carrier in finding.carriers],
         atlas=list(pattern.atlas),
         owasp=list(pattern.owasp),
         runbook=f"{runbook}#{finding.pattern}",

@@ -16,7 +16,7 @@ from siphonwatch.streams.contracts.wording import evidence
 from siphonwatch.streams.deliver.alert import AlertRecord
 from siphonwatch.streams.deliver.outcome import Verdict, judge
 from siphonwatch.streams.deliver.post import Message
-from siphonwatch.streams.deliver.text import accounts, clean, clip, is_url, runbook, signals, summary
+from siphonwatch.streams.deliver.text import accounts, carried_by, clean, clip, is_url, runbook, signals, summary
 from siphonwatch.streams.deliver.webhook import bearer
 
 NAME = "SiphonwatchCase"
@@ -132,6 +132,7 @@ class Alertmanager:
             "evidence": f"{evidence(own.e_value)} after {own.requests_seen:,} requests",
             "signals": "; ".join(signals(alert, SIGNALS)),
             "counterfactual": clip(clean(own.counterfactual), 1000),
+            "carried_by": carried_by(alert),
             "runbook": clip(link, 1000),
             "verdict": f"siphonwatch verdict {clip(clean(alert.case), 100)} DECISION",
         }

@@ -16,7 +16,7 @@ from siphonwatch.streams.contracts.wording import chance
 from siphonwatch.streams.deliver.alert import AlertRecord
 from siphonwatch.streams.deliver.outcome import Verdict, judge
 from siphonwatch.streams.deliver.post import Message
-from siphonwatch.streams.deliver.text import accounts, clean, clip, is_url, runbook, signals, summary
+from siphonwatch.streams.deliver.text import accounts, carried_by, clean, clip, is_url, runbook, signals, summary
 
 URL = "https://events.pagerduty.com/v2/enqueue"
 SUMMARY = 1024
@@ -89,6 +89,7 @@ class PagerDuty:
             "first_seen": clip(clean(own.first_seen), 40),
             "signals": signals(alert, SIGNALS),
             "counterfactual": clip(clean(own.counterfactual), 1000),
+            "carried_by": carried_by(alert),
             "sample_requests": [clip(clean(request), 200) for request in own.sample_requests[:SAMPLES]],
             "runbook": clip(runbook(self._runbook, alert), 1000),
             "verdict": f"siphonwatch verdict {clip(alert.case, KEY)} DECISION",

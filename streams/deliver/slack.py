@@ -14,7 +14,17 @@ from siphonwatch.streams.contracts.wording import evidence
 from siphonwatch.streams.deliver.alert import AlertRecord
 from siphonwatch.streams.deliver.outcome import Verdict, judge
 from siphonwatch.streams.deliver.post import Message
-from siphonwatch.streams.deliver.text import ELLIPSIS, accounts, clean, clip, is_url, runbook, signals, summary
+from siphonwatch.streams.deliver.text import (
+    ELLIPSIS,
+    accounts,
+    carried_by,
+    clean,
+    clip,
+    is_url,
+    runbook,
+    signals,
+    summary,
+)
 
 HEADER = 140
 SECTION = 3000
@@ -99,6 +109,8 @@ class Slack:
         reasons = [f"• {escape(line, 300)}" for line in signals(alert, SIGNALS)]
         if own.counterfactual:
             reasons.append(f"_{escape(own.counterfactual, 600)}_")
+        if parts := carried_by(alert):
+            reasons.append(f"Sent by: {escape(parts, 600)}")
         if reasons and alert.kind != "closed":
             blocks.append({"type": "section", "text": _text("\n".join(reasons), SECTION)})
         blocks.append({"type": "context", "elements": [_text(self._links(alert), SECTION)]})

@@ -56,6 +56,11 @@ def signals(alert: AlertRecord, most: int, limit: int = 200) -> list[str]:
     return [clip(clean(_signal(signal)), limit) for signal in alert.own.signals[:most]]
 
 
+def carried_by(alert: AlertRecord) -> str:
+    """Return who inside the account sends it, as people read it; '' where nobody stands out."""
+    return ", ".join(f"{part.kind} {part.name} {part.share:.0%}" for part in alert.own.carried_by)
+
+
 def _signal(signal: Signal) -> str:
     try:
         return signal_text(signal.name, signal.observed, signal.direction, signal.baseline, signal.unit)

@@ -7,8 +7,8 @@ import pytest
 from core_fakes import START, hashes, run, sweep
 from relay_traffic import Traffic
 
-from siphonwatch.models.account.drawn import DRAWN_SYSTEM, DRAWN_TEMPERATURE
-from siphonwatch.models.account.request import Array
+from siphonwatch.models.account.drawn import DRAWN_TEMPERATURE
+from siphonwatch.models.account.request import DRAWN_SYSTEM, Array
 from siphonwatch.models.account.sums import sum_index
 from siphonwatch.models.campaign.edges import fingerprints
 from siphonwatch.models.engine.config import ScorerConfig
