@@ -61,15 +61,20 @@ def _find(marks: npt.NDArray[np.uint16], turn: np.uint64) -> int:
 
 
 @kernel
-def _vouches(row: Record, turn: np.uint64, length: int) -> bool:
+def _vouches(row: Record, turn: np.uint64, length: int, again: bool) -> bool:
     """Whether a turn was there, a request of so many messages may go on from it, and it has not vouched for too many.
 
-    It vouches for one more.
+    It vouches for one more. What goes on from it then is longer, unless the same is asked `again`: many prompts, each
+    behind one exchange that was had, are no conversation.
     """
     at = _find(row.turns, turn) if turn != NONE else -1
-    if at < 0 or row.turn_uses[at] >= USES or (length < WINDOW and row.turn_depth[at] >= length):
+    if at < 0 or row.turn_uses[at] >= USES:
+        return False
+    depth = int(row.turn_depth[at])
+    if length < WINDOW and (depth > length or (depth == length and not again)):
         return False
     row.turn_uses[at] += 1
+    row.turn_depth[at] = max(depth, min(length, 255))
     return True
 
 
@@ -141,9 +146,10 @@ def conversation(row: Record, q: Record, adds: Record) -> np.float32:
         found = F32(1.0)
         if q.before != NONE:
             adds.several = F32(1.0)
-            if _is_kept(q.before, level) and _vouches(row, q.before, length):
+            again = _find(row.turns, q.said) >= 0
+            if _is_kept(q.before, level) and _vouches(row, q.before, length, again):
                 adds.from_words = weight
-            if _is_kept(q.follows, level) and _vouches(row, q.follows, length):
+            if _is_kept(q.follows, level) and _vouches(row, q.follows, length, again):
                 adds.from_reply = weight
             if level == 0:
                 found = max(adds.from_words, adds.from_reply)

@@ -9,7 +9,7 @@ from core_fakes import START, hashes, requests, run, sweep
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from siphonwatch.models.account.conversations import USES, WINDOW
+from siphonwatch.models.account.conversations import WINDOW
 from siphonwatch.models.account.request import Array
 from siphonwatch.models.account.row import TURNS
 from siphonwatch.models.account.sums import sum_index
@@ -74,13 +74,28 @@ def test_a_constant_exchange_before_every_prompt_is_no_conversation(exchanges: i
     assert share(dummies(plain, exchanges)) == share(plain) == 1.0
 
 
-def test_the_first_prompt_alone_vouches_for_few() -> None:
+def test_an_exchange_that_was_had_once_vouches_for_one_prompt() -> None:
     """An operator who did send the constant exchange once."""
     q = sweep("a", often(60), 3)
     q["said"] = hashes(np.random.default_rng(1), 60)
     q = dummies(q)
     q["turns"][0], q["said"][0], q["before"][0], q["follows"][0] = 1, q["before"][1], 0, 0
-    assert share(q) == pytest.approx(1.0 - USES / 60, abs=0.01)
+    assert share(q) == pytest.approx(1.0 - 1 / 60, abs=0.01)
+
+
+@pytest.mark.parametrize("prompts", [4, 16])
+def test_of_prompts_that_go_on_from_one_real_greeting_the_first_is_a_conversation(
+    prompts: int,
+) -> None:
+    rng = np.random.default_rng(4)
+    q = sweep("a", often(200), 3)
+    q["said"], q["reply"] = hashes(rng, 200), hashes(rng, 200)
+    greets = np.arange(200) % (prompts + 1) == 0
+    answers = np.repeat(q["reply"][greets], prompts + 1)[:200]
+    q["turns"] = np.where(greets, 1, 3)
+    q["said"][greets], q["template"][greets], q["content"][greets] = 11, 12, 13
+    q["before"], q["follows"] = np.where(greets, 0, 11), np.where(greets, 0, answers)
+    assert share(q) == pytest.approx(1.0 - 1 / (prompts + 1), abs=0.02)
 
 
 def test_an_agent_that_works_on_what_its_user_said_says_it_again() -> None:

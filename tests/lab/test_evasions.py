@@ -30,6 +30,8 @@ MAY_CHANGE: dict[str, set[str]] = {
     "echo-turns": TEXT,
     "frame-account": DRESS,
     "frame-group": DRESS,
+    "greeting-4": TEXT,
+    "greeting-16": TEXT,
     "jitter": WANTED,
     "own-pace": TIME,
     "paraphrase": TEXT,
@@ -126,6 +128,21 @@ def test_a_wrapper_keeps_the_prompt_word_for_word_between_a_text_that_is_the_sam
         assert middle and len(head) > len(tail) > 0
         around.setdefault(sent.origin.campaign, set()).add(head + tail)
     assert len(around) > 1 and all(len(text) == 1 for text in around.values())
+
+
+def test_every_so_many_prompts_a_greeting_is_really_sent_and_each_goes_on_from_the_last_one() -> None:
+    had: dict[str, list[object]] = {}
+    greetings = answers = 0
+    for _, sent in played("greeting-4"):
+        assert isinstance(sent.record, ModelCall)
+        said = [message for message in sent.record.messages if message["role"] != "system"]
+        if sent.role == "waste":
+            greetings += 1
+            had[sent.origin.account] = [*said, {"role": "assistant", "content": sent.record.reply}]
+        else:
+            answers += 1
+            assert said[:2] == had[sent.origin.account] and len(said) == 3
+    assert answers / 4 <= greetings <= answers / 4 + len(had)
 
 
 def test_jitter_draws_three_parameters_a_request_and_never_cuts_an_answer_shorter() -> None:
