@@ -227,7 +227,7 @@ class ModelCall(Record):
     def answer(self, reply: str) -> None:
         """Give another answer; its tokens follow by its characters."""
         tokens = max(1, round(len(reply) * TOKENS_PER_CHAR))
-        self.tree["response"] = mapping(self.tree.get("response")) | {
+        self.tree["response"] = dict(mapping(self.tree.get("response"))) | {
             "choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": reply}}]
         }
         self.tree["completion_tokens"] = tokens
