@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from siphonwatch.streams.common.identity import Identity
 from siphonwatch.streams.common.settings import load
 from siphonwatch.streams.operate import doctor
 
@@ -20,12 +21,21 @@ _COLOURS = {"ok": "green", "warning": "yellow", "failed": "bold red", "skipped":
 @click.command("doctor", short_help="Show every setting, where it comes from, and what is wrong.")
 @click.option("--offline", is_flag=True, help="Leave out what needs a broker.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of tables.")
-def command(offline: bool, as_json: bool) -> None:
+@click.option(
+    "--seal-key", is_flag=True,
+    help="Print the value of identity.seal_key that opens what is sealed under this identity.key, and nothing else.",
+)  # fmt: skip
+def command(offline: bool, as_json: bool, seal_key: bool) -> None:
     """Show every setting, where it comes from, and what is wrong.
 
     Exit code 0: no check failed (a warning is none); 1: one failed; 2: the settings themselves are wrong.
     """
     loaded = load()
+    if seal_key:
+        from siphonwatch.streams.contracts import sealed
+
+        click.echo(sealed.seal_key(Identity.from_settings(loaded.settings)).hex())
+        return
     settings = list(doctor.rows(loaded))
     checks = doctor.examine(loaded.settings, offline=offline)
     failed = [check for check in checks if check.state == "failed"]

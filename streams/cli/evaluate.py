@@ -19,7 +19,7 @@ from siphonwatch.models.evaluate.measure import evaluate
 from siphonwatch.models.evaluate.report import Report
 from siphonwatch.streams.cli import Failure
 from siphonwatch.streams.cli.replay import OFFLINE_KEY
-from siphonwatch.streams.common.settings import Identity, Settings, load
+from siphonwatch.streams.common.settings import Settings, load
 from siphonwatch.streams.edge.adapters import Records, Unreadable, formats
 from siphonwatch.streams.lab.evaluate.baselines import Baseline, NoBaselines, load_baselines
 from siphonwatch.streams.lab.evaluate.labels import LabelsError, read_attack_requests, read_labels
@@ -195,7 +195,8 @@ def _tell(text: str) -> None:
 
 def _offline(settings: Settings) -> Settings:
     """Settings under which accounts keep the names that the labels have."""
-    return msgspec.structs.replace(settings, identity=Identity(settings.identity.key or OFFLINE_KEY, plain_ids=True))
+    identity = msgspec.structs.replace(settings.identity, key=settings.identity.key or OFFLINE_KEY, plain_ids=True)
+    return msgspec.structs.replace(settings, identity=identity)
 
 
 def _warn(runs: Sequence[Run], report: Report, left_out: Sequence[str]) -> None:

@@ -20,7 +20,7 @@ from siphonwatch.streams.cli import Failure
 from siphonwatch.streams.cli.table import alert_table
 from siphonwatch.streams.common import chosen
 from siphonwatch.streams.common.cores import cores
-from siphonwatch.streams.common.settings import Identity, Settings, load
+from siphonwatch.streams.common.settings import Settings, load
 from siphonwatch.streams.contracts.alert import encode, to_alert
 from siphonwatch.streams.contracts.verdict import NotAVerdict, decode
 from siphonwatch.streams.edge.adapters import Unreadable, formats
@@ -33,6 +33,9 @@ OFFLINE_KEY = "siphonwatch offline"
 """Hashes identifiers where no key is set: good for looking, not for anything that leaves the machine."""
 
 
+SEALED = (
+    "identity.seal_key opens them: `siphonwatch doctor --seal-key` prints it where the gateway's identity.key is set"
+)
 LATE = 0.01
 """Share of late requests from which the summary says what to do about them."""
 
@@ -144,7 +147,8 @@ def _offline(settings: Settings, plain_ids: bool) -> Settings:
     if not key:
         click.echo("identity.key is not set: identifiers are hashed under a fixed offline key", err=True)
         key = OFFLINE_KEY
-    return msgspec.structs.replace(settings, identity=Identity(key, plain_ids or settings.identity.plain_ids))
+    identity = msgspec.structs.replace(settings.identity, key=key, plain_ids=plain_ids or settings.identity.plain_ids)
+    return msgspec.structs.replace(settings, identity=identity)
 
 
 @contextlib.contextmanager
@@ -198,6 +202,8 @@ def _summarise(totals: Totals, scorer: Offline, elapsed: float) -> None:
         click.echo(f"no alert, as their accounts are allowed: {totals.allowed:,} findings")
     if totals.passed_over:
         click.echo(f"passed over, as no requests: {passed_over(totals.passed_over)}")
+    if totals.unopened:
+        click.echo(f"{totals.unopened:,} requests with sealed parts that no key opens; {SEALED}")
     if totals.without_text:
         click.echo(f"{totals.without_text:,} requests without text; {NO_TEXT}")
     if totals.rejected:

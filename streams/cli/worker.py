@@ -31,6 +31,7 @@ from siphonwatch.streams.worker.entries import EntryList
 from siphonwatch.streams.worker.inorder import InOrder, make_turns
 from siphonwatch.streams.worker.meter import Meter
 from siphonwatch.streams.worker.metrics import Metrics
+from siphonwatch.streams.worker.opening import keys_of
 from siphonwatch.streams.worker.outlet import KafkaOutlet, make_producer
 from siphonwatch.streams.worker.retries import Retries
 from siphonwatch.streams.worker.scoring import make_coordinator, make_scorer
@@ -99,7 +100,7 @@ async def work(settings: Settings, limits: Limits | None = None, *, afresh: bool
     book, allowed, turns = VerdictBook(), Allowed.from_settings(settings), make_turns()
     entries, controls = EntryList(), ControlLetters()
     telemetry, sightings = settings.topic("telemetry"), settings.topic("sightings")
-    seals = Seals.from_settings(settings)
+    seals, keys = Seals.from_settings(settings), keys_of(settings)
     if not settings.identity.key:
         log.warning("identity.key is not set: who may write telemetry or sightings can pose as a worker there")
     adapters = make_adapters(settings) if settings.ingest.topics else {}
@@ -120,6 +121,7 @@ async def work(settings: Settings, limits: Limits | None = None, *, afresh: bool
                 hot_accounts=settings.state.hot_accounts,
                 forget_after=settings.state.forget_after,
                 seals=seals,
+                keys=keys,
                 runbook=settings.links.runbook,
                 afresh=afresh,
                 placement=Placement(meter.partition, partial(producer.partitions_for, telemetry)),

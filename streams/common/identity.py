@@ -48,9 +48,10 @@ class Identity:
     price is that windows, baselines and open cases of the old ids end there. To rotate: pick a quiet hour, note open
     cases by account (analysts can recompute an old hash only while they hold the old key), set the new
     `SIPHONWATCH_IDENTITY_KEY` on **all** gateways and workers together, and restart them. Until the last one has it,
-    one account appears under two ids. Allow a baseline's learning time before trusting own-baseline detectors again,
-    and destroy the old key when the last alert that names an old id is no longer needed: from then on nobody can
-    reverse it by trying names.
+    one account appears under two ids. Allow a baseline's learning time before trusting own-baseline detectors again.
+    What was sealed under the old key workers open with `identity.seal_key`: take what `siphonwatch doctor --seal-key`
+    prints under it. Destroy the old key when the last alert that names an old id is no longer needed: from then on
+    nobody can reverse it by trying names.
 
     Examples
     --------

@@ -70,6 +70,12 @@ class Identity(msgspec.Struct, forbid_unknown_fields=True):
     """Secret of at least 16 characters; every gateway and worker of one deployment shares it."""
     plain_ids: bool = False
     """Keep account names readable. Never in production: everything else stays hashed all the same."""
+    seal: bool = False
+    """Seal what says more of texts and resources than whether two are equal, wherever telemetry is made: who reads the
+    topic without the key finds noise there. Workers have to have a key first."""
+    seal_key: str = ""
+    """For workers that have no `key`, or another one than gateways still have: opens sealed parts, and nothing else.
+    `siphonwatch doctor --seal-key` prints it where `key` is set."""
 
 
 class Accounts(msgspec.Struct, forbid_unknown_fields=True):

@@ -1,9 +1,9 @@
-"""The telemetry contract, version 1: what one API request looks like on `siphonwatch.telemetry.v1`.
+"""The telemetry contract, versions 1 and 2: what one API request looks like on `siphonwatch.telemetry.v1`.
 
 One flat JSON object a record. It never holds prompt or response text, nor an account, key, user, session or
 address in the clear: those are keyed hashes (`common.identity`) and keyed sketches (`edge.sketch`). Empty
-fields are left out. Fields may be added to version 1, none renamed or retyped. A record's key is its account, and its
-partition what Kafka's murmur2 makes of it.
+fields are left out. Version 2 has some of the sketches sealed (`contracts.sealed`). Fields may be added to both, none
+renamed or retyped. A record's key is its account, and its partition what Kafka's murmur2 makes of it.
 """
 
 from __future__ import annotations
@@ -43,7 +43,8 @@ class Telemetry(msgspec.Struct, omit_defaults=True, kw_only=True):
     """When the request arrived, seconds since 1970 UTC."""
     account: Annotated[str, Meta(min_length=1, max_length=64, pattern="^[\\x21-\\x7e]+$(?!\\n)")]
     """Who pays: keyed hash of 32 hexadecimal digits (the name itself only with plain ids)."""
-    v: Literal[1] = 1
+    v: Literal[1, 2] = 1
+    """2 where parts are `sealed`: who reads only 1 must not take them for absent."""
     kind: Literal["llm", "rest"] = "llm"
 
     # who and where from
@@ -134,6 +135,9 @@ class Telemetry(msgspec.Struct, omit_defaults=True, kw_only=True):
     1,024 are read."""
     reply_chunks: Annotated[str, Meta(pattern=_packed(REPLY_CHUNKS))] = ""
     """The response's text, likewise, up to `REPLY_CHUNKS`."""
+    sealed: Annotated[str, Meta(pattern="^([A-Za-z0-9+/]{32}){0,9}$(?!\\n)")] = ""
+    """`content`, `projection`, `chunks`, `reply_chunks`, `item` and `page` under a keyed pad, in base64, in place of
+    those fields; `contracts.sealed` says how."""
     lang: Annotated[str, Meta(max_length=8)] = ""
     turns: Count = 0
     """Messages in the request, the system prompt not counted."""

@@ -56,10 +56,15 @@ def make_sender(settings: Settings) -> Sender:
     identity = Identity.from_settings(settings)
     sketcher = Sketcher(identity)
     adapter = make_adapter("litellm", settings, sketcher, identity)
+
+    def prepare() -> None:
+        sketcher.warm()
+        adapter.warm()
+
     return Sender(
         adapter,
         lambda: Outbox(connect(settings, delivery_timeout_ms=FOREVER_MS), settings.topic("telemetry")),
-        prepare=sketcher.warm,
+        prepare=prepare,
     )
 
 

@@ -23,6 +23,7 @@ from siphonwatch.streams.edge.spread import adapted
 from siphonwatch.streams.lab.offline import Offline
 from siphonwatch.streams.worker.allow import Allowed
 from siphonwatch.streams.worker.decode import Decoder
+from siphonwatch.streams.worker.opening import keys_of
 
 BATCH = 8192
 """Records scored at a time; any other number gives the same findings."""
@@ -43,6 +44,8 @@ class Totals:
     """Elements that are not what their format says, by reason."""
     passed_over: Counter[str] = field(default_factory=Counter)
     """Elements that are no requests, by what they are."""
+    unopened: int = 0
+    """Requests with sealed parts that no key opens."""
     without_text: int = 0
     """Requests whose records could have held text and did not, where the format's own settings decide that."""
 
@@ -77,7 +80,7 @@ class Replay:
         self._on_finding = on_finding
         self._telemetry = telemetry
         self._allowed = Allowed.from_settings(settings)
-        self._decoder = Decoder()
+        self._decoder = Decoder(keys_of(settings))
         self._processes = processes
         self.totals = Totals()
 
@@ -113,6 +116,7 @@ class Replay:
 
     def _take(self, batch: list[bytes]) -> None:
         decoded = self._decoder.decode(batch)
+        self.totals.unopened += decoded.unopened
         for _, error in decoded.rejected:
             self.totals.rejected.take(error)
         if self._telemetry:

@@ -25,7 +25,16 @@ from siphonwatch.streams.edge.adapters.otlp import TEXT_VARIABLES
 if TYPE_CHECKING:
     from kafka.admin import KafkaAdminClient
 
-SECRETS = frozenset({"identity.key", "kafka.sasl_password", "kafka.ssl_password", "grafana.token", "grafana.password"})
+SECRETS = frozenset(
+    {
+        "identity.key",
+        "identity.seal_key",
+        "kafka.sasl_password",
+        "kafka.ssl_password",
+        "grafana.token",
+        "grafana.password",
+    }
+)
 BROKER_SECONDS = 5.0
 """How long the broker may take to answer: longer than any healthy one, short enough to wait for."""
 RELEASED = 1_767_225_600.0
@@ -80,7 +89,16 @@ def examine(settings: Settings, *, offline: bool = False, environ: Mapping[str, 
         Environment variables; those of the process by default.
     """
     env = os.environ if environ is None else environ
-    checks = [identity(settings), transport(), added(), clock(time.time()), compiled(env), row(), links(settings)]
+    checks = [
+        identity(settings),
+        sealing(settings),
+        transport(),
+        added(),
+        clock(time.time()),
+        compiled(env),
+        row(),
+        links(settings),
+    ]
     checks += [sinks(settings)] if settings.sinks else []
     checks += [Check("accounts", "warning", warning) for warning in chosen.warnings(settings)]
     checks += [otlp_text()] if "otlp" in settings.ingest.topics.values() else []
@@ -99,6 +117,31 @@ def identity(settings: Settings) -> Check:
     if settings.identity.plain_ids:
         return Check("identity", "ok", "key set; account names stay readable (identity.plain_ids): never in production")
     return Check("identity", "ok", "key set")
+
+
+def sealing(settings: Settings) -> Check:
+    """What is sealed is opened with the key of the settings, or with the one that follows from identity.key."""
+    from siphonwatch.streams.worker.opening import keys_of
+
+    chosen = settings.identity
+    try:
+        keys = keys_of(settings)
+    except SettingsError as error:
+        return Check("sealing", "failed", str(error), "take the line without blanks, or unset identity.seal_key")
+    if not len(keys):
+        remedy = (
+            "set identity.seal_key to what `siphonwatch doctor --seal-key` prints at a gateway: without it requests "
+            "are scored without the likeness of their texts, and siphonwatch_unopened_requests_total counts them"
+        )
+        return Check("sealing", "warning", "sealed parts of telemetry cannot be opened here: there is no key", remedy)
+    opened = "opens what is sealed under " + " and ".join(
+        ["identity.seal_key"] * bool(chosen.seal_key) + ["identity.key"] * bool(chosen.key)
+    )
+    if chosen.seal:
+        return Check("sealing", "ok", f"telemetry made here is sealed; a worker with these settings {opened}")
+    return Check(
+        "sealing", "ok", f"telemetry made here is not sealed (identity.seal); a worker with these settings {opened}"
+    )
 
 
 def links(settings: Settings) -> Check:

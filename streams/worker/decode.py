@@ -5,19 +5,25 @@ from __future__ import annotations
 
 import base64
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from siphonwatch.models.account import request as rq
+from siphonwatch.streams.contracts.sealed import WORDS, Words
 from siphonwatch.streams.contracts.telemetry import Malformed, Telemetry, decode
 from siphonwatch.streams.edge.adapters.wrapping import clean, unwrapped
-from siphonwatch.streams.worker.scan import make_tables, scan
+from siphonwatch.streams.worker.opening import open_all
+from siphonwatch.streams.worker.scan import make_tables, scan, unpack
 
 ENTRY = np.dtype([("hash", "<u4"), ("chars", "<u2")])
 """One of `Telemetry.chunks`."""
+
+BLOCK = 1024
+"""Records read at a time. Of 2,000 and more, what is allocated for them outgrew what malloc keeps when it is freed, and
+half of the time went into getting the pages again."""
 
 PADDING = b" " * 16
 """Behind the last record, so that the scanner may look a word or two ahead."""
@@ -32,10 +38,17 @@ class Decoded(NamedTuple):
     """Each one's place in the batch, shape `(m,)`."""
     rejected: list[tuple[int, Malformed]]
     """The others: place and reason."""
+    unopened: int = 0
+    """How many of the good ones have sealed parts that no key opens: those fields are absent."""
 
 
 class Decoder:
-    """Decodes batches of telemetry v1 records.
+    """Decodes batches of telemetry records, versions 1 and 2.
+
+    Parameters
+    ----------
+    keys
+        That sealed parts are opened with, see `siphonwatch.streams.worker.opening.keys_of`; none by default.
 
     Examples
     --------
@@ -44,31 +57,59 @@ class Decoder:
     ([1.5], [0], 'schema')
     """
 
-    def __init__(self) -> None:
+    def __init__(self, keys: Words | None = None) -> None:
+        self._keys = np.zeros(0, np.uint64) if keys is None else keys.ravel()
         self._tables = make_tables()
         self._blank = rq.blank().view(np.uint64)
+        self._sealed = np.empty((BLOCK + 1) * WORDS, np.uint64)  # one more: what reads ahead may read on
+        self._lengths = np.zeros(BLOCK, np.int64)
 
     def decode(self, values: Sequence[bytes]) -> Decoded:
         """Decode one record a value."""
-        n = len(values)
-        lengths = np.fromiter(map(len, values), np.int64, n)
-        ends = np.cumsum(lengths)
-        starts = ends - lengths
-        data = b"".join([*values, PADDING])
-        records = np.empty(n, rq.REQUEST)
-        certain = np.zeros(n, np.bool_)
-        scan(np.frombuffer(data, np.uint8), starts, ends, self._tables, records.view(np.uint8), self._blank, certain)
-        if certain.all():
-            return Decoded(records, np.arange(n), [])
+        records = np.empty(len(values), rq.REQUEST)
         rejected: list[tuple[int, Malformed]] = []
-        keep = np.ones(n, np.bool_)
-        for i in np.flatnonzero(~certain).tolist():
+        unopened = 0
+        for start in range(0, len(values), BLOCK):
+            part = slice(start, start + BLOCK)
+            rejected += [(start + i, error) for i, error in self._read(values[part], records[part])]
+            unopened += self._open(records[part])
+        if not rejected:
+            return Decoded(records, np.arange(len(values)), [], unopened)
+        keep = np.ones(len(values), np.bool_)
+        keep[[i for i, _ in rejected]] = False
+        return Decoded(records[keep], np.flatnonzero(keep), rejected, unopened)
+
+    def _read(self, values: Sequence[bytes], records: rq.Array) -> Iterator[tuple[int, Malformed]]:
+        """Read up to `BLOCK` values into records, what is sealed beside them; yield place and reason of bad ones."""
+        n = len(values)
+        sizes = np.fromiter(map(len, values), np.int64, n)
+        ends = np.cumsum(sizes)
+        data = np.frombuffer(b"".join([*values, PADDING]), np.uint8)
+        found = np.empty(n, np.int64)
+        scan(data, ends - sizes, ends, self._tables, records.view(np.uint8), self._blank, found)
+        octets, lengths = self._sealed.view(np.uint8), self._lengths
+        lengths[:] = 0
+        if found.max(initial=0) > 0:
+            unpack(data, found, self._tables.base64, octets, lengths)
+        if found.min(initial=0) == 0:
+            return
+        for i in np.flatnonzero(found < 0).tolist():
             try:
-                records[i] = to_request(decode_wrapped(values[i]))
+                record = decode_wrapped(values[i])
             except Malformed as error:
-                keep[i] = False
-                rejected.append((i, error))
-        return Decoded(records[keep], np.flatnonzero(keep), rejected)
+                yield i, error
+                continue
+            records[i] = to_request(record)
+            parts = np.frombuffer(base64.b64decode(record.sealed), np.uint8)
+            octets[8 * WORDS * i :][: len(parts)] = parts
+            lengths[i] = len(parts)
+
+    def _open(self, records: rq.Array) -> int:
+        lengths = self._lengths[: len(records)]
+        if not lengths.any():
+            return 0
+        words = records.view(np.uint64)
+        return open_all(self._sealed, self._sealed.view(np.uint8), lengths, words, words.view(np.uint8), self._keys)
 
 
 MARKS = frozenset(("account", "time"))
@@ -97,7 +138,7 @@ def decode_wrapped(raw: bytes) -> Telemetry:
 
 
 def to_request(record: Telemetry) -> np.void:
-    """Return one validated record as a `REQUEST`: the reference that the scanner is held to."""
+    """Return one validated record as a `REQUEST`, without what is sealed: the reference that the scanner is held to."""
     row = rq.blank()[0]
     for name in rq.HASHES:
         row[name] = int(getattr(record, name) or "0", 16)

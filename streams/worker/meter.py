@@ -42,12 +42,14 @@ class Meter:
         self.labels: Labels = (stream, topic, str(partition))
         self.stream, self.topic, self.partition = stream, topic, partition
         self._late = self._ahead = 0
+        self._said_unopened = False
         self._named: set[str] = set()
         self._kinds: set[str] = set()
         self._closer = 0.0, 0
         plain = (
             metrics.requests, metrics.skipped, metrics.late, metrics.ahead, metrics.checkpoint_bytes,
-            metrics.lost_letters, metrics.misplaced, metrics.forged, metrics.passed_over, metrics.recreated,
+            metrics.lost_letters, metrics.misplaced, metrics.forged, metrics.unopened, metrics.passed_over,
+            metrics.recreated,
         )  # fmt: skip
         for counter in plain:
             counter.labels(*self.labels)
@@ -94,6 +96,18 @@ class Meter:
     def forged(self, records: int) -> None:
         """Count records that claim an origin without the seal that goes with it."""
         self._metrics.forged.labels(*self.labels).inc(records)
+
+    def unopened(self, requests: int) -> None:
+        """Count requests with sealed parts that no key opens; log the first."""
+        self._metrics.unopened.labels(*self.labels).inc(requests)
+        if requests and not self._said_unopened:
+            self._said_unopened = True
+            stream, topic, partition = self.labels
+            _log.warning(
+                "sealed parts of requests cannot be opened, and are missing in what is found; the first",
+                stream=stream, topic=topic, partition=int(partition),
+                remedy="set identity.seal_key to what `siphonwatch doctor --seal-key` prints at the gateway",
+            )  # fmt: skip
 
     def dead_letter(self, bad: Malformed) -> None:
         """Count a record that went to the dead-letter topic; log the first of each reason."""

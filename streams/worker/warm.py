@@ -41,6 +41,7 @@ from siphonwatch.streams.common.logs import configure
 from siphonwatch.streams.common.settings import load
 from siphonwatch.streams.contracts.dead_letter import DeadLetter
 from siphonwatch.streams.contracts.provenance import SEAL, SIGHTINGS, UNKEYED
+from siphonwatch.streams.contracts.sealed import KEY_BYTES, Sealer
 from siphonwatch.streams.contracts.sighting import pack as pack_sightings
 from siphonwatch.streams.contracts.telemetry import Telemetry, encode
 from siphonwatch.streams.edge.sketch import Sketcher
@@ -232,10 +233,12 @@ async def _score() -> None:
     telemetry = TelemetryPartition(
         Scorer(ScorerConfig()), LocalStateLog(), _Nowhere(), Meter(Metrics(CollectorRegistry()), TELEMETRY, "", 0),
         hot_accounts=HOT, forget_after=math.inf, placement=Placement(0, _one_partition),
+        keys=np.zeros((1, 4), np.uint64),
     )  # fmt: skip
+    sealer = Sealer(bytes(KEY_BYTES))
     for number in range(ROUNDS):
         sent = FIRST + number * STEP + ACCOUNTS
-        values = [encode(_request(account, number)) for account in range(ACCOUNTS)]
+        values = [encode(sealer.seal(_request(account, number))) for account in range(ACCOUNTS)]
         await telemetry.process(_batch(values, number * ACCOUNTS, sent))
         await telemetry.checkpoint()
     telemetry.scorer.table.settle()  # as a restore does, and a table that outgrows its index

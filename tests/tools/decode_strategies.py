@@ -87,7 +87,9 @@ def field(draw: st.DrawFn, name: str) -> str:
     if name in ("stream", "structured", "canonical"):
         return draw(st.sampled_from(("true", "false")))
     if name == "v":
-        return "1"
+        return draw(st.sampled_from(("1", "2")))
+    if name == "sealed":
+        return draw(_string("".join(draw(st.lists(st.text(BASE64, min_size=32, max_size=32), max_size=9)))))
     if name == "item":
         return str(draw(st.integers(-1, 2**53)))
     if name == "masks":
@@ -108,7 +110,7 @@ def field(draw: st.DrawFn, name: str) -> str:
 
 
 REQUIRED = ("id", "time", "account")
-OPTIONAL = ("v", "kind", "item", "masks", "projection", *MOST, *rq.HASHES, *rq.LABELS, *rq.COUNTS, *rq.REALS)
+OPTIONAL = ("v", "kind", "item", "masks", "projection", "sealed", *MOST, *rq.HASHES, *rq.LABELS, *rq.COUNTS, *rq.REALS)
 
 
 @st.composite

@@ -7,6 +7,7 @@ from siphonwatch.streams.common import extensions
 from siphonwatch.streams.common.addresses import Addresses
 from siphonwatch.streams.common.identity import Identity
 from siphonwatch.streams.common.settings import Settings
+from siphonwatch.streams.contracts.sealed import Sealer, seal_key
 from siphonwatch.streams.edge.adapters.base import Adapter, TextSketcher
 from siphonwatch.streams.edge.adapters.detect import detect
 from siphonwatch.streams.edge.adapters.files import Records, Unreadable, read_records
@@ -49,4 +50,6 @@ def make_adapter(format: str, settings: Settings, sketcher: TextSketcher, identi
     addresses = Addresses(settings.accounts.trusted_proxies, settings.accounts.ipv6_prefix)
     adapter = kind(accounts, identity, sketcher, settings.ingest.max_record_bytes, addresses)
     adapter.look_for({field: paths for field in FIELDS if (paths := getattr(settings.who, field))})
+    if settings.identity.seal:
+        adapter.sealer = Sealer(seal_key(identity))
     return adapter

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from siphonwatch.streams.common.addresses import Addresses
 from siphonwatch.streams.common.identity import Identity
+from siphonwatch.streams.contracts.sealed import Sealer
 from siphonwatch.streams.contracts.telemetry import Malformed, Telemetry
 from siphonwatch.streams.edge.adapters import standing
 from siphonwatch.streams.edge.adapters.clients import Clients
@@ -84,6 +85,8 @@ class Adapter(ABC):
         self.sketcher = sketcher
         self.limit = limit
         self.clients = Clients(identity)
+        self.sealer: Sealer | None = None
+        """Seals what leaves; None where nothing is sealed."""
 
     def look_for(self, who: standing.Paths) -> None:
         """Look for what these paths name there, and no longer where this format has it of its own."""
@@ -97,7 +100,7 @@ class Adapter(ABC):
         named = unnamed = 0
         for record in self._each(raw):
             if not isinstance(record, Malformed):
-                yield record
+                yield self.sealer.seal(record) if self.sealer else record
             elif named < MAX_REASONS:
                 named += 1
                 yield record
@@ -134,6 +137,11 @@ class Adapter(ABC):
                 yield error
         if empty:
             yield bad
+
+    def warm(self) -> None:
+        """Compile what the first record would wait for, beside the sketch, or load it from the cache."""
+        if self.sealer:
+            self.sealer.seal(Telemetry(id="r", time=0.0, account="a", item=0))
 
     def take_passed_over(self) -> Counter[str]:
         """Return what was passed over since the last call."""

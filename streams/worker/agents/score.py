@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from siphonwatch.streams.contracts import provenance
+from siphonwatch.streams.contracts.sealed import Words
 from siphonwatch.streams.worker.agents.scored import Read, ScoredPartition
 from siphonwatch.streams.worker.agents.sources import fresh
 from siphonwatch.streams.worker.decode import Decoder
@@ -14,11 +15,11 @@ from siphonwatch.streams.worker.transport import Batch
 
 
 class TelemetryPartition(ScoredPartition):
-    """Runs one scorer over one partition of telemetry; parameters as its base has them."""
+    """Runs one scorer over one partition of telemetry; parameters as its base has, and `keys` as its decoder."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, keys: Words | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._decoder = Decoder()
+        self._decoder = Decoder(keys)
         self._mac = self._seals.mac(provenance.SOURCE, self._number)
 
     def _read(self, batch: Batch) -> Read:
@@ -33,7 +34,7 @@ class TelemetryPartition(ScoredPartition):
             self.meter.passed_over({"tombstone": int(len(rows) - filled.sum())})
             rows = rows[filled]
         values = [batch.values[i] or b"" for i in rows.tolist()]
-        requests, places, rejected = self._decoder.decode(values)
+        requests, places, rejected, unopened = self._decoder.decode(values)
         rejected = [(int(rows[place]), error) for place, error in rejected]
         rows = rows[places]
-        return Read(requests, batch.offsets[rows] + self._numbering.base, rows, rejected, skipped, forged)
+        return Read(requests, batch.offsets[rows] + self._numbering.base, rows, rejected, skipped, forged, unopened)

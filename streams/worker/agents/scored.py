@@ -81,6 +81,8 @@ class Read(NamedTuple):
     """Requests that were applied before."""
     forged: int
     """Records that claim an origin without the seal that goes with it."""
+    unopened: int = 0
+    """Requests with sealed parts that no key of this worker opens."""
 
 
 class Numbering(NamedTuple):
@@ -299,6 +301,7 @@ class ScoredPartition(ABC):
         read = self._read(batch)
         self.meter.skipped(read.skipped)
         self.meter.forged(read.forged)
+        self.meter.unopened(read.unopened)
         if read.rejected:
             for _, error in read.rejected:
                 self.meter.dead_letter(error)

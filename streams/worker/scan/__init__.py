@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from siphonwatch.models.account import request as rq
 from siphonwatch.models.common.kernel import kernel
+from siphonwatch.streams.contracts.sealed import WORDS
 from siphonwatch.streams.worker.scan.tables import (
     ACCOUNT,
     BOOL,
@@ -30,6 +31,7 @@ from siphonwatch.streams.worker.scan.tables import (
     OPEN,
     QUOTE,
     REAL,
+    SEALED,
     TIME,
     UNLIST,
     VERSION,
@@ -40,7 +42,7 @@ from siphonwatch.streams.worker.scan.tables import (
 from siphonwatch.streams.worker.scan.tokens import read_field, read_integer, read_real, read_text, skip, space
 from siphonwatch.streams.worker.scan.words import byte_at, from_hex, has_space, is_hex, low_bytes, put, word_at
 
-__all__ = ["make_tables", "scan"]
+__all__ = ["make_tables", "scan", "unpack"]
 
 
 MISSING = np.float32(np.nan)
@@ -48,6 +50,7 @@ NULL, TRUE, FALSE, LLM, REST = (
     np.uint64(int.from_bytes(text, "little")) for text in (b"null", b"true", b"false", b"llm", b"rest")
 )
 PAD = 61
+SEALED_DIGITS = WORDS * 32 // 3
 _ACCOUNT_HASH = rq.REQUEST.fields["account_hash"][1]  # type: ignore[index]
 
 
@@ -73,45 +76,47 @@ def three_bytes(buf: Bytes, p: int, base64: npt.NDArray[np.int32]) -> np.int32:
 
 
 @kernel
-def _scan(buf: Bytes, p: int, end: int, out: Bytes, base: int, tables: Tables, name_bytes: int) -> bool:
-    """Read the object in `buf[p:end]` into the record at `out[base]`; False in doubt."""
+def _scan(buf: Bytes, p: int, end: int, out: Bytes, base: int, tables: Tables, name_bytes: int) -> int:
+    """Read the object in `buf[p:end]` into the record at `out[base]`; -1 in doubt, else where it has its sealed parts,
+    of which nothing is known but that they are a plain string of so many characters; 0 where there are none."""
+    sealed = 0
     seen, before = 0, len(tables.kind)
     p = space(buf, p, end)
     if p >= end or byte_at(buf, p) != OPEN:
-        return False
+        return -1
     p = space(buf, p + 1, end)
     while True:
         if p >= end or byte_at(buf, p) != QUOTE:
-            return False
+            return -1
         row, p = read_field(buf, p + 1, end, tables.after[before], tables)
         if p < 0:
-            return False
+            return -1
         p = space(buf, p, end)
         if p >= end or byte_at(buf, p) != COLON:
-            return False
+            return -1
         p = space(buf, p + 1, end)
         if p >= end:
-            return False
+            return -1
 
         if row < 0:
             p = skip(buf, p, end)
             if p < 0:
-                return False
+                return -1
         else:
             tables.after[before] = row
             before = row
             kind, at, low, high = tables.kind[row], base + tables.offset[row], tables.low[row], tables.high[row]
             if kind == HASH:
                 if byte_at(buf, p) != QUOTE or p + 1 >= end:
-                    return False
+                    return -1
                 p += 1
                 value = np.uint64(0)
                 if byte_at(buf, p) != QUOTE:
                     if p + 16 >= end or byte_at(buf, p + 16) != QUOTE:
-                        return False
+                        return -1
                     high_word, low_word = word_at(buf, p), word_at(buf, p + 8)
                     if not (is_hex(high_word) and is_hex(low_word)):
-                        return False
+                        return -1
                     value = (from_hex(high_word) << np.uint64(32)) | from_hex(low_word)
                     p += 16
                 put(out, at, value)
@@ -119,12 +124,12 @@ def _scan(buf: Bytes, p: int, end: int, out: Bytes, base: int, tables: Tables, n
             elif kind == COUNT or kind == ITEM or kind == VERSION:
                 number, q = read_integer(buf, p, end)
                 if q < 0:
-                    return False
+                    return -1
                 if kind == VERSION:
-                    if number != 1:
-                        return False
+                    if number != 1 and number != 2:
+                        return -1
                 elif number < low or number > high:
-                    return False
+                    return -1
                 elif kind == ITEM:
                     put(out, at, number)
                 else:
@@ -137,15 +142,15 @@ def _scan(buf: Bytes, p: int, end: int, out: Bytes, base: int, tables: Tables, n
                 else:
                     real, q = read_real(buf, p, end, tables.powers)
                     if q < 0:
-                        return False
+                        return -1
                     if kind == TIME:
                         if real < 0.0 or real > 17179869184.0:
-                            return False
+                            return -1
                         put(out, at, real)
                         seen |= 2
                     else:
                         if kind == DURATION and (real < 0.0 or real > 1e7):
-                            return False
+                            return -1
                         put(out, at, np.float32(real))
                     p = q
             elif kind == BOOL:
@@ -157,10 +162,10 @@ def _scan(buf: Bytes, p: int, end: int, out: Bytes, base: int, tables: Tables, n
                     put(out, at, np.int32(0))
                     p += 5
                 else:
-                    return False
+                    return -1
             elif kind == MASKS:
                 if byte_at(buf, p) != LIST:
-                    return False
+                    return -1
                 for j in range(rq.MASKS):
                     put(out, at + 4 * j, np.int32(0))
                 p = space(buf, p + 1, end)
@@ -168,41 +173,41 @@ def _scan(buf: Bytes, p: int, end: int, out: Bytes, base: int, tables: Tables, n
                 while p < end and byte_at(buf, p) != UNLIST:
                     number, q = read_integer(buf, p, end)
                     if q < 0 or j >= rq.MASKS or number < 0 or number > 2147483647:
-                        return False
+                        return -1
                     put(out, at + 4 * j, np.int32(number))
                     j += 1
                     p = space(buf, q, end)
                     if p < end and byte_at(buf, p) == COMMA:
                         p = space(buf, p + 1, end)
                         if p >= end or byte_at(buf, p) == UNLIST:
-                            return False
+                            return -1
                     elif p >= end or byte_at(buf, p) != UNLIST:
-                        return False
+                        return -1
                 if p >= end:
-                    return False
+                    return -1
                 p += 1
             else:  # the remaining kinds are texts
                 if byte_at(buf, p) != QUOTE:
-                    return False
+                    return -1
                 p += 1
                 q = read_text(buf, p, end)
                 if q < 0:
-                    return False
+                    return -1
                 size = q - p
                 if kind == LABEL:
                     if size > high:
-                        return False
+                        return -1
                     put(out, at, hash_text(buf, p, q) if size else np.uint64(0))
                 elif kind == ACCOUNT or kind == ID:
                     if size == 0 or size > high:
-                        return False
+                        return -1
                     kept = min(size, name_bytes)
                     for j in range(0, name_bytes, 8):
                         word = np.uint64(0)
                         if j < kept:
                             word = low_bytes(word_at(buf, p + j), min(kept - j, 8))
                             if kind == ACCOUNT and has_space(word):
-                                return False
+                                return -1
                         put(out, at + j, word)
                     if kind == ACCOUNT:
                         put(out, base + _ACCOUNT_HASH, rq.mix(hash_text(buf, p, q)))
@@ -216,10 +221,10 @@ def _scan(buf: Bytes, p: int, end: int, out: Bytes, base: int, tables: Tables, n
                     elif size == 4 and low_bytes(word, 4) == REST:
                         put(out, at, np.int32(1))
                     else:
-                        return False
+                        return -1
                 elif kind == CHUNKS:
                     if size % 8 != 0 or size > 8 * high:
-                        return False
+                        return -1
                     bad = np.int32(0)
                     for j in range(high):
                         first, second = np.int32(0), np.int32(0)
@@ -230,13 +235,17 @@ def _scan(buf: Bytes, p: int, end: int, out: Bytes, base: int, tables: Tables, n
                         put(out, at + 4 * j, np.int32(first | second << 24))
                         put(out, at + low + 2 * j, np.int16(second >> 8))
                     if bad < 0:
-                        return False
+                        return -1
+                elif kind == SEALED:
+                    if size % 32 != 0 or size > SEALED_DIGITS:
+                        return -1
+                    sealed = p if size else 0
                 else:  # PROJECTION
                     if size == 0:
                         for j in range(0, 32, 8):
                             put(out, at + j, np.uint64(0))
                     elif size != 44 or byte_at(buf, p + 43) != PAD:
-                        return False
+                        return -1
                     else:
                         bad = np.int32(0)
                         for group in range(10):
@@ -249,20 +258,20 @@ def _scan(buf: Bytes, p: int, end: int, out: Bytes, base: int, tables: Tables, n
                             | tables.base64[2, byte_at(buf, p + 42)]
                         )
                         if (bad | last) < 0:
-                            return False
+                            return -1
                         put(out, at + 30, np.int16(last))
                 p = q + 1
 
         p = space(buf, p, end)
         if p >= end:
-            return False
+            return -1
         c = byte_at(buf, p)
         if c == COMMA:
             p = space(buf, p + 1, end)
         elif c == CLOSE:
-            return seen == 7 and space(buf, p + 1, end) == end
+            return sealed if seen == 7 and space(buf, p + 1, end) == end else -1
         else:
-            return False
+            return -1
 
 
 @kernel
@@ -273,14 +282,40 @@ def scan(
     tables: Tables,
     out: Bytes,
     blank: npt.NDArray[np.uint64],
-    certain: npt.NDArray[np.bool_],
+    found: npt.NDArray[np.int64],
 ) -> None:
-    """Read each object in `buf[starts[i]:ends[i]]` into record `i` of `out`; `certain[i]` says whether it did.
+    """Read each object in `buf[starts[i]:ends[i]]` into record `i` of `out`.
 
+    `found[i]` becomes -1 where that is not certain, else where its sealed parts begin in `buf`, 0 where it has none.
     `blank` is a record of defaults as words; 16 bytes behind the last object must be readable.
     """
     for i in range(len(starts)):
         base = i * len(blank) * 8
         for j in range(len(blank)):
             put(out, base + 8 * j, blank[j])
-        certain[i] = _scan(buf, starts[i], ends[i], out, base, tables, rq.NAME_BYTES)
+        found[i] = _scan(buf, starts[i], ends[i], out, base, tables, rq.NAME_BYTES)
+
+
+@kernel
+def unpack(
+    buf: Bytes,
+    found: npt.NDArray[np.int64],
+    base64: npt.NDArray[np.int32],
+    sealed: Bytes,
+    lengths: npt.NDArray[np.int64],
+) -> None:
+    """Write what the sealed parts that `scan` found stand for to `sealed[8 * WORDS * i]`, and to `lengths[i]` how many
+    bytes that is; `found[i]` becomes -1 where they are no base64."""
+    for i in range(len(found)):
+        p, at, bad = found[i], 8 * WORDS * i, np.int32(0)
+        if p > 0:
+            while byte_at(buf, p) != QUOTE:
+                triple = three_bytes(buf, p, base64)
+                bad |= triple
+                put(sealed, at, triple)
+                p += 4
+                at += 3
+            if bad < 0:
+                found[i] = -1
+            else:
+                lengths[i] = at - 8 * WORDS * i

@@ -12,7 +12,9 @@ from siphonwatch.models.account import request as rq
 from siphonwatch.models.common import vocabulary
 from siphonwatch.streams.contracts.telemetry import Telemetry
 
-HASH, COUNT, REAL, BOOL, LABEL, TIME, DURATION, ACCOUNT, ID, KIND, PROJECTION, MASKS, VERSION, ITEM, CHUNKS = range(15)
+HASH, COUNT, REAL, BOOL, LABEL, TIME, DURATION, ACCOUNT, ID, KIND, PROJECTION, MASKS, VERSION, ITEM, CHUNKS, SEALED = (
+    range(16)
+)
 QUOTE, BACKSLASH, COMMA, COLON, OPEN, CLOSE, LIST, UNLIST, MINUS, DOT = b'"\\,:{}[]-.'
 Bytes = npt.NDArray[np.uint8]
 NAME_BITS = 10
@@ -58,10 +60,10 @@ _KINDS = (
     | dict.fromkeys(rq.COUNTS, COUNT)
     | {"stream": BOOL, "structured": BOOL, "canonical": BOOL, "temperature": REAL, "top_p": REAL, "duration": DURATION}
     | {"time": TIME, "account": ACCOUNT, "id": ID, "kind": KIND, "projection": PROJECTION, "masks": MASKS}
-    | {"v": VERSION, "item": ITEM, "chunks": CHUNKS, "reply_chunks": CHUNKS}
+    | {"v": VERSION, "item": ITEM, "chunks": CHUNKS, "reply_chunks": CHUNKS, "sealed": SEALED}
 )
-_PLACES = {"kind": "rest", "v": "time", "chunks": "chunk", "reply_chunks": "reply_chunk"}
-"""Where a field of another name is kept; the version is not kept, so any place will do."""
+_PLACES = {"kind": "rest", "v": "time", "sealed": "time", "chunks": "chunk", "reply_chunks": "reply_chunk"}
+"""Where a field of another name is kept; the version is not kept, nor what is sealed, so any place will do."""
 _MOST = {"chunks": vocabulary.CHUNKS, "reply_chunks": vocabulary.REPLY_CHUNKS}
 """Chunks that a field holds at most."""
 
