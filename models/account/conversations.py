@@ -8,17 +8,20 @@ hide a prompt before it: where the history is made up and not the same each time
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import numpy.typing as npt
 
 from siphonwatch.models.account.request import Record, mix
 from siphonwatch.models.account.row import BANDS, CONTENTS, EARLIER, TURNS
-from siphonwatch.models.account.sums import SCALES
+from siphonwatch.models.account.sums import SCALES, TAUS
 from siphonwatch.models.common.kernel import kernel
 from siphonwatch.models.common.vocabulary import PROJECTION
 
 F32 = np.float32
 HOUR, DAY = SCALES.index("1h"), SCALES.index("1d")
+HOUR_TAU = float(TAUS[HOUR])
 NONE = np.uint64(0)
 MOST_LEVEL = 20
 USES = 4
@@ -35,9 +38,12 @@ several messages, not of those in the sample: a constant exchange that is not in
 
 
 @kernel
-def _level(row: Record) -> int:
-    """One turn in 2^level is kept: as many as an hour's requests leave find room, words and replies."""
-    level, left = 0, 2.0 * float(row.by_scale[HOUR].requests)
+def _level(row: Record, gap: float) -> int:
+    """One turn in 2^level is kept: as many as an hour's requests leave find room, words and replies.
+
+    The sum is as of the request before, `gap` seconds ago, so it is decayed to now: after a pause every turn is kept.
+    """
+    level, left = 0, 2.0 * float(row.by_scale[HOUR].requests) * math.exp(-max(gap, 0.0) / HOUR_TAU)
     while left > TURNS and level < MOST_LEVEL:
         level += 1
         left *= 0.5
@@ -134,13 +140,14 @@ def is_near(row: Record, content: np.uint64) -> bool:
 
 
 @kernel
-def conversation(row: Record, q: Record, adds: Record) -> np.float32:
+def conversation(row: Record, q: Record, gap: float, adds: Record) -> np.float32:
     """Return how surely a request with text goes on with a conversation, 0 to 1; keep its own turns.
 
+    `gap` is the time since the account's request before, seconds; negative if late.
     Writes `several`, `from_words` and `from_reply` of `adds`. Where the gateway says nothing of what came before
     (`before` is 0, as in telemetry of earlier versions), several messages count as a conversation.
     """
-    level, found, length = _level(row), F32(0.0), q.turns
+    level, found, length = _level(row, gap), F32(0.0), q.turns
     weight = F32(1 << level)
     if q.turns > 1:
         found = F32(1.0)

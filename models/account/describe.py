@@ -143,7 +143,7 @@ def describe(row: Record, q: Record, gap: float, adds: Record) -> None:
     adds.with_system = F32(q.system != 0)
     known = F32(0.0)
     if spoken:
-        known = conversation(row, q, adds)
+        known = conversation(row, q, gap, adds)
     elif q.turns > 1:
         known = F32(1.0)
     if q.turns > 1 and known < F32(0.5):

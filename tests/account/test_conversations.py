@@ -126,6 +126,16 @@ def test_of_a_busy_account_a_sample_is_verified(seed: int, each: float, left_out
     assert share(made_up) > 0.8
 
 
+def test_a_busy_account_keeps_every_turn_again_after_a_pause() -> None:
+    """What is said first in the morning counts as said when the next request goes on from it, whatever its hash."""
+    for seed in range(20):
+        busy = conversations("a", often(3000, 1.0), 150, 4, seed)
+        morning = conversations("a", busy["time"][-1] + 10 * 3600.0 + often(2, 20.0) - START, 1, 2, seed + 100)
+        q = np.concatenate([busy, morning])
+        Scorer(ScorerConfig()).score(q, np.arange(len(q)), q["time"].copy())
+        assert q["turns"][-1] == 3, "the last request goes on with a conversation"
+
+
 @pytest.mark.parametrize("pace", [30.0, 40.0])
 def test_an_operator_is_found_behind_dummy_exchanges_nearly_as_soon_as_without_them(pace: float) -> None:
     plain = sweep("a", START + np.cumsum(np.random.default_rng(3).uniform(0.4, 1.6, 300)) * pace, 3)
