@@ -202,7 +202,7 @@ def _scorecard(rows: list[Row]) -> Table:
 
 
 def _false_alarms(card: Scorecard) -> list[str]:
-    lines = [f"false alarms: {card.accused:,} of {card.benign:,} honest accounts"]
+    lines = [f"false alarms: {card.accused:,} of {card.benign:,} benign accounts"]
     kinds: dict[str, list[str]] = defaultdict(list)
     for (kind, pattern), count in sorted(card.false_alarms.items()):
         kinds[pattern].append(f"{count} {kind}")

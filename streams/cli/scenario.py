@@ -22,7 +22,7 @@ from siphonwatch.streams.lab.scenario.world import Kind
     help="Of API; rest has more ways to use and to scrape it than all.",
 )  # fmt: skip
 def command(out: Path, seed: int, accounts: int, days: float, kind: str) -> None:
-    """Write gateway logs of honest and attacking accounts into OUT, and the truth about them.
+    """Write gateway logs of benign and attacking accounts into OUT, and their labels.
 
     No text, name or address in them is real. labels.csv and attack_requests.csv.gz are what `evaluate` takes.
     """

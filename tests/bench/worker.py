@@ -63,7 +63,7 @@ def worker(settings: Settings, machine: Machine, folder: Path) -> Iterator[Worke
         end = time.monotonic() + STALL_SECONDS
         while not process.ready():
             if time.monotonic() > end:
-                raise ProcessError(process.obituary("is not ready"))
+                raise ProcessError(process.failure("is not ready"))
             time.sleep(LOOK_SECONDS)
         yield process
 
@@ -129,7 +129,7 @@ def _wait(process: Worker, requests: int) -> Reading:
         if reading is not None and reading.requests > before:
             before, end = reading.requests, time.monotonic() + STALL_SECONDS
         if time.monotonic() > end:
-            raise ProcessError(process.obituary(f"scored {before:,} of {requests:,} requests and then nothing"))
+            raise ProcessError(process.failure(f"scored {before:,} of {requests:,} requests and then nothing"))
         time.sleep(LOOK_SECONDS)
 
 

@@ -65,7 +65,7 @@ def test_a_small_demo_finds_attacks_and_leaves_nothing_behind(tmp_path: Path) ->
         output, _ = process.communicate(timeout=SECONDS)
     assert process.returncode == 0, output
     assert gone(started)
-    assert "against the truth about this scenario" in output and "honest accounts" in output
+    assert "against the truth about this scenario" in output and "benign accounts" in output
     for pattern in ("extraction", "scraping", "desensitisation"):
         assert pattern in output
     assert "scored" in output and "Next:" in output

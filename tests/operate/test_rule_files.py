@@ -77,11 +77,9 @@ def test_an_alert_s_runbook_entry_says_what_it_means_and_what_to_do(alert: Alert
     assert alert.labels == {"severity": alert.labels["severity"], "service": "siphonwatch"}
     text = entry(alert)
     label = {"page": "Page", "ticket": "Ticket"}[alert.labels["severity"]]
-    for part in (f"**{label}**", "**Look:**", "**Mend:**", "**Mended when:**", "**Escalate:**"):
+    for part in (f"**{label}**", "**Look:**", "**Fix:**", "**Resolved when:**", "**Escalate:**"):
         assert part in text, f"{alert.name}: {part}"
-    assert "`" in text.partition("**Look:**")[2].partition("**Mend:**")[0], (
-        f"{alert.name} names no command to look with"
-    )
+    assert "`" in text.partition("**Look:**")[2].partition("**Fix:**")[0], f"{alert.name} names no command to look with"
 
 
 def test_the_runbook_has_no_entry_of_an_alert_that_does_not_exist() -> None:

@@ -71,8 +71,8 @@ ENTRY = """\
 - **One machine:** `docker compose -f deploy/compose.yaml ps`
 - **Cluster:** `kubectl -n $NS get pods`
 - **Look:** `kubectl -n $NS get pods`.
-- **Mend:** make it up to somebody.
-- **Mended when:** an hour has gone by.
+- **Fix:** make it up to somebody.
+- **Resolved when:** an hour has gone by.
 - **Escalate:** no need.
 
 """

@@ -1,1 +1,1 @@
-"""The demo: a broker, a worker and a scenario on this machine, and how well the worker did; never for production."""
+"""The demo: a broker, a worker and a scenario on one machine, and how well the worker detects; not for production."""

@@ -1,4 +1,4 @@
-"""Turns SIGINT and SIGTERM into an exception at places where nothing is half done."""
+"""Turns SIGINT and SIGTERM into an exception at safe points."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SLICE_SECONDS = 0.2
 
 
 class Interrupt:
-    """A context manager within which signals are only noted; `check` and `sleep` raise what was noted.
+    """A context manager that records signals; `check` and `sleep` raise them.
 
     An exception out of the handler itself could come while a process is being started, and be lost there.
     """
@@ -30,7 +30,7 @@ class Interrupt:
             signal.signal(number, handler)
 
     def check(self) -> None:
-        """Do nothing, as long as nobody wants an end.
+        """Return if no signal has come.
 
         Raises
         ------
@@ -41,11 +41,11 @@ class Interrupt:
             raise KeyboardInterrupt
 
     def forget(self) -> None:
-        """Let the next signal be the first one."""
+        """Forget the signals so far."""
         self._wanted = False
 
     def sleep(self, seconds: float) -> None:
-        """Sleep, but no longer than until a signal comes; raises as `check` does."""
+        """Sleep until a signal comes or the time is over; raises as `check` does."""
         deadline = time.monotonic() + seconds
         self.check()
         while (left := deadline - time.monotonic()) > 0:

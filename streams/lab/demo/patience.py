@@ -1,4 +1,4 @@
-"""Tells what stands still from what is slow, by the CPU time it uses: a slow machine is no reason to give up."""
+"""Distinguishes a stalled process from a slow one by the CPU time that it uses: a slow machine is no failure."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from pathlib import Path
 
 PROC = Path("/proc")
 SECONDS = 120.0
-"""Without progress, after which the CPU time decides: a batch of 1,024 requests takes a tenth of a second."""
+"""Seconds without progress after which the CPU time decides: a batch of 1,024 requests takes a tenth of a second."""
 IDLE_SHARE = 0.1
-"""Of one core: an idle worker and broker measured .01 to .03, one that compiles or scores uses all it gets."""
+"""Share of one core: an idle worker and broker measured .01 to .03; one that compiles or scores uses all it can get."""
 BLOCKED_SHARE = 0.001
-"""Of one core: what gets less than this is stopped, not outrun by others."""
+"""Share of one core: a process that gets less is stopped, not only slowed down by others."""
 BUSY_FACTOR = 10
-"""So many times longer may be waited on a busy machine for what uses little: its share is little too."""
+"""Factor for the wait on a busy machine, where a process with little CPU time may be slowed down by others."""
 
 
 class Patience:
-    """Says when waiting is over, which it never is while there is progress or work.
+    """Decides when to stop waiting; never while there is progress or CPU use.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ class Patience:
         self.moved()
 
     def moved(self) -> None:
-        """Take note of progress."""
+        """Record progress."""
         self._since = self._clock()
         self._cpu_since = self._cpu()
 
@@ -53,7 +53,7 @@ class Patience:
         return self._clock() - self._since
 
     def over(self) -> bool:
-        """Whether there was no progress for `SECONDS` and next to no work either."""
+        """Whether there was no progress for `SECONDS`, and almost no CPU use."""
         if (waited := self.waited()) <= SECONDS:
             return False
         share = (self._cpu() - self._cpu_since) / waited
@@ -62,7 +62,7 @@ class Patience:
 
 
 def machine_is_busy() -> bool:
-    """Whether more wants to run than there are cores; True where the system does not say."""
+    """Whether the load is above the number of cores; True where the system does not say."""
     try:
         return os.getloadavg()[0] > (os.cpu_count() or 1)
     except OSError:
@@ -76,7 +76,7 @@ def cpu_seconds(pids: Iterable[int]) -> float:
 
 
 def _children(pid: int) -> list[int]:
-    """A worker's is what compiles beside it."""
+    """A worker has one: the process that compiles in parallel."""
     try:
         return list(map(int, (PROC / str(pid) / "task" / str(pid) / "children").read_text().split()))
     except (FileNotFoundError, ProcessLookupError):

@@ -1,4 +1,4 @@
-"""Plays a scenario: its raw gateway records to the gateways' topics, no further ahead of the worker than a bound.
+"""Plays a scenario: sends its gateway records to the gateways' topics, at most a fixed number ahead of the worker.
 
 It knows what a gateway would log and nothing of telemetry.
 """
@@ -18,8 +18,8 @@ from siphonwatch.streams.lab.pace import Pace
 from siphonwatch.streams.lab.scenario import Scenario
 
 AHEAD = 2048
-"""Records sent and not yet scored: about one hour of a scenario's event time, so that the gateways' topics keep
-together in event time as they do in life."""
+"""Records sent and not yet scored: about one hour of a scenario's event time, so that the gateways' topics stay close
+in event time, as in production."""
 LOOK_SECONDS = 0.1
 
 
@@ -73,7 +73,7 @@ class Player:
         self.produced = 0
 
     def run(self) -> Counts:
-        """Play it all and wait until it is scored; return what the worker did.
+        """Send all records and wait until they are scored; return the worker's counts.
 
         Raises
         ------
@@ -100,7 +100,7 @@ class Player:
 
     @property
     def counts(self) -> Counts:
-        """What the worker had done when it was last heard of."""
+        """The worker's last known counts."""
         return self._counts
 
     def _wait(self, ahead: int) -> None:

@@ -27,21 +27,21 @@ from siphonwatch.streams.worker.metrics import INGEST, TELEMETRY
 
 TAIL_LINES = 15
 HTTP_SECONDS = 60.0
-"""A worker answers between two batches; an answer that comes late is still an answer."""
+"""A worker answers between two batches, so an answer may be late."""
 WATCH_SECONDS = 0.1
 SESSION_SECONDS = 6.0
-"""Kafka's least. Tansu lets whoever founds a group wait for half of it before anything is read: 10 s by the default."""
+"""Kafka's minimum. Tansu makes the first member of a group wait for half of it: 10 s with the default."""
 COMPILING = re.compile(r"\bcompiling\b.*\bmodule=(\S+)")
 COUNTED = tuple(f"siphonwatch_{name}_total" for name in ("requests", "skipped_requests", "dead_letters", "alerts"))
-"""Metrics that make counts: to write and parse the others too took a tenth of the worker's time, and the player's."""
+"""Metrics that are read: serving and parsing all of them took a tenth of the worker's CPU time, and of the demo's."""
 
 
 class ProcessError(RuntimeError):
-    """A process ended that should not have; the message holds the end of its log."""
+    """A process ended unexpectedly; the message has the end of its log."""
 
 
 def _die_with_parent() -> None:
-    """Ask Linux to terminate this child when the demo ends, however that happens."""
+    """Ask Linux to terminate this child when the demo ends, also when it is killed."""
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
@@ -64,7 +64,7 @@ class Process:
         self.name = name
         self.log = log
         with log.open("wb") as output:
-            # A session of its own: Ctrl-C on the terminal reaches the demo, which then stops it in good order.
+            # A session of its own: Ctrl-C on the terminal reaches the demo, which then stops it gracefully.
             self._process = subprocess.Popen(  # noqa: S603 - our own command line
                 [sys.executable, *arguments],
                 env=dict(environment),
@@ -98,7 +98,7 @@ class Process:
         """
         code = self._process.poll()
         if code:
-            raise ProcessError(self.obituary(f"ended with {_how(code)}"))
+            raise ProcessError(self.failure(f"ended with {_how(code)}"))
         return code is None
 
     def terminate(self) -> None:
@@ -117,17 +117,17 @@ class Process:
         try:
             code = self._process.wait(seconds)
         except subprocess.TimeoutExpired:
-            raise ProcessError(self.obituary(f"did not stop within {seconds:.0f} s")) from None
+            raise ProcessError(self.failure(f"did not stop within {seconds:.0f} s")) from None
         if code:
-            raise ProcessError(self.obituary(f"ended with {_how(code)} when told to stop"))
+            raise ProcessError(self.failure(f"ended with {_how(code)} on SIGTERM"))
 
     def compiling(self) -> str:
-        """Return the module that it said last to be compiling; empty where it said none."""
+        """Return the module that it last logged as being compiled; empty if none."""
         found = COMPILING.findall(self.log.read_text(errors="replace"))
         return str(found[-1]) if found else ""
 
-    def obituary(self, what: str) -> str:
-        """Return what happened together with the end of the log."""
+    def failure(self, what: str) -> str:
+        """Return a message with the end of the log."""
         lines = self.log.read_text(errors="replace").strip().splitlines()[-TAIL_LINES:]
         return "\n  ".join([f"{self.name} {what}; its last words:", *(lines or ["(none)"])])
 
@@ -137,7 +137,7 @@ def _how(code: int) -> str:
 
 
 class Counts(NamedTuple):
-    """What a worker has done so far."""
+    """A worker's counts so far."""
 
     requests: int
     """Scored."""
@@ -148,12 +148,12 @@ class Counts(NamedTuple):
 
     @property
     def done(self) -> int:
-        """Records that nothing more will come of."""
+        """Records that are done."""
         return self.requests + self.rejected
 
 
 def counted(samples: Iterable[Sample]) -> Counts:
-    """Return what a worker's metrics say it has done.
+    """Return a worker's counts from its metrics.
 
     A request is counted once, where it is scored: what is ingested comes there yet, and a sighting was there before.
     """
@@ -195,11 +195,11 @@ class Worker(Process):
             When it ended.
         """
         if not self.running():
-            raise ProcessError(self.obituary("ended before anybody told it to"))
+            raise ProcessError(self.failure("ended unexpectedly"))
         return self._get("/readyz") is not None
 
     def counts(self) -> Counts | None:
-        """Return what it has done; None where it does not answer now, busy as it may be.
+        """Return its counts; None if it does not answer, for example as it is busy.
 
         Raises
         ------
@@ -212,7 +212,7 @@ class Worker(Process):
     def metrics(self, names: Sequence[str] = ()) -> list[Sample] | None:
         """Return the samples of its metrics of these names, or of all; None and errors as `counts`."""
         if not self.running():
-            raise ProcessError(self.obituary("ended before anybody told it to"))
+            raise ProcessError(self.failure("ended unexpectedly"))
         query = urllib.parse.urlencode([("name[]", name) for name in names])
         if (text := self._get(f"/metrics?{query}")) is None:
             return None
@@ -228,7 +228,7 @@ class Worker(Process):
 
 
 class Watch:
-    """Asks how far a worker is, one question after the other, in a thread of its own: whoever wants to know never waits
+    """Polls a worker's progress in a thread of its own, one request at a time, so that a caller never waits
     for a slow answer. A context manager; the thread ends with the process at the latest.
 
     Parameters

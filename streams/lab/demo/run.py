@@ -1,4 +1,4 @@
-"""One run of the demo: embedded broker, topics, worker, scenario, and what came of it. Everything it starts it ends."""
+"""One run of the demo: embedded broker, topics, worker, scenario and result. It ends every process that it starts."""
 
 from __future__ import annotations
 
@@ -32,44 +32,44 @@ T = TypeVar("T")
 TOPICS = {"litellm": "demo.litellm", "nginx": "demo.nginx"}
 """The gateways' own topics, by format."""
 BROKER_SECONDS = 600.0
-"""The broker takes a second; more is a slow machine's, and one that cannot start ends."""
+"""The broker takes a second, more on a slow machine; one that cannot start exits."""
 DELIVERY_MS = 600_000
-"""Longer than the client's own two minutes, in which a busy machine's broker may not get to a batch."""
+"""Longer than the client's default of two minutes, as a busy machine's broker may not get to a batch in that time."""
 
 KEY = "the key of the demo, known to all"
-"""Always the same, so that the demo shows the same; a real one is secret."""
+"""Always the same, so that the demo's output is the same; a real key is secret."""
 
 
 class Display(Protocol):
-    """What a run tells while it goes on."""
+    """Receives the progress of a run."""
 
     def phase(self, text: str) -> None:
-        """Say what begins."""
+        """Report the step that begins."""
 
     def compiling(self, module: str) -> None:
-        """Say what is compiled now; called again and again."""
+        """Report the module that is compiled; called repeatedly."""
 
     def progress(self, produced: int, counts: Counts) -> None:
-        """Say how far it is."""
+        """Report progress."""
 
 
 class Outcome(NamedTuple):
-    """What a run gave."""
+    """The result of a run."""
 
     alerts: list[Alert]
-    """Openings, by event time."""
+    """Alerts that opened a case, by event time."""
     raw: list[bytes]
-    """Every alert as it stood on the topic."""
+    """All alerts, as on the topic."""
     counts: Counts
     produced: int
-    """Of the scenario's requests: all of them, unless it was interrupted."""
+    """Labels of the scenario's requests; of those sent, if it was interrupted."""
     seconds: float
     """From the first record sent to the last one scored."""
     scorecard: Scorecard
 
 
 def worker_environment(bootstrap: str, port: int) -> dict[str, str]:
-    """Return the environment of the demo's worker: ours of the settings, nobody else's."""
+    """Return the environment of the demo's worker, with the demo's settings only."""
     own = {
         "KAFKA_BOOTSTRAP": bootstrap,
         "KAFKA_GROUP": "siphonwatch-demo",
@@ -86,7 +86,7 @@ def worker_environment(bootstrap: str, port: int) -> dict[str, str]:
 
 
 def run(scenario: Scenario, folder: Path, speed: float, display: Display, interrupt: Interrupt) -> Outcome:
-    """Run the demo with its logs in `folder`; interrupted while it plays, it gives what was found until then.
+    """Run the demo with its logs in `folder`; if interrupted while it plays, it returns what was found until then.
 
     Raises
     ------
@@ -155,7 +155,7 @@ def _history(settings: Settings) -> list[bytes]:
 
 
 def _insist(action: Callable[[], T], patience: Patience, interrupt: Interrupt) -> T:
-    """Do what asks the broker; again, where a busy machine's answer was too late for the client."""
+    """Call the broker; repeat the call if the answer came too late for the client, as on a busy machine."""
     while True:
         interrupt.check()
         try:
@@ -169,12 +169,12 @@ def _insist(action: Callable[[], T], patience: Patience, interrupt: Interrupt) -
 def _until(done: Callable[[], bool], what: str, process: Process, patience: Patience, interrupt: Interrupt) -> None:
     while not done():
         if patience.over():
-            raise ProcessError(process.obituary(f"{what}, and does next to nothing for {patience.waited():.0f} s"))
+            raise ProcessError(process.failure(f"{what}, and has used almost no CPU for {patience.waited():.0f} s"))
         interrupt.sleep(0.1)
 
 
 def _openings(raw: list[bytes]) -> list[Alert]:
-    """Each case's opening once, by event time: an alert may be on the topic twice, under the same id."""
+    """Return each alert that opened a case once, by event time: the topic may have an alert twice, under one id."""
     alerts = {alert.id: alert for alert in map(decode, raw)}
     opened = [alert for alert in alerts.values() if alert.kind == "opened"]
     return sorted(opened, key=lambda alert: (alert.time, alert.id))

@@ -1,4 +1,4 @@
-"""How the alerts compare with the truth about a scenario. It counts, and softens nothing."""
+"""Compares the alerts with the labels of a scenario."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ class Row(NamedTuple):
     found: int
     """Campaigns with an alert of this pattern, from their first attack request on."""
     otherwise: int
-    """Campaigns found only under another pattern's name."""
+    """Campaigns found under another pattern only."""
     accounts: int
     accounts_found: int
-    """Under any pattern."""
+    """Campaigns found under any pattern."""
     median_requests: float | None
-    """Attack requests that an account had made when it was found; None where none was."""
+    """Attack requests that an account had made when it was found; None if none was found."""
     missed: tuple[str, ...]
     """Families of campaigns that were not found."""
 
@@ -36,19 +36,19 @@ class Scorecard(NamedTuple):
     benign: int
     """Accounts that never attacked."""
     false_alarms: Counter[tuple[str, str]]
-    """Benign accounts with an alert, by (archetype, pattern); one account may stand under several patterns."""
+    """Benign accounts with an alert, by (archetype, pattern); an account may be counted under several patterns."""
     accused: int
-    """Benign accounts with any alert."""
+    """Benign accounts with an alert of any pattern."""
     early: int
-    """Attacking accounts with an alert from before their attack; these count as false, and not as found."""
+    """Attacking accounts with an alert before their attack; counted as false alarms, not as found."""
 
 
 class Truth:
-    """Takes note of who attacks when, as the records are played."""
+    """Collects the labels of the records as they are sent."""
 
     def __init__(self) -> None:
         self.requests: dict[str, list[bool]] = defaultdict(list)
-        """Of each account's requests in order, whether it is part of an attack."""
+        """For each account's requests in order, whether each is part of an attack."""
 
     def note(self, event: Event) -> None:
         """Take one record."""
@@ -57,7 +57,7 @@ class Truth:
         self.requests[name].append(bool(event.truth))
 
     def so_far(self, labels: Iterable[Label]) -> list[Label]:
-        """Return what is true of the accounts that were played until now: who did not attack yet is honest."""
+        """Return the labels of the accounts so far: one that has not attacked yet is benign."""
         return [
             label if any(made) else label._replace(pattern="", campaign="")
             for label in labels
@@ -66,14 +66,14 @@ class Truth:
 
 
 def compare(labels: Iterable[Label], requests: Mapping[str, Sequence[bool]], alerts: Iterable[Alert]) -> Scorecard:
-    """Compare alerts, of which openings count, with the labels.
+    """Compare alerts with the labels; only those that open a case count.
 
     Parameters
     ----------
     labels
         The truth about each account.
     requests
-        Of each account's requests in order, whether it is part of an attack.
+        For each account's requests in order, whether each is part of an attack.
     alerts
         As they stood on the topic.
     """

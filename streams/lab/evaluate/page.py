@@ -57,7 +57,7 @@ class Page:
             names=names,
             subject=f"{names}: {sum(d.requests for d in sets):,} requests, "
             f"{sum(d.attack for d in sets):,} attack accounts in {sum(d.campaigns for d in sets):,} campaigns, "
-            f"{sum(d.benign for d in sets):,} honest accounts",
+            f"{sum(d.benign for d in sets):,} benign accounts",
             cards=_cards(report),
             sections=_sections(report),
             parts=report.direction_parts,
@@ -69,7 +69,7 @@ class Page:
 def _sections(report: Report) -> list[Section]:
     """The parts that have something to show."""
     every = [
-        Section("Ranking", "How high attack accounts rank above honest ones.",
+        Section("Ranking", "How high attack accounts rank above benign ones.",
                 [plots.roc(report), plots.precision_recall(report)], [sheets.ranking(report)]),
         Section("Attacks found", "Alerts, and what they took: an account counts as found from its onset on.",
                 [*plots.delays(report), plots.recall(report)], [sheets.found(report)]),
@@ -77,7 +77,7 @@ def _sections(report: Report) -> list[Section]:
                 [plots.false_alarms(report), *plots.discoveries(report)],
                 [sheets.false_alarms(report), sheets.discoveries(report)]),
         Section("Evidence",
-                "An e-value may exceed 1/alpha on at most a share alpha of honest accounts: stay below the line.",
+                "An e-value may exceed 1/alpha on at most a share alpha of benign accounts: stay below the line.",
                 [plots.calibration(report)], [sheets.calibration(report)]),
         Section("Patterns", "Each left out, and each alone.", plots.ablation(report), [sheets.ablation(report)]),
         Section("Baselines", "The same accounts, ranked by published methods.",
@@ -102,7 +102,7 @@ def _cards(report: Report) -> list[tuple[str, str]]:
         ),
         ("ROC AUC", text.area(every.auc)),
         ("attack accounts alerted", text.share(every.alert_recall)),
-        ("honest accounts alerted", text.share(alerted)),
+        ("benign accounts alerted", text.share(alerted)),
         (f"false discoveries, budget {report.budget:.0%}", text.share(cases.proportion)),
         (f"{unit} to alert, median of those found", text.count(delay.median)),
     ]  # fmt: skip

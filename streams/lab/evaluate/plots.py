@@ -25,10 +25,10 @@ class Figure(NamedTuple):
 
 
 def roc(report: Report) -> Figure:
-    """Return recall against the share of honest accounts above the threshold, on a logarithmic axis."""
+    """Return recall against the share of benign accounts above the threshold, on a logarithmic axis."""
     least = 0.5 / max(report.false_alarms[0].accounts, 1)
     low = 10.0 ** math.floor(math.log10(least))
-    plot = Plot("ROC curves", ("share of honest accounts flagged", low, 1.0, True), ("recall", 0.0, 1.0, False))
+    plot = Plot("ROC curves", ("share of benign accounts flagged", low, 1.0, True), ("recall", 0.0, 1.0, False))
     for line in report.curves:
         plot.line(line.name, [low, *(max(x, low) for x in line.fpr)], [0.0, *line.recall], step=True)
     return Figure("ROC, with a logarithmic axis", plot.svg())
@@ -69,7 +69,7 @@ def recall(report: Report) -> Figure:
 
 
 def false_alarms(report: Report) -> Figure:
-    """Return the share of honest accounts alerted, by archetype."""
+    """Return the share of benign accounts alerted, by archetype."""
     rows = [_bar(b.archetype, b.alerted, "s1") for b in report.false_alarms]
     return Figure("Honest accounts alerted", bars("false alarms by archetype", rows))
 
@@ -88,10 +88,10 @@ def discoveries(report: Report) -> list[Figure]:
 
 
 def calibration(report: Report) -> Figure:
-    """Return how often honest accounts' evidence exceeded 1/alpha, against alpha, both on logarithmic axes."""
+    """Return how often benign accounts' evidence exceeded 1/alpha, against alpha, both on logarithmic axes."""
     plot = Plot(
         "calibration of the evidence", ("alpha", LEAST_ALPHA, 0.3, True),
-        ("honest accounts beyond 1/alpha", NEAREST_SHARE, 1.0, True),
+        ("benign accounts beyond 1/alpha", NEAREST_SHARE, 1.0, True),
     )  # fmt: skip
     plot.line("promise", [LEAST_ALPHA, 0.3], [LEAST_ALPHA, 0.3], css="ideal")
     for k, c in enumerate(c for c in report.calibration if c.pattern != "any"):

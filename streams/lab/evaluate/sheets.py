@@ -109,7 +109,7 @@ def _shown(report: Report) -> list[Group]:
 
 
 def false_alarms(report: Report) -> Sheet:
-    """Return how often honest accounts are flagged."""
+    """Return how often benign accounts are flagged."""
     return Sheet(
         "Honest accounts", ["archetype"],
         ["accounts", "alerted", *(f"above the {fpr:.1%} threshold" for fpr in FPRS), "by pattern"],
@@ -144,7 +144,7 @@ def calibration(report: Report) -> Sheet:
                           f"{c.bound[k]:.2%}" for k in cells)]
         )  # fmt: skip
     return Sheet(
-        "Calibration: honest accounts whose peak e-value reached 1/alpha, against the promise", ["pattern"],
+        "Calibration: benign accounts whose peak e-value reached 1/alpha, against the promise", ["pattern"],
         [f"alpha {alpha:g}" for alpha in ALPHAS], rows,
     )  # fmt: skip
 
@@ -183,7 +183,7 @@ def rivals_by_type(report: Report) -> Sheet:
         ]  # fmt: skip
         rows.append([kind, *(" / ".join(f"{value:.0%}" for value in found) for found in reached), ", ".join(better)])
     return Sheet(
-        f"Baselines by attack type: recall at {' / '.join(f'{fpr:.1%}' for fpr in FPRS)} of honest accounts",
+        f"Baselines by attack type: recall at {' / '.join(f'{fpr:.1%}' for fpr in FPRS)} of benign accounts",
         ["attack type"], [*(one.name for one in report.rivals), "more than ours"], rows,
     )  # fmt: skip
 
@@ -210,7 +210,7 @@ def evasions(report: Report) -> Sheet:
         "Evasions: what is found when every attacker plays a trick, and how many times as much the same answers cost",
         ["trick"],
         ["accounts alerted", "campaigns alerted (half of each)", f"accounts above the {FPRS[0]:.1%} threshold",
-         "campaigns above (half of each)", "honest alerted", "tokens in", "tokens out", "requests", "accounts", "days",
+         "campaigns above (half of each)", "benign alerted", "tokens in", "tokens out", "requests", "accounts", "days",
          "least kept", "holds"],
         rows,
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Siphoning through a language-model API: one operator, disguised, slow, or spread over many accounts."""
+"""Attacks on a language-model API: extraction by one account, masked, slow, or distributed over many accounts."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ def sweep(
     via: Channel | None = None,
     tasks: Sequence[str] = (),
 ) -> Stream:
-    """One instruction template swept over every topic there is: no repeated item, long answers, machine pace.
+    """Return an extraction sweep: one instruction template over all topics, no item twice, long responses, automated.
 
     Parameters
     ----------
     style
-        What is drawn out: plain answers, reasoning traces, several samples an item, or rubric grades.
+        What is extracted: plain responses, reasoning traces, several samples per item, or rubric grades.
     tasks
-        The operator's own prompt list, taken in order; empty draws new tasks.
+        The operator's prompt list, used in order; empty to draw new tasks.
     """
     r = account.r
     via = via or calls.channel(r, "script")
@@ -82,7 +82,7 @@ def sweep(
 
 
 def scrubbed(account: Account, lexicon: Lexicon, times: list[float], *, syntax: str, key: str) -> Stream:
-    """Extraction with the evidence washed off: masked, canonicalised text, no metadata, user agents that rotate."""
+    """Return desensitised extraction: masked and canonicalised text, no metadata, rotating user agents."""
     r = account.r
     base = calls.channel(r, "script")
     software = [clients.bare(r) for _ in range(4)]
@@ -106,7 +106,7 @@ def scrubbed(account: Account, lexicon: Lexicon, times: list[float], *, syntax: 
 
 
 def daily(account: Account, quota: tuple[int, int], t0: float) -> list[float]:
-    """A few dozen calls a day, in office hours like anybody's: below any rate limit."""
+    """Return times of a few dozen calls a day in office hours, below any rate limit."""
     r = account.r
     times: list[float] = []
     while t0 < account.t1:
@@ -118,7 +118,7 @@ def daily(account: Account, quota: tuple[int, int], t0: float) -> list[float]:
 
 
 def relay(members: Sequence[Account], lexicon: Lexicon, per_day: float, t0: float) -> list[Stream]:
-    """One prompt list dealt out over many accounts by a relay: the same headers and a few address blocks for all."""
+    """Return one prompt list distributed over many accounts, with the same headers and a few address blocks for all."""
     lead = members[0]
     r = lead.r
     software = clients.sdk(r)
@@ -152,5 +152,5 @@ Cover = Callable[[Account, Lexicon, int], Stream]
 
 
 def cover_size(attack: int, share: float) -> int:
-    """Requests of its own that an account makes so that the attack is `share` of its traffic."""
+    """Return how many benign requests an account needs so that the attack is `share` of its traffic."""
     return round(attack * (1 - share) / share)

@@ -1,4 +1,4 @@
-"""How honest accounts use a language-model API; several of them look like an attack in one respect."""
+"""Benign use of a language-model API; several archetypes look like an attack in one respect."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ _APPS = (
     ),
     ("You route e-mail for {brand}. JSON only.", "Message {n} of {d}:\n{c}\nFields: queue, urgency", True),
 )
-"""System prompt, template of the user message, JSON asked for?"""
+"""System prompt, template of the user message, and whether JSON is requested."""
 _LABELS = (
     ("Label the text with one of: complaint, praise, question, other. JSON.", "id={n}\n{x}"),
     ("Extract product, problem and date as JSON.", "row {n} | {d} | {c} {x}"),
@@ -66,7 +66,7 @@ _AGENT_SYSTEM = (
 
 
 def _template(form: str, account: Account, lexicon: Lexicon, topics: Sequence[str], t: float, fill: Fill) -> str:
-    """An application's template filled with one customer's data."""
+    """Return an application's template filled with one customer's data."""
     r = account.r
     topic = pick(r, topics)
     day = int(t // calls.DAY)
@@ -81,7 +81,7 @@ def _template(form: str, account: Account, lexicon: Lexicon, topics: Sequence[st
 
 
 def _changing(account: Account, channel: Channel, *, often: float = 0.2) -> Callable[[float], tuple[Channel, bool]]:
-    """What honest accounts go through: an SDK upgrade, or metadata that stops arriving. Gives (channel, metadata?)."""
+    """Changes of benign accounts: an SDK upgrade, or metadata no longer sent. Gives (channel, metadata sent)."""
     r = account.r
     after: Channel = channel
     upgrade = drop = float("inf")
@@ -94,7 +94,7 @@ def _changing(account: Account, channel: Channel, *, often: float = 0.2) -> Call
 
 
 def chat(account: Account, lexicon: Lexicon, n: int, *, channel: Channel | None = None, topics: int = 3) -> Stream:
-    """A person in conversations: history grows, one to three topics, no template."""
+    """A person in conversations: a growing history, one to three topics, no template."""
     r = account.r
     now = _changing(account, channel or calls.channel(r, "person"))
     mine = r.sample(lexicon.topics, topics)
@@ -133,7 +133,7 @@ def chat(account: Account, lexicon: Lexicon, n: int, *, channel: Channel | None 
 
 
 def app(account: Account, lexicon: Lexicon, n: int, *, mask: str = "", times: list[float] | None = None) -> Stream:
-    """A product's backend: one template over its customers' data, one or two topics; may mask from day one."""
+    """A product's backend: one template over its customers' data, one or two topics; may mask from the start."""
     r = account.r
     now = _changing(account, calls.channel(r, "backend"))
     system, form, structured = pick(r, _APPS)
@@ -165,12 +165,12 @@ def app(account: Account, lexicon: Lexicon, n: int, *, mask: str = "", times: li
 
 
 def proxy(account: Account, lexicon: Lexicon, n: int) -> Stream:
-    """A backend behind an anonymising proxy: masked from the first request on, always in one syntax."""
+    """A backend behind an anonymising proxy: masked from the first request on, in one syntax."""
     return app(account, lexicon, n, mask=pick(account.r, SYNTAXES))
 
 
 def ramp(account: Account, lexicon: Lexicon, n: int) -> Stream:
-    """A product that takes off: the same backend, doubling every few hours."""
+    """A growing product: one backend whose volume doubles every few hours."""
     r = account.r
     span = account.t1 - account.t0
     return app(
@@ -179,7 +179,7 @@ def ramp(account: Account, lexicon: Lexicon, n: int) -> Stream:
 
 
 def etl(account: Account, lexicon: Lexicon, n: int) -> Stream:
-    """Nightly labelling of the account's own documents: high volume, one template, no metadata, machine pace."""
+    """Nightly labelling of the account's own documents: high volume, one template, no metadata, automated."""
     r = account.r
     via = calls.channel(r, "script")
     system, form = pick(r, _LABELS)
@@ -198,7 +198,7 @@ def etl(account: Account, lexicon: Lexicon, n: int) -> Stream:
 
 
 def evaluation(account: Account, lexicon: Lexicon, n: int) -> Stream:
-    """A benchmark run again and again: broad topics, but the same items each time; some sample several answers."""
+    """A benchmark that is run repeatedly: broad topics, the same items each time; some request several samples."""
     r = account.r
     shot = pick(r, _SHOTS)
     items = [shot + lexicon.question(r, pick(r, lexicon.topics)) for _ in range(max(20, min(120, n // 6)))]
@@ -224,7 +224,7 @@ def evaluation(account: Account, lexicon: Lexicon, n: int) -> Stream:
 
 
 def coding(account: Account, lexicon: Lexicon, n: int) -> Stream:
-    """A coding agent: long tool loops, one system prompt, growing context, quick turns."""
+    """A coding agent: long tool loops, one system prompt, growing context, short intervals."""
     r = account.r
     via = calls.channel(r, "agent")
     times, opening = calls.sessions(account, n)
@@ -257,7 +257,7 @@ def coding(account: Account, lexicon: Lexicon, n: int) -> Stream:
 
 
 def office(account: Account, lexicon: Lexicon, n: int) -> list[Stream]:
-    """A firm behind one address: a dozen people with keys of their own, each in conversations about something else."""
+    """A company behind one IP address: a dozen people with their own keys, each in conversations on other topics."""
     r = account.r
     shared = clients.address(r)
     people = max(2, min(12, n // 12))
@@ -270,7 +270,7 @@ def office(account: Account, lexicon: Lexicon, n: int) -> list[Stream]:
 
 
 def researcher(account: Account, lexicon: Lexicon, n: int) -> Stream:
-    """Small experiments by script: now and then a reasoning prompt or several samples, over few subjects."""
+    """Small scripted experiments: sometimes a reasoning prompt or several samples, on two topics."""
     r = account.r
     via = calls.channel(r, "script")
     topics = r.sample(lexicon.topics, 2)

@@ -1,4 +1,4 @@
-"""What the scenario is made of: accounts, the streams of calls they make, and one call; it knows no log format."""
+"""The scenario's data types: account, stream of calls, call. Independent of log formats."""
 
 from __future__ import annotations
 
@@ -52,13 +52,13 @@ class Channel:
 
 @dataclass(slots=True)
 class Call:
-    """One request and its answer, before any format is applied."""
+    """One request and its response, before it is written in a log format."""
 
     channel: Channel
     messages: list[dict[str, str]] = field(default_factory=list)
     reply: str = ""
     tokens: int = 0
-    """Tokens of the answer; 0 derives them from the reply."""
+    """Tokens of the response; 0 to derive them from the reply."""
     params: dict[str, Any] = field(default_factory=dict)
     stream: bool = False
     session: str | None = None
@@ -66,25 +66,25 @@ class Call:
     finish: str = "stop"
     method: str = "GET"
     path: str = ""
-    """Only plain REST calls have one."""
+    """Set for REST calls only."""
     status: int = 200
     size: int = 0
-    """Bytes of a REST answer."""
+    """Bytes of a REST response."""
 
 
 @dataclass
 class Account:
-    """Who pays, with a source of randomness of its own so that accounts do not disturb each other."""
+    """An account. It has its own random generator, so that a change to one account does not change others."""
 
     name: str
     kind: str
-    """Benign archetype, or the campaign's attack."""
+    """Benign archetype, or family of the attack."""
     r: random.Random
     t0: float
     """Event time of its first possible request."""
     t1: float
     shift: float
-    """Seconds by which its day is displaced."""
+    """Time zone offset of its day, seconds."""
     pattern: str = ""
     campaign: str = ""
     format: Literal["litellm", "nginx"] = "litellm"
@@ -92,19 +92,19 @@ class Account:
 
 @dataclass
 class Stream:
-    """One behaviour of one account: when it calls and what it sends then."""
+    """One behaviour of one account: when it calls and what it sends."""
 
     account: Account
     times: list[float]
     """Event times, ascending."""
     make: Callable[[float], Call]
-    """Called once a time, in order; keeps the behaviour's memory."""
+    """Makes the call of one time; called once for each time, in order, as it keeps the behaviour's state."""
     attack: str = ""
-    """Pattern, for the calls that are part of an attack."""
+    """Attack pattern that the calls are part of; empty for benign ones."""
 
 
 def channel(r: random.Random, use: Literal["person", "backend", "script", "agent"]) -> Channel:
-    """Draw a channel for a kind of use; attacks draw theirs from the same distributions."""
+    """Draw a channel for a kind of use; attacks draw from the same distributions."""
     cloud = use == "backend" or (use == "script" and r.random() < 0.5)
     if use == "person":
         software = clients.browser(r) if r.random() < 0.45 else clients.sdk(r) if r.random() < 0.7 else clients.bare(r)
@@ -124,7 +124,7 @@ def channel(r: random.Random, use: Literal["person", "backend", "script", "agent
 
 
 def rhythm(account: Account, n: int, *, people: bool, t0: float | None = None, t1: float | None = None) -> list[float]:
-    """`n` ascending event times that follow the account's day (`people`: hardly any at night)."""
+    """Return `n` ascending event times that follow the account's day; with `people` few of them are at night."""
     t0 = account.t0 if t0 is None else t0
     t1 = account.t1 if t1 is None else t1
     weights = _DAYTIME if people else _STEADY
@@ -148,7 +148,7 @@ def runs(
     t0: float | None = None,
     t1: float | None = None,
 ) -> list[float]:
-    """`n` ascending times in `parts` unattended runs: one call after another, `pause` seconds apart."""
+    """Return `n` ascending times in `parts` automated runs, calls `pause` seconds apart."""
     t0 = account.t0 if t0 is None else t0
     t1 = account.t1 if t1 is None else t1
     r = account.r
@@ -167,7 +167,7 @@ def runs(
 
 
 def sessions(account: Account, n: int) -> tuple[list[float], set[float]]:
-    """`n` times of a person in conversations of a few turns, and which of them open a conversation."""
+    """Return `n` times of a person in conversations of a few turns, and the times that start a conversation."""
     r = account.r
     count = max(1, n // 4)
     starts = rhythm(account, count, people=True)

@@ -1,4 +1,4 @@
-"""Client software, addresses and identifiers as gateways log them; none belongs to anybody.
+"""Client software, addresses and identifiers as gateways log them; all are invented.
 
 Addresses come from the ranges set aside for benchmarks (RFC 2544) and carrier NAT (RFC 6598), so they stand for no one.
 """
@@ -67,13 +67,13 @@ _AGENTS = (
 
 
 def sdk(r: random.Random) -> Software:
-    """An official SDK in one of its versions."""
+    """Return an official SDK in one of its versions."""
     agent, lang, versions = pick(r, _SDKS)
     return _sdk(r, agent, lang, pick(r, versions))
 
 
 def upgraded(r: random.Random, software: Software) -> Software:
-    """The same SDK, another version: what `pip install -U` changes, and nothing else."""
+    """Return the same SDK in another version; as with `pip install -U`, nothing else changes."""
     for agent, _, versions in _SDKS:
         name = agent.partition(" ")[0]
         if software.agent.startswith(name + " "):
@@ -83,33 +83,33 @@ def upgraded(r: random.Random, software: Software) -> Software:
 
 
 def bare(r: random.Random) -> Software:
-    """A plain HTTP library: a user agent and no client headers."""
+    """Return a plain HTTP library: a user agent and no client headers."""
     return Software(pick(r, _PLAIN), {})
 
 
 def browser(r: random.Random) -> Software:
-    """A web front end."""
+    """Return a web browser."""
     return Software(pick(r, _BROWSERS), {})
 
 
 def coding(r: random.Random) -> Software:
-    """A coding agent's command line."""
+    """Return a coding agent's command-line client."""
     return Software(pick(r, _AGENTS), {"x-app": "cli", "x-stainless-lang": "js", "x-stainless-retry-count": "0"})
 
 
 def address(r: random.Random, *, cloud: bool = False) -> str:
-    """One address; cloud ones share a few blocks."""
+    """Return an IP address; cloud addresses share a few blocks."""
     if cloud:
         return f"198.18.{int(r.random() * 40)}.{int(r.random() * 254) + 1}"
     return f"100.{64 + int(r.random() * 64)}.{int(r.random() * 256)}.{int(r.random() * 254) + 1}"
 
 
 def neighbours(r: random.Random, base: str, n: int) -> list[str]:
-    """`n` addresses of the block that `base` is in."""
+    """Return `n` addresses of the block of `base`."""
     block = base.rpartition(".")[0]
     return [f"{block}.{int(r.random() * 254) + 1}" for _ in range(n)]
 
 
 def hexid(r: random.Random, digits: int) -> str:
-    """Return a random identifier of so many hexadecimal digits."""
+    """Return a random identifier of `digits` hexadecimal digits."""
     return f"{r.getrandbits(4 * digits):0{digits}x}"

@@ -1,4 +1,4 @@
-"""Masking of entities in the syntaxes that anonymisers leave behind; the values themselves never survive it."""
+"""Masks entities in the syntaxes of common anonymisers; a masked text does not contain the values."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ class Mask:
         self._counts: dict[str, int] = {}
 
     def renew(self) -> None:
-        """Forget the numbering, as a new request does."""
+        """Start the numbering again, for a new request."""
         self._seen.clear()
         self._counts.clear()
 
     def __call__(self, kind: str, value: str) -> str:
-        """Return what stands in the text instead of `value`."""
+        """Return the replacement of `value` in the text."""
         syntax, name = self.syntax, _NAMES[kind]
         if syntax == "typed":
             return f"<{name}>"
@@ -68,7 +68,7 @@ class Mask:
 
 
 def _fictional(kind: str, digest: bytes) -> str:
-    """A made-up value that reads like a real one; kinds that have a range reserved for it take theirs from there."""
+    """Return a realistic invented value, from a range reserved for examples where the kind has one."""
     first, last, number = _FIRST[digest[0] % 8], _LAST[digest[1] % 8], int.from_bytes(digest[2:4], "big")
     return {
         "P": f"{first} {last}",
@@ -81,5 +81,5 @@ def _fictional(kind: str, digest: bytes) -> str:
 
 
 def canonical(text: str) -> str:
-    """Case-fold and leave one space between words, as a cleaning script does."""
+    """Case-fold and collapse whitespace, as a data-cleaning script does."""
     return _SPACES.sub(" ", text).casefold()

@@ -1,4 +1,4 @@
-"""A call written down as a gateway logs it: LiteLLM's StandardLoggingPayload, or an NGINX JSON access-log object."""
+"""Writes a call as a gateway logs it: LiteLLM's StandardLoggingPayload, or an NGINX JSON access-log object."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def litellm(
     failure
         HTTP status of a failed request; 0 for success.
     attempt
-        How many times this call failed before.
+        How often this call has failed before.
     """
     channel = call.channel
     software, ip = pick(r, channel.software), pick(r, channel.ips)

@@ -1,4 +1,4 @@
-"""Use and scraping of a plain REST API: a catalogue of numbered items, listings in pages, user profiles."""
+"""Use and scraping of a REST API: a catalogue of numbered items, paginated listings, user profiles."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from siphonwatch.streams.lab.scenario.calls import Account, Call, Channel, Strea
 from siphonwatch.streams.lab.scenario.words import pick
 
 ITEMS = 400_000
-"""Numbered items the API has, ids 1..ITEMS."""
+"""Number of items of the API, ids 1 to ITEMS."""
 _MOBILE = ("ShopApp/5.2.1 (iPhone; iOS 17.5)", "ShopApp/5.1.0 (Android 14)", "ShopApp/4.9.3 (Android 13)")
 _CRAWLER = "PartnerIndexBot/2.1 (+https://partner.example/bot)"
 _SYNC = "ErpConnector/3.4 (sync)"
@@ -26,7 +26,7 @@ def _size(r: random.Random) -> int:
 
 
 def mobile(account: Account, n: int) -> Stream:
-    """A person with the app: a handful of items seen again and again, a few searches, the own basket."""
+    """A person with the app: the same few items repeatedly, a few searches, a basket."""
     r = account.r
     via = _channel(r, pick(r, _MOBILE), addresses=2)
     favourites = [int(r.random() * ITEMS) + 1 for _ in range(6)]
@@ -50,7 +50,7 @@ def mobile(account: Account, n: int) -> Stream:
 
 
 def sync(account: Account, n: int) -> Stream:
-    """A merchant's back office: polls its own few hundred items around the clock; heavy and regular."""
+    """A merchant's back office that polls its own few hundred items around the clock: heavy and regular."""
     r = account.r
     via = _channel(r, _SYNC, cloud=True)
     first = int(r.random() * ITEMS)
@@ -70,7 +70,7 @@ def sync(account: Account, n: int) -> Stream:
 
 
 def crawler(account: Account, n: int) -> Stream:
-    """A partner's declared bot: the allowed listing pages, at an even pace, the same ones every round."""
+    """A partner's declared crawler: the allowed pages at a regular rate, the same ones in every round."""
     r = account.r
     via = _channel(r, _CRAWLER, cloud=True, addresses=3)
     allowed = [f"/v1/items/{int(r.random() * ITEMS) + 1}" for _ in range(max(30, n // 8))]
@@ -86,7 +86,7 @@ def crawler(account: Account, n: int) -> Stream:
 
 
 def monitor(account: Account, n: int) -> Stream:
-    """An uptime check: one path, for ever."""
+    """An uptime check: one path, all the time."""
     r = account.r
     via = _channel(r, "UptimeProbe/1.0", cloud=True)
     return Stream(
@@ -95,7 +95,7 @@ def monitor(account: Account, n: int) -> Stream:
 
 
 def sequential(account: Account, times: list[float]) -> Stream:
-    """Scraping by number: the next item, and the next, with small skips."""
+    """Scraping by consecutive item ids, with small gaps."""
     r = account.r
     via = _channel(r, None, cloud=True, addresses=3)
     item = int(r.random() * ITEMS / 2)
@@ -110,7 +110,7 @@ def sequential(account: Account, times: list[float]) -> Stream:
 
 
 def pages(account: Account, times: list[float]) -> Stream:
-    """Scraping by listing: page after page to the end, then the next category."""
+    """Scraping of listings: all pages of a category, then the next category."""
     r = account.r
     via = _channel(r, None, cloud=True, addresses=2)
     page, category = 0, int(r.random() * 40)
@@ -126,7 +126,7 @@ def pages(account: Account, times: list[float]) -> Stream:
 
 
 def guessing(account: Account, times: list[float]) -> Stream:
-    """Scraping by chance: random profile numbers, most of which nobody has."""
+    """Scraping by guessing: random profile ids, most of which do not exist."""
     r = account.r
     via = _channel(r, None, cloud=True, addresses=4)
 

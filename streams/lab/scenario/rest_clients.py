@@ -1,6 +1,6 @@
-"""Honest use of a plain REST API that looks like scraping in one way or another: volume, novelty, order, 404s.
+"""Benign use of a REST API that resembles scraping in one respect: volume, new resources, order of ids, or 404s.
 
-What people ask for is popular or their own; programs come back to what they know. Sizes have heavy tails.
+People request popular items or their own; programs request the same items again. Volumes are heavy-tailed.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ _SCATTER = 2_654_435_761
 
 
 def popular(r: random.Random, skew: float = 0.85) -> int:
-    """An item as people choose: Zipf-like, the exponent as at web proxies (Breslau et al. 1999); neighbours in
-    popularity are none in number."""
+    """Draw an item by popularity: Zipf-like, with the exponent measured at web proxies (Breslau et al. 1999). Items of
+    similar popularity have unrelated ids."""
     rank = (1 + r.random() * (ITEMS ** (1 - skew) - 1)) ** (1 / (1 - skew))
     return int(rank) * _SCATTER % ITEMS + 1
 
 
 def opaque(r: random.Random) -> str:
-    """A cursor."""
+    """Return an opaque cursor."""
     return clients.hexid(r, 24)
 
 
@@ -37,7 +37,7 @@ def _listing(r: random.Random, style: str, name: str, page: int) -> str:
 
 
 def backend(account: Account, n: int, via: Channel | None = None) -> Stream:
-    """One app's backend: thousands of users, each with few items, a feed of one to three pages and a search."""
+    """An app's backend: thousands of users, each with few items, a feed of one to three pages and a search."""
     r = account.r
     via = via or _channel(r, "okhttp/4.12.0", cloud=True, addresses=4)
     skew, style = r.uniform(0.65, 0.99), pick(r, ("cursor", "page"))
@@ -65,7 +65,7 @@ def backend(account: Account, n: int, via: Channel | None = None) -> Stream:
 
 
 def syncing(account: Account, n: int) -> Stream:
-    """A synchronisation: once over every page of its listings, then only what changed, for ever."""
+    """A synchronisation: all pages of its listings once, then only changes."""
     r = account.r
     via = _channel(r, "ErpConnector/3.4 (sync)", cloud=True)
     style = pick(r, ("page", "offset", "cursor"))
@@ -96,7 +96,7 @@ def syncing(account: Account, n: int) -> Stream:
 
 
 def dashboard(account: Account, n: int) -> Stream:
-    """A wall of widgets that polls the same resources all day."""
+    """A dashboard that polls the same resources all day."""
     r = account.r
     via = _channel(r, None, addresses=2)
     first = int(r.random() * 9000)
@@ -112,7 +112,7 @@ def dashboard(account: Account, n: int) -> Stream:
 
 
 def export(account: Account, n: int) -> Stream:
-    """A nightly backup of everything the account owns, the same in the same order, from the first day on."""
+    """A nightly backup of all records of the account, in the same order, from the first day on."""
     r = account.r
     via = _channel(r, "BackupAgent/2.0", cloud=True)
     nights = max(1, int((account.t1 - account.t0) / calls.DAY))
@@ -132,7 +132,7 @@ def export(account: Account, n: int) -> Stream:
 
 
 def broken(account: Account, n: int) -> Stream:
-    """A client with a stale list or a wrong path: 404 upon 404, always the same ones."""
+    """A client with a stale list or a wrong path: many 404s, always for the same resources."""
     r = account.r
     via = _channel(r, "axios/1.7.7", cloud=True)
     prefix = pick(r, ("/v1/items", "/v2/items", "/api/v1/users"))
@@ -147,7 +147,7 @@ def broken(account: Account, n: int) -> Stream:
 
 
 def retrying(account: Account, n: int) -> Stream:
-    """A flaky connection: each thing is asked for again and again, with back-off, until it arrives."""
+    """An unreliable connection: each resource is requested with back-off until it is received."""
     r = account.r
     via = _channel(r, pick(r, APPS), addresses=3)
     path, left = "", 0
@@ -163,7 +163,7 @@ def retrying(account: Account, n: int) -> Stream:
 
 
 def reporting(account: Account, n: int, via: Channel | None = None) -> Stream:
-    """A bookkeeper: now and then a burst over hundreds of records of the own firm, else a few lists."""
+    """An accountant: sometimes a burst over hundreds of records of the own company, otherwise a few lists."""
     r = account.r
     via = via or _channel(r, None)
     own = [int(r.random() * ITEMS * 20) for _ in range(max(40, n // 3))]
@@ -178,7 +178,7 @@ def reporting(account: Account, n: int, via: Channel | None = None) -> Stream:
 
 
 def following(account: Account, n: int) -> Stream:
-    """A subscriber to events: each new order of its shop, once; the numbers rise, with the world's in between."""
+    """A subscriber to events: each new order of its shop once; ids ascend, with gaps for the orders of other shops."""
     r = account.r
     via = _channel(r, "Go-http-client/2.0", cloud=True)
     order = int(r.random() * 10**7)
@@ -197,7 +197,7 @@ def following(account: Account, n: int) -> Stream:
 
 
 def comparing(account: Account, n: int, via: Channel | None = None) -> Stream:
-    """A partner that answers its visitors' searches live: broad, bulky, and led by what is popular."""
+    """A partner that serves its visitors' searches live: many resources, high volume, by popularity."""
     r = account.r
     via = via or _channel(r, "Java-http-client/17.0.9", cloud=True, addresses=5)
     skew = r.uniform(0.65, 0.99)
@@ -211,7 +211,7 @@ def comparing(account: Account, n: int, via: Channel | None = None) -> Stream:
 
 
 def browsing(account: Account, n: int, via: Channel | None = None) -> Stream:
-    """A shopper who narrows facets, turns a few pages and opens what looks good, for an evening."""
+    """A shopper who filters by facets, reads a few pages and opens some items."""
     r = account.r
     via = via or Channel(clients.hexid(r, 64), [clients.browser(r)], [clients.address(r)], calls.MODELS[0])
     facet, page = "", 1
@@ -231,7 +231,7 @@ def browsing(account: Account, n: int, via: Channel | None = None) -> Stream:
 
 
 def testing(account: Account, n: int) -> Stream:
-    """A continuous-integration job: creates records, reads them back, deletes them; their numbers follow each other."""
+    """A continuous-integration job: creates records, reads them and deletes them; their ids are consecutive."""
     r = account.r
     via = _channel(r, "python-requests/2.32.3", cloud=True)
     number, stage = int(r.random() * 10**6), 0

@@ -1,5 +1,5 @@
-"""Copying a plain REST API: by number, by chance, by listing, by facet; over addresses, keys, days, and among honest
-use."""
+"""Scraping of a REST API: by ids, by guessing, by listings or by facets; distributed over addresses, keys and days, or
+mixed with benign use."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from siphonwatch.streams.lab.scenario.rest_clients import opaque
 from siphonwatch.streams.lab.scenario.words import pick
 
 Paths = Callable[[], tuple[str, float]]
-"""Gives the next path, and the share of such requests that find something."""
+"""Returns the next path, and the share of such requests that do not get a 404."""
 
 
 def _items(account: Account, kind: str) -> Paths:
@@ -80,7 +80,7 @@ def _facets(account: Account) -> Paths:
 
 
 def _details(account: Account) -> Paths:
-    """A page of a listing, then every item on it."""
+    """Return paths of a page of a listing, then of all items on it."""
     r = account.r
     todo: list[str] = []
     pages = _listing(account, "page")
@@ -108,14 +108,14 @@ WAYS: dict[str, Callable[[Account], Paths]] = {
 
 
 def scraper(account: Account, way: str, times: list[float], via: Channel | None = None) -> Stream:
-    """One scraper. Throttled requests are sent again by the scenario, as everybody's are.
+    """Return one scraper's stream. The scenario repeats throttled requests, as for all accounts.
 
     Parameters
     ----------
     way
         One of `WAYS`.
     via
-        Where it comes from; a script on a few cloud addresses by default.
+        Its channel; by default a script on a few cloud addresses.
     """
     r = account.r
     via = via or channel(account)
@@ -130,7 +130,7 @@ def scraper(account: Account, way: str, times: list[float], via: Channel | None 
 
 
 def channel(account: Account, addresses: int = 3) -> Channel:
-    """A script's way in, over so many addresses."""
+    """Return a script's channel with `addresses` IP addresses."""
     r = account.r
     software = clients.bare(r) if r.random() < 0.6 else clients.browser(r)
     ips = [clients.address(r, cloud=r.random() < 0.6) for _ in range(addresses)]

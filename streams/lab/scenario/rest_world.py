@@ -1,4 +1,4 @@
-"""Who uses the REST API of a scenario: honest clients of many kinds, and campaigns of every way of scraping it."""
+"""The users of a scenario's REST API: benign clients of many kinds, and campaigns with every way of scraping."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ HONEST: tuple[tuple[str, Client, float, tuple[int, int]], ...] = (
     ("retrying", rest_clients.retrying, 0.03, (20, 800)),
     ("testing", rest_clients.testing, 0.01, (20, 300)),
 )
-"""Kind, behaviour, share of the honest accounts, and their usual numbers of requests a scenario."""
+"""Kind, behaviour, share of the benign accounts, and their usual numbers of requests per scenario."""
 ALLOWED = ("crawler-allowed", "export-allowed")
-"""Crawlers and large exports that the operator knows; `Scenario.allowed` names them."""
+"""Crawlers and large exports that the operator allows; `Scenario.allowed` returns their names."""
 
 COVERS = (rest_clients.backend, rest_clients.comparing, rest_clients.browsing, rest_clients.reporting)
 PACES = ("fast", "fast", "slow", "minute", "addresses", "keys")
@@ -38,19 +38,19 @@ SHARES = (1.0, 0.5, 0.25)
 
 
 def heavy(r: random.Random, low: int, high: int) -> int:
-    """A number of requests: mostly near `low`, with a tail beyond `high`."""
+    """Draw a number of requests: mostly near `low`, with a tail beyond `high`."""
     n: float = low * (high / low) ** (r.random() ** 2.5)
     return round(n * (r.uniform(2.0, 4.0) if r.random() < 0.02 else 1.0))
 
 
 def honest(account: Account, kind: str, *, burst: bool) -> Stream:
-    """One honest account's stream; `burst` makes it one of the heaviest of its kind."""
+    """Return one benign account's stream; with `burst` it is one of the heaviest of its kind."""
     _, behave, _, (low, high) = next(row for row in HONEST if row[0] == kind)
     return behave(account, round(2.5 * high) if burst else heavy(account.r, low, high))
 
 
 def allowed(account: Account) -> Stream:
-    """What the operator knows: a crawler that scrapes, and may; a large export."""
+    """Return the stream of an allowed account: a crawler that scrapes with permission, or a large export."""
     r = account.r
     n = heavy(r, 300, 3000)
     if account.kind == "export-allowed":
@@ -61,7 +61,7 @@ def allowed(account: Account) -> Stream:
 
 
 def campaigns(n: int) -> list[tuple[str, str, float]]:
-    """`n` campaigns as (way, pace, share): every way at every share before any comes again, paces in turn."""
+    """Return `n` campaigns as (way, pace, share): each way with each share before any repeats, paces in turn."""
     ways = list(rest_scrapers.WAYS)
     made = []
     for i in range(n):
@@ -71,13 +71,13 @@ def campaigns(n: int) -> list[tuple[str, str, float]]:
 
 
 def scraping(account: Account, way: str, pace: str, share: float, span: tuple[float, float]) -> list[Stream]:
-    """A campaign's streams, honest cover included.
+    """Return a campaign's streams, with the benign traffic of its account.
 
     Parameters
     ----------
     pace
-        `fast` in two runs, `slow` with minutes in between, `minute` one a minute, or fast over many `addresses` or
-        several `keys`, each with a part of the work.
+        `fast` in two runs, `slow` with minutes between requests, `minute` for one per minute, or fast over many
+        `addresses` or several `keys`, each with a part of the work.
     share
         The attack's share of the account's requests.
     span

@@ -1,8 +1,7 @@
-"""Vocabulary and small grammars: every sentence the scenario's accounts send or receive is made here.
+"""Vocabulary and small grammars for every sentence that the scenario's accounts send or receive.
 
-It never draws randomness of its own and never holds text of real people: names, firms and numbers are invented.
-Not Faker's: its sentences are drawn words without topic or task, and a new version of it would change what a seed
-gives.
+Names, companies and numbers are invented, and random generators are passed in. Faker is not used: its sentences are
+random words without topic or task, and a new version of it would change the output of a seed.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from typing import TypeVar
 
 T = TypeVar("T")
 Fill = Callable[[str, str], str]
-"""Turns (kind of entity, its value) into what stands in the text: the value itself, or a mask."""
+"""Turns a kind of entity and its value into the text to insert: the value itself, or a mask."""
 
 TOPICS: dict[str, tuple[str, str, str]] = {
     "banking": (
@@ -225,12 +224,12 @@ CITIES = "Lyon Porto Gdansk Leeds Turin Malmo Nagoya Austin Quito Perth Accra Pu
 
 
 def pick(r: random.Random, values: Sequence[T]) -> T:
-    """One of `values`, uniformly; several times as fast as `random.choice`."""
+    """Return one of `values`, drawn uniformly; several times as fast as `random.choice`."""
     return values[int(r.random() * len(values))]
 
 
 def entity(r: random.Random, kind: str) -> str:
-    """Invent one value: P person, O organisation, E e-mail, N reference number, C city, T telephone."""
+    """Return an invented value: P person, O organisation, E e-mail, N reference number, C city, T telephone."""
     if kind == "P":
         return f"{pick(r, FIRST)} {pick(r, LAST)}"
     if kind == "O":
@@ -245,17 +244,17 @@ def entity(r: random.Random, kind: str) -> str:
 
 
 def plain(kind: str, value: str) -> str:
-    """Leave an entity as it is."""
+    """Return an entity unmasked."""
     return value
 
 
 class Lexicon:
-    """Sentences by topic, made once from the grammars so that a text costs a few list look-ups.
+    """Sentences by topic, made once from the grammars, so that making a text takes a few list look-ups.
 
     Parameters
     ----------
     r
-        Source of the choices; the same state gives the same lexicon.
+        Random generator; the same state gives the same lexicon.
     variants
         Sentences of each kind and topic.
     """
@@ -286,19 +285,19 @@ class Lexicon:
         }
 
     def statements(self, r: random.Random, topic: str, n: int) -> str:
-        """`n` sentences about a topic."""
+        """Return `n` sentences about a topic."""
         return " ".join([pick(r, self._statements[topic]) for _ in range(n)])
 
     def question(self, r: random.Random, topic: str) -> str:
-        """One question as a person would put it."""
+        """Return one question as a person would ask it."""
         return pick(r, self._questions[topic])
 
     def task(self, r: random.Random, topic: str) -> str:
-        """One instruction as in an instruction-tuning set."""
+        """Return one instruction as in an instruction-tuning data set."""
         return pick(r, self._tasks[topic])
 
     def cases(self, r: random.Random, topic: str, n: int, fill: Fill = plain) -> str:
-        """`n` sentences that hold names, firms, addresses and numbers, each passed through `fill`."""
+        """Return `n` sentences with names, companies, addresses and numbers, each passed through `fill`."""
         out = []
         for _ in range(n):
             form, kinds = pick(r, self._cases[topic])

@@ -1,4 +1,4 @@
-"""The scenario itself: a population of honest and attacking accounts, merged into one log in event-time order.
+"""The scenario itself: a population of benign and attacking accounts, merged into one log in event-time order.
 
 Deterministic by seed: it reads no clock and no global randomness, and every pass over it gives the same records.
 """
@@ -22,24 +22,24 @@ Behaviour = Callable[[Account, Lexicon, int], "Stream | list[Stream]"]
 
 
 class Event(NamedTuple):
-    """One log record, and the truth about it."""
+    """One log record and its label."""
 
     time: float
     """Event time, seconds since 1970 UTC."""
     format: Literal["litellm", "nginx"]
     record: dict[str, Any]
     truth: str
-    """Attack pattern that the request is part of; empty for honest ones, whoever made them."""
+    """Attack pattern that the request is part of; empty for benign ones, also those of an attacking account."""
 
 
 class Label(NamedTuple):
-    """What is true of one account."""
+    """The label of one account."""
 
     account: str
     kind: str
     """Benign archetype, or the attack's family."""
     pattern: str
-    """`extraction`, `desensitisation`, `scraping`; empty for honest accounts."""
+    """`extraction`, `desensitisation`, `scraping`; empty for benign accounts."""
     campaign: str
     onset: float | None
     """Event time of its first attack request."""
@@ -66,9 +66,9 @@ _REST: tuple[tuple[str, Callable[[Account, int], Stream], float, tuple[int, int]
     ("monitor", rest.monitor, 0.04, (100, 600)),
 )
 _SITTINGS = 6
-"""Runs in which one operator works through a prompt list: quotas and prices cut such lists into several."""
+"""Runs in which one operator sends a prompt list: quotas and prices divide such a list into several runs."""
 _HEAVY = 2.5
-"""The first account of each archetype makes so many times the archetype's upper volume: heavy and honest."""
+"""The first account of each archetype sends this multiple of the archetype's upper volume: a heavy benign user."""
 
 
 class _Storm(NamedTuple):
@@ -86,18 +86,18 @@ class Scenario:
     seed
         The same seed gives the same records, to the byte.
     accounts
-        About how many accounts; attacks grow with it, and every attack family is there from the smallest size on.
+        Approximate number of accounts; attacks grow with it, and every attack family is present at any size.
     days
         Event time spanned, in days.
     start
         Event time of the first possible request, seconds since 1970 UTC.
     kind
-        `llm` or `rest` for one kind of API alone, the latter with more ways to use and to scrape it than `all` has.
+        `llm` or `rest` for one kind of API only; `rest` has more ways to use and to scrape the API than `all`.
 
     Raises
     ------
     ValueError
-        With fewer than 20 accounts or less than half a day: too little for every family to show.
+        With fewer than 20 accounts or less than half a day: too few for every attack family to be present.
 
     Examples
     --------
@@ -124,7 +124,7 @@ class Scenario:
         return self._size
 
     def __iter__(self) -> Iterator[Event]:
-        """Give every record once, by event time."""
+        """Iterate over all records, by event time."""
         streams = self._compose()
         memory: dict[int, Call] = {}
         for t, index, failure, attempt in self._schedule(streams):
@@ -139,7 +139,7 @@ class Scenario:
             )
 
     def labels(self) -> list[Label]:
-        """Give the truth about every account that made a request, in order of first request."""
+        """Return the label of every account that made a request, in order of first request."""
         if self._labels is None:
             streams = self._compose()
             counts: dict[str, list[Any]] = {}
@@ -158,7 +158,7 @@ class Scenario:
         return self._labels
 
     def allowed(self) -> list[str]:
-        """Names of the crawlers that the operator allows, sorted; `[accounts] allow` takes them."""
+        """Return the names of the crawlers that the operator allows, sorted, for `[accounts] allow`."""
         return sorted(label.account for label in self.labels() if label.kind in rest_world.ALLOWED)
 
     # ------------------------------------------------------------- population
@@ -173,7 +173,7 @@ class Scenario:
         return Account(name, kind, r, born, self.end, shift, pattern, campaign, "nginx" if rest else "litellm")
 
     def _compose(self) -> list[Stream]:
-        """Make everybody anew: behaviours keep memory, so each pass needs its own."""
+        """Create all streams: a behaviour has state, so each pass over the scenario needs new ones."""
         if self.kind == "rest":
             return self._rest()
         streams = self._attacks()
@@ -232,7 +232,7 @@ class Scenario:
         return streams + attacks.relay(members, lexicon, 26.0, self.start + 0.2 * span)
 
     def _rest(self) -> list[Stream]:
-        """One campaign in about 22 accounts, one allowed crawler in 50, and honest clients."""
+        """One campaign in about 22 accounts, one allowed crawler in 50, and benign clients."""
         streams: list[Stream] = []
         made = rest_world.campaigns(max(9, self.accounts // 22))
         for number, (way, pace, share) in enumerate(made):

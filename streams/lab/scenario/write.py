@@ -1,5 +1,5 @@
-"""Scenario to files: one NDJSON log a format, as the gateways would have written them, and what is true of each account
-and request, as CSV."""
+"""Writes a scenario to files: one NDJSON log per format, as gateways write them, and the labels of accounts and
+requests as CSV."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ COLUMNS = (
 
 
 class Written(NamedTuple):
-    """Where a scenario's files are; a log without a record is not written."""
+    """Where a scenario's files are; a log without records is not written."""
 
     litellm: Path
     nginx: Path
     labels: Path
     attacks: Path
     settings: Path
-    """TOML with the crawlers that the operator allows; only where there are any."""
+    """TOML with the crawlers that the operator allows, if there are any."""
     records: int
 
 
 def write(folder: Path, scenario: Scenario) -> Written:
-    """Write a scenario into `folder`, made if absent; the same scenario gives the same bytes.
+    """Write a scenario into `folder`, which is created if absent; the same scenario gives the same bytes.
 
     `litellm.ndjson` and `nginx.ndjson`, each by event time; `labels.csv`, one row an account; `attack_requests.csv.gz`,
     the id and campaign of every attack request; `settings.toml`.
@@ -57,7 +57,7 @@ def write(folder: Path, scenario: Scenario) -> Written:
     with contextlib.ExitStack() as stack:
         files: dict[str, IO[bytes]] = {}
         packed = stack.enter_context(attacks.open("wb"))
-        # No file name and no time of day in the header: equal scenarios are equal files.
+        # No file name and no timestamp in the gzip header, so that equal scenarios give equal files.
         unpacked = stack.enter_context(gzip.GzipFile("", "wb", fileobj=packed, mtime=0))
         rows = csv.writer(stack.enter_context(io.TextIOWrapper(unpacked, "utf-8", newline="")), lineterminator="\n")
         rows.writerow(("id", "campaign"))
@@ -73,7 +73,7 @@ def write(folder: Path, scenario: Scenario) -> Written:
 
 
 def _names(event: Event) -> tuple[str, str]:
-    """The ids of a record: its own, and its account's as `replay --plain-ids` shows it."""
+    """Return the id of a record, and that of its account as `replay --plain-ids` prints it."""
     record = event.record
     if event.format == "nginx":
         return record["request_id"], record["account"]
