@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 
 import msgspec
 
@@ -19,6 +20,18 @@ BAND = 5.0
 IDLE = 3600.0
 """Seconds of silence that count like evidence lower by one, a natural logarithm: a campaign goes on day and night, and
 conclusive evidence (some 7) keeps its place over a quiet night."""
+FEWEST = 3
+"""Accounts of a pool that follows another, at least: as few as a campaign has."""
+HUSH = 3600.0
+"""Seconds of silence of a whole pool from which another may have followed it."""
+MISSED = 20
+"""Requests that a pool would have sent in its silence, at its own pace, before it counts as one."""
+ALIKE = 3.0
+"""Times their median above or below which a new account is none of the pool that follows."""
+EARLY = 1800.0
+"""Seconds before a pool fell silent at which the next one may begin."""
+LATE = 0.8
+"""Share of the accounts of a pool that have to have begun after another fell silent to follow it."""
 PRESENT = 3 * 86_400.0
 """Seconds of silence after which an account is no longer counted among those at work."""
 
@@ -28,6 +41,7 @@ class Member(msgspec.Struct, array_like=True):
 
     seen: int
     last: float
+    first: float
 
 
 class Campaign(msgspec.Struct):
@@ -38,6 +52,16 @@ class Campaign(msgspec.Struct):
     members: dict[str, Member] = {}
     named: dict[str, None] = {}
     """Accounts named so far, in the order of their naming."""
+    joined: dict[str, Member] = {}
+    """Further accounts of its case, named by fingerprints that joined it, and what they know of each."""
+    pattern: str = ""
+    """Of its case; "" before the first."""
+    fell_silent: float = -1.0
+    """Event time at which the pool named first had fallen silent, where another followed; -1 where none did."""
+    parts: dict[str, int] = {}
+    """What its requests pin, as it was when it was last looked at for something to tell."""
+    lead: int = 0
+    """The fingerprint whose case this one's accounts belong to; 0 for a case of its own."""
     told: float = -1.0
     """Event time of the last finding; -1 before the first, or once its case has closed."""
     asked: float = -1.0
@@ -60,13 +84,31 @@ class Campaign(msgspec.Struct):
             return
         if len(self.members) >= KEPT:
             self._forget(KEPT // 8)
-        self.members[account] = Member(1, time)
+        self.members[account] = Member(1, time, time)
+
+    def take(self, other: Campaign, accounts: list[str]) -> None:
+        """Take accounts of another fingerprint, which joins this one's case, with what is known of them."""
+        for account in accounts:
+            if account not in self.named:
+                self.joined[account] = other.members[account]
+        while len(self.joined) > KEPT:
+            del self.joined[next(iter(self.joined))]
+
+    def names(self, account: str) -> bool:
+        """Whether its case names an account."""
+        return account in self.named or account in self.joined
+
+    def overlaps(self, accounts: list[str]) -> bool:
+        """Whether half of some accounts are named here, or half of those named here are among them."""
+        common = sum(map(self.names, accounts))
+        return 2 * common >= min(len(accounts), len(self.named)) > 0
 
     def trim(self, most: int) -> None:
         """Remember at most so many accounts, and so many named ones: those seen, and named, last."""
         self._forget(len(self.members) - most)
-        for name in list(self.named)[: max(len(self.named) - most, 0)]:
-            del self.named[name]
+        for known in (self.named, self.joined):
+            for name in list(known)[: max(len(known) - most, 0)]:
+                del known[name]
 
     def _forget(self, n: int) -> None:
         """Forget the `n` accounts that have been silent for longest."""
@@ -75,7 +117,10 @@ class Campaign(msgspec.Struct):
                 del self.members[name]
 
     def fitting(self) -> list[str]:
-        """Return the accounts at work whose share is like the others', most requests first, then by name."""
+        """Return the accounts at work whose share is like the others', most requests first, then by name.
+
+        With them those of a pool that follows: such an account has a share like that of the others that are new.
+        """
         present = {a: m.seen for a, m in self.members.items() if m.last >= self.last - PRESENT}
         if not present:
             return []
@@ -83,12 +128,59 @@ class Campaign(msgspec.Struct):
         least = max(min(ENOUGH, round(usual / 2)), usual / BAND, 1)
         most = usual * BAND + ENOUGH
         fitting = [account for account, seen in present.items() if least <= seen <= most]
+        fitting += self._followers(fitting, present)
         return sorted(fitting, key=lambda account: (-present[account], account))
+
+    def _followers(self, fitting: list[str], present: dict[str, int]) -> list[str]:
+        """The accounts that took the place of those that fit, once these fell silent together."""
+        hush = self.hush(fitting, self.last)
+        if hush < 0:
+            return []
+        new = {a: n for a, n in present.items() if n >= ENOUGH and self.members[a].first >= hush - EARLY}
+        for account in fitting:
+            new.pop(account, None)
+        if len(new) < FEWEST:
+            return []
+        usual = sorted(new.values())[len(new) // 2]
+        return [account for account, seen in new.items() if usual / ALIKE <= seen <= usual * ALIKE]
+
+    def hush(self, pool: Collection[str], now: float) -> float:
+        """Return the event time at which all of a pool had fallen silent, as seen at `now`; -1 where it has not.
+
+        That is so where it would have sent `MISSED` requests since, at the pace it had, and `HUSH` has passed.
+        """
+        parts = [self.members[account] for account in pool if account in self.members]
+        if len(parts) < FEWEST:
+            return -1.0
+        began, hush = min(part.first for part in parts), max(part.last for part in parts)
+        pace = sum(part.seen for part in parts) / max(hush - began, 1.0)
+        return hush if now - hush >= max(HUSH, MISSED / pace) else -1.0
+
+    def of(self, account: str) -> Member | None:
+        """What is known of an account of its case."""
+        return self.members.get(account) or self.joined.get(account)
+
+    def began_after(self, accounts: list[str], hush: float) -> bool:
+        """Whether nearly all of some accounts began when another pool had fallen silent."""
+        late = sum(self.members[account].first >= hush - EARLY for account in accounts)
+        return late >= LATE * len(accounts) > 0
+
+    def before(self) -> list[str]:
+        """Return the accounts named whose place others took: they began before their pool fell silent."""
+        if self.fell_silent < 0:
+            return []
+        began = [(account, self.of(account)) for account in self.all_named()]
+        return [account for account, part in began if part is None or part.first < self.fell_silent - EARLY]
 
     def name(self) -> list[str]:
         """Name who fits now beside those named before; return all, the newest `NAMED`."""
         for account in self.fitting():
             self.named.setdefault(account)
+            self.joined.pop(account, None)
         while len(self.named) > KEPT:
             del self.named[next(iter(self.named))]
-        return list(self.named)[-NAMED:]
+        return self.all_named()
+
+    def all_named(self) -> list[str]:
+        """Return all who were named, the newest `NAMED`."""
+        return [*self.joined, *self.named][-NAMED:]

@@ -18,16 +18,22 @@ SUMS = (
     Sum("asked", "requests", "1 where answered", "requests that were not held back"),
     Sum("conversation", "requests", "1 where answered, with several messages", "goes on with a conversation"),
     Sum("proper", "requests", "1 where answered and asked once", "what is evidence"),
+    Sum("tooled", "requests", "1 where answered, with tools", "an agent's"),
+    Sum("east", "requests", "where answered, the cosine of the time of day as an angle", "what hours it keeps"),
+    Sum("north", "requests", "the sine of it", "the same"),
     # of the proper ones
     Sum("new", "requests", "1 with text unlike the fingerprint's recent ones", "asks something new"),
     Sum("moved", "requests", "1 from another account than the one before", "accounts take turns"),
     Sum("changed", "requests", "1 from another address block than the one before", "comes from elsewhere"),
     Sum("net_known", "requests", "1 with an address block", "what `changed` is a share of"),
+    Sum("rewrites", "requests", "1 with a long text that is answered about as long", "given back in other words"),
     Sum("batons", "requests", "1 with text that another account was held back with within a minute", "handed over"),
     Sum("with_session", "requests", "1 where it names a session", "it belongs to a session"),
     Sum("returned", "requests", "1 from an account in the sample", "what `burst` is a share of"),
     Sum("burst", "requests", "1 of these, where the account returned long before its turn", "people come in sittings"),
 )
+MAX_CARDS = 4
+"""Cards over campaigns whose evidence a row has room for, 9 bytes each: a row fills its two kilobytes."""
 ENTRIES = 64
 """Accounts in a fingerprint's sample."""
 CONTENTS, BANDS = 48, 4
@@ -37,10 +43,10 @@ HELD = 8
 PARTS = (
     *HEAD,
     # evidence
-    Field("log_e", "f4", "log", "natural logarithm of the e-value"),
-    Field("bets", "i8", "requests", "that were bets, of this card"),
-    Field("number", "i8", "place", "of its hypothesis in the budget, from 1; 0 before the first bet"),
-    Field("era", "u1", "count", "of the card its evidence is of"),
+    Field("log_e", "f4", "log", "natural logarithm of the e-value by each card", (MAX_CARDS,)),
+    Field("bets", "i4", "requests", "that were bets by each card", (MAX_CARDS,)),
+    Field("era", "u1", "count", "of each card its evidence is of", (MAX_CARDS,)),
+    Field("number", "i8", "place", "of its hypotheses in the budget, from 1; 0 before the first bet"),
     Field("samples", "u8", "8 bytes", "ids of the last requests that were evidence", (2, NAME_WORDS)),
     # sums
     Field("sums", "f4", "see SUMS", "additive quantities, decayed", (len(SUMS),)),

@@ -5,7 +5,8 @@ from __future__ import annotations
 FIELDS = (
     "time", "account_hash", "session", "net", "agent", "headers", "template", "system", "content", "model",
     "account", "id", "projection",
-    "status", "max_tokens", "n", "logprobs", "tools", "turns", "stream", "structured", "canonical",
+    "status", "chars", "chars_out", "tokens_out", "max_tokens", "n", "logprobs", "tools", "turns", "stream",
+    "structured", "canonical",
     "temperature", "top_p",
 )  # fmt: skip
 """Of `siphonwatch.models.account.request.REQUEST`. A coordinator finds the same whatever all other fields hold."""

@@ -30,7 +30,14 @@ BURSTY = 4.0
 """Returns' worth of prior that accounts come in sittings: only what was seen to be otherwise counts."""
 CLOSE = 0.33
 """Share of a round of all accounts below which two requests of an account are of one sitting."""
-HOUR = 3600.0
+LONG = 800
+"""Characters from which a text is long: a page, as documents and answers are and questions hardly ever."""
+CURT, WORDY = 0.25, 1.5
+"""An answer of so many times its text's length gives the text back in other words; a summary is shorter, a solution
+has little to do with the length of its question."""
+TOKEN = 4
+"""Characters of a token, where an answer's length is known in tokens only."""
+HOUR, DAY = 3600.0, 86_400.0
 F32 = np.float32
 ZERO = np.uint64(0)
 
@@ -130,6 +137,13 @@ def _passed_on(row: Record, q: Record, now: float) -> bool:
 
 
 @kernel
+def _rewrites(q: Record) -> bool:
+    """Whether a request has a long text given back in other words, as far as lengths tell."""
+    answer = q.chars_out if q.chars_out > 0 else TOKEN * q.tokens_out
+    return bool(q.chars >= LONG and CURT * q.chars <= answer <= WORDY * q.chars)
+
+
+@kernel
 def _decay(row: Record, fade: np.float32) -> None:
     for j in range(len(row.sums)):
         row.sums[j] *= fade
@@ -186,6 +200,11 @@ def observe(row: Record, q: Record, time: float, out: Record) -> bool:
             row.next_held = (at + 1) % HELD
     else:
         sums.asked += weight
+        if q.tools > 0:
+            sums.tooled += weight
+        angle = 2.0 * math.pi * (time % DAY) / DAY
+        sums.east += weight * F32(math.cos(angle))
+        sums.north += weight * F32(math.sin(angle))
         if q.turns > 1:
             sums.conversation += weight
         else:
@@ -196,6 +215,8 @@ def observe(row: Record, q: Record, time: float, out: Record) -> bool:
                     sums.batons += weight
                 if _is_new(row, q.content):
                     sums.new += weight
+            if _rewrites(q):
+                sums.rewrites += weight
             if q.session != ZERO:
                 sums.with_session += weight
             if row.last_account != ZERO and row.last_account != q.account_hash:
@@ -248,6 +269,9 @@ def _derive(row: Record, out: Record) -> None:
     out.disparity = F32(disparity)
     out.new_content = F32(float(sums.new) / below)
     out.conversation = F32(float(sums.conversation) / (float(sums.asked) + PRIOR))
+    out.tools = F32(float(sums.tooled) / (float(sums.asked) + PRIOR))
+    out.rhythm = F32(math.hypot(float(sums.east), float(sums.north)) / (float(sums.asked) + PRIOR))
+    out.rewrites = F32(float(sums.rewrites) / below)
     out.breadth = F32(min(max(breadth, 0.0), 1.0))
     out.top_template = F32(float(top) / below)
     out.passing = F32(float(sums.moved) / below)

@@ -104,6 +104,8 @@ class Card(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """One lower-case word: the name of the pattern in alerts, metrics and state."""
     formerly: tuple[str, ...] = ()
     """What the pattern was called in earlier versions: such a name is taken wherever a pattern may be named."""
+    narrows: str = ""
+    """The pattern that this one is a special case of: where both have evidence, this one names the case."""
     title: str
     about: str
     """What it looks for, and which honest uses that look alike it leaves out."""
@@ -134,6 +136,8 @@ class Card(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
             raise ValueError(f"pattern {self.pattern!r} is not one lower-case word")
         if self.pattern in self.formerly or len(set(self.formerly)) != len(self.formerly):
             raise ValueError(f"formerly {list(self.formerly)} has the pattern's own name, or one twice")
+        if self.narrows == self.pattern:
+            raise ValueError("it narrows itself")
         if not (self.title.strip() and self.about.strip()):
             raise ValueError("it has no title or says nothing under `about`")
         unknown = [uid for uid in self.atlas if uid not in ATLAS]

@@ -30,7 +30,7 @@ def cards() -> tuple[Card, ...]:
     Examples
     --------
     >>> [card.pattern for card in cards() if card.trust > 1.0]
-    ['campaign', 'extraction', 'scraping']
+    ['cleaning', 'harvest', 'extraction', 'campaign', 'scraping']
     """
     found: dict[str, tuple[Card, str]] = {}
     for package in [OWN, *sorted({point.module for point in entry_points(group=GROUP)} - {OWN})]:
@@ -39,7 +39,14 @@ def cards() -> tuple[Card, ...]:
                 known = found.setdefault(pattern, (card, name))[1]
                 if known != name:
                     raise CardError(f"cards {known} and {name} are both of pattern {pattern}: rename or remove one")
-    ours = (card for pattern, (card, _) in found.items() if pattern == card.pattern)
+    ours = [card for pattern, (card, _) in found.items() if pattern == card.pattern]
+    general = {card.pattern for card in ours if card.over == "campaign" and not card.narrows}
+    for card in ours:
+        if card.narrows and (card.over != "campaign" or card.narrows not in general):
+            there = ", ".join(sorted(general)) or "none"
+            raise CardError(
+                f"card {card.pattern} narrows {card.narrows}: only a pattern over campaigns narrows another: {there}"
+            )
     return tuple(sorted(ours, key=lambda card: (-card.trust, card.null, card.pattern)))
 
 
@@ -57,6 +64,19 @@ def current(pattern: str) -> str:
     ('campaign', 'scraping')
     """
     return _renamed().get(pattern, pattern)
+
+
+@cache
+def covers(named: str, pattern: str) -> bool:
+    """Whether who names one pattern means another: under whatever name, itself or one that narrows it.
+
+    Examples
+    --------
+    >>> covers("relay", "harvest"), covers("campaign", "campaign"), covers("harvest", "campaign")
+    (True, True, False)
+    """
+    narrowed = {card.pattern: card.narrows for card in cards()}.get(current(pattern), "")
+    return current(named) in (current(pattern), narrowed or current(pattern))
 
 
 def _cards_of(package: str) -> list[tuple[Card, str]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 import msgspec
@@ -12,16 +12,19 @@ import numpy.typing as npt
 
 from siphonwatch.models.account.request import names
 from siphonwatch.models.campaign.evidence import weigh
-from siphonwatch.models.campaign.members import NAMED, Campaign
+from siphonwatch.models.campaign.features import INDEX
+from siphonwatch.models.campaign.members import Campaign
+from siphonwatch.models.campaign.row import MAX_CARDS
+from siphonwatch.models.campaign.shared import alike, in_words, parts_of
 from siphonwatch.models.common.arrays import Parts, as_bytes, below, like, under
-from siphonwatch.models.detect import CardError, Detector
 from siphonwatch.models.engine.engine import Trace, Watcher
 from siphonwatch.models.engine.fingerprints import FORGET, FingerprintBlock, FingerprintStage
 from siphonwatch.models.engine.patterns import detectors
 from siphonwatch.models.engine.vitals import Bound, Tally, Vitals, cards_id, release_e, spent
 from siphonwatch.models.evidence.budget import NUMBERED, RELEASED, bar, make_budget
-from siphonwatch.models.evidence.cases import MAX_OPEN, CaseBook, Finding
-from siphonwatch.models.evidence.places import ERAS, Change, Place, assign
+from siphonwatch.models.evidence.cases import MAX_OPEN, CaseBook, Finding, Member
+from siphonwatch.models.evidence.cases import MEMBERS as MEMBERS_TOLD
+from siphonwatch.models.evidence.places import Change, Place, assign, seats
 
 MEMBERS = 100_000
 """Accounts remembered of all watched fingerprints together, some 300 bytes each; beyond, those of the largest."""
@@ -33,6 +36,8 @@ REFRESH = 6 * 3600.0
 JOINED_SOON, JOINED = 900.0, 3600.0
 """Event-time seconds after which new accounts are told: many (`GROWTH` of those named), and any."""
 GROWTH = 0.2
+ALIKE = 2
+"""Parts (client, system prompt, model, parameters, wrapper) that a pool has in common with the one it follows."""
 GRAVER = (0.0, 6.0, 16.0)
 """Natural logarithms beyond the threshold at which a campaign is told of again."""
 ENOUGH = 20.0
@@ -61,14 +66,16 @@ class CampaignJudge:
 
     def __init__(self, stage: FingerprintStage) -> None:
         config = stage.config
-        self.card = _only(detectors("campaign"))
-        self.patterns: tuple[str, ...] = (self.card.pattern,)
+        self.detectors = detectors("campaign")
+        self.patterns = tuple(d.pattern for d in self.detectors)
+        self._order = sorted(range(len(self.detectors)), key=lambda p: not self.detectors[p].card.narrows)
+        """The columns of scores, those of special cases first."""
         self.trace: Watcher | None = None
         self.changes: list[Change] = []
         self._closed: list[Finding] = []  # cases of a card that has changed, until somebody asks for them
-        self.budget = make_budget(config.budget, [1.0])
+        self.budget = make_budget(config.budget, [d.trust for d in self.detectors])
         self.cases = CaseBook(config.alpha, config.close_after, config.budget)
-        self.kept = _Kept(cards=assign([self._card], (), 1)[0])
+        self.kept = _Kept(cards=assign(self._cards, (), MAX_CARDS)[0])
         self.tally = Tally(self.patterns)
         self._stage = stage
         self._config = config
@@ -78,61 +85,106 @@ class CampaignJudge:
 
     @property
     def id(self) -> str:
-        """8 hexadecimal digits that stand for its card."""
-        return cards_id([self.card])
+        """8 hexadecimal digits that stand for its cards."""
+        return cards_id(self.detectors)
 
     @property
-    def _card(self) -> tuple[str, str]:
-        return self.card.pattern, self.card.id
+    def _cards(self) -> list[tuple[str, str]]:
+        return [(detector.pattern, detector.id) for detector in self.detectors]
 
     def judge(self, block: FingerprintBlock) -> list[Finding]:
         """Take a block's features into the fingerprints' evidence; return what came of it."""
         m, which, now, sure, proper = len(block.slots), block.which, block.now, block.sure, block.proper
-        scores = self.card.score(block.values)
-        self.tally.add(scores[:, None], proper)
-        log_e, since, number = np.full(m, np.nan), np.zeros(m), np.zeros(m, np.int64)
+        scores = np.stack([detector.score(block.values) for detector in self.detectors], axis=1)
+        self.tally.add(scores, proper)
+        log_e, since, number = np.full(scores.shape, np.nan), np.zeros(m), np.zeros(m, np.int64)
         samples = np.zeros((m, 2, block.rows.dtype["samples"].shape[1]), np.uint64)
         weigh(
-            block.rows, block.slots, which, block.requests, proper, scores, self.card.null,
-            self.kept.cards[0].era % ERAS, self.budget, log_e, since, samples, number,
+            block.rows, block.slots, which, block.requests, proper, scores, self._levels,
+            seats(self.kept.cards, self.patterns), self.budget, log_e, since, samples, number,
         )  # fmt: skip
         if self.trace is not None:
             place = block.start + which
             offsets, taken = block.offsets[which], block.slots >= 0
-            self.trace(Trace(offsets, place, taken, block.values, scores[:, None], log_e.astype(np.float32)[:, None]))
+            self.trace(Trace(offsets, place, taken, block.values, scores, log_e.astype(np.float32)))
         findings: list[Finding] = []
-        hits = np.flatnonzero(proper & (scores > 0))
+        hits = np.flatnonzero(proper & (scores > 0).any(axis=1))
         latest = _latest(sure, hits)
         accounts = names(block.requests["account"][which[hits]])
         facts = [array[hits].tolist() for array in (block.edge, block.group, now, log_e, scores)]
-        for k, until, account, fingerprint, group, time, evidence, score in zip(
+        for k, until, account, fingerprint, group, time, evidence, shown in zip(
             hits.tolist(), latest.tolist(), accounts, *facts, strict=True
         ):
             findings += self._close_until(until)
-            campaign = self._watch(fingerprint, group, time, evidence)
+            campaign = self._watch(fingerprint, group, time, max(e for e in evidence if not math.isnan(e)))
             if campaign is None:
                 continue
             campaign.add(account, time)
-            if evidence < self._threshold or score <= self.card.null:
+            p = self._column(campaign, evidence, shown, number[k])
+            if p is not None and time - campaign.asked >= JOINED_SOON:
+                campaign.parts = _parts(block, k)
+            if p is None or not self._is_due(campaign, account, time, evidence[p]):
                 continue
-            needed = max(self._threshold, bar(self.budget, number[k], 0))
-            if not self._is_due(campaign, account, time, evidence, needed):
-                continue
-            self.budget.counts[RELEASED] += not campaign.named
-            explanation = self.card.explain(block.values[k], self.card.null)
-            members = campaign.name()
-            campaign.told, campaign.told_log_e = time, evidence
-            self._suspect(campaign, evidence, score)
+            detector, needed = self.detectors[p], self._needed(number[k], p)
+            case = self._case_of(campaign)
+            self.budget.counts[RELEASED] += not case.named
+            explanation = detector.explain(block.values[k], detector.null)
+            fitting = campaign.fitting()
+            hush = case.hush(case.named, time)
+            if hush >= 0 and not all(map(case.names, fitting)):
+                case.fell_silent = hush
+            if case is campaign:
+                campaign.name()
+                case.told_log_e = evidence[p]
+            else:
+                case.take(campaign, fitting)
+                case.told_log_e = max(case.told_log_e, evidence[p])
+            if case.told < 0:
+                case.pattern = detector.pattern
+            case.told, members = time, case.all_named()
+            self._suspect(campaign.named if case is campaign else fitting, evidence, shown)
             finding = self.cases.record(
-                _name(fingerprint), self.card.pattern, time, card=self.card.id,
-                first_seen=float(since[k]), log_e=evidence, score=score, level=self.card.null, bar=needed,
+                _name(campaign.lead or fingerprint), case.pattern, time, card=detector.id,
+                first_seen=float(since[k]), log_e=evidence[p], score=shown[p], level=detector.null, bar=needed,
                 requests_seen=int(block.seen[k]), signals=explanation.signals[:6],
                 counterfactual=explanation.counterfactual, samples=[s for s in names(samples[k]) if s],
             )  # fmt: skip
-            findings.append(msgspec.structs.replace(finding, accounts=members))
+            finding = msgspec.structs.replace(
+                finding,
+                accounts=members,
+                shared=_shared(block, k),
+                members=_members(case, members),
+                follows=case.before(),
+            )
+            findings.append(finding)
         if m:
             findings += self._close_until(float(sure[hits[-1] if len(hits) else 0 :].max()))
         return findings
+
+    @property
+    def _levels(self) -> npt.NDArray[np.float64]:
+        return np.array([detector.null for detector in self.detectors])
+
+    def _needed(self, number: int, p: int) -> float:
+        """Logarithm of the e-value by a card that opens the case of a fingerprint."""
+        return max(self._threshold, bar(self.budget, number, p))
+
+    def _column(self, campaign: Campaign, evidence: list[float], scores: list[float], number: int) -> int | None:
+        """The card that has something to tell of a fingerprint; None where none has.
+
+        An open case stays that of the card that opened it. To open one, a card's own evidence must suffice; of several
+        cards those of special cases come first.
+        """
+        for p in self._order:
+            if campaign.told >= 0:
+                if self.patterns[p] != campaign.pattern:
+                    continue
+                needed = self._threshold
+            else:
+                needed = self._needed(number, p)
+            if evidence[p] >= needed and scores[p] > self.detectors[p].null:
+                return p
+        return None
 
     def _watch(self, edge: int, group: int, now: float, log_e: float) -> Campaign | None:
         """The campaign of a fingerprint, watched from now on; None where too many are that have more evidence."""
@@ -152,38 +204,73 @@ class CampaignJudge:
         campaign.log_e = log_e
         return campaign
 
-    def _is_due(self, campaign: Campaign, account: str, now: float, log_e: float, needed: float) -> bool:
+    def _case_of(self, campaign: Campaign) -> Campaign:
+        """The campaign that has the case: itself, or the one it joined, while that case is open."""
+        lead = self.kept.campaigns.get(campaign.lead)
+        if lead is not None and lead.told >= 0 and campaign.told < 0:
+            return lead
+        campaign.lead = 0
+        return campaign
+
+    def _is_due(self, campaign: Campaign, account: str, now: float, log_e: float) -> bool:
         """Whether there is something to tell of a campaign: it opens, grows, becomes graver or still goes on."""
-        if campaign.told >= 0:
-            graver = _grade(log_e - self._threshold) > _grade(campaign.told_log_e - self._threshold)
-            if graver or now - campaign.told >= REFRESH:
+        case = self._case_of(campaign)
+        if case.told >= 0:
+            graver = _grade(log_e - self._threshold) > _grade(case.told_log_e - self._threshold)
+            if (case is campaign and (graver or now - case.told >= REFRESH)) or now - case.told >= 2 * REFRESH:
                 return True
-            if account in campaign.named:
+            if case.names(account):
                 return False
-        elif log_e < needed:
-            return False
         if now - campaign.asked < JOINED_SOON and campaign.asked >= 0:
             return False
         campaign.asked = now
-        if campaign.told < 0:
-            return not self._is_told(campaign)
-        joined = sum(account not in campaign.named for account in campaign.fitting())
-        return joined > 0 if now - campaign.told >= JOINED else joined > GROWTH * len(campaign.named)
-
-    def _is_told(self, campaign: Campaign) -> bool:
-        """Whether another fingerprint of the same group names its accounts already, but for `GROWTH` of them."""
         fitting = campaign.fitting()
+        if case.told < 0:
+            campaign.lead = self._lead(campaign, fitting) or self._followed(campaign, fitting, now)
+            case = self._case_of(campaign)
+            if case.told < 0:
+                return not self._is_told(campaign, fitting)
+        joined = sum(not case.names(account) for account in fitting)
+        if case is campaign and now - case.told >= JOINED:
+            return joined > 0
+        return joined > GROWTH * len(case.named)
+
+    def _lead(self, campaign: Campaign, fitting: list[str]) -> int:
+        """The fingerprint whose open case is about these accounts: it has most of them; 0 for none."""
+        common = {
+            edge: sum(map(other.names, fitting))
+            for edge, other in self.kept.campaigns.items()
+            if other is not campaign and other.told >= 0 and other.overlaps(fitting)
+        }
+        return max(common, key=lambda edge: (common[edge], edge), default=0)
+
+    def _followed(self, campaign: Campaign, fitting: list[str], now: float) -> int:
+        """The fingerprint whose pool fell silent when these accounts began, in other ways alike; 0 for none."""
+        found = [
+            (alike(campaign.parts, other.parts), edge)
+            for edge, other in self.kept.campaigns.items()
+            if other.told >= 0 and (hush := other.hush(other.named, now)) >= 0 and campaign.began_after(fitting, hush)
+        ]
+        parts, edge = max(found, default=(0, 0))
+        return edge if parts >= ALIKE else 0
+
+    def _is_told(self, campaign: Campaign, fitting: list[str]) -> bool:
+        """Whether another fingerprint of the same group named its accounts before, but for `GROWTH` of them."""
         for other in self.kept.campaigns.values():
             if other is not campaign and other.named and other.group == campaign.group:
-                if sum(account not in other.named for account in fitting) <= GROWTH * len(fitting):
+                if sum(not other.names(account) for account in fitting) <= GROWTH * len(fitting):
                     return True
         return False
 
-    def _suspect(self, campaign: Campaign, log_e: float, score: float) -> None:
-        """Raise the suspicion of all that a campaign names."""
-        suspicion = self.card.trust * min(max(log_e, 0.0), ENOUGH) + score
+    def _suspect(self, named: Iterable[str], evidence: list[float], scores: list[float]) -> None:
+        """Raise the suspicion of those a fingerprint names to what the card that says most of it makes of it."""
+        suspicion = max(
+            detector.trust * min(max(e, 0.0), ENOUGH) + score
+            for detector, e, score in zip(self.detectors, evidence, scores, strict=True)
+            if not math.isnan(e)
+        )
         suspects = self.kept.suspects
-        for account in campaign.named:
+        for account in named:
             suspects[account] = max(suspects.pop(account, 0.0), suspicion)
         while len(suspects) > SUSPECTS:
             del suspects[next(iter(suspects))]
@@ -210,15 +297,18 @@ class CampaignJudge:
                 del campaigns[edge]
         if self._remembered() > MEMBERS:
             for campaign in campaigns.values():
-                campaign.trim(MEMBERS // (2 * len(campaigns)))
+                campaign.trim(MEMBERS // (3 * len(campaigns)))
 
     def _remembered(self) -> int:
-        return sum(len(campaign.members) + len(campaign.named) for campaign in self.kept.campaigns.values())
+        return sum(
+            len(campaign.members) + len(campaign.named) + len(campaign.joined)
+            for campaign in self.kept.campaigns.values()
+        )
 
     def end(self, spared: Callable[[Collection[str]], bool]) -> list[Finding]:
         """Close the campaigns that were told and are of such accounts alone; return what is to be told of it."""
         ended, self._closed = self._closed, []
-        ended += self.cases.end(lambda finding: spared(self._campaign(finding).named), self._stage.now)
+        ended += self.cases.end(lambda finding: spared(self._campaign(finding).all_named()), self._stage.now)
         return [self._ended(finding) for finding in ended]
 
     def mute(self, wanted: Callable[[Finding], bool]) -> list[Finding]:
@@ -228,7 +318,7 @@ class CampaignJudge:
 
     def _as_told(self, finding: Finding) -> Finding:
         """A finding with the accounts that its campaign has named, instead of its fingerprint."""
-        return msgspec.structs.replace(finding, accounts=list(self._campaign(finding).named)[-NAMED:])
+        return msgspec.structs.replace(finding, accounts=self._campaign(finding).all_named())
 
     def bounds(self) -> list[Bound]:
         """Return what its memory is bounded by."""
@@ -267,21 +357,33 @@ class CampaignJudge:
         counts = like(parts, "budget", self.budget.counts)
         book = CaseBook(self._config.alpha, self._config.close_after, self._config.budget)
         book.restore(below("cases", parts))
-        known.cards, changes, _ = assign([self._card], known.cards, 1)
+        known.cards, changes, _ = assign(self._cards, known.cards, MAX_CARDS)
         self.kept, self.cases = known, book
         self.budget, self.changes = self.budget._replace(counts=counts), changes
-        if changes:
-            for campaign in known.campaigns.values():
+        others = {change.pattern for change in changes} | {place.pattern for place in known.cards if place.away}
+        for campaign in known.campaigns.values():
+            if campaign.pattern in others:
                 campaign.log_e, campaign.told_log_e, campaign.told = 0.0, 0.0, -1.0
-            self._closed = book.drop({finding.pattern for finding in book.standing()}, self._stage.now)
+        dropped = book.drop(others, self._stage.now)
+        self._closed = [finding for finding in dropped if finding.pattern in self.patterns]
 
 
-def _only(found: Sequence[Detector]) -> Detector:
-    """The one card that a fingerprint's row has evidence of."""
-    if len(found) != 1:
-        names = ", ".join(detector.pattern for detector in found) or "none"
-        raise CardError(f"a fingerprint's row holds the evidence of one card over campaigns; installed: {names}")
-    return found[0]
+def _parts(block: FingerprintBlock, k: int) -> dict[str, int]:
+    """What the fingerprint of an entry pins."""
+    return parts_of(block.requests[block.which[k]], float(block.values[k, INDEX["top_template"]]))
+
+
+def _shared(block: FingerprintBlock, k: int) -> list[str]:
+    """What the requests of the fingerprint of an entry share, in words."""
+    share = float(block.values[k, INDEX["top_template"]])
+    return in_words(block.requests[block.which[k]], int(block.kind[k]), share)
+
+
+def _members(case: Campaign, accounts: list[str]) -> list[Member]:
+    """Why each of the first accounts is in a case."""
+    known = [(account, part) for account in accounts if (part := case.of(account)) is not None]
+    total = sum(part.seen for _, part in known)
+    return [Member(account, part.seen, part.seen / total, part.first) for account, part in known[:MEMBERS_TOLD]]
 
 
 def _name(edge: int) -> str:

@@ -21,7 +21,7 @@ PRUNE_BLOCKS = 128
 FORGET = 5 * 86_400.0
 """Event-time seconds after which an idle fingerprint is forgotten: its windows have faded by then."""
 FINGERPRINTS = 200_000
-"""Fingerprints that have a row, 2.2 KB each; beyond, the longest idle ones are forgotten."""
+"""Fingerprints that have a row, 2.3 KB each; beyond, the longest idle ones are forgotten."""
 
 
 class FingerprintBlock(NamedTuple):
@@ -38,6 +38,8 @@ class FingerprintBlock(NamedTuple):
     """`(m,)` the fingerprint."""
     group: npt.NDArray[np.uint64]
     """`(m,)` what every fingerprint of its request has in common."""
+    kind: npt.NDArray[np.int64]
+    """`(m,)` of the fingerprint, see `siphonwatch.models.campaign.shared`."""
     which: npt.NDArray[np.int64]
     """`(m,)` place of its request in the block."""
     slots: npt.NDArray[np.int64]
@@ -67,7 +69,7 @@ class FingerprintStage(Stage[FingerprintBlock]):
         Fingerprints that may have a row.
     """
 
-    FORMAT = 4
+    FORMAT = 5
 
     def __init__(self, config: ScorerConfig, most: int = FINGERPRINTS) -> None:
         super().__init__(config, CAMPAIGN, layout_id())
@@ -94,8 +96,8 @@ class FingerprintStage(Stage[FingerprintBlock]):
         self.count.skipped += skipped
         self.count.requests += len(requests) - skipped
         return FingerprintBlock(
-            start, requests, offsets, rows, edge, group[which], which, slots, values, now, sure, proper, seen,
-            np.zeros(0, np.int64),
+            start, requests, offsets, rows, edge, group[which], places % EDGES, which, slots, values, now, sure, proper,
+            seen, np.zeros(0, np.int64),
         )  # fmt: skip
 
     def tidy(self) -> bool:

@@ -25,7 +25,7 @@ def patterns() -> tuple[Detector, ...]:
     Examples
     --------
     >>> [p.pattern for p in patterns()]
-    ['extraction', 'scraping', 'desensitisation', 'shift', 'rarity', 'campaign']
+    ['extraction', 'scraping', 'desensitisation', 'shift', 'rarity', 'cleaning', 'harvest', 'campaign']
     """
     tables: dict[str, Sequence[FeatureLike]] = {"account": ACCOUNT, "campaign": CAMPAIGN}
     return tuple(Detector(card, table) for over, table in tables.items() for card in cards() if card.over == over)

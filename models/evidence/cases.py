@@ -22,9 +22,23 @@ from siphonwatch.models.evidence.process import SEVERITIES, severity, whole_seco
 MAX_OPEN = 50_000
 """Cases that may be open, some 3 KB each; beyond, those that have waited longest for evidence are closed early. An
 account whose case was closed so opens another with its next evidence."""
+MEMBERS = 100
+"""Accounts of a case of which each is said why it is in, some 100 bytes each."""
 SPARE = 1024
 """Places of the line that may be stale beyond twice the open cases, so that it is seldom made anew."""
 Kind = Literal["open", "update", "close"]
+
+
+class Member(msgspec.Struct, frozen=True):
+    """Why an account is in a case of several."""
+
+    account: str
+    requests: int
+    """Of those looked at with what the case's accounts share."""
+    share: float
+    """Of all such requests of the case's accounts."""
+    joined: float
+    """Event time of its first one."""
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,6 +78,12 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     """Who inside the account sends it; none of several accounts."""
     second_stage: float = math.nan
     """What the second-stage model says, a rank in [0, 1]; NaN without one."""
+    shared: list[str] = []
+    """What the requests of several accounts have in common, in words."""
+    members: list[Member] = []
+    """Why each account is in it; the first ones of `accounts`, `MEMBERS` at most."""
+    follows: list[str] = []
+    """Those of the accounts whose place the others took: they fell silent, or were turned away, before."""
 
     @property
     def id(self) -> str:

@@ -18,7 +18,7 @@ from kafka.errors import KafkaError
 from rich.markup import escape
 from rich.table import Table
 
-from siphonwatch.models.detect.registry import current
+from siphonwatch.models.detect.registry import covers, current
 from siphonwatch.streams.cli import Failure
 from siphonwatch.streams.cli.alerts import Printer, Reader, moment_of
 from siphonwatch.streams.cli.pattern import Pattern
@@ -172,7 +172,7 @@ def _of_case(alerts: Iterable[Alert], beginning: str, pattern: str | None) -> tu
         raise Failure(f"case {beginning} {what}. Nothing was sent")
     ((case, alert),) = newest.items()
     found = current(alert.own.pattern)
-    if pattern not in (None, found):
+    if pattern is not None and not covers(pattern, found):
         raise Failure(f"case {case} is of pattern {clean(found)}. Nothing was sent")
     return alert.own.accounts[-MAX_ACCOUNTS:], found, case
 

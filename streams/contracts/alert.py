@@ -15,7 +15,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from siphonwatch.models.detect import ATLAS, Detector
 from siphonwatch.models.engine.patterns import patterns
-from siphonwatch.models.evidence.cases import Finding
+from siphonwatch.models.evidence.cases import MEMBERS, Finding
 from siphonwatch.models.learn.verdict_book import Ranking, VerdictBook
 from siphonwatch.streams.common.release import release
 from siphonwatch.streams.common.settings import DEFAULT_RUNBOOK
@@ -94,6 +94,15 @@ class Carrier(msgspec.Struct, frozen=True):
     ]
 
 
+class Part(msgspec.Struct, frozen=True):
+    """Why an account is in a case of several."""
+
+    account: str
+    requests: Annotated[int, Meta(ge=0, description="Of those looked at that carry what the case's accounts share.")]
+    share: Annotated[float, Meta(ge=0, le=1, description="Of all such requests of the accounts of the case.")]
+    joined: Annotated[str, Meta(description="Event time of its first one.", extra_json_schema={"format": "date-time"})]
+
+
 class Own(msgspec.Struct, frozen=True, kw_only=True):
     """What OCSF has no place for."""
 
@@ -137,6 +146,17 @@ class Own(msgspec.Struct, frozen=True, kw_only=True):
     atlas: list[str]
     owasp: list[str]
     runbook: str
+    shared: Annotated[list[str], Meta(description="What the requests of the case's accounts have in common.")] = []
+    members: Annotated[
+        list[Part], Meta(max_length=MEMBERS, description="Why each account is in; of the first ones of `accounts`.")
+    ] = []
+    follows: Annotated[
+        list[str],
+        Meta(
+            description="Those of the accounts whose place the others took: the pool before, which fell silent or was "
+            "turned away."
+        ),
+    ] = []
     second_stage: _Share | UnsetType = UNSET
     rank: Annotated[
         float,
@@ -439,7 +459,14 @@ def _message(finding: Finding, title: str) -> str:
     reasons = ", ".join(signal_text(s.name, s.observed, s.direction, s.baseline, s.unit) for s in finding.signals[:3])
     others = f" and {len(finding.accounts) - 1} more" if len(finding.accounts) > 1 else ""
     odds = chance(math.exp(min(finding.log_e, LOG_MAX)))
-    return f"{title}: {finding.accounts[0]}{others} after {finding.requests_seen} requests, {odds}; {reasons}"
+    said = f"{title}: {finding.accounts[0]}{others} after {finding.requests_seen} requests, {odds}; {reasons}"
+    if finding.shared:
+        said += f"; they share {', '.join(finding.shared)}"
+    if finding.follows:
+        said += (
+            f"; {len(finding.accounts) - len(finding.follows)} of them follow {len(finding.follows)} that fell silent"
+        )
+    return said
 
 
 def _own(finding: Finding, pattern: Detector, ranking: Ranking, runbook: str) -> Own:
@@ -465,6 +492,9 @@ def _own(finding: Finding, pattern: Detector, ranking: Ranking, runbook: str) ->
         atlas=list(pattern.atlas),
         owasp=list(pattern.owasp),
         runbook=f"{runbook}#{finding.pattern}",
+        shared=list(finding.shared),
+        members=[Part(m.account, m.requests, m.share, rfc3339(m.joined)) for m in finding.members],
+        follows=list(finding.follows),
         second_stage=UNSET if math.isnan(finding.second_stage) else finding.second_stage,
         rank=ranking.rank,
         ranking=Ranks(ranking.verdicts, [Driver(name, effect) for name, effect in ranking.drivers]),

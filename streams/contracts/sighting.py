@@ -36,7 +36,7 @@ from siphonwatch.streams.contracts.telemetry import Malformed
 MAGIC = b"SWSG"
 FORMAT = 1
 MAX_ROWS = 3072
-"""Rows a record: 897 kB, below the 1 MiB that brokers take by default even if nothing compresses, and whole as a dead
+"""Rows a record: 934 kB, below the 1 MiB that brokers take by default even if nothing compresses, and whole as a dead
 letter. Part of the format: rows are told apart by the record's offset times this, plus their place in it."""
 LATEST = 2.0**34
 """Times are seconds since 1970, from 0 to this, as the telemetry contract has it."""

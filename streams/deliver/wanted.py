@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from siphonwatch.models.detect.registry import current
+from siphonwatch.models.detect.registry import covers
 from siphonwatch.models.evidence.process import SEVERITIES
 from siphonwatch.streams.contracts.alert import Alert
 
@@ -22,7 +22,7 @@ class Filter:
     Parameters
     ----------
     patterns, kinds
-        Any of them; none for all. A pattern's name of an earlier version stands for that of now.
+        Any of them; none for all. A pattern stands for those that narrow it too.
     severities
         Those wanted.
     accounts
@@ -42,7 +42,7 @@ class Filter:
         kinds: Iterable[str] = (),
         since: float | None = None,
     ) -> None:
-        self._patterns, self._severities = frozenset(map(current, patterns)), frozenset(severities)
+        self._patterns, self._severities = frozenset(patterns), frozenset(severities)
         self._accounts, self._case, self._since_ms = tuple(accounts), case, since and since * 1000
         self._kinds = frozenset(kinds)
 
@@ -50,7 +50,7 @@ class Filter:
         """Tell whether an alert is among them."""
         own = alert.own
         return (
-            (not self._patterns or current(own.pattern) in self._patterns)
+            (not self._patterns or any(covers(name, own.pattern) for name in self._patterns))
             and alert.data.severity.lower() in self._severities
             and (not self._accounts or any(name.startswith(self._accounts) for name in own.accounts))
             and own.case.startswith(self._case)

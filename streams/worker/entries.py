@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from siphonwatch.models.detect.registry import current
+from siphonwatch.models.detect.registry import covers
 from siphonwatch.models.evidence.cases import Finding
 from siphonwatch.streams.contracts.control import Allow
 
@@ -35,8 +35,7 @@ class Entry(NamedTuple):
 
     def covers(self, pattern: str, case: str, accounts: Collection[str]) -> bool:
         """Whether it is about a case, given the case's pattern, id and accounts."""
-        same = current(pattern) == current(self.pattern)
-        return same and (case == self.case or set(self.accounts).issuperset(accounts))
+        return covers(self.pattern, pattern) and (case == self.case or set(self.accounts).issuperset(accounts))
 
     @property
     def places(self) -> int:

@@ -164,7 +164,8 @@ def test_a_fingerprint_s_row_takes_at_most_two_kilobytes_and_has_no_padding() ->
 
 def test_every_sum_of_a_fingerprint_is_added_to_and_every_feature_computed() -> None:
     coordinator, values, q = Coordinator(CONFIG), [], requests().copy()
-    q["turns"][::7], q["session"][::5] = 3, 9
+    q["turns"][::7], q["session"][::5], q["tools"][::11] = 3, 9, 1
+    q["chars"][::3], q["chars_out"][::3] = 3000, 2000
     coordinator.judge.trace = lambda trace: values.append(trace.features.copy())
     coordinator.score(q, np.arange(len(q)))
     added = coordinator.table.rows["sums"].any(axis=0)
@@ -238,7 +239,8 @@ def test_another_card_ends_the_campaigns_that_were_told_and_begins_with_new_hypo
     told = first.cases.standing()
     assert told and not first.changes
     other = Coordinator(CONFIG)
-    other.judge.card = Detector(msgspec.structs.replace(other.judge.card.card, null=0.46), other.judge.card.features)
+    *special, general = other.judge.detectors
+    other.judge.detectors = (*special, Detector(msgspec.structs.replace(general.card, null=0.46), general.features))
     rows = first.table.rows.copy()
     other.table.place({k: rows[k * PAGE_ROWS : (k + 1) * PAGE_ROWS] for k in range(len(rows) // PAGE_ROWS)})
     other.table.settle()
@@ -252,7 +254,7 @@ def test_another_card_ends_the_campaigns_that_were_told_and_begins_with_new_hypo
     assert int(other.judge.budget.counts[NUMBERED]) > numbered
     assert findings[0].kind == "open" and not {f.case for f in findings} & {f.case for f in told}
     again = Coordinator(CONFIG)
-    again.judge.card = other.judge.card
+    again.judge.detectors = other.judge.detectors
     load_into(again, dump_of(other))
     assert not again.changes
 

@@ -24,8 +24,8 @@ def test_counts_are_requests_once_what_was_not_scored_and_cases_opened() -> None
         meter.batch(np.zeros(requests))
         meter.skipped(3)
         meter.dead_letter(Malformed("json"))
-    metrics.alerts.labels("relay", "high", "opened").inc(2)
-    metrics.alerts.labels("relay", "high", "updated").inc(9)
+    metrics.alerts.labels("campaign", "high", "opened").inc(2)
+    metrics.alerts.labels("campaign", "high", "updated").inc(9)
     text = generate_latest(registry).decode()
     samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
     assert counted(samples) == Counts(requests=70, rejected=3 + 1 + 1, alerts=2)

@@ -97,13 +97,13 @@ def test_a_partition_that_left_is_shown_no_more_and_its_counters_stay() -> None:
     registry = CollectorRegistry()
     metrics = Metrics(registry)
     meters = [Meter(metrics, "telemetry", "t", number) for number in range(2)]
-    here = Here(*(Shown(meter, [("lag_records", "", 7.0), ("open_cases", "relay", 2.0)]) for meter in meters))
+    here = Here(*(Shown(meter, [("lag_records", "", 7.0), ("open_cases", "campaign", 2.0)]) for meter in meters))
     registry.register(PartitionGauges(here))  # type: ignore[arg-type]
     for meter in meters:
         meter.batch(np.zeros(5))
     labels = {"stream": "telemetry", "topic": "t", "partition": "1"}
     assert registry.get_sample_value("siphonwatch_lag_records", labels) == 7
-    assert registry.get_sample_value("siphonwatch_open_cases", labels | {"pattern": "relay"}) == 2
+    assert registry.get_sample_value("siphonwatch_open_cases", labels | {"pattern": "campaign"}) == 2
     assert registry.get_sample_value("siphonwatch_assigned_partitions", {"stream": "telemetry"}) == 2
     here.partitions.pop()
     assert registry.get_sample_value("siphonwatch_lag_records", labels) is None
@@ -116,7 +116,7 @@ def test_series_begin_at_zero_so_that_a_first_event_is_an_increase() -> None:
     metrics = Metrics(registry)
     meter = Meter(metrics, "telemetry", "t", 0)
     labels = {"stream": "telemetry", "topic": "t", "partition": "0"}
-    graver = {"pattern": "relay", "severity": "critical", "outcome": "opened"}
+    graver = {"pattern": "campaign", "severity": "critical", "outcome": "opened"}
     assert registry.get_sample_value("siphonwatch_alerts_total", graver) == 0
     assert registry.get_sample_value("siphonwatch_dead_letters_total", labels | {"reason": "json"}) == 0
     assert registry.get_sample_value("siphonwatch_commits_total", labels | {"outcome": "moved"}) == 0
