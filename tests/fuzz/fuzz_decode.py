@@ -57,18 +57,19 @@ FULL = Telemetry(
     n_headers=7, provider="p", model="m", op="get", status=404, stream=True, temperature=0.5, top_p=1.0, max_tokens=64,
     n=2, logprobs=5, tools=1, structured=True, tokens_in=10, tokens_out=20, duration=0.25, finish="stop", remaining=9,
     projection="A" * 43 + "=", lang="en", masks=[1, 2, 3], canonical=True, intents=31, item=2**53, page=3,
+    v=2, sealed="AbCdEfGh" * 8, chunks="AbC+/9zZ" * 3, reply_chunks="01234567", account_age=9, plan="pro", country="DE",
 )  # fmt: skip
 
 
 def spelled_out(data: bytes) -> None:
     """Scan one input by the interpreted source as well."""
     one, other = rq.blank(), rq.blank()
-    buffer, certain = np.frombuffer(data + b" " * 16, np.uint8), np.zeros(1, np.bool_)
+    buffer, found = np.frombuffer(data + b" " * 16, np.uint8), np.zeros(1, np.int64)
     start, end, blank = np.zeros(1, np.int64), np.array([len(data)]), rq.blank().view(np.uint64)
     answer = INTERPRETED(buffer, 0, len(data), one.view(np.uint8), 0, TABLES, rq.NAME_BYTES)
-    scan.scan(buffer, start, end, TABLES, other.view(np.uint8), blank, certain)
+    scan.scan(buffer, start, end, TABLES, other.view(np.uint8), blank, found)
     one["account_hash"] = other["account_hash"]
-    assert (answer, one.tobytes()) == (certain[0], other.tobytes())
+    assert (answer, one.tobytes()) == (found[0], other.tobytes())
 
 
 @atheris.instrument_func
