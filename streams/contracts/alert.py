@@ -19,6 +19,24 @@ from siphonwatch.models.evidence.cases import MEMBERS, Finding
 from siphonwatch.models.learn.verdict_book import Ranking, VerdictBook
 from siphonwatch.streams.common.release import release
 from siphonwatch.streams.common.settings import DEFAULT_RUNBOOK
+from siphonwatch.streams.contracts.ocsf import (
+    TARGETS,
+    AccountUid,
+    Analytic,
+    Anomaly,
+    AnomalyAnalysis,
+    Api,
+    Attack,
+    Evidence,
+    Metadata,
+    Observable,
+    Observation,
+    Product,
+    Request,
+    Target,
+    Technique,
+    User,
+)
 from siphonwatch.streams.contracts.wording import chance, signal_text
 
 OCSF_VERSION = "1.8.0"
@@ -36,8 +54,6 @@ most one in so many."""
 CONFIDENCE = {1: "Low", 2: "Medium", 3: "High"}
 PIVOTS = 100
 """Accounts that are repeated as evidences and observables, some 200 bytes each: all of them stand in `accounts`."""
-TARGETS = 20
-"""Accounts named as targets of the anomaly analysis."""
 ACCOUNT_UID = 35
 """OCSF's observable type "Account Object: uid"."""
 ACCOUNT_AT = "evidences[].user.account.uid"
@@ -180,44 +196,6 @@ class Unmapped(msgspec.Struct, frozen=True):
     siphonwatch: Own
 
 
-class Product(msgspec.Struct, frozen=True):
-    """What detected it."""
-
-    name: str
-    vendor_name: str
-    version: str
-
-
-class Metadata(msgspec.Struct, frozen=True):
-    """About the event."""
-
-    version: Annotated[str, Meta(description="Of OCSF.")]
-    uid: str
-    product: Product
-
-
-class Technique(msgspec.Struct, frozen=True):
-    """Of MITRE ATLAS."""
-
-    uid: str
-    name: str
-
-
-class Attack(msgspec.Struct, frozen=True):
-    """One technique."""
-
-    technique: Technique
-
-
-class Analytic(msgspec.Struct, frozen=True):
-    """What found it: a pattern."""
-
-    uid: str
-    name: str
-    type_id: Literal[4]
-    type: Literal["Learning (ML/DL)"]
-
-
 class FindingInfo(msgspec.Struct, frozen=True, kw_only=True):
     """About the case."""
 
@@ -231,78 +209,6 @@ class FindingInfo(msgspec.Struct, frozen=True, kw_only=True):
     attacks: list[Attack]
     src_url: str | UnsetType = UNSET
     """The pattern's runbook entry, where `links.runbook` is a URL."""
-
-
-class Target(msgspec.Struct, frozen=True):
-    """What an anomaly analysis is about."""
-
-    name: str
-    type: Literal["Account"]
-
-
-class Observation(msgspec.Struct, frozen=True):
-    """One value."""
-
-    value: str
-
-
-class Anomaly(msgspec.Struct, frozen=True):
-    """A feature as it was observed, or its baseline."""
-
-    observation_parameter: str
-    observation_type: str
-    observations: list[Observation]
-    observed_pattern: str | UnsetType = UNSET
-
-
-class AnomalyAnalysis(msgspec.Struct, frozen=True):
-    """Observed against baseline, in the order of the signals."""
-
-    analysis_targets: Annotated[list[Target], Meta(max_length=TARGETS)]
-    anomalies: list[Anomaly]
-    baselines: list[Anomaly]
-
-
-class AccountUid(msgspec.Struct, frozen=True):
-    """OCSF's account object."""
-
-    uid: str
-
-
-class User(msgspec.Struct, frozen=True):
-    """OCSF's user object: for an API its account."""
-
-    uid: str
-    account: AccountUid
-
-
-class Request(msgspec.Struct, frozen=True):
-    """A request to look up at the gateway."""
-
-    uid: str
-
-
-class Api(msgspec.Struct, frozen=True):
-    """OCSF's API object."""
-
-    operation: str
-    request: Request
-
-
-class Evidence(msgspec.Struct, frozen=True):
-    """An account of the case, or one of its requests."""
-
-    user: User | UnsetType = UNSET
-    api: Api | UnsetType = UNSET
-
-
-class Observable(msgspec.Struct, frozen=True):
-    """What a SIEM pivots on."""
-
-    name: str
-    type: str
-    type_id: int
-    value: str
 
 
 class DetectionFinding(msgspec.Struct, frozen=True, kw_only=True):
