@@ -227,11 +227,11 @@ def _scan(buf: Bytes, p: int, end: int, out: Bytes, base: int, tables: Tables, n
                         return -1
                     bad = np.int32(0)
                     for j in range(high):
-                        first, second = np.int64(0), np.int64(0)
+                        first = second = 0
                         if 8 * j < size:
-                            first = three_bytes(buf, p + 8 * j, tables.base64)
-                            second = three_bytes(buf, p + 8 * j + 4, tables.base64)
-                            bad |= first | second
+                            first = int(three_bytes(buf, p + 8 * j, tables.base64))
+                            second = int(three_bytes(buf, p + 8 * j + 4, tables.base64))
+                            bad |= np.int32(first | second)
                         put(out, at + 4 * j, np.uint32((first | second << 24) & 0xFFFFFFFF))
                         put(out, at + low + 2 * j, np.uint16(second >> 8 & 0xFFFF))
                     if bad < 0:
