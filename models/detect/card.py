@@ -116,6 +116,8 @@ class Card(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     atlas: tuple[str, ...]
     """MITRE ATLAS techniques, of `ATLAS`."""
     owasp: tuple[str, ...] = ()
+    aisvs: tuple[str, ...] = ()
+    """Requirements of OWASP's AI Security Verification Standard, such as C11.5 (model extraction)."""
     null: float
     """Score that benign accounts stay below, but for one account-hour in 20, until the reference has learnt better."""
     trust: float = 1.0

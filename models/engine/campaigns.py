@@ -17,6 +17,7 @@ from siphonwatch.models.campaign.members import Campaign
 from siphonwatch.models.campaign.row import MAX_CARDS
 from siphonwatch.models.campaign.shared import alike, in_words, parts_of
 from siphonwatch.models.common.arrays import Parts, as_bytes, below, like, under
+from siphonwatch.models.detect.indicators import present
 from siphonwatch.models.engine.engine import Trace, Watcher
 from siphonwatch.models.engine.fingerprints import FORGET, FingerprintBlock, FingerprintStage
 from siphonwatch.models.engine.patterns import detectors
@@ -148,6 +149,7 @@ class CampaignJudge:
                 first_seen=float(since[k]), log_e=evidence[p], score=shown[p], level=detector.null, bar=needed,
                 requests_seen=int(block.seen[k]), signals=explanation.signals[:6],
                 counterfactual=explanation.counterfactual, samples=[s for s in names(samples[k]) if s],
+                indicators=present(detector, block.values[k]),
             )  # fmt: skip
             finding = msgspec.structs.replace(
                 finding,

@@ -17,6 +17,7 @@ from siphonwatch.models.account.row import JUDGED, MAX_PATTERNS
 from siphonwatch.models.account.table import AccountTable
 from siphonwatch.models.common.arrays import Parts, as_array, as_bytes, below, like, under
 from siphonwatch.models.detect import Detector
+from siphonwatch.models.detect.indicators import present
 from siphonwatch.models.engine.engine import BLOCK, Trace, Watcher
 from siphonwatch.models.engine.patterns import detectors
 from siphonwatch.models.engine.stage import AccountBlock, AccountStage
@@ -231,6 +232,7 @@ class AccountJudge:
                     level=float(event["level"]), bar=float(event["bar"]), requests_seen=int(block.seen[i]),
                     signals=explanation.signals[:5],
                     counterfactual=explanation.counterfactual, samples=[s for s in (newest, older) if s],
+                    indicators=present(detector, features.values[i]),
                     carriers=carriers(event["carried"]), second_stage=ranks.get(i, math.nan),
                 )
             )  # fmt: skip

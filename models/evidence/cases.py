@@ -16,6 +16,7 @@ import msgspec
 from siphonwatch.models.account.carriers import Carrier
 from siphonwatch.models.common.arrays import Parts, as_bytes
 from siphonwatch.models.detect import Signal
+from siphonwatch.models.detect.indicators import Present
 from siphonwatch.models.detect.registry import current
 from siphonwatch.models.evidence.process import SEVERITIES, severity, whole_second
 
@@ -78,6 +79,8 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     """Who inside the account sends it; none of several accounts."""
     second_stage: float = math.nan
     """What the second-stage model says, a rank in [0, 1]; NaN without one."""
+    indicators: list[Present] = []
+    """Published indicators that its features show, scored by the card or only observed."""
     shared: list[str] = []
     """What the requests of several accounts have in common, in words."""
     members: list[Member] = []

@@ -37,7 +37,7 @@ from siphonwatch.streams.contracts.ocsf import (
     Technique,
     User,
 )
-from siphonwatch.streams.contracts.wording import chance, signal_text
+from siphonwatch.streams.contracts.wording import chance, indicators_text, signal_text
 
 OCSF_VERSION = "1.8.0"
 ACTIVITY = {"open": 1, "update": 2, "close": 3}
@@ -110,6 +110,17 @@ class Carrier(msgspec.Struct, frozen=True):
     ]
 
 
+class Indicator(msgspec.Struct, frozen=True):
+    """One of ten published indicators of distillation that is there."""
+
+    name: str
+    feature: Annotated[str, Meta(description="The feature that shows it most.")]
+    observed: float
+    scored: Annotated[
+        bool, Meta(description="Whether the feature is part of the score; else it was observed and changed nothing.")
+    ]
+
+
 class Part(msgspec.Struct, frozen=True):
     """Why an account is in a case of several."""
 
@@ -161,6 +172,10 @@ class Own(msgspec.Struct, frozen=True, kw_only=True):
     ] = []
     atlas: list[str]
     owasp: list[str]
+    aisvs: Annotated[list[str], Meta(description="Of OWASP's AI Security Verification Standard.")] = []
+    indicators: Annotated[
+        list[Indicator], Meta(description="Published indicators that are there, scored or only observed.")
+    ] = []
     runbook: str
     shared: Annotated[list[str], Meta(description="What the requests of the case's accounts have in common.")] = []
     members: Annotated[
@@ -372,6 +387,8 @@ def _message(finding: Finding, title: str) -> str:
         said += (
             f"; {len(finding.accounts) - len(finding.follows)} of them follow {len(finding.follows)} that fell silent"
         )
+    if finding.indicators:
+        said += f"; indicators: {indicators_text((shown.name, shown.scored) for shown in finding.indicators)}"
     return said
 
 
@@ -397,6 +414,8 @@ def _own(finding: Finding, pattern: Detector, ranking: Ranking, runbook: str) ->
         carried_by=[Carrier(**carrier._asdict()) for carrier in finding.carriers],
         atlas=list(pattern.atlas),
         owasp=list(pattern.owasp),
+        aisvs=list(pattern.card.aisvs),
+        indicators=[Indicator(**shown._asdict()) for shown in finding.indicators],
         runbook=f"{runbook}#{finding.pattern}",
         shared=list(finding.shared),
         members=[Part(m.account, m.requests, m.share, rfc3339(m.joined)) for m in finding.members],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 
 def signal_text(name: str, observed: float, direction: str, baseline: float, unit: str) -> str:
@@ -18,6 +19,17 @@ def signal_text(name: str, observed: float, direction: str, baseline: float, uni
     if unit.startswith("log(1 + "):
         return f"{name} {math.expm1(observed):,.0f} ({direction} {math.expm1(baseline):,.0f})"
     return f"{name} {observed:.2g} ({direction} {baseline:.2g})"
+
+
+def indicators_text(indicators: Iterable[tuple[str, bool]]) -> str:
+    """Return published indicators, each by its name and whether it is scored, as people read them.
+
+    Examples
+    --------
+    >>> indicators_text([("metadata removed", True), ("volume above plan", False)])
+    'metadata removed, volume above plan (observed, not scored)'
+    """
+    return ", ".join(name + " (observed, not scored)" * (not scored) for name, scored in indicators)
 
 
 def chance(e_value: float) -> str:
