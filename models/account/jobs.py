@@ -18,6 +18,10 @@ from siphonwatch.models.common.kernel import kernel
 
 LOOP_LAG, LOOP_GAP = 10.0, 120.0
 """Seconds after the end, and the start, of the request before within which a request belongs to one run of a loop."""
+TRIVIAL = 80
+"""Characters up to which a message that was sent before says nothing of what a job does: it costs nothing to send."""
+LEAST = 0.5
+"""Requests that say something of a job, from which it has features."""
 HOUR = 3600
 HOURS_A_DAY = 24
 PRIOR = 2.0
@@ -56,6 +60,9 @@ def count_job(row: Record, q: Record, now: float, adds: Record) -> int:
     size = F32(math.log1p(q.chars))
     job.hold = job.hold * fade + F32(1.0)
     job.requests = job.requests * fade + weight
+    if adds.single_turn > F32(0.5) and adds.new_content == F32(0.0) and 0 < q.chars <= TRIVIAL:
+        weight = F32(0.0)
+    job.weighed = job.weighed * fade + weight
     job.loop = job.loop * fade + in_loop
     job.log_chars = job.log_chars * fade + size * weight
     job.log_chars_sq = job.log_chars_sq * fade + size * size * weight
@@ -112,7 +119,9 @@ def derive_job(row: Record, place: int, q: Record, now: float, requests: float, 
     if place < 0:
         return
     job = row.jobs[place]
-    weight = float(job.requests)
+    weight = float(job.weighed)
+    if weight < LEAST:
+        return
     all_of = weight + PRIOR
     mean = float(job.log_chars) / weight
     out.job_requests = math.log1p(weight)

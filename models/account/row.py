@@ -81,6 +81,7 @@ JOB = (
     Field("template_weight", "f4", "requests", "by how much that one has the majority"),
     Field("duration", "f4", "s", "of its last request"),
     Field("days", "f4", "days", "with any request"),
+    Field("weighed", "f4", "requests", "but for trivial ones: those that the sums below are of"),
     Field("loop", "f4", "requests", "sweeping, within one run of a loop"),
     Field("log_chars", "f4", "log(1 + characters)", "of text"),
     Field("log_chars_sq", "f4", "log(1 + characters) squared", "of text"),

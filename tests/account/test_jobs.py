@@ -17,7 +17,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from siphonwatch.models.account.features import FEATURES, given
-from siphonwatch.models.account.jobs import LOOP_GAP, LOOP_LAG, count_job, derive_job, job_id
+from siphonwatch.models.account.jobs import LOOP_GAP, LOOP_LAG, TRIVIAL, count_job, derive_job, job_id
 from siphonwatch.models.account.request import Array
 from siphonwatch.models.account.row import ROW, SLOTS
 from siphonwatch.models.account.slots import TAU
@@ -99,6 +99,22 @@ def test_a_job_is_known_whatever_the_client_address_key_user_or_model() -> None:
     account = Account()
     assert account.take(q) == [0] * 40
     assert account.jobs["requests"][0] == pytest.approx(40, rel=1e-3) and not account.jobs["requests"][1:].any()
+
+
+def test_a_short_message_that_was_sent_before_says_nothing_of_a_job() -> None:
+    account, plain = Account(), Account()
+    asked = prompts(np.arange(100) * 60.0, chars=500, turns=1)
+    trivial = prompts(np.arange(100) * 60.0 + 1.0, chars=TRIVIAL, turns=1)
+    for one, other in zip(asked, trivial, strict=True):
+        for taker in (account, plain):
+            taker.take(np.atleast_1d(one), new_content=1.0, sweep=1.0, single_turn=1.0)
+        account.take(np.atleast_1d(other), single_turn=1.0)
+    job, alone = account.jobs[0], plain.jobs[0]
+    for name in ("weighed", "sweep", "loop", "single_turn", "log_chars", "template_weight"):
+        assert job[name] == pytest.approx(alone[name], rel=1e-3), name
+    account.take(np.atleast_1d(trivial[0]), new_content=1.0)
+    assert account.jobs[0]["weighed"] > alone["weighed"] + 0.5, "it counts where it is new"
+    assert account.jobs[0]["requests"] == pytest.approx(2 * alone["requests"], rel=0.01), "all of them are its requests"
 
 
 def test_another_system_prompt_temperature_or_length_is_another_job() -> None:
@@ -237,6 +253,7 @@ def test_sums_are_those_of_a_slow_reference(steps: list[tuple[int, int, int, int
         at = clock + gap
         clock = max(clock, at)
         account.adds[:] = 0.0
+        account.adds["new_content"] = 1.0
         flags = dict.fromkeys(("single_turn", "sweep", "generation", "reasoning", "grading"), 0.0)
         for place, name in enumerate(flags):
             account.adds[name] = flags[name] = float(bits >> place & 1)

@@ -26,6 +26,7 @@ MAY_CHANGE: dict[str, set[str]] = {
     "clocks-ahead": TIME,
     "clocks-late": TIME,
     "constant-tail": TEXT,
+    "decoys": set(),
     "dummy-turns": TEXT,
     "echo-turns": TEXT,
     "frame-account": DRESS,
@@ -143,6 +144,14 @@ def test_every_so_many_prompts_a_greeting_is_really_sent_and_each_goes_on_from_t
             answers += 1
             assert said[:2] == had[sent.origin.account] and len(said) == 3
     assert answers / 4 <= greetings <= answers / 4 + len(had)
+
+
+def test_behind_each_prompt_stands_one_of_a_few_trivial_requests_with_the_same_parameters() -> None:
+    sent = [one for _, one in played("decoys")]
+    decoys = [one.record for one in sent if one.role == "waste"]
+    assert len(decoys) == sum(one.role == "answer" for one in sent)
+    assert all(isinstance(record, ModelCall) and record.tokens[1] <= 2 for record in decoys)
+    assert len({str(record.messages[-1]) for record in decoys if isinstance(record, ModelCall)}) <= 5
 
 
 def test_jitter_draws_three_parameters_a_request_and_never_cuts_an_answer_shorter() -> None:
