@@ -24,6 +24,9 @@ HOUR, DAY = SCALES.index("1h"), SCALES.index("1d")
 HOUR_TAU = float(TAUS[HOUR])
 NONE = np.uint64(0)
 MOST_LEVEL = 20
+LOWER = 0xFFFFFFFF
+TICKS = 16
+"""A second, in the unit of `turn_end`; within one, neither a tool nor a person took time."""
 USES = 4
 """Requests that one turn vouches for: it may be asked for again, or a branch go on from it. An agent that works on what
 its user said says it again in each of its requests."""
@@ -67,6 +70,12 @@ def _find(marks: npt.NDArray[np.uint16], turn: np.uint64) -> int:
 
 
 @kernel
+def was_said(row: Record, said: np.uint64) -> bool:
+    """Whether words are among the turns kept."""
+    return _find(row.turns, said) >= 0
+
+
+@kernel
 def _vouches(row: Record, turn: np.uint64, length: int, again: bool) -> bool:
     """Whether a turn was there, a request of so many messages may go on from it, and it has not vouched for too many.
 
@@ -85,7 +94,34 @@ def _vouches(row: Record, turn: np.uint64, length: int, again: bool) -> bool:
 
 
 @kernel
-def _keep(row: Record, turn: np.uint64, length: int, level: int) -> None:
+def _moment(time: float) -> np.uint32:
+    """A time in sixteenths of a second, its lower 32 bits and never 0; 0 where it is not known."""
+    return np.uint32(0) if math.isnan(time) else np.uint32(np.int64(time * TICKS) & np.int64(LOWER)) | np.uint32(1)
+
+
+@kernel
+def _pause(row: Record, q: Record, level: int, adds: Record) -> None:
+    """Write `followed` and `unpaused`: how long after the latest turn that it goes on from a request was sent.
+
+    One sent well before that end goes on from something else.
+    """
+    found, least = False, np.int64(0)
+    for turn in (q.before, q.follows):
+        if turn != NONE and _is_kept(turn, level):
+            at = _find(row.turns, turn)
+            if at >= 0 and row.turn_end[at] != np.uint32(0):
+                since = (np.int64(_moment(q.time)) - np.int64(row.turn_end[at])) & np.int64(LOWER)
+                if since > np.int64(LOWER // 2):
+                    since -= np.int64(LOWER + 1)
+                least = min(least, since) if found else since
+                found = True
+    if found and least >= -TICKS:
+        adds.followed = F32(1.0)
+        adds.unpaused = F32(least < TICKS)
+
+
+@kernel
+def _keep(row: Record, turn: np.uint64, length: int, level: int, ended: np.uint32) -> None:
     """Remember a turn of a request of so many messages, where it is in the sample."""
     if turn == NONE or not _is_kept(turn, level):
         return
@@ -96,6 +132,7 @@ def _keep(row: Record, turn: np.uint64, length: int, level: int) -> None:
         row.turn_depth[at] = depth
         row.next_turn = (at + 1) % TURNS
     row.turn_uses[at] = 0
+    row.turn_end[at] = ended
     row.turn_depth[at] = min(depth, int(row.turn_depth[at]))
 
 
@@ -153,6 +190,7 @@ def conversation(row: Record, q: Record, gap: float, adds: Record) -> np.float32
         found = F32(1.0)
         if q.before != NONE:
             adds.several = F32(1.0)
+            _pause(row, q, level, adds)
             again = _find(row.turns, q.said) >= 0
             if _is_kept(q.before, level) and _vouches(row, q.before, length, again):
                 adds.from_words = weight
@@ -163,7 +201,8 @@ def conversation(row: Record, q: Record, gap: float, adds: Record) -> np.float32
             else:
                 day, trust = row.by_scale[DAY], F32(TRUST) * weight
                 found = min((max(day.from_words, day.from_reply) + trust) / (day.several + trust), F32(1.0))
-    _keep(row, q.said, length, level)
+    ended = _moment(q.time + float(q.duration))
+    _keep(row, q.said, length, level, ended)
     if q.status < 400:
-        _keep(row, q.reply, length, level)
+        _keep(row, q.reply, length, level, ended)
     return found

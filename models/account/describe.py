@@ -7,8 +7,8 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from siphonwatch.models.account.conversations import conversation, is_near, read_as, unveil
-from siphonwatch.models.account.drawn import undraw
+from siphonwatch.models.account.conversations import conversation, is_near, read_as, unveil, was_said
+from siphonwatch.models.account.drawn import is_new, undraw
 from siphonwatch.models.account.payload import unwrap
 from siphonwatch.models.account.request import MASKS, Record, label, mix
 from siphonwatch.models.account.row import BANDS, CONTENTS
@@ -27,6 +27,12 @@ F32 = np.float32
 
 FINISH_LENGTH = label("length")
 """Why an output ended that reached max_tokens, as requests keep it."""
+FINISH_FILTER, FINISH_REFUSAL = label("content_filter"), label("refusal")
+"""Why an output ended that was withheld."""
+REFUSAL_CHARS = (20, 600)
+"""Characters of a refusal: a label is shorter, an answer longer."""
+FEW_TOKENS = 48
+"""Tokens of an answer in which no reasoning has room."""
 
 
 @kernel
@@ -68,6 +74,18 @@ def _rotated(row: Record, agent: np.uint64) -> bool:
     other = row.agent != small and row.agent != np.uint32(0)
     row.agent = small
     return bool(other)
+
+
+@kernel
+def _balked(row: Record, q: Record) -> bool:
+    """Whether the model balked: it says so, gives an answer that it gave before, or has few words where it is asked to
+    show how it reasons."""
+    if q.status >= 400:
+        return False
+    again = q.reply != 0 and not is_new(row.replies, q.reply)
+    few = 0 < q.tokens_out < FEW_TOKENS and (q.intents & vocabulary.REASONING) != 0
+    length = REFUSAL_CHARS[0] <= q.chars_out <= REFUSAL_CHARS[1]
+    return bool(q.finish == FINISH_FILTER or q.finish == FINISH_REFUSAL or (again and length) or few)
 
 
 @kernel
@@ -141,6 +159,7 @@ def describe(row: Record, q: Record, gap: float, adds: Record) -> None:
     adds.truncated = F32(q.finish == FINISH_LENGTH)
     adds.streamed = F32(q.stream)
     adds.with_system = F32(q.system != 0)
+    balked = spoken and _balked(row, q) and q.said != 0 and not was_said(row, q.said)
     known = F32(0.0)
     if spoken:
         known = conversation(row, q, gap, adds)
@@ -149,6 +168,7 @@ def describe(row: Record, q: Record, gap: float, adds: Record) -> None:
     if q.turns > 1 and known < F32(0.5):
         q.turns = 1  # for what comes after, too: a sighting of it is one of a single request
         unveil(row, q)
+    adds.balked = F32(balked) * (F32(1.0) - known)
     if q.turns >= 1:
         adds.single_turn = F32(1.0) - known
 

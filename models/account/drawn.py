@@ -29,7 +29,7 @@ SEED = np.uint64(0xC2B2AE3D27D4EB4F)
 
 
 @kernel
-def _meet(met: npt.NDArray[np.uint16], name: np.uint64) -> bool:
+def is_new(met: npt.NDArray[np.uint16], name: np.uint64) -> bool:
     """Whether a name is none of those met of late, the latest first; it is the first from now on."""
     mark = np.uint16(name & np.uint64(0xFFFF)) | np.uint16(1)
     at = len(met)
@@ -51,11 +51,11 @@ def _thousandths(value: float) -> np.uint64:
 def undraw(row: Record, q: Record) -> None:
     """Read a request's parameters and system prompt as drawn where its account draws them."""
     heat = mix(_thousandths(q.temperature) ^ mix(_thousandths(q.top_p) ^ SEED))
-    new = _meet(row.settings_met, mix(np.uint64(q.max_tokens) ^ heat))
+    new = is_new(row.settings_met, mix(np.uint64(q.max_tokens) ^ heat))
     row.settings_drawn += FADE * (F32(new) - row.settings_drawn)
     if new and row.settings_drawn > OFTEN:
         q.temperature, q.top_p, q.max_tokens = F32(DRAWN_TEMPERATURE), F32(np.nan), 0
-    new = _meet(row.systems_met, mix(q.system ^ SEED))
+    new = is_new(row.systems_met, mix(q.system ^ SEED))
     row.systems_drawn += FADE * (F32(new) - row.systems_drawn)
     if new and q.system != NONE and row.systems_drawn > OFTEN:
         if is_near(row, q.content):

@@ -152,6 +152,7 @@ FEATURES = (
     _given("job_structured", "share", "the job's requests that ask for output of a given structure"),
     _given("job_length_spread", "standard deviation of a log", "variety of the job's prompt lengths"),
     _given("job_deterministic", "0 or 1", "the job asks at temperature 0"),
+    _given("job_balked", "share", "the job's requests, each worded anew, that the model balked at"),
     _given("job_system", "0 or 1", "the job has a system prompt"),
     _given("job_aside", "share", "the account's requests over 7d that belong to its largest job of another use"),
     # the trail that the request is on
@@ -183,6 +184,9 @@ FEATURES = (
     _shift("washed_day", "1d", "7d", "sweeping with several signs of washing at once, last day less before", "washed"),
     _share("new_ip", "1d", "address unlike the recent ones", "new_ip"),
     _share("new_key", "1d", "key unlike the recent ones", "new_key"),
+    # stored sessions
+    _share("unpaused", "7d", "sent within 1 s of the end of the turn it goes on from", "unpaused", "followed"),
+    _count("7d", "unpaused"),
     # plain REST
     _share("rest", "1d", "plain REST rather than a language model", "rest"),
     _share("step", "1h", "next identifier of a walk, of a resource not known", "step", "rest"),

@@ -71,6 +71,7 @@ def count_job(row: Record, q: Record, now: float, adds: Record) -> int:
     job.generation = job.generation * fade + adds.generation * weight
     job.reasoning = job.reasoning * fade + adds.reasoning * weight
     job.grading = job.grading * fade + adds.grading * weight
+    job.balked = job.balked * fade + adds.balked * weight
     job.structured = job.structured * fade + F32(q.structured) * weight
     job.hours *= fade
     job.days *= fade
@@ -135,6 +136,7 @@ def derive_job(row: Record, place: int, q: Record, now: float, requests: float, 
     out.job_generation = float(job.generation) / all_of
     out.job_reasoning = float(job.reasoning) / all_of
     out.job_grading = float(job.grading) / all_of
+    out.job_balked = float(job.balked) / all_of
     out.job_structured = float(job.structured) / weight
     out.job_length_spread = math.sqrt(max(float(job.log_chars_sq) / weight - mean * mean, 0.0))
     out.job_deterministic = 1.0 if q.temperature == 0.0 else 0.0

@@ -13,7 +13,7 @@ from siphonwatch.models.account.sums import ADDS, SCALES, SUMS, TAUS
 from siphonwatch.models.common.declare import Field, identity, record
 from siphonwatch.models.common.vocabulary import PROJECTION
 
-MAX_PATTERNS = 6
+MAX_PATTERNS = 8
 """Places for evidence in a row, one a card: a card more needs no new layout."""
 
 RESOURCES = 22
@@ -27,6 +27,8 @@ SLOTS = 4
 CONTENTS = 20
 TURNS = 48
 """Turns remembered, of users and replies, to tell a conversation that goes on from one that is made up."""
+REPLIES = 12
+"""Replies remembered, to tell one that comes again and again."""
 EARLIER = 8
 """Made-up histories remembered: who sends the same before each of his prompts asks nothing new by it."""
 SETTINGS, SYSTEMS = 8, 4
@@ -91,6 +93,7 @@ JOB = (
     Field("reasoning", "f4", "requests", "that ask for a reasoning trace"),
     Field("grading", "f4", "requests", "that grade an answer"),
     Field("structured", "f4", "requests", "that ask for output of a given structure"),
+    Field("balked", "f4", "requests", "that the model balked at, though worded anew"),
 )
 """A slot that holds a job (siphonwatch.models.account.jobs); sums decay over 7 d."""
 
@@ -155,6 +158,8 @@ PARTS = (
     Field("turns", "u2", "mark", "what was said and answered of late, of a busy account a sample", (TURNS,)),
     Field("turn_uses", "u1", "requests", "that each one vouched for", (TURNS,)),
     Field("turn_depth", "u1", "messages", "of the shortest request that each one is of, at most 255", (TURNS,)),
+    Field("turn_end", "u4", "1/16 s", "when the latest request that each one is of ended, the lower 32 bits", (TURNS,)),
+    Field("replies", "u2", "mark", "of late, the latest first", (REPLIES,)),
     Field("earlier", "u2", "mark", "made-up histories of late", (EARLIER,)),
     Field("once", "u2", "mark", "chunks of messages that were seen once, of late", (ONCE,)),
     Field("recurring", "u2", "mark", "chunks of messages that came again", (RECURRING,)),

@@ -17,7 +17,7 @@ from siphonwatch.models.common.arrays import unpack
 from siphonwatch.models.detect import Detector
 from siphonwatch.models.engine import rarity
 from siphonwatch.models.engine.config import ScorerConfig
-from siphonwatch.models.engine.patterns import detectors
+from siphonwatch.models.engine.patterns import detector, detectors
 from siphonwatch.models.engine.scorer import Scorer
 from siphonwatch.models.evidence.cases import Finding
 from siphonwatch.models.evidence.places import Change
@@ -75,7 +75,7 @@ def nobody(accounts: object) -> bool:
     return False
 
 
-OTHERS = ("scraping", "desensitisation", "shift", "rarity")
+OTHERS = tuple(d.pattern for d in detectors()[1:])
 
 
 @pytest.mark.parametrize(
@@ -128,13 +128,13 @@ def test_the_other_cards_say_what_they_would_have_said(saved: Saved) -> None:
 def test_an_added_card_takes_a_free_place_and_leaves_all_references_alone(first: Scorer, saved: Saved) -> None:
     scorer = restored(saved, [*detectors(), bound()])
     assert [str(change)[:12] for change in scorer.changes] == ["card good (" + bound().id[:1]]
-    for detector in detectors():
-        assert learnt(scorer, detector.pattern) == learnt(first, detector.pattern)
+    for known in detectors():
+        assert learnt(scorer, known.pattern) == learnt(first, known.pattern)
     run(scorer, TRAFFIC[AT:], first=AT)
     rows = scorer.table.rows[scorer.table.used()]
     live = rows[rows["last_time"] > TRAFFIC["time"][AT] + 3600.0]
-    e = np.exp(live["judged"]["evidence"]["log_e"][:, 5])
-    assert len(live) > 20 and (live["judged"]["evidence"]["era"][:, 5] == 1).all()
+    e = np.exp(live["judged"]["evidence"]["log_e"][:, len(detectors())])
+    assert len(live) > 20 and (live["judged"]["evidence"]["era"][:, len(detectors())] == 1).all()
     assert np.median(e) < 1.0, "who does nothing has no more than what is put in"
 
 
@@ -149,7 +149,7 @@ def test_a_card_that_is_away_and_comes_back_finds_its_reference(first: Scorer, s
     without = restored(saved, [d for d in detectors() if d.pattern != "shift"])
     assert not without.changes
     back = restored(state(without), detectors())
-    assert back.changes == [Change("shift", detectors()[3].id, detectors()[3].id)]
+    assert back.changes == [Change("shift", detector("shift").id, detector("shift").id)]
     assert learnt(back, "shift") == learnt(first, "shift")
 
 
