@@ -24,9 +24,11 @@ HOUR, DAY = SCALES.index("1h"), SCALES.index("1d")
 HOUR_TAU = float(TAUS[HOUR])
 NONE = np.uint64(0)
 MOST_LEVEL = 20
-LOWER = 0xFFFFFFFF
+LOWER = 0xFFFF
 TICKS = 16
 """A second, in the unit of `turn_end`; within one, neither a tool nor a person took time."""
+EARLY = 60 * TICKS
+"""How long before the end of a turn a request that names it may come and be known as early."""
 USES = 4
 """Requests that one turn vouches for: it may be asked for again, or a branch go on from it. An agent that works on what
 its user said says it again in each of its requests."""
@@ -94,24 +96,24 @@ def _vouches(row: Record, turn: np.uint64, length: int, again: bool) -> bool:
 
 
 @kernel
-def _moment(time: float) -> np.uint32:
-    """A time in sixteenths of a second, its lower 32 bits and never 0; 0 where it is not known."""
-    return np.uint32(0) if math.isnan(time) else np.uint32(np.int64(time * TICKS) & np.int64(LOWER)) | np.uint32(1)
+def _moment(time: float) -> np.uint16:
+    """A time in sixteenths of a second, its lower 16 bits and never 0; 0 where it is not known."""
+    return np.uint16(0) if math.isnan(time) else np.uint16(np.int64(time * TICKS) & np.int64(LOWER)) | np.uint16(1)
 
 
 @kernel
 def _pause(row: Record, q: Record, level: int, adds: Record) -> None:
     """Write `followed` and `unpaused`: how long after the latest turn that it goes on from a request was sent.
 
-    One sent well before that end goes on from something else.
+    One sent well before that end goes on from something else. Of 4,096 long pauses two look like none.
     """
     found, least = False, np.int64(0)
     for turn in (q.before, q.follows):
         if turn != NONE and _is_kept(turn, level):
             at = _find(row.turns, turn)
-            if at >= 0 and row.turn_end[at] != np.uint32(0):
+            if at >= 0 and row.turn_end[at] != np.uint16(0):
                 since = (np.int64(_moment(q.time)) - np.int64(row.turn_end[at])) & np.int64(LOWER)
-                if since > np.int64(LOWER // 2):
+                if since > np.int64(LOWER - EARLY):
                     since -= np.int64(LOWER + 1)
                 least = min(least, since) if found else since
                 found = True
@@ -121,7 +123,7 @@ def _pause(row: Record, q: Record, level: int, adds: Record) -> None:
 
 
 @kernel
-def _keep(row: Record, turn: np.uint64, length: int, level: int, ended: np.uint32) -> None:
+def _keep(row: Record, turn: np.uint64, length: int, level: int, ended: np.uint16) -> None:
     """Remember a turn of a request of so many messages, where it is in the sample."""
     if turn == NONE or not _is_kept(turn, level):
         return

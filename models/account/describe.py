@@ -119,8 +119,10 @@ def _washed(row: Record, adds: Record, bare: bool) -> np.float32:
 
 
 @kernel
-def describe(row: Record, q: Record, gap: float, adds: Record) -> None:
+def describe(row: Record, q: Record, gap: float, adds: Record) -> np.float32:
     """Write what one request adds to each sum into `adds`, zeros before; renews what the row knows as recent.
+
+    Returns how surely the model balked at a request that goes on with no conversation, 0 to 1.
 
     `siphonwatch.models.account.sums` says what each one is. `gap` is the time since the account's request before,
     seconds; negative if late.
@@ -168,7 +170,7 @@ def describe(row: Record, q: Record, gap: float, adds: Record) -> None:
     if q.turns > 1 and known < F32(0.5):
         q.turns = 1  # for what comes after, too: a sighting of it is one of a single request
         unveil(row, q)
-    adds.balked = F32(balked) * (F32(1.0) - known)
+    refusal = F32(balked) * (F32(1.0) - known)
     if q.turns >= 1:
         adds.single_turn = F32(1.0) - known
 
@@ -212,3 +214,4 @@ def describe(row: Record, q: Record, gap: float, adds: Record) -> None:
         adds.log_gap = F32(size)
         adds.log_gap_sq = F32(size * size)
         adds.quick = F32(q.time - row.last_end < QUICK_SECONDS)
+    return refusal

@@ -39,11 +39,12 @@ def job_id(q: Record) -> np.uint32:
 
 
 @kernel
-def count_job(row: Record, q: Record, now: float, adds: Record) -> int:
+def count_job(row: Record, q: Record, now: float, adds: Record, refusal: np.float32) -> int:
     """Take a request, at event time `now`, into its job; returns the job's place in the row, -1 where it has none.
 
-    `adds` is what the request adds to the account's sums. A request older than the job's last one joins with the weight
-    it would have kept, and is left out of what needs a sequence (loops, hours, days).
+    `adds` is what the request adds to the account's sums, `refusal` how surely the model balked at it. A request older
+    than the job's last one joins with the weight it would have kept, and is left out of what needs a sequence (loops,
+    hours, days).
     """
     if q.template == 0:
         return -1
@@ -71,7 +72,7 @@ def count_job(row: Record, q: Record, now: float, adds: Record) -> int:
     job.generation = job.generation * fade + adds.generation * weight
     job.reasoning = job.reasoning * fade + adds.reasoning * weight
     job.grading = job.grading * fade + adds.grading * weight
-    job.balked = job.balked * fade + adds.balked * weight
+    job.balked = job.balked * fade + refusal * weight
     job.structured = job.structured * fade + F32(q.structured) * weight
     job.hours *= fade
     job.days *= fade

@@ -1,4 +1,4 @@
-"""The account row: everything siphonwatch remembers of one account, in less than 3 KB, declared part by part.
+"""The account row: everything siphonwatch remembers of one account, in 3 KB, declared part by part.
 
 Additive quantities are kept as sums that decay with event time at four scales, so that a request costs the same
 whatever the account's history, and requests within the grace may come in any order. A part is one line of `PARTS`; the
@@ -27,7 +27,7 @@ SLOTS = 4
 CONTENTS = 20
 TURNS = 48
 """Turns remembered, of users and replies, to tell a conversation that goes on from one that is made up."""
-REPLIES = 12
+REPLIES = 6
 """Replies remembered, to tell one that comes again and again."""
 EARLIER = 8
 """Made-up histories remembered: who sends the same before each of his prompts asks nothing new by it."""
@@ -158,7 +158,7 @@ PARTS = (
     Field("turns", "u2", "mark", "what was said and answered of late, of a busy account a sample", (TURNS,)),
     Field("turn_uses", "u1", "requests", "that each one vouched for", (TURNS,)),
     Field("turn_depth", "u1", "messages", "of the shortest request that each one is of, at most 255", (TURNS,)),
-    Field("turn_end", "u4", "1/16 s", "when the latest request that each one is of ended, the lower 32 bits", (TURNS,)),
+    Field("turn_end", "u2", "1/16 s", "when the latest request of each one ended, the lower 16 bits", (TURNS,)),
     Field("replies", "u2", "mark", "of late, the latest first", (REPLIES,)),
     Field("earlier", "u2", "mark", "made-up histories of late", (EARLIER,)),
     Field("once", "u2", "mark", "chunks of messages that were seen once, of late", (ONCE,)),
@@ -179,7 +179,7 @@ PARTS = (
 ROW = record(PARTS)
 
 PAGE_ROWS = 16
-"""Rows a page: the unit of checkpoints, about 46 KB."""
+"""Rows a page: the unit of checkpoints, about 48 KB."""
 
 
 def layout_id() -> str:

@@ -66,10 +66,15 @@ SUMS = (
     ),
     Sum("from_words", "requests", "of `several`, by the sample, those where it was said", "a conversation goes on"),
     Sum("from_reply", "requests", "of `several`, by the sample, those where the reply was given", "the same"),
-    Sum("followed", "requests", "1 where it goes on from a turn whose end is known, of a busy account a sample", "has a pause"),
-    Sum("unpaused", "requests", "of `followed`, 1 where it came within 1 s of that end", "nobody and nothing took time"),
-    # refusals
-    Sum("balked", "requests", "1 where the model balked at words not said before", "is refused and words it anew"),
+    Sum(
+        "followed",
+        "requests",
+        "1 where it goes on from a turn whose end is known, of a busy account a sample",
+        "has a pause",
+    ),
+    Sum(
+        "unpaused", "requests", "of `followed`, 1 where it came within 1 s of that end", "nobody and nothing took time"
+    ),
     # from where
     Sum("new_ip", "requests", "1 from an address unlike the recent ones", "comes from elsewhere"),
     Sum("new_key", "requests", "1 by a key unlike the recent ones", "uses another key"),

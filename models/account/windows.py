@@ -172,7 +172,7 @@ def observe(row: Record, q: Record, now: float, plan: Plan, work: Work, out: npt
         row.last_time = now
     for j in range(COLUMNS):
         added[j] = F32(0.0)
-    describe(row, q, gap if row.requests > 0 else -1.0, adds)
+    refusal = describe(row, q, gap if row.requests > 0 else -1.0, adds)
     for k in range(DECAYS):
         if gap > 0.0:
             decay[k], weight[k] = math.exp(-gap / TAUS[k]), 1.0
@@ -188,7 +188,7 @@ def observe(row: Record, q: Record, now: float, plan: Plan, work: Work, out: npt
     if q.rest == 1:
         place, on = -1, count_trail(row, q, now, adds.new_resource)
     else:
-        place, on = count_job(row, q, now, adds), -1
+        place, on = count_job(row, q, now, adds, refusal), -1
     row.requests += 1
     row.first_seen = min(row.first_seen, now)
     if gap >= 0.0:

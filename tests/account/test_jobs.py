@@ -34,7 +34,7 @@ JOB_FEATURES = [feature for feature in FEATURES if feature.name.startswith("job_
 @kernel
 def count(rows: Array, requests: Array, adds: Array, places: npt.NDArray[np.int64]) -> None:
     for i in range(len(requests)):
-        places[i] = count_job(rows[0], requests[i], requests[i].time, adds[0])
+        places[i] = count_job(rows[0], requests[i], requests[i].time, adds[0], np.float32(0.0))
 
 
 @kernel

@@ -109,7 +109,9 @@ def test_few_tries_are_no_probe() -> None:
     assert highest("elicitation", probe(18, 1)) < detector("elicitation").null
 
 
-def sessions(pause: float, n: int = 30, steps: int = 8, seed: int = 5, spread: float = 1.2, every: float = 3.0) -> Array:
+def sessions(
+    pause: float, n: int = 30, steps: int = 8, seed: int = 5, spread: float = 1.2, every: float = 3.0
+) -> Array:
     """Agents' sessions, each step `pause` seconds after the answer it goes on from, give or take; several a sitting."""
     rng = np.random.default_rng(seed)
     parts = []
