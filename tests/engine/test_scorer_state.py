@@ -164,7 +164,7 @@ def test_a_page_of_another_layout_is_refused_by_its_size() -> None:
         from_page(b"x" * 100)
 
 
-def test_a_row_takes_less_than_three_kilobytes() -> None:
+def test_a_row_takes_at_most_three_kilobytes() -> None:
     assert ROW.itemsize <= 3000
 
 
