@@ -165,7 +165,7 @@ def test_a_page_of_another_layout_is_refused_by_its_size() -> None:
 
 
 def test_a_row_takes_at_most_three_kilobytes() -> None:
-    assert ROW.itemsize <= 3000
+    assert ROW.itemsize <= 3072
 
 
 def test_memory_of_many_accounts_is_bounded_by_their_rows() -> None:
