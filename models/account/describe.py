@@ -78,12 +78,13 @@ def _rotated(row: Record, agent: np.uint64) -> bool:
 
 @kernel
 def _balked(row: Record, q: Record) -> bool:
-    """Whether the model balked: it says so, gives an answer that it gave before, or has few words where it is asked to
-    show how it reasons."""
+    """Whether the model balked: it says so, gives an answer that it gave before, or, where the gateway logs no answer,
+    has few words for a message that asks to see how it reasons. A system prompt that asks for that is an application's.
+    """
     if q.status >= 400:
         return False
     again = q.reply != 0 and not is_new(row.replies, q.reply)
-    few = 0 < q.tokens_out < FEW_TOKENS and (q.intents & vocabulary.REASONING) != 0
+    few = 0 < q.tokens_out < FEW_TOKENS and (q.intents & vocabulary.REASONING) != 0 and q.system == 0 and q.reply == 0
     length = REFUSAL_CHARS[0] <= q.chars_out <= REFUSAL_CHARS[1]
     return bool(q.finish == FINISH_FILTER or q.finish == FINISH_REFUSAL or (again and length) or few)
 

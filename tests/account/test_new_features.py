@@ -14,7 +14,7 @@ import pytest
 from core_fakes import requests
 
 from siphonwatch.models.account.clock import make_clock
-from siphonwatch.models.account.describe import FINISH_LENGTH
+from siphonwatch.models.account.describe import FINISH_FILTER, FINISH_LENGTH
 from siphonwatch.models.account.features import FEATURES, INDEX, LEARNED, NAMES, SHARE, SPREAD, WIDTH, Feature, plan
 from siphonwatch.models.account.request import Array
 from siphonwatch.models.account.row import ROW
@@ -50,7 +50,7 @@ def anything(n: int) -> Array:
         q["content"] = np.where(rng.random(n) < 0.6, rng.integers(1, 2**63, n), few[0, 0])
         q["resource"] = np.where(rng.random(n) < 0.6, rng.integers(1, 2**63, n), few[0, 0])
         q["status"] = rng.choice([200, 200, 200, 200, 404, 429, 503], n)
-        q["finish"] = rng.choice(np.array([0, FINISH_LENGTH], np.uint64), n)
+        q["finish"] = rng.choice(np.array([0, FINISH_LENGTH, FINISH_FILTER], np.uint64), n)
         q["temperature"], q["max_tokens"] = rng.choice([0.0, 1.0], n), rng.choice([16, 256], n)
         q["n"], q["logprobs"], q["turns"] = rng.integers(1, 4, n), rng.integers(0, 2, n), rng.integers(1, 3, n)
         q["chars"], q["tokens_in"], q["tokens_out"] = rng.integers(1, 900, (3, n))

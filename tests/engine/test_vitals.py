@@ -61,7 +61,7 @@ def test_accounts_beyond_alpha_without_a_case_are_held_and_free_rows_are_none() 
     rows["hash"][:3] = 1, 2, 3
     rows["judged"]["evidence"]["log_e"][:, 1] = 9.0
     rows["judged"]["evidence"]["open"][1, 1] = 1
-    seats = make_reference([0.3] * 5, [1.0] * 5).seats
+    seats = make_reference([0.3] * len(PATTERNS), [1.0] * len(PATTERNS)).seats
     used = np.flatnonzero(rows["hash"])
     assert held(used, rows["judged"], seats, PATTERNS, math.log(1000)) == dict.fromkeys(PATTERNS, 0) | {"scraping": 2}
 
