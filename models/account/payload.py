@@ -80,12 +80,12 @@ def _stands_before(q: Record, j: int) -> bool:
 @kernel
 def _is_of_another_length(row: Record, chars: int) -> bool:
     """Whether a wrapped message is of another length than the last ones; it is one of them from now on."""
-    other = True
+    other, chars = True, min(chars, 65535)
     for j in range(LENGTHS):
         other &= abs(int(row.wrapped_chars[j]) - chars) >= DIFFERS
     for j in range(LENGTHS - 1, 0, -1):
         row.wrapped_chars[j] = row.wrapped_chars[j - 1]
-    row.wrapped_chars[0] = min(chars, 65535)
+    row.wrapped_chars[0] = chars
     return other
 
 

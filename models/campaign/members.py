@@ -90,7 +90,8 @@ class Campaign(msgspec.Struct):
         """Take accounts of another fingerprint, which joins this one's case, with what is known of them."""
         for account in accounts:
             if account not in self.named:
-                self.joined[account] = other.members[account]
+                # As of now: the other fingerprint goes on counting.
+                self.joined[account] = msgspec.structs.replace(other.members[account])
         while len(self.joined) > KEPT:
             del self.joined[next(iter(self.joined))]
 
@@ -169,8 +170,12 @@ class Campaign(msgspec.Struct):
         """Return the accounts named whose place others took: they began before their pool fell silent."""
         if self.fell_silent < 0:
             return []
-        began = [(account, self.of(account)) for account in self.all_named()]
-        return [account for account, part in began if part is None or part.first < self.fell_silent - EARLY]
+        known = [(account, self.of(account)) for account in self.all_named()]
+        return [
+            account
+            for account, part in known
+            if part is not None and part.first < self.fell_silent - EARLY and part.last <= self.fell_silent
+        ]
 
     def name(self) -> list[str]:
         """Name who fits now beside those named before; return all, the newest `NAMED`."""

@@ -8,7 +8,7 @@ A distribution offers cards as TOML files in a package of its own, which it name
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, lru_cache
 from importlib.metadata import entry_points
 from importlib.resources import files
 
@@ -66,7 +66,7 @@ def current(pattern: str) -> str:
     return _renamed().get(pattern, pattern)
 
 
-@cache
+@lru_cache(4096)  # names come from outside too
 def covers(named: str, pattern: str) -> bool:
     """Whether who names one pattern means another: under whatever name, itself or one that narrows it.
 

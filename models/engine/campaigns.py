@@ -18,6 +18,7 @@ from siphonwatch.models.campaign.row import MAX_CARDS
 from siphonwatch.models.campaign.shared import alike, in_words, parts_of
 from siphonwatch.models.common.arrays import Parts, as_bytes, below, like, under
 from siphonwatch.models.detect.indicators import present
+from siphonwatch.models.detect.registry import current
 from siphonwatch.models.engine.engine import Trace, Watcher
 from siphonwatch.models.engine.fingerprints import FORGET, FingerprintBlock, FingerprintStage
 from siphonwatch.models.engine.patterns import detectors
@@ -174,16 +175,14 @@ class CampaignJudge:
     def _column(self, campaign: Campaign, evidence: list[float], scores: list[float], number: int) -> int | None:
         """The card that has something to tell of a fingerprint; None where none has.
 
-        An open case stays that of the card that opened it. To open one, a card's own evidence must suffice; of several
-        cards those of special cases come first.
+        An open case stays that of the card that opened it, also for a fingerprint that joins it. To open one, a card's
+        own evidence must suffice; of several cards those of special cases come first.
         """
+        case = self._case_of(campaign)
         for p in self._order:
-            if campaign.told >= 0:
-                if self.patterns[p] != campaign.pattern:
-                    continue
-                needed = self._threshold
-            else:
-                needed = self._needed(number, p)
+            if case.told >= 0 and self.patterns[p] != case.pattern:
+                continue
+            needed = self._threshold if campaign.told >= 0 else self._needed(number, p)
             if evidence[p] >= needed and scores[p] > self.detectors[p].null:
                 return p
         return None
@@ -284,7 +283,7 @@ class CampaignJudge:
     def _ended(self, closing: Finding) -> Finding:
         """The closing of a case with the accounts of its campaign, which may open another."""
         campaign = self._campaign(closing)
-        campaign.told = -1.0
+        campaign.told = campaign.fell_silent = -1.0
         return msgspec.structs.replace(closing, accounts=campaign.name())
 
     def _campaign(self, finding: Finding) -> Campaign:
@@ -364,6 +363,7 @@ class CampaignJudge:
         self.budget, self.changes = self.budget._replace(counts=counts), changes
         others = {change.pattern for change in changes} | {place.pattern for place in known.cards if place.away}
         for campaign in known.campaigns.values():
+            campaign.pattern = current(campaign.pattern)
             if campaign.pattern in others:
                 campaign.log_e, campaign.told_log_e, campaign.told = 0.0, 0.0, -1.0
         dropped = book.drop(others, self._stage.now)

@@ -178,12 +178,12 @@ class State(msgspec.Struct, forbid_unknown_fields=True):
     checkpoint_interval: Seconds = 10.0
     checkpoint_records: Positive = 2_000_000
     hot_accounts: Positive = 1_000_000
-    """Accounts a partition keeps in memory, 2 KB each, before the longest idle ones leave for the state topic."""
+    """Accounts a partition keeps in memory, 3 KB each, before the longest idle ones leave for the state topic."""
     cold_accounts: Positive = 4_000_000
     """Accounts of a partition that may wait in the state topic, some 50 bytes of memory each; beyond, those that left
     first are forgotten."""
     cold_file_bytes: Annotated[int, Meta(ge=0)] = 2 * 1024**3
-    """Bytes of a file in the folder for temporary files (TMPDIR) that hold a partition's newest such accounts, 2 KB
+    """Bytes of a file in the folder for temporary files (TMPDIR) that hold a partition's newest such accounts, 3 KB
     each: from there they come back fifty times as fast as from Kafka. 0 for none."""
     fingerprints: Positive = 200_000
     """Fingerprints of clients and parameters that a partition of sightings watches for campaigns, 2 KB each; beyond,

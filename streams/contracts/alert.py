@@ -168,7 +168,10 @@ class Own(msgspec.Struct, frozen=True, kw_only=True):
     sample_requests: Annotated[list[str], Meta(max_length=2)]
     carried_by: Annotated[
         list[Carrier],
-        Meta(max_length=15, description="Who inside an account sends a quarter or more of it; of one account only."),
+        Meta(
+            max_length=15,
+            description="Who inside an account sends a quarter or more of what is evidence, by any pattern.",
+        ),
     ] = []
     atlas: list[str]
     owasp: list[str]

@@ -175,9 +175,14 @@ class Sealer:
         self._key = np.frombuffer(key, "<u8").astype(np.uint64)
 
     def seal(self, record: Telemetry) -> Telemetry:
-        """Return the record with its parts sealed; itself where it is sealed or has no such part."""
+        """Return the record with its parts sealed; itself where it has no such part.
+
+        One that is sealed already is left without what stands beside it in the clear.
+        """
         if record.sealed:
-            return record
+            return msgspec.structs.replace(
+                record, content="", projection="", item=-1, page=-1, chunks="", reply_chunks=""
+            )
         plain = parts(record)
         if len(plain) == HEAD and not any(plain):
             return record
@@ -185,7 +190,7 @@ class Sealer:
         words.view(np.uint8)[8 : 8 + len(plain)] = np.frombuffer(plain, np.uint8)
         request = np.empty(NAME_WORDS + 1, np.uint64)
         request[:NAME_WORDS] = name_words(record.id.encode())
-        request[NAME_WORDS:] = np.array([record.time]).view(np.uint64)
+        request[NAME_WORDS:] = np.array([record.time], np.float64).view(np.uint64)
         lock(words, len(words), request, self._key)
         sealed = base64.b64encode(words.tobytes()).decode()
         return msgspec.structs.replace(

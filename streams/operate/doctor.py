@@ -127,7 +127,9 @@ def sealing(settings: Settings) -> Check:
     try:
         keys = keys_of(settings)
     except SettingsError as error:
-        return Check("sealing", "failed", str(error), "take the line without blanks, or unset identity.seal_key")
+        line = "take the line without blanks, or unset identity.seal_key"
+        remedy = line if chosen.seal_key else "give identity.key as a gateway has it"
+        return Check("sealing", "failed", str(error), remedy)
     if not len(keys):
         remedy = (
             "set identity.seal_key to what `siphonwatch doctor --seal-key` prints at a gateway: without it requests "

@@ -66,6 +66,12 @@ def test_a_date_or_a_number_in_a_text_that_stays_the_same_is_nothing_new() -> No
     assert new(wrapped(fresh(N, 1))) < 0.02
 
 
+def test_nor_is_it_in_a_text_of_any_length() -> None:
+    q = wrapped(fresh(N, 1))
+    q["chars"] = 70_000
+    assert new(q) < 0.02
+
+
 def test_short_prompts_of_unlike_lengths_are_new() -> None:
     q = wrapped(fresh(N, 1))
     q["chars"] = 1000 + np.random.default_rng(3).integers(40, 160, N)

@@ -58,6 +58,28 @@ def test_a_pool_has_fallen_silent_once_it_missed_what_it_would_have_sent() -> No
     assert campaign.hush(["a0", "a1"], end + DAY) == -1.0, "fewer than a pool"
 
 
+def test_a_pool_that_works_again_is_no_pool_that_fell_silent() -> None:
+    campaign = Campaign(1, 0.0)
+    for i in range(60):
+        campaign.add(f"a{i % FEWEST}", i * 600.0)
+    campaign.name()
+    campaign.fell_silent = 59 * 600.0
+    for i in range(60):
+        campaign.add(f"b{i % FEWEST}", 2 * DAY + i * 600.0)
+    assert campaign.before() == ["a0", "a1", "a2"]
+    campaign.add("a1", 2 * DAY)
+    assert campaign.before() == ["a0", "a2"]
+
+
+def test_what_joined_a_case_is_known_as_it_was_then() -> None:
+    case, other = Campaign(1, 0.0), Campaign(1, 0.0)
+    for i in range(3):
+        other.add("x", float(i))
+    case.take(other, ["x"])
+    other.add("x", 9.0)
+    assert case.joined["x"].seen == 3, "as after a restart, which keeps two of it"
+
+
 def test_a_quiet_night_is_no_end_and_stragglers_are_no_pool() -> None:
     campaign = Campaign(1, 0.0)
     for i in range(400):

@@ -103,7 +103,7 @@ def test_the_first_field_of_a_name_counts_in_a_line_of_nginx() -> None:
 @pytest.mark.parametrize(
     ("value", "days"),
     [(0, 0), ("12.9", 12), (99_999, 99_999), (-3, -1), (START - 86_400 * 3 - 1, 3), (str(int(START * 1e3)), 0),
-     ("x", -1), ("2026-01-01T00:00:00Z", 4), (START + 1e6, 0), ({"a": 1}, -1)],
+     ("x", -1), (20_260_105, -1), ("2026-01-01T00:00:00Z", 4), (START + 1e6, 0), ({"a": 1}, -1)],
 )  # fmt: skip
 def test_an_age_is_of_days_or_of_when_the_account_was_made(value: Any, days: int) -> None:
     assert standing.fields({"a": value}.get, {"account_age": ["a"]}, START, IDENTITY).get("account_age", -1) == days
@@ -139,3 +139,14 @@ def test_the_page_on_gateways_names_every_place(format: str) -> None:
         for path in paths:
             shown = path.removeprefix(f"{AUTH}.")
             assert shown == "consumer.created_at" or any(f"`{shown}`" in row for row in rows), path
+
+
+@pytest.mark.parametrize("value", [64500, "64500", "AS64500", "as64500 Example Networks", "AS64500, Example", 64500.0])
+def test_a_network_is_known_by_its_number_however_it_is_written(value: Any) -> None:
+    found = standing.fields({"a": value}.get, {"asn": ["a"]}, START, IDENTITY).get("asn")
+    assert found == IDENTITY.hash64("asn", "64500")
+
+
+@pytest.mark.parametrize("value", ["Example", "AS", "12345678901", "64500.5", "-1", None])
+def test_what_is_no_number_of_a_network_is_none(value: Any) -> None:
+    assert not standing.fields({"a": value}.get, {"asn": ["a"]}, START, IDENTITY).get("asn")

@@ -90,7 +90,7 @@ def test_any_record_opens_as_what_it_was(raw: bytes) -> None:
     assert opened.requests.tobytes() == plain.requests.tobytes()
     assert opened.unopened == 0
     if shut is not record:
-        assert shut.v == 2 and SEALER.seal(shut) is shut
+        assert shut.v == 2 and SEALER.seal(shut) == shut
         assert (
             WITHOUT.decode([encode(shut)]).requests.tobytes()
             == WITHOUT.decode([encode(without_parts(record))]).requests.tobytes()
@@ -127,6 +127,18 @@ def test_sealed_and_opened_telemetry_gives_the_alerts_of_unsealed() -> None:
         found.append([encode_alert(to_alert(finding)) for finding in findings])
     assert share > 0.5
     assert found[0] == found[1] != []
+
+
+def test_a_time_without_decimals_opens_as_any_other() -> None:
+    record = Telemetry(id="r", time=5, account="a", content="0123456789abcdef", item=7)
+    batch = WITH_KEY.decode([encode(SEALER.seal(record))])
+    assert not batch.unopened and batch.requests["item"].tolist() == [7]
+
+
+def test_what_stands_in_the_clear_beside_a_sealed_part_goes_nowhere() -> None:
+    shut = SEALER.seal(Telemetry(id="r", time=5.0, account="a", content="0123456789abcdef"))
+    mixed = msgspec.structs.replace(shut, content="f" * 16, item=7, chunks="AAAAAAAA")
+    assert SEALER.seal(mixed) == shut
 
 
 TEXTS = ["".join(random.Random(n).choices("abcdefgh  ", k=400)) for n in range(60)]

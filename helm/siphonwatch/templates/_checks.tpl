@@ -21,8 +21,11 @@
 {{- else if and .value (lt (len .value) 16) -}}
 {{- $problems = append $problems "identity.value is too short: give at least 16 characters, such as `openssl rand -hex 32`" -}}
 {{- end -}}
+{{- if and .sealKey (not .existingSecret) -}}
+{{- $problems = append $problems "identity.sealKey names an entry of identity.existingSecret, which is not set" -}}
 {{- end -}}
-{{- $homes := dict "identity.key" "identity.existingSecret" "identity.seal_key" "identity.existingSecret" "kafka.sasl_password" "kafka.sasl.existingSecret" "kafka.ssl_password" "kafka.tls.client.passwordKey" "grafana.token" "grafana.existingSecret" "grafana.password" "grafana.existingSecret" -}}
+{{- end -}}
+{{- $homes := dict "identity.key" "identity.existingSecret" "identity.seal_key" "identity.sealKey" "kafka.sasl_password" "kafka.sasl.existingSecret" "kafka.ssl_password" "kafka.tls.client.passwordKey" "grafana.token" "grafana.existingSecret" "grafana.password" "grafana.existingSecret" -}}
 {{- range $field, $home := $homes -}}
 {{- $parts := splitList "." $field -}}
 {{- if dig (first $parts) (last $parts) "" $settings -}}

@@ -76,6 +76,13 @@ env:
       secretKeyRef:
         name: {{ include "siphonwatch.identitySecret" $root | quote }}
         key: {{ ternary "key" $values.identity.secretKey (empty $values.identity.existingSecret) | quote }}
+  {{- with $values.identity.sealKey }}
+  - name: SIPHONWATCH_IDENTITY_SEAL_KEY
+    valueFrom:
+      secretKeyRef:
+        name: {{ include "siphonwatch.identitySecret" $root | quote }}
+        key: {{ . | quote }}
+  {{- end }}
   {{- end }}
   {{- if ne .component "provision" }}
   {{- with $values.kafka.sasl }}

@@ -3,6 +3,7 @@ payment. The last two leave it only as keyed hashes; what is not known, or makes
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -14,8 +15,11 @@ FIELDS = ("plan", "account_age", "country", "asn", "payment")
 
 DAY = 86_400.0
 MOST_DAYS = 100_000
+FIRST = 946_684_800.0
+"""The year 2000: what says that an account is older is no time in seconds."""
 """A number from here on is the time when the account was made, in seconds or finer, and no longer its age in days."""
 
+ASN = re.compile(r"(?:AS)?(\d{1,10})(?:\.0)?(?![\d.])", re.ASCII | re.IGNORECASE)
 NO_COUNTRY = ("XX", "ZZ")
 """Codes for an unknown country: Cloudflare's, and ISO 3166's for users to assign that CLDR took."""
 
@@ -64,7 +68,7 @@ def _age(value: Any, time: float, _identity: Identity) -> int:
     if days is not None and days < MOST_DAYS:
         return int(days) if days >= 0 else -1
     made = timestamp(value)
-    return -1 if made is None else max(0, int((time - made) // DAY))
+    return -1 if made is None or made < FIRST else max(0, int((time - made) // DAY))
 
 
 def _country(value: Any, _time: float, _identity: Identity) -> str:
@@ -73,11 +77,9 @@ def _country(value: Any, _time: float, _identity: Identity) -> str:
 
 
 def _asn(value: Any, _time: float, identity: Identity) -> str:
-    """Of 64500, `AS64500` and `AS64500 Example Ltd` alike."""
-    digits = text(value).strip().upper().removeprefix("AS").partition(" ")[0]
-    return (
-        identity.hash64("asn", str(int(digits))) if digits.isascii() and digits.isdigit() and len(digits) < 11 else ""
-    )
+    """Of 64500, `AS64500`, `AS64500 Example Ltd` and `AS64500, Example` alike."""
+    found = ASN.match(text(value).strip())
+    return identity.hash64("asn", str(int(found[1]))) if found else ""
 
 
 def _payment(value: Any, _time: float, identity: Identity) -> str:
