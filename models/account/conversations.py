@@ -139,8 +139,11 @@ def _keep(row: Record, turn: np.uint64, length: int, level: int, ended: np.uint1
 
 
 @kernel
-def unveil(row: Record, q: Record) -> None:
-    """Where a request's history is made up and new, and its last message known, read the history in its place."""
+def unveil(row: Record, q: Record, payload: np.uint64) -> None:
+    """Where a request's history is made up and new, and its last message known, read the history in its place.
+
+    A message with a `payload`, what it asks inside a wrapper, is none that is known.
+    """
     if q.earlier == NONE:
         return
     mark = np.uint16(q.earlier & np.uint64(0xFFFF)) | np.uint16(1)
@@ -149,7 +152,7 @@ def unveil(row: Record, q: Record) -> None:
             return
     row.earlier[row.next_earlier] = mark
     row.next_earlier = (row.next_earlier + 1) % EARLIER
-    if q.template == NONE or is_near(row, q.content):
+    if q.template == NONE or (payload == NONE and is_near(row, q.content)):
         read_as(q, q.earlier)
 
 

@@ -23,7 +23,7 @@ WASHES = 2.0
 """Signs of washing beyond the first at which a request is wholly washed. Signs are masks, folded text, another user
 agent than just before, an instruction to leave out identities, and a user, session and headers gone. One is a habit."""
 F32 = np.float32
-
+NONE = np.uint64(0)
 
 FINISH_LENGTH = label("length")
 """Why an output ended that reached max_tokens, as requests keep it."""
@@ -129,8 +129,9 @@ def describe(row: Record, q: Record, gap: float, adds: Record) -> np.float32:
     seconds; negative if late.
     """
     spoken = q.template != 0 or q.earlier != 0 or (q.system != 0 and q.turns > 0)
+    payload = unwrap(row, q) if q.template != 0 else NONE
     if spoken and q.rest == 0:
-        undraw(row, q)
+        undraw(row, q, payload)
     adds.requests = F32(1.0)
     adds.tokens_out = F32(q.tokens_out * 1e-3)
     status = q.status
@@ -170,7 +171,7 @@ def describe(row: Record, q: Record, gap: float, adds: Record) -> np.float32:
         known = F32(1.0)
     if q.turns > 1 and known < F32(0.5):
         q.turns = 1  # for what comes after, too: a sighting of it is one of a single request
-        unveil(row, q)
+        unveil(row, q, payload)
     refusal = F32(balked) * (F32(1.0) - known)
     if q.turns >= 1:
         adds.single_turn = F32(1.0) - known
@@ -180,7 +181,6 @@ def describe(row: Record, q: Record, gap: float, adds: Record) -> np.float32:
         after = _remember(row.templates, int(row.next_template), q.template)
         adds.known_template = F32(after == row.next_template)
         row.next_template = after
-        payload = unwrap(row, q)
         fresh = q.content != 0 and _novel_content(row, q.content)
         if payload != 0 and not fresh:
             instruction = q.template

@@ -3,7 +3,8 @@
 A program sets its parameters and its system prompt once. One that draws them anew each time would split its use into
 pieces too small to be judged, for an account's jobs and for the fingerprints that accounts share. So where an account
 often comes with what it was not met with of late, such a request is read as one with *drawn* parameters, or with a
-*drawn* system prompt, whatever they are. What is asked stands in that prompt where the last message is a known one.
+*drawn* system prompt, whatever they are. What is asked stands in that prompt where the last message is a known one and
+has no payload of its own (`siphonwatch.models.account.payload`).
 """
 
 from __future__ import annotations
@@ -48,8 +49,11 @@ def _thousandths(value: float) -> np.uint64:
 
 
 @kernel
-def undraw(row: Record, q: Record) -> None:
-    """Read a request's parameters and system prompt as drawn where its account draws them."""
+def undraw(row: Record, q: Record, payload: np.uint64) -> None:
+    """Read a request's parameters and system prompt as drawn where its account draws them.
+
+    `payload` is what its message asks inside a wrapper; 0 where there is none.
+    """
     heat = mix(_thousandths(q.temperature) ^ mix(_thousandths(q.top_p) ^ SEED))
     new = is_new(row.settings_met, mix(np.uint64(q.max_tokens) ^ heat))
     row.settings_drawn += FADE * (F32(new) - row.settings_drawn)
@@ -58,6 +62,6 @@ def undraw(row: Record, q: Record) -> None:
     new = is_new(row.systems_met, mix(q.system ^ SEED))
     row.systems_drawn += FADE * (F32(new) - row.systems_drawn)
     if new and q.system != NONE and row.systems_drawn > OFTEN:
-        if is_near(row, q.content):
+        if payload == NONE and is_near(row, q.content):
             read_as(q, q.system)
         q.system = DRAWN_SYSTEM

@@ -103,3 +103,19 @@ def test_a_prompt_that_stands_in_the_system_prompt_is_what_is_asked() -> None:
     run(scorer, q)
     (row,) = scorer.table.rows[scorer.table.used()]
     assert row["sums"][3, sum_index("new_content")] > 0.9 * row["sums"][3, 0]
+
+
+def test_what_is_asked_inside_a_wrapper_is_read_though_the_system_prompt_is_drawn() -> None:
+    q = asked()
+    rng = np.random.default_rng(7)
+    q["system"] = hashes(rng, 24)[np.arange(N) % 24]
+    q["content"], q["template"], q["projection"], q["chars"] = 9, 11, 20, 1000
+    chunks = np.hstack([np.tile(hashes(rng, 6), (N, 1)), hashes(rng, 3 * N).reshape(N, 3)])
+    q["chunk"][:, :9] = chunks >> np.uint64(32)
+    q["chunk_chars"][:, :9] = 100
+    scorer = Scorer(ScorerConfig())
+    run(scorer, q)
+    (row,) = scorer.table.rows[scorer.table.used()]
+    assert row["sums"][3, sum_index("new_content")] > 0.9 * row["sums"][3, 0]
+    assert (q["system"] == DRAWN_SYSTEM).mean() > 0.9
+    assert len(np.unique(q["content"])) > 0.9 * N, "as a campaign sees it, each asks something else"
