@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from siphonwatch.models.account.request import names
+from siphonwatch.models.account.request import Array, names
 from siphonwatch.models.campaign.evidence import weigh
 from siphonwatch.models.campaign.features import INDEX
 from siphonwatch.models.campaign.members import Campaign
-from siphonwatch.models.campaign.row import MAX_CARDS
+from siphonwatch.models.campaign.row import CAMPAIGN, MAX_CARDS
 from siphonwatch.models.campaign.shared import alike, in_words, parts_of
 from siphonwatch.models.common.arrays import Parts, as_bytes, below, like, under
+from siphonwatch.models.detect import Detector
 from siphonwatch.models.detect.indicators import present
 from siphonwatch.models.detect.registry import current
+from siphonwatch.models.engine.beside import Beside
 from siphonwatch.models.engine.engine import Trace, Watcher
 from siphonwatch.models.engine.fingerprints import FORGET, FingerprintBlock, FingerprintStage
 from siphonwatch.models.engine.patterns import detectors
@@ -40,6 +42,10 @@ JOINED_SOON, JOINED = 900.0, 3600.0
 GROWTH = 0.2
 ALIKE = 2
 """Parts (client, system prompt, model, parameters, wrapper) that a pool has in common with the one it follows."""
+WEIGHED = np.dtype(
+    [(name, CAMPAIGN[name]) for name in ("first_seen", "log_e", "bets", "era", "number", "samples")], align=True
+)
+"""What a shadow keeps of a fingerprint: its evidence, and what a finding says with it."""
 GRAVER = (0.0, 6.0, 16.0)
 """Natural logarithms beyond the threshold at which a campaign is told of again."""
 ENOUGH = 20.0
@@ -61,14 +67,20 @@ class CampaignJudge:
     ----------
     stage
         Whose features it reads.
+    chosen
+        The cards, in the order of the columns of scores; all installed ones by default.
+    shadow
+        Whether it judges beside the rows' own judge: it keeps 0.1 KB a fingerprint of its own, and changes no row.
     """
 
     second_stage = None
     """No model looks closer at campaigns."""
 
-    def __init__(self, stage: FingerprintStage) -> None:
+    def __init__(
+        self, stage: FingerprintStage, chosen: Sequence[Detector] | None = None, *, shadow: bool = False
+    ) -> None:
         config = stage.config
-        self.detectors = detectors("campaign")
+        self.detectors = tuple(detectors("campaign") if chosen is None else chosen)
         self.patterns = tuple(d.pattern for d in self.detectors)
         self._order = sorted(range(len(self.detectors)), key=lambda p: not self.detectors[p].card.narrows)
         """The columns of scores, those of special cases first."""
@@ -81,6 +93,7 @@ class CampaignJudge:
         self.tally = Tally(self.patterns)
         self._stage = stage
         self._config = config
+        self._beside = Beside(stage.table, WEIGHED) if shadow else None
         self._threshold = -math.log(config.alpha)
         self._weakest = 0
         self._unwatched = 0
@@ -102,7 +115,7 @@ class CampaignJudge:
         log_e, since, number = np.full(scores.shape, np.nan), np.zeros(m), np.zeros(m, np.int64)
         samples = np.zeros((m, 2, block.rows.dtype["samples"].shape[1]), np.uint64)
         weigh(
-            block.rows, block.slots, which, block.requests, proper, scores, self._levels,
+            self._weighed(block), block.slots, which, block.requests, proper, scores, self._levels,
             seats(self.kept.cards, self.patterns), self.budget, log_e, since, samples, number,
         )  # fmt: skip
         if self.trace is not None:
@@ -163,6 +176,16 @@ class CampaignJudge:
         if m:
             findings += self._close_until(float(sure[hits[-1] if len(hits) else 0 :].max()))
         return findings
+
+    def _weighed(self, block: FingerprintBlock) -> Array:
+        """Where the evidence about fingerprints is, by slot: in their rows, or beside them."""
+        if self._beside is None:
+            return block.rows
+        here = block.slots >= 0
+        self._beside.forget(block.slots[here & (block.seen == 1)])  # a fingerprint may come back to its old place
+        kept, slots = self._beside.of(block.slots), block.slots[here]
+        kept["first_seen"][slots] = block.rows["first_seen"][slots]
+        return kept
 
     @property
     def _levels(self) -> npt.NDArray[np.float64]:
@@ -344,6 +367,7 @@ class CampaignJudge:
             "kept": msgspec.msgpack.encode(self.kept),
             "budget": self.budget.counts.copy(),
             **under("cases", self.cases.snapshot()),
+            **under("beside", self._beside.snapshot() if self._beside else {}),
         }
 
     def restore(self, parts: Parts) -> None:
@@ -359,6 +383,8 @@ class CampaignJudge:
         book = CaseBook(self._config.alpha, self._config.close_after, self._config.budget)
         book.restore(below("cases", parts))
         known.cards, changes, _ = assign(self._cards, known.cards, MAX_CARDS)
+        if self._beside is not None:
+            self._beside.restore(below("beside", parts))
         self.kept, self.cases = known, book
         self.budget, self.changes = self.budget._replace(counts=counts), changes
         others = {change.pattern for change in changes} | {place.pattern for place in known.cards if place.away}

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from siphonwatch.models.detect import Detector
 from siphonwatch.models.engine.campaigns import CampaignJudge
 from siphonwatch.models.engine.config import ScorerConfig
 from siphonwatch.models.engine.engine import Engine
@@ -17,6 +20,8 @@ class Coordinator(Engine[FingerprintBlock, CampaignJudge]):
         The operator's choices, the scorer's own.
     most
         Fingerprints that may have a row.
+    chosen
+        The detectors, in the order of the columns of scores; all by default.
 
     Examples
     --------
@@ -29,6 +34,8 @@ class Coordinator(Engine[FingerprintBlock, CampaignJudge]):
     ([], 1)
     """
 
-    def __init__(self, config: ScorerConfig, most: int = FINGERPRINTS) -> None:
+    def __init__(
+        self, config: ScorerConfig, most: int = FINGERPRINTS, chosen: Sequence[Detector] | None = None
+    ) -> None:
         stage = FingerprintStage(config, most)
-        super().__init__(stage, CampaignJudge(stage))
+        super().__init__(stage, CampaignJudge(stage, chosen))

@@ -14,10 +14,10 @@ from siphonwatch.models.account.carriers import carriers
 from siphonwatch.models.account.features import Features
 from siphonwatch.models.account.request import Array, names
 from siphonwatch.models.account.row import JUDGED, MAX_PATTERNS
-from siphonwatch.models.account.table import AccountTable
-from siphonwatch.models.common.arrays import Parts, as_array, as_bytes, below, like, under
+from siphonwatch.models.common.arrays import Parts, as_bytes, below, like, under
 from siphonwatch.models.detect import Detector
 from siphonwatch.models.detect.indicators import present
+from siphonwatch.models.engine.beside import Beside
 from siphonwatch.models.engine.engine import BLOCK, Trace, Watcher
 from siphonwatch.models.engine.patterns import detectors
 from siphonwatch.models.engine.stage import AccountBlock, AccountStage
@@ -45,64 +45,6 @@ EARLY, EARLY_REQUESTS = 16, 1 << 16
 """The same among a partition's first so many requests: 4,000 of them, so that it can say something within minutes."""
 RANKED = 100_000
 """Accounts whose highest rank by the second stage is remembered, some 200 bytes each."""
-
-BESIDE = np.dtype([("hash", "u8"), ("judged", JUDGED)], align=True)
-"""What a shadow keeps of an account, and of which."""
-
-
-class Beside:
-    """What a shadow keeps of the accounts that are in memory, beside their rows.
-
-    An account that leaves memory is forgotten here: its evidence begins anew when it comes back.
-    """
-
-    def __init__(self, table: AccountTable) -> None:
-        self._table = table
-        self._kept: Array = np.zeros(0, BESIDE)
-
-    def of(self, slots: npt.NDArray[np.int64]) -> Array:
-        """Return what is kept, `(accounts,) JUDGED` by slot, once that of the given slots is of who is there now."""
-        hashes = self._table.rows["hash"]
-        if len(hashes) > len(self._kept):
-            grown = np.zeros(len(hashes), BESIDE)
-            grown[: len(self._kept)] = self._kept
-            self._kept = grown
-        others = slots[(slots >= 0) & (self._kept["hash"][slots] != hashes[slots])]
-        self._kept[others] = np.zeros(1, BESIDE)
-        self._kept["hash"][others] = hashes[others]
-        return self._kept["judged"]
-
-    def held(self) -> tuple[npt.NDArray[np.int64], Array]:
-        """Return the slots of the accounts in memory of which anything is kept, and what, by slot."""
-        slots = self._table.used()
-        slots = slots[slots < len(self._kept)]
-        return slots[self._kept["hash"][slots] == self._table.rows["hash"][slots]], self._kept["judged"]
-
-    def snapshot(self) -> dict[str, npt.NDArray[Any]]:
-        """Copy what is kept, by account."""
-        slots, judged = self.held()
-        return {"hash": self._table.rows["hash"][slots], "judged": judged[slots]}
-
-    def restore(self, parts: Parts) -> None:
-        """Take over a snapshot, of the accounts that are in memory.
-
-        Raises
-        ------
-        ValueError
-            Where it is of another layout.
-        """
-        hashes, judged = as_array(parts, "hash"), as_array(parts, "judged")
-        if judged.dtype != JUDGED or len(judged) != len(hashes):
-            raise ValueError("what a shadow keeps is of another layout: it was written by another version")
-        self._kept = np.zeros(len(self._table.rows), BESIDE)
-        slots = self._table.used()
-        order = np.argsort(hashes)
-        at = np.searchsorted(hashes, self._table.rows["hash"][slots], sorter=order)
-        there = at < len(hashes)
-        slots, at = slots[there], order[at[there]]
-        same = hashes[at] == self._table.rows["hash"][slots]
-        self._kept["hash"][slots[same]] = hashes[at[same]]
-        self._kept["judged"][slots[same]] = judged[at[same]]
 
 
 class AccountJudge:
@@ -148,7 +90,7 @@ class AccountJudge:
         self._stage = stage
         self._config = config
         self._threshold = -math.log(config.alpha)
-        self._beside = Beside(stage.table) if shadow else None
+        self._beside = Beside(stage.table, JUDGED) if shadow else None
         self._trust = np.array([d.trust for d in self.detectors])
         self._strongest = np.zeros(BLOCK, np.float32)
         self._scores = np.zeros((BLOCK, len(self.detectors)), np.float32)

@@ -9,15 +9,20 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from core_fakes import dump_of, load_into, run, state, traffic
+from relay_traffic import Traffic
 
 from siphonwatch.models.account.features import WIDTH
+from siphonwatch.models.account.request import Array
 from siphonwatch.models.account.row import JUDGED, ROW
 from siphonwatch.models.account.table import AccountTable
+from siphonwatch.models.campaign.row import CAMPAIGN
 from siphonwatch.models.common.arrays import Parts
+from siphonwatch.models.engine.beside import Beside
+from siphonwatch.models.engine.campaigns import CampaignJudge
 from siphonwatch.models.engine.config import ScorerConfig
 from siphonwatch.models.engine.coordinator import Coordinator
 from siphonwatch.models.engine.engine import Trace
-from siphonwatch.models.engine.judge import AccountJudge, Beside
+from siphonwatch.models.engine.judge import AccountJudge
 from siphonwatch.models.engine.patterns import detectors
 from siphonwatch.models.engine.scorer import Scorer
 from siphonwatch.models.engine.stage import AccountBlock
@@ -148,7 +153,7 @@ def test_shadows_whose_names_hold_dots_keep_to_their_own_state() -> None:
 def test_a_second_judge_costs_its_evidence_and_not_a_second_row() -> None:
     scorer, _ = with_shadow()
     run(scorer, TRAFFIC)
-    slots, _ = Beside(scorer.table).held()
+    slots, _ = Beside(scorer.table, JUDGED).held()
     assert not len(slots)
     shadow, _ = scorer.shadows["next"]
     parts = shadow.snapshot()
@@ -159,7 +164,7 @@ def test_a_second_judge_costs_its_evidence_and_not_a_second_row() -> None:
 
 def test_what_a_shadow_keeps_of_an_account_is_never_another_s() -> None:
     table = AccountTable()
-    beside = Beside(table)
+    beside = Beside(table, JUDGED)
     first = table.locate(TRAFFIC[:200])
     beside.of(first)["days"][first] = 7
     table.free(np.unique(first))
@@ -226,3 +231,44 @@ def test_the_coordinator_is_the_same_engine_and_traces_fingerprints() -> None:
     offsets, features, scores, log_e = traces.all()
     assert len(offsets) == 2 * len(q) and (np.diff(offsets) >= 0).all()
     assert len(features) == len(scores) == len(log_e) and np.isnan(log_e).any()
+
+
+def sightings() -> Array:
+    traffic = Traffic(21)
+    traffic.hydra(30, 20, 2, batons=0.02)
+    traffic.people(80, 8, 4, headers=7, agent=8, model=5)
+    return traffic.requests()
+
+
+def coordinators(chosen: list[str]) -> tuple[Coordinator, list[Finding]]:
+    coordinator, found = Coordinator(CONFIG), list[Finding]()
+    cards = [d for d in detectors("campaign") if d.pattern in chosen]
+    shadow = CampaignJudge(coordinator.stage, cards, shadow=True)
+    coordinator.shadows["next"] = shadow, found.extend  # type: ignore[assignment]
+    return coordinator, found
+
+
+@pytest.mark.parametrize("chosen", [["cleaning", "harvest", "campaign"], ["campaign"]])
+def test_a_shadow_of_campaigns_finds_what_its_cards_find_alone_and_changes_no_row(chosen: list[str]) -> None:
+    q = sightings()
+    cards = [d for d in detectors("campaign") if d.pattern in chosen]
+    plain, alone, (coordinator, found) = Coordinator(CONFIG), Coordinator(CONFIG, chosen=cards), coordinators(chosen)
+    assert told(run(coordinator, q)) == told(run(plain, q))
+    assert told(found) == told(run(alone, q)) and found
+    assert coordinator.table.rows.tobytes() == plain.table.rows.tobytes()
+    assert coordinator.shadows["next"][0].suspicion() == alone.suspicion() != {}
+
+
+def test_a_shadow_of_campaigns_goes_on_from_a_checkpoint_as_if_it_had_never_stopped() -> None:
+    q = sightings()
+    whole, expected = coordinators(["campaign"])
+    run(whole, q)
+    first, findings = coordinators(["campaign"])
+    run(first, q[:900])
+    dump, pages = state(first)
+    second, later = coordinators(["campaign"])
+    second.table.place({number: from_page(data, CAMPAIGN) for number, data in pages.items() if data is not None})
+    second.table.settle()
+    load_into(second, dump)
+    run(second, q[900:], first=900)
+    assert told(findings + later) == told(expected) != []

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from siphonwatch.models.account import request as rq
 from siphonwatch.models.account.request import Array
 from siphonwatch.models.common.arrays import Parts, pack, unpack
+from siphonwatch.models.engine.coordinator import Coordinator
 from siphonwatch.models.engine.scorer import Scorer
 from siphonwatch.models.evidence.cases import Finding
 from siphonwatch.streams.worker.state.pages import to_page
@@ -123,13 +124,13 @@ def cuts(n: int, points: Sequence[int]) -> Iterator[slice]:
     yield from (slice(a, b) for a, b in itertools.pairwise(edges))
 
 
-def run(scorer: Scorer, q: Array, points: Sequence[int] = (), first: int = 0) -> list[Finding]:
+def run(scorer: Scorer | Coordinator, q: Array, points: Sequence[int] = (), first: int = 0) -> list[Finding]:
     """Score requests, cut into batches at the points."""
     offsets = np.arange(first, first + len(q))
     return [finding for part in cuts(len(q), points) for finding in scorer.score(q[part], offsets[part])]
 
 
-def state(scorer: Scorer) -> tuple[bytes, dict[int, bytes | None]]:
+def state(scorer: Scorer | Coordinator) -> tuple[bytes, dict[int, bytes | None]]:
     """Everything a scorer remembers, as a checkpoint holds it; leaves it unchanged."""
     table = scorer.table
     pages = {}
