@@ -249,7 +249,7 @@ def _derive(row: Record, out: Record) -> None:
             total += w
             squares += w * w
     disparity, per_account, accounts = 1.0, 0.0, 0.0
-    if count > 0:
+    if squares > 0.0:  # of what came months late the squares are 0
         disparity = squares * count / (total * total)
         per_account = total / count
         accounts = count * float(1 << row.level) / disparity

@@ -313,3 +313,13 @@ def test_a_campaign_remembers_and_names_a_bounded_number_of_accounts() -> None:
     assert len(campaign.members) <= KEPT
     assert len(campaign.name()) == NAMED
     assert f"a{KEPT + 1999}" in campaign.members
+
+
+def test_a_sighting_that_comes_months_late_as_its_fingerprints_first_account_ends_nothing() -> None:
+    traffic = Traffic(1)
+    traffic.send("talks", [START], turns=3, **PRODUCT)
+    traffic.send("late", [START - 120 * DAY], **PRODUCT)
+    coordinator = Coordinator(ScorerConfig(max_ahead=1e9))
+    requests = traffic.requests()[::-1].copy()
+    assert coordinator.score(requests, np.arange(2)) == []
+    assert coordinator.now >= START - 120 * DAY
