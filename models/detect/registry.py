@@ -8,6 +8,7 @@ A distribution offers cards as TOML files in a package of its own, which it name
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache, lru_cache
 from importlib.metadata import entry_points
 from importlib.resources import files
@@ -32,13 +33,38 @@ def cards() -> tuple[Card, ...]:
     >>> [card.pattern for card in cards() if card.trust > 1.0]
     ['cleaning', 'harvest', 'extraction', 'campaign', 'scraping']
     """
+    return arranged([pair for package in _packages() for pair in _cards_of(package)])
+
+
+@cache
+def texts() -> dict[str, bytes]:
+    """Return the files of all cards that are installed, by where they are, such as `package/name.toml`.
+
+    Raises
+    ------
+    CardError
+        Where a package that should hold cards has none.
+    """
+    found: dict[str, bytes] = {}
+    for package in _packages():
+        found |= _files_of(package)
+    return found
+
+
+def arranged(read: Sequence[tuple[Card, str]]) -> tuple[Card, ...]:
+    """Return cards that are to judge together, in the order in which they do; each is given with its file's name.
+
+    Raises
+    ------
+    CardError
+        Where two are of one pattern, or one narrows what is not there.
+    """
     found: dict[str, tuple[Card, str]] = {}
-    for package in [OWN, *sorted({point.module for point in entry_points(group=GROUP)} - {OWN})]:
-        for card, name in _cards_of(package):
-            for pattern in (card.pattern, *card.formerly):
-                known = found.setdefault(pattern, (card, name))[1]
-                if known != name:
-                    raise CardError(f"cards {known} and {name} are both of pattern {pattern}: rename or remove one")
+    for card, name in read:
+        for pattern in (card.pattern, *card.formerly):
+            known = found.setdefault(pattern, (card, name))[1]
+            if known != name:
+                raise CardError(f"cards {known} and {name} are both of pattern {pattern}: rename or remove one")
     ours = [card for pattern, (card, _) in found.items() if pattern == card.pattern]
     general = {card.pattern for card in ours if card.over == "campaign" and not card.narrows}
     for card in ours:
@@ -79,15 +105,19 @@ def covers(named: str, pattern: str) -> bool:
     return current(named) in (current(pattern), narrowed or current(pattern))
 
 
+def _packages() -> list[str]:
+    return [OWN, *sorted({point.module for point in entry_points(group=GROUP)} - {OWN})]
+
+
 def _cards_of(package: str) -> list[tuple[Card, str]]:
+    return [(read_card(text, name), name) for name, text in _files_of(package).items()]
+
+
+def _files_of(package: str) -> dict[str, bytes]:
     try:
         held = [file for file in files(package).iterdir() if file.name.endswith(".toml")]
     except ModuleNotFoundError as error:
         raise CardError(f"entry point {GROUP} names package {package}, which cannot be imported: {error}") from None
     if not held:
         raise CardError(f"package {package} has no card: an entry point of {GROUP} names a package with .toml files")
-    return [
-        (read_card(file.read_bytes(), name), name)
-        for file in sorted(held, key=lambda file: file.name)
-        for name in [f"{package}/{file.name}"]
-    ]
+    return {f"{package}/{file.name}": file.read_bytes() for file in sorted(held, key=lambda file: file.name)}

@@ -172,6 +172,13 @@ class Scoring(msgspec.Struct, forbid_unknown_fields=True):
     seed: int = 42
 
 
+class Models(msgspec.Struct, forbid_unknown_fields=True):
+    """Versions of the detectors."""
+
+    registry: str = ""
+    """Directory or URL (s3://bucket/path) of the versions that `siphonwatch models` deploys; workers do not read it."""
+
+
 class State(msgspec.Struct, forbid_unknown_fields=True):
     """Memory and durability of account state."""
 
@@ -250,6 +257,7 @@ class Settings(msgspec.Struct, forbid_unknown_fields=True):
     who: Who = msgspec.field(default_factory=Who)
     ingest: Ingest = msgspec.field(default_factory=Ingest)
     scoring: Scoring = msgspec.field(default_factory=Scoring)
+    models: Models = msgspec.field(default_factory=Models)
     state: State = msgspec.field(default_factory=State)
     web: Web = msgspec.field(default_factory=Web)
     grafana: Grafana = msgspec.field(default_factory=Grafana)

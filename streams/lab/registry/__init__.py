@@ -1,0 +1,1 @@
+"""The registry of versions: where they are stored, under which names, and how MLflow loads one."""

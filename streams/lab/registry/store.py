@@ -1,0 +1,238 @@
+"""Versions in directories or in an object store, by any URL that fsspec knows, and the aliases that name them.
+
+A version's directory has its id as name and never changes; what changes is `aliases.json` alone. What judges is
+said by the control topic, not here.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Mapping
+from typing import Any
+
+import fsspec
+import msgspec
+
+from siphonwatch.models.learn.version import (
+    ID,
+    INFO,
+    NAME,
+    SHIPPED,
+    SUMS,
+    Version,
+    VersionError,
+    check_sums,
+    read_version,
+    shipped,
+)
+from siphonwatch.streams.common.settings import Settings, SettingsError
+
+ALIASES = "aliases.json"
+CHAMPION, CHALLENGER = "champion", "challenger"
+SHORTEST = 4
+"""Characters of an id that may stand for it."""
+MAX_FILE = 64 * 1024 * 1024
+"""Bytes of one file of a version; a plot has less than a hundredth."""
+MAX_FILES = 1000
+
+
+class RegistryError(ValueError):
+    """A version is not there, or the registry cannot be read or written; the message says what to do."""
+
+
+class Registry:
+    """Versions by id, by name and by alias.
+
+    Parameters
+    ----------
+    url
+        A directory, or any URL that fsspec has a driver for, such as s3://bucket/models.
+
+    Examples
+    --------
+    >>> Registry("memory://doctest").read("shipped").name
+    'shipped'
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        try:
+            self._fs, self._root = fsspec.core.url_to_fs(url)
+        except (ImportError, ValueError) as error:
+            raise RegistryError(f"models.registry {url}: {error}") from None
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Registry:
+        """Return the registry that `models.registry` names.
+
+        Raises
+        ------
+        SettingsError
+            Where it names none.
+        """
+        if not settings.models.registry:
+            raise SettingsError(
+                "models.registry is not set: give a directory or a URL where versions are kept, such as "
+                "SIPHONWATCH_MODELS_REGISTRY=/var/lib/siphonwatch/models"
+            )
+        return cls(settings.models.registry)
+
+    def ids(self) -> list[str]:
+        """Return the ids of the versions that are stored, without the shipped one's, ascending."""
+        try:
+            found = self._fs.ls(self._root, detail=False)
+        except FileNotFoundError:
+            return []
+        return sorted(name for path in found if ID.match(name := posixpath.basename(path.rstrip("/"))))
+
+    def versions(self) -> list[Version]:
+        """Return all versions, the shipped one first.
+
+        Raises
+        ------
+        RegistryError, VersionError
+            Where one cannot be used.
+        """
+        own = shipped()
+        return [own, *(self._load(id) for id in self.ids() if id != own.id)]
+
+    def read(self, named: str) -> Version:
+        """Return a version by its id, the beginning of it, its name or an alias.
+
+        Raises
+        ------
+        RegistryError
+            Where there is none, or more than one.
+        VersionError
+            Where its files are not what they were when it was added.
+        """
+        if named in (SHIPPED, shipped().id):
+            return shipped()
+        if alias := self.aliases().get(named):
+            return shipped() if alias == shipped().id else self._load(alias)
+        ids = self.ids()
+        found = [id for id in ids if len(named) >= SHORTEST and id.startswith(named)]
+        found = found or [id for id in ids if self._name_of(id) == named]
+        if len(found) != 1:
+            what = f"is any of {', '.join(found)}: give the id" if found else "is none of the registry"
+            raise RegistryError(f"version {named} {what}; `siphonwatch models list` shows those at {self.url}")
+        return self._load(found[0])
+
+    def add(self, files: Mapping[str, bytes]) -> Version:
+        """Store a version, given its directory's contents by file name; one that is there already stays as it is.
+
+        Raises
+        ------
+        VersionError
+            Where it cannot be used.
+        RegistryError
+            Where it has too many files, or the place cannot be written.
+        """
+        if len(files) > MAX_FILES or any(len(data) > MAX_FILE for data in files.values()):
+            raise RegistryError(f"a version has at most {MAX_FILES:,} files of {MAX_FILE:,} bytes")
+        version = read_version(files)
+        if version.id == shipped().id or version.id in self.ids():
+            return version
+        try:
+            for name in (*sorted(set(files) - {SUMS}), SUMS):  # the sums last: without them nothing is read
+                path = posixpath.join(self._root, version.id, name)
+                self._fs.makedirs(posixpath.dirname(path), exist_ok=True)
+                self._fs.pipe_file(path, files[name])
+        except OSError as error:
+            raise RegistryError(f"cannot write version {version.id} to {self.url}: {error}") from None
+        return version
+
+    def aliases(self) -> dict[str, str]:
+        """Return the ids that aliases stand for.
+
+        Raises
+        ------
+        RegistryError
+            Where the file is no such thing.
+        """
+        try:
+            data = self._fs.cat_file(posixpath.join(self._root, ALIASES))
+        except FileNotFoundError:
+            return {}
+        try:
+            return msgspec.json.decode(data, type=dict[str, str])
+        except msgspec.DecodeError as error:
+            raise RegistryError(f"{self.url}/{ALIASES}: {error}; write it anew") from None
+
+    def name(self, alias: str, id: str) -> None:
+        """Let an alias stand for an id from now on; an empty id takes the alias away.
+
+        Raises
+        ------
+        RegistryError
+            Where it cannot be an alias, or cannot be written.
+        """
+        if not NAME.match(alias) or ID.match(alias) or alias == SHIPPED:
+            raise RegistryError(f"{alias!r} cannot be an alias")
+        aliases = self.aliases() | {alias: id}
+        kept = {name: aliases[name] for name in sorted(aliases) if aliases[name]}
+        try:
+            self._fs.makedirs(self._root, exist_ok=True)
+            self._fs.pipe_file(posixpath.join(self._root, ALIASES), msgspec.json.format(msgspec.json.encode(kept)))
+        except OSError as error:
+            raise RegistryError(f"cannot write {self.url}/{ALIASES}: {error}") from None
+
+    def _name_of(self, id: str) -> str:
+        return self._load(id).name
+
+    def _load(self, id: str) -> Version:
+        try:
+            version = read_version(read_files(f"{self.url.rstrip('/')}/{id}"))
+        except VersionError as error:
+            raise VersionError(f"version {id} at {self.url}: {error}") from None
+        if version.id != id:
+            raise VersionError(f"version {id} at {self.url} is {version.id} by its {INFO}: it was moved; add it anew")
+        return version
+
+
+def read_files(url: str) -> dict[str, bytes]:
+    """Return the contents of a version's directory by file name, their hashes checked.
+
+    Raises
+    ------
+    RegistryError
+        Where there is no such directory, or it holds more than a version does.
+    VersionError
+        Where a hash is wrong.
+    """
+    try:
+        fs, root = fsspec.core.url_to_fs(url)
+        sizes: dict[str, Any] = {path: info["size"] for path, info in fs.find(root, detail=True).items()}
+        if SUMS not in {posixpath.relpath(path, root) for path in sizes}:
+            raise RegistryError(f"{url} is no version: a version is a directory with {SUMS}")
+        if len(sizes) > MAX_FILES or max(sizes.values()) > MAX_FILE:
+            raise RegistryError(f"{url} holds more than {MAX_FILES:,} files, or one of more than {MAX_FILE:,} bytes")
+        files = {posixpath.relpath(path, root): bytes(fs.cat_file(path)) for path in sizes}
+    except (OSError, ImportError) as error:
+        raise RegistryError(f"cannot read {url}: {error}") from None
+    check_sums(files)
+    return files
+
+
+def write_files(url: str, files: Mapping[str, bytes]) -> None:
+    """Write a version's directory, the sums last; files of a version that was there before are removed.
+
+    Raises
+    ------
+    RegistryError
+        Where the directory holds something else, or cannot be written.
+    """
+    try:
+        fs, root = fsspec.core.url_to_fs(url)
+        if fs.exists(root):
+            there = [posixpath.relpath(path, root) for path in fs.find(root)]
+            if there and SUMS not in there:
+                raise RegistryError(f"{url} holds something that is no version: give another place")
+            if there:
+                fs.rm(root, recursive=True)
+        for name in (*sorted(set(files) - {SUMS}), SUMS):
+            path = posixpath.join(root, name)
+            fs.makedirs(posixpath.dirname(path), exist_ok=True)
+            fs.pipe_file(path, files[name])
+    except (OSError, ImportError) as error:
+        raise RegistryError(f"cannot write {url}: {error}") from None
