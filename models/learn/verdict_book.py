@@ -17,8 +17,15 @@ from siphonwatch.models.evidence.cases import Finding
 from siphonwatch.models.learn.ranker import Ranker
 from siphonwatch.models.learn.ranker_features import Facts, facts_of, features
 
-Decision = Literal["true-positive", "false-positive", "benign-expected"]
-DECISIONS: tuple[Decision, ...] = ("true-positive", "false-positive", "benign-expected")
+Decision = Literal[
+    "true-positive", "false-positive", "benign-expected", "suspicious", "insufficient", "duplicate", "test"
+]
+DECISIONS: tuple[Decision, ...] = (
+    "true-positive", "false-positive", "benign-expected", "suspicious", "insufficient", "duplicate", "test",
+)  # fmt: skip
+"""The verdicts of OCSF's incident findings that say something of a case; the last four decide nothing."""
+DECIDED: dict[str, bool] = {"true-positive": True, "false-positive": False, "benign-expected": False}
+"""Decisions that teach, and whether they confirm the case. The others are counted, and nobody learns from them."""
 WITHDRAWN: Literal["withdrawn"] = "withdrawn"
 """What stands in a vote's decision where the case's verdict was taken back: nothing is known of it then."""
 CAPACITY = 2000
@@ -47,7 +54,7 @@ class Ranking(NamedTuple):
     drivers: list[tuple[str, float]]
     """What moved it most, by how much: features as `siphonwatch.models.learn.ranker_features` names them."""
     verdicts: int
-    """How many standing verdicts it was learnt from."""
+    """How many standing verdicts it was learnt from: those that decide."""
 
 
 class VerdictBook:
@@ -107,7 +114,7 @@ class VerdictBook:
         x = features(facts)
         drivers = [(name, round(effect, DIGITS)) for name, effect in self._ranker.effects(x).items()]
         drivers = [driver for driver in drivers[:DRIVERS] if driver[1]]
-        return Ranking(round(self._ranker.predict_proba_one(x)[True], DIGITS), drivers, len(self._votes))
+        return Ranking(round(self._ranker.predict_proba_one(x)[True], DIGITS), drivers, self._taught)
 
     def rank_finding(self, finding: Finding) -> Ranking:
         """Return where a finding's case stands."""
@@ -120,7 +127,7 @@ class VerdictBook:
     def _forget(self) -> None:
         """Start anew: what was learnt holds a vote that no longer stands."""
         self._ranker = Ranker()
-        self._learnt = 0
+        self._learnt = self._taught = 0
         self._accounts: Counter[str] = Counter()
 
     def _learn(self) -> None:
@@ -128,10 +135,11 @@ class VerdictBook:
         if self._learnt == len(self._votes):
             return
         for vote in list(self._votes.values())[self._learnt :]:
+            if vote.decision not in DECIDED:
+                continue
             self._accounts[vote.account] += 1
-            self._ranker.learn_one(
-                features(vote.facts), vote.decision == "true-positive", 1.0 / self._accounts[vote.account]
-            )
+            self._taught += 1
+            self._ranker.learn_one(features(vote.facts), DECIDED[vote.decision], 1.0 / self._accounts[vote.account])
         self._learnt = len(self._votes)
 
     def __getstate__(self) -> dict[str, Any]:

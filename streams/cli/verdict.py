@@ -49,8 +49,9 @@ class Choice(click.ParamType):
 @click.argument("decision", required=False, type=Choice())
 @click.option("--note", default="", help="Why, in your words; kept on the verdicts topic only.")
 @click.option("--by", default="", metavar="NAME", help="Who decides.  [default: your login name]")
+@click.option("--of", default="", metavar="CASE", help="Of a duplicate: the case that it is a duplicate of.")
 @click.option(
-    "--file", "file", type=click.File(encoding="utf-8-sig"), help="CSV of case,decision and, if you like, note,by."
+    "--file", "file", type=click.File(encoding="utf-8-sig"), help="CSV of case,decision and, if you like, note,by,of."
 )
 @click.option("--undo", is_flag=True, help="Take the last verdict of CASE back: the one before it stands, or none.")
 @click.option("--list", "list_", is_flag=True, help="Show the verdicts that stand, the last one of each case.")
@@ -61,6 +62,7 @@ def command(
     decision: Decision | None,
     note: str,
     by: str,
+    of: str,
     file: IO[str] | None,
     undo: bool,
     list_: bool,
@@ -70,8 +72,9 @@ def command(
     """Say what CASE was: it orders the cases that follow, and never hides one.
 
     CASE is a case's id, or its beginning. The last verdict of a case stands, and what it replaces is said. A verdict
-    repeats what the newest alert of its case said. A note may hold names: it stays on the verdicts topic, as your name
-    does.
+    repeats what the newest alert of its case said. Only true-positive, false-positive and benign-expected teach; the
+    others say that nothing is decided, that it is no case of its own, or that it was a trial. A note may hold names:
+    it stays on the verdicts topic, as your name does.
 
     Exit code 0: the broker has all of it; 1: a case is not known, a line of the file cannot be used, or the broker did
     not answer; 2: bad usage.
@@ -81,6 +84,8 @@ def command(
         raise click.UsageError(f"say what {case} was: one of {', '.join(DECISIONS)}")
     if sum(asked) != 1 or (undo and case is None) or (case is not None and (list_ or file)):
         raise click.UsageError("give a CASE with a decision or --undo, or --file, --list or --history")
+    if of and decision != "duplicate":
+        raise click.UsageError("--of goes with the decision duplicate")
     if as_json and not (list_ or history):
         raise click.UsageError("--json goes with --list and --history")
     settings = load().settings
@@ -92,7 +97,7 @@ def command(
         if undo:
             verdicts = [_undone(known, beginning_of(str(case)), by)]
         else:
-            rows = read(file, note, by) if file else [Row(0, str(case), cast(Decision, decision), note, by)]
+            rows = read(file, note, by) if file else [Row(0, str(case), cast(Decision, decision), note, by, of)]
             verdicts = find(settings, rows, file.name if file else "")
         send(settings, verdicts)
     except (TailError, FileErrors) as error:
@@ -158,7 +163,7 @@ def find(settings: Settings, given: list[Row], file: str = "") -> list[Verdict]:
     errors: list[str] = []
     for row in given:
         try:
-            beginnings.add(beginning_of(row.case))
+            beginnings |= {beginning_of(named) for named in (row.case, row.of) if named}
         except Failure as error:
             errors.append(f"line {row.line}: {error}")
             if not file:
@@ -212,17 +217,24 @@ def judgeable(values: Iterable[bytes], beginnings: set[str]) -> dict[str, Alert]
 
 def _judged(newest: dict[str, Alert], one: Row, now: float) -> Verdict:
     """The verdict on a case of its own; raises NotAVerdict with what is wrong."""
-    found = sorted(case for case in newest if case.startswith(one.case.lower()))
+    found = _only(newest, one.case)
+    try:
+        of = _only(newest, one.of) if one.of else ""
+        return judge(newest[found], one.decision, by=one.by, time=now, note=one.note, of=of)
+    except NotAVerdict as error:
+        raise NotAVerdict(f"case {found} cannot be judged: {error}") from None
+
+
+def _only(newest: dict[str, Alert], beginning: str) -> str:
+    """The one case that begins so; raises NotAVerdict where there is none, or several."""
+    found = sorted(case for case in newest if case.startswith(beginning.lower()))
     if not found:
         raise NotAVerdict(
-            f"no alert of case {one.case} is on the alerts topic: `siphonwatch alerts` shows the known ones"
+            f"no alert of case {beginning} is on the alerts topic: `siphonwatch alerts` shows the known ones"
         )
     if len(found) > 1:
-        raise NotAVerdict(f"{one.case} could be {', '.join(found)}: give more of the id")
-    try:
-        return judge(newest[found[0]], one.decision, by=one.by, time=now, note=one.note)
-    except NotAVerdict as error:
-        raise NotAVerdict(f"case {found[0]} cannot be judged: {error}") from None
+        raise NotAVerdict(f"{beginning} could be {', '.join(found)}: give more of the id")
+    return found[0]
 
 
 def send(settings: Settings, verdicts: Iterable[Verdict]) -> None:

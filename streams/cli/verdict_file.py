@@ -10,12 +10,13 @@ from typing import IO, NamedTuple
 from siphonwatch.models.learn.verdict_book import DECISIONS, Decision
 from siphonwatch.streams.deliver.text import clean, clip
 
-COLUMNS = ("case", "decision", "note", "by")
+COLUMNS = ("case", "decision", "note", "by", "of")
 REQUIRED = COLUMNS[:2]
 DELIMITERS = ",;\t"
 """Of CSV; of CSV where the comma is the decimal mark; of what is pasted from a spreadsheet."""
 SHORT_FORMS: dict[str, Decision] = {
     "tp": "true-positive", "fp": "false-positive", "be": "benign-expected", "benign": "benign-expected",
+    "insufficientdata": "insufficient", "dup": "duplicate",
 }  # fmt: skip
 """What analysts and case tools also write."""
 SHOWN = 20
@@ -33,6 +34,8 @@ class Row(NamedTuple):
     decision: Decision
     note: str
     by: str
+    of: str = ""
+    """Of a duplicate: the case that it is one of, as it was written."""
 
 
 class FileErrors(ValueError):
@@ -60,8 +63,8 @@ def decision_of(text: str) -> Decision | None:
 def read(file: IO[str], note: str, by: str) -> list[Row]:
     """Return the rows of a file; `note` and `by` are the values where a row has none.
 
-    The first line names the columns: `case` and `decision`, `note` and `by` if you like, in any order and case; other
-    columns are left out. Commas, semicolons and tabs separate them.
+    The first line names the columns: `case` and `decision`, `note`, `by` and `of` if you like, in any order and case;
+    other columns are left out. Commas, semicolons and tabs separate them.
 
     Raises
     ------
@@ -88,14 +91,14 @@ def _rows(file: IO[str], lines: csv.DictReader[str], note: str, by: str) -> list
     try:
         for fields in lines:
             line = lines.line_num + 1
-            case, said, own_note, own_by = (str(fields.get(name) or "").strip() for name in COLUMNS)
+            case, said, own_note, own_by, of = (str(fields.get(name) or "").strip() for name in COLUMNS)
             decision = decision_of(said)
             if not case:
                 errors.append(f"line {line}: no case")
             if decision is None:
                 errors.append(f"line {line}: {_quoted(said)} is no decision: {', '.join(DECISIONS)}, or TP, FP, BE")
             elif case:
-                rows.append(Row(line, case, decision, own_note or note, own_by or by))
+                rows.append(Row(line, case, decision, own_note or note, own_by or by, of))
     except csv.Error as error:
         errors.append(f"line {lines.reader.line_num + 1}: {error}")
     if not errors and not rows:

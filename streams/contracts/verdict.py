@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, Meta
 
+from siphonwatch.models.learn.labels import Said, Span
 from siphonwatch.models.learn.ranker_features import MAX_SIGNALS, Facts, SignalFact
 from siphonwatch.models.learn.verdict_book import WITHDRAWN, Decision, Vote
 from siphonwatch.streams.contracts.alert import Alert
@@ -26,7 +27,8 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     alert: Annotated[str, Meta(pattern="^[0-9a-f]{16}-[0-9]{1,10}$(?!\\n)")]
     """Id of the alert that was judged."""
     decision: Decision | Literal["withdrawn"]
-    """Right; wrong; right about what the account does, which it may do; or no verdict any more."""
+    """Right; wrong; right about what the account does, which it may do; not decided yet, as it is suspicious or too
+    little is known; the same as another case; a trial of the alerting; or no verdict any more."""
     time: Annotated[float, Meta(ge=0, le=2**34)]
     """When it was decided, seconds since 1970 UTC."""
     by: Annotated[str, Meta(min_length=1, max_length=64)]
@@ -37,6 +39,8 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     """What the alert said."""
     note: Annotated[str, Meta(max_length=MAX_NOTE)] = ""
     """Free text for people, which may hold names."""
+    of: Annotated[str, Meta(pattern="^([0-9a-f]{16})?$(?!\\n)")] = ""
+    """Of a duplicate: the case that it is a duplicate of."""
     v: Literal[1] = 1
 
     @property
@@ -145,20 +149,39 @@ def facts_of_alert(alert: Alert) -> Facts:
         raise NotAVerdict(f"the alert says what a verdict cannot repeat ({error})") from None
 
 
-def judge(alert: Alert, decision: Decision, *, by: str, time: float, note: str = "") -> Verdict:
-    """Return the verdict on an alert.
+def judge(alert: Alert, decision: Decision, *, by: str, time: float, note: str = "", of: str = "") -> Verdict:
+    """Return the verdict on an alert; `of` is the case that it is a duplicate of.
 
     Raises
     ------
     NotAVerdict
-        When a figure of the alert is beyond what a verdict may hold, or name or note do not fit.
+        When a figure of the alert is beyond what a verdict may hold, name or note do not fit, or a case that is no
+        duplicate points to another, or one that is to itself.
     """
+    if of and (decision != "duplicate" or of == alert.subject):
+        raise NotAVerdict("only a duplicate points to another case")
     facts = facts_of_alert(alert)
     verdict = Verdict(
         case=alert.subject, alert=alert.id, decision=decision, time=time, by=by, note=note, facts=facts,
-        account=alert.own.accounts[0],
+        account=alert.own.accounts[0], of=of,
     )  # fmt: skip
     return decode(encode(verdict))
+
+
+def said(verdict: Verdict, known_at: float | None = None, source: str = "verdicts") -> Said:
+    """Return what a verdict says as labels take it; known as of when it was decided unless a later time is given."""
+    known = verdict.time if known_at is None else max(known_at, verdict.time)
+    return Said(verdict.case, verdict.decision, verdict.time, known, verdict.by, source, verdict.of)
+
+
+def span(alert: Alert, known_at: float | None = None) -> Span:
+    """Return which accounts an alert is about, and when they did what it says; known as of its own time."""
+    data = alert.data
+    known = data.time / 1000 if known_at is None else known_at
+    return Span(
+        alert.subject, alert.own.pattern, tuple(alert.own.accounts), data.finding_info.first_seen_time / 1000,
+        data.time / 1000, known,
+    )  # fmt: skip
 
 
 def json_schema() -> dict[str, Any]:

@@ -72,6 +72,25 @@ def test_a_verdict_repeats_the_newest_alert_of_its_case_and_the_last_one_stands(
     assert table.exit_code == 0 and "benign-expected" in table.stdout and "Eve" in table.stdout
 
 
+def test_a_duplicate_names_the_case_that_it_is_one_of(settings: Settings, tmp_path: Path) -> None:
+    first, second, third = findings(3)
+    fill(settings, [first, second, third])
+    result = run(settings, second.case, "duplicate", "--of", first.case[:8], "--by", "Ann")
+    assert result.exit_code == 0, result.output
+    file = tmp_path / "verdicts.csv"
+    file.write_text(f"case,decision,of\n{third.case},dup,{second.case}\n{first.case},insufficient data,\n")
+    assert run(settings, "--file", str(file), "--by", "Ann").exit_code == 0
+    found = [decode(line) for line in run(settings, "--list", "--json").stdout_bytes.splitlines()]
+    assert [(one.case, one.decision, one.of) for one in found] == [
+        (second.case, "duplicate", first.case), (third.case, "duplicate", second.case),
+        (first.case, "insufficient", ""),
+    ]  # fmt: skip
+    own = run(settings, second.case, "duplicate", "--of", second.case)
+    assert own.exit_code == 1 and "points to another case" in own.stderr
+    unknown = run(settings, second.case, "duplicate", "--of", "ffffffff")
+    assert unknown.exit_code == 1 and "no alert of case ffffffff" in unknown.stderr
+
+
 def test_a_file_gives_many_and_nothing_is_sent_where_one_is_wrong(settings: Settings, tmp_path: Path) -> None:
     found = findings(4)
     fill(settings, found)
@@ -186,6 +205,7 @@ def test_a_case_that_is_unknown_or_not_only_one_is_refused_by_name(settings: Set
         (("abcdef", "--list"), "give a CASE with a decision or --undo"),
         (("abcdef",), "say what abcdef was: one of true-positive"),
         (("abcdef", "maybe"), "benign-expected"),
+        (("abcdef", "TP", "--of", "abcdef0"), "--of goes with the decision duplicate"),
         (("abcdef", "true-positive", "--list"), "give a CASE with a decision or --undo"),
         (("abcdef", "true-positive", "--json"), "--json goes with --list and --history"),
         (("--file", "no-such-file.csv"), "no-such-file.csv"),

@@ -12,7 +12,16 @@ from verdict_samples import PATTERNS, Analyst, auc, facts, vote
 
 from siphonwatch.models.evidence.process import SEVERITIES
 from siphonwatch.models.learn.ranker_features import MAX_SIGNALS, Facts, SignalFact, features, prior
-from siphonwatch.models.learn.verdict_book import CAPACITY, DRIVERS, WITHDRAWN, VerdictBook, Vote
+from siphonwatch.models.learn.verdict_book import (
+    CAPACITY,
+    DECIDED,
+    DECISIONS,
+    DRIVERS,
+    WITHDRAWN,
+    Decision,
+    VerdictBook,
+    Vote,
+)
 
 PROBES = [facts(pattern, log_e) for pattern in PATTERNS for log_e in (7.0, 9.0, 40.0)]
 
@@ -191,3 +200,16 @@ def test_no_facts_that_the_contract_lets_through_break_the_ranker(learnt: list[t
     book.take(vote(f"{i:016x}", y, one) for i, (one, y) in enumerate(learnt))
     assert 0.0 <= book.rank(of).rank <= 1.0
     assert all(abs(value) < 20.0 for value in features(of).values())
+
+
+@pytest.mark.parametrize("decision", [one for one in DECISIONS if one not in DECIDED])
+def test_a_verdict_that_decides_nothing_is_counted_and_teaches_nothing(decision: Decision) -> None:
+    book, undecided = VerdictBook(), VerdictBook()
+    for i in range(10):
+        book.take([vote(f"{i:016x}", i < 5, facts("shift"))])
+        undecided.take([vote(f"{i:016x}", i < 5, facts("shift"))])
+        undecided.take([msgspec.structs.replace(vote(f"a{i:015x}", True, facts("rarity")), decision=decision)])
+    assert ranks(undecided) == ranks(book) and undecided.rank(facts()).verdicts == 10
+    assert undecided.counts()["rarity", decision] == 10
+    undecided.take([msgspec.structs.replace(vote(f"{0:016x}", True, facts("shift")), decision=decision)])
+    assert undecided.rank(facts()).verdicts == 9, "it stands in the place of the one that did decide"

@@ -82,10 +82,15 @@ def test_metrics_count_decisions_by_pattern_and_name_nobody() -> None:
     assert fed.metric("analyst_precision", pattern="extraction") == 0
     assert fed.metric("ranker_updates_total") == 6
     assert fed.metric("unreadable_verdicts_total") == 2
+    undecided = ("suspicious", "insufficient", "duplicate", "test")
+    fed.feed.take([encode(verdict(20 + i, decision)) for i, decision in enumerate(undecided)])
+    assert fed.metric("verdicts", pattern="shift", decision="duplicate") == 1
+    assert fed.metric("analyst_precision", pattern="shift") == 0.75, "what is not decided is no part of it"
+    fed.feed.take([encode(verdict(20 + i, "withdrawn")) for i in range(4)])
     fed.feed.take([encode(verdict(0, "false-positive")), encode(verdict(1))])
     assert fed.metric("verdicts", pattern="shift", decision="true-positive") == 2
     assert fed.metric("analyst_precision", pattern="shift") == 0.5
-    assert fed.metric("ranker_updates_total") == 7, "the same verdict again is no news"
+    assert fed.metric("ranker_updates_total") == 15, "the same verdict again is no news"
     fed.feed.take([encode(verdict(i, "withdrawn")) for i in range(4)])
     assert fed.metric("verdicts", pattern="shift", decision="true-positive") == 0
     precision = fed.metric("analyst_precision", pattern="shift")

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from siphonwatch.models.engine.patterns import patterns
-from siphonwatch.models.learn.verdict_book import DECISIONS, VerdictBook, Vote
+from siphonwatch.models.learn.verdict_book import DECIDED, DECISIONS, VerdictBook, Vote
 from siphonwatch.streams.common.settings import Settings
 from siphonwatch.streams.contracts.verdict import NotAVerdict, decode
 from siphonwatch.streams.worker.agents.feed import RETRY_SECONDS, Feed
@@ -80,4 +80,5 @@ class VerdictFeed(Feed):
                 self._measured.add(pattern)
                 for decision, count in zip(DECISIONS, given, strict=True):
                     self._metrics.verdicts.labels(pattern, decision).set(count)
-                self._metrics.analyst_precision.labels(pattern).set(given[0] / sum(given) if any(given) else math.nan)
+                confirmed, decided = counts[pattern, "true-positive"], sum(counts[pattern, one] for one in DECIDED)
+                self._metrics.analyst_precision.labels(pattern).set(confirmed / decided if decided else math.nan)
