@@ -244,6 +244,10 @@ class AccountTable:
         self._free = np.concatenate([self._free, slots.astype(np.int32)])
         self._count -= len(slots)
 
+    def touch(self, slots: npt.NDArray[np.int64]) -> None:
+        """Note that the rows at `slots` were changed elsewhere."""
+        self._dirty[slots // PAGE_ROWS] = True
+
     def shrink(self) -> None:
         """Give back what was allocated beyond the capacity, where the accounts fit into it."""
         if not self._count <= self._capacity < len(self._room):

@@ -28,7 +28,7 @@ from siphonwatch.models.engine.vitals import Bound, Tally, Vitals, cards_id, rel
 from siphonwatch.models.evidence.budget import NUMBERED, RELEASED, bar, make_budget
 from siphonwatch.models.evidence.cases import MAX_OPEN, CaseBook, Finding, Member
 from siphonwatch.models.evidence.cases import MEMBERS as MEMBERS_TOLD
-from siphonwatch.models.evidence.places import Change, Place, assign, seats
+from siphonwatch.models.evidence.places import ERAS, Change, Place, assign, common, seats
 
 MEMBERS = 100_000
 """Accounts remembered of all watched fingerprints together, some 300 bytes each; beyond, those of the largest."""
@@ -163,7 +163,7 @@ class CampaignJudge:
                 first_seen=float(since[k]), log_e=evidence[p], score=shown[p], level=detector.null, bar=needed,
                 requests_seen=int(block.seen[k]), signals=explanation.signals[:6],
                 counterfactual=explanation.counterfactual, samples=[s for s in names(samples[k]) if s],
-                indicators=present(detector, block.values[k]),
+                indicators=present(detector, block.values[k]), offset=int(block.offsets[block.which[k]]),
             )  # fmt: skip
             finding = msgspec.structs.replace(
                 finding,
@@ -176,6 +176,37 @@ class CampaignJudge:
         if m:
             findings += self._close_until(float(sure[hits[-1] if len(hits) else 0 :].max()))
         return findings
+
+    def succeeded_by(self, shadow: CampaignJudge) -> tuple[CampaignJudge, CampaignJudge]:
+        """Return the judge that goes on from here by a shadow's cards, and this one as a shadow; this one is done.
+
+        Of a card that both have everything goes on. Of one that only the shadow has, its evidence counts from now on.
+        Who is behind each fingerprint goes on as this judge knew it, and cases that were told stay, under their ids.
+        """
+        table = self._stage.table
+        used, rows = table.used(), table.rows
+        mine = np.zeros(len(used), WEIGHED)
+        for name in WEIGHED.names or ():
+            mine[name] = rows[name][used]
+        previous = CampaignJudge(self._stage, self.detectors, shadow=True)
+        previous.restore({**self.snapshot(), **under("beside", {"hash": rows["hash"][used], "judged": mine})})
+        new = CampaignJudge(self._stage, shadow.detectors)
+        new.kept, new.cases, new.trace = self.kept, self.cases, self.trace
+        new.kept.cards, changes, _ = assign(new._cards, self.kept.cards, MAX_CARDS)
+        new.budget = new.budget._replace(counts=self.budget.counts)
+        slots, judged = (used[:0], mine) if shadow._beside is None else shadow._beside.held()
+        for ours, theirs in common({change.pattern for change in changes}, new.kept.cards, shadow.kept.cards):
+            current = slots[judged["era"][slots, theirs] == shadow.kept.cards[theirs].era % ERAS]
+            for name in ("log_e", "bets"):
+                rows[name][current, ours] = judged[name][current, theirs]
+            rows["era"][current, ours] = new.kept.cards[ours].era % ERAS
+        table.touch(used)
+        gone = set(self.patterns) - set(new.patterns)
+        new._closed = self._closed + new.cases.drop(gone, self._stage.now)
+        for campaign in new.kept.campaigns.values():
+            if campaign.pattern in gone:
+                campaign.log_e, campaign.told_log_e = 0.0, 0.0
+        return new, previous
 
     def _weighed(self, block: FingerprintBlock) -> Array:
         """Where the evidence about fingerprints is, by slot: in their rows, or beside them."""
@@ -343,6 +374,10 @@ class CampaignJudge:
     def _as_told(self, finding: Finding) -> Finding:
         """A finding with the accounts that its campaign has named, instead of its fingerprint."""
         return msgspec.structs.replace(finding, accounts=self._campaign(finding).all_named())
+
+    def learnt(self) -> dict[str, str]:
+        """Nothing is learnt: the levels are the cards'."""
+        return {}
 
     def bounds(self) -> list[Bound]:
         """Return what its memory is bounded by."""

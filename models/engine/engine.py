@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from functools import partial
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, Self, TypeVar
 
 import msgspec
 import numpy as np
@@ -27,6 +27,10 @@ from siphonwatch.models.online.second_stage import SecondStage
 
 BLOCK = 512
 """Requests a block: large enough for array arithmetic, small enough that its arrays stay in the cache."""
+
+
+PREVIOUS = "previous"
+"""Name of the shadow that was the champion before."""
 
 
 class Trace(NamedTuple):
@@ -182,6 +186,12 @@ class Judge(Protocol[Seen]):
     def bounds(self) -> list[Bound]:
         """Return what its memory is bounded by."""
 
+    def learnt(self) -> dict[str, str]:
+        """Return what stands for what each pattern's reference has learnt; nothing where none learns."""
+
+    def succeeded_by(self, shadow: Self) -> tuple[Self, Self]:
+        """Return the judge that goes on from here by a shadow's cards, and this one as a shadow; this one is done."""
+
     def vitals(self) -> Vitals:
         """Return how its detection stands."""
 
@@ -328,6 +338,22 @@ class Engine(Generic[B, J]):
     def mute(self, wanted: Callable[[Finding], bool]) -> list[Finding]:
         """Withhold the champion's wanted cases that were told; return what tells their end. They stay open."""
         return self.judge.mute(wanted)
+
+    def promote(self, name: str, hear: Hear) -> list[Finding]:
+        """Let a shadow go on as the champion, and the champion as shadow `PREVIOUS`; return what is to be told of it.
+
+        It is meant for between two batches; `succeeded_by` of the judge says what goes on and what begins anew.
+        Promoting the previous one takes it back.
+
+        Raises
+        ------
+        KeyError
+            Where there is no such shadow.
+        """
+        shadow, _ = self.shadows.pop(name)
+        self.judge, previous = self.judge.succeeded_by(shadow)
+        self.shadows[PREVIOUS] = previous, hear
+        return self.judge.end(lambda _: False)
 
     def suspicion(self) -> dict[str, float]:
         """Return the highest suspicion each account has reached by the champion; of those in memory."""

@@ -33,9 +33,9 @@ from siphonwatch.models.engine.vitals import (
     spent,
 )
 from siphonwatch.models.evidence.budget import NUMBERED, make_budget
-from siphonwatch.models.evidence.calibration import Reference, make_reference, restore, snapshot
+from siphonwatch.models.evidence.calibration import Reference, adopt, learnt_id, make_reference, restore, snapshot
 from siphonwatch.models.evidence.cases import MAX_OPEN, CaseBook, Finding
-from siphonwatch.models.evidence.places import Change, Place, assign, seats
+from siphonwatch.models.evidence.places import ERAS, Change, Place, assign, common, seats
 from siphonwatch.models.evidence.process import EVENT, weigh
 from siphonwatch.models.online.second_stage import SecondStage
 
@@ -131,6 +131,37 @@ class AccountJudge:
         ranks = self._look_closer(features, block, strongest) if self.second_stage else {}
         return self._tell(self._events[:written], features, block, ranks)
 
+    def succeeded_by(self, shadow: AccountJudge) -> tuple[AccountJudge, AccountJudge]:
+        """Return the judge that goes on from here by a shadow's cards, and this one as a shadow; this one is done.
+
+        Of a card that both have everything goes on. Of one that only the shadow has, its evidence and its reference
+        count from now on, and its open cases are added, untold; accounts that are not in memory begin anew with it.
+        Cases that were told stay, under their ids. The budget and the accounts' numbers in it go on.
+        """
+        table = self._stage.table
+        used, rows = table.used(), table.rows
+        previous = AccountJudge(self._stage, self.detectors, shadow=True)
+        beside = {"hash": rows["hash"][used], "judged": rows["judged"][used]}
+        previous.restore({**self.snapshot(), **under("beside", beside)})
+        new = AccountJudge(self._stage, shadow.detectors, second_stage=self.second_stage)
+        new.places, changes, anew = assign(new._cards, self.places, MAX_PATTERNS)
+        new.reference = restore(new._make_reference(new.places), snapshot(self.reference), anew)
+        new.budget = new.budget._replace(counts=self.budget.counts)
+        new.cases, new.trace, new.ranked, new.looked_closer = self.cases, self.trace, self.ranked, self.looked_closer
+        changed = {change.pattern for change in changes}
+        pairs = common(changed, new.places, shadow.places)
+        adopt(new.reference, shadow.reference, pairs)
+        slots, judged = shadow._held()
+        for ours, theirs in pairs:
+            evidence = judged["evidence"][slots, theirs]
+            current = evidence["era"] == shadow.places[theirs].era % ERAS
+            evidence["era"] = new.places[ours].era % ERAS
+            rows["judged"]["evidence"][slots[current], ours] = evidence[current]
+        table.touch(used)
+        new._ended = self._ended + new.cases.drop(set(self.patterns) - set(new.patterns), self._stage.now)
+        new.cases.adopt(shadow.cases, changed)
+        return new, previous
+
     def _look_closer(
         self, features: Features, block: AccountBlock, strongest: npt.NDArray[np.float32]
     ) -> dict[int, float]:
@@ -176,6 +207,7 @@ class AccountJudge:
                     counterfactual=explanation.counterfactual, samples=[s for s in (newest, older) if s],
                     indicators=present(detector, features.values[i]),
                     carriers=carriers(event["carried"]), second_stage=ranks.get(i, math.nan),
+                    offset=int(block.offsets[i]),
                 )
             )  # fmt: skip
         if len(sure):
@@ -193,6 +225,11 @@ class AccountJudge:
     def mute(self, wanted: Callable[[Finding], bool]) -> list[Finding]:
         """Withhold the wanted cases that were told; return what tells their end. They stay open."""
         return self.cases.mute(wanted, self._stage.now)
+
+    def learnt(self) -> dict[str, str]:
+        """Return, by pattern, 12 hexadecimal digits that stand for what its reference has learnt."""
+        at = {place.pattern: k for k, place in enumerate(self.places) if not place.away}
+        return {pattern: learnt_id(self.reference, at[pattern]) for pattern in self.patterns}
 
     def bounds(self) -> list[Bound]:
         """Return what its memory is bounded by beside the rows."""

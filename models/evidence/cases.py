@@ -87,6 +87,8 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     """Why each account is in it; the first ones of `accounts`, `MEMBERS` at most."""
     follows: list[str] = []
     """Those of the accounts whose place the others took: they fell silent, or were turned away, before."""
+    offset: int = -1
+    """Of the request at which it became so, as the engine knows it."""
 
     @property
     def id(self) -> str:
@@ -205,6 +207,17 @@ class CaseBook:
         for key in [key for key in self._open if key[1] in patterns]:
             self._withheld.discard(self._open.pop(key).last.case)
         return ended
+
+    def adopt(self, other: CaseBook, patterns: Collection[str]) -> None:
+        """Take over open cases of some patterns from another book, where this one has none about their account.
+
+        Nobody heard of them yet: the next finding of each opens it.
+        """
+        for key, case in other._open.items():
+            if key[1] in patterns and key not in self._open:
+                self._open[key] = msgspec.structs.replace(case)
+                self._withheld.add(case.last.case)
+        self._line_up()
 
     def close_until(self, now: float) -> list[Finding]:
         """Close what had no evidence for long enough by event time `now`, in the order of the closing times.

@@ -7,7 +7,7 @@ nobody has touched since, in memory or not, are recognised when their account co
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -75,6 +75,16 @@ def seats(places: Sequence[Place], patterns: Sequence[str]) -> Seats:
         np.array([place.era % ERAS for place in mine], np.int64),
         np.array([min(place.era - place.since, ERAS - 1) for place in mine], np.int64),
     )
+
+
+def common(changed: Collection[str], ours: Sequence[Place], theirs: Sequence[Place]) -> list[tuple[int, int]]:
+    """Return the places of changed patterns, in ours and in theirs, where both have one in use."""
+    at = {place.pattern: k for k, place in enumerate(theirs) if not place.away}
+    return [
+        (k, at[place.pattern])
+        for k, place in enumerate(ours)
+        if not place.away and place.pattern in changed and place.pattern in at
+    ]
 
 
 def assign(

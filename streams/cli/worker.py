@@ -22,6 +22,7 @@ from siphonwatch.streams.worker.agents.control import ControlFeed
 from siphonwatch.streams.worker.agents.control_letters import SENDER, ControlLetters
 from siphonwatch.streams.worker.agents.coordinate import STATE, Sightings, SightingsPartition
 from siphonwatch.streams.worker.agents.ingest import GatewayIngest, make_adapters
+from siphonwatch.streams.worker.agents.judges import DeployList
 from siphonwatch.streams.worker.agents.placement import Placement
 from siphonwatch.streams.worker.agents.score import TelemetryPartition
 from siphonwatch.streams.worker.agents.verdicts import VerdictFeed
@@ -98,7 +99,7 @@ async def work(settings: Settings, limits: Limits | None = None, *, afresh: bool
     metrics = Metrics(registry)
     metrics.model.labels(release(), *make_scorer(settings).identity, settings.scoring.second_stage).set(1)
     book, allowed, turns = VerdictBook(), Allowed.from_settings(settings), make_turns()
-    entries, controls = EntryList(), ControlLetters()
+    entries, controls, deploys = EntryList(), ControlLetters(), DeployList()
     telemetry, sightings = settings.topic("telemetry"), settings.topic("sightings")
     seals, keys = Seals.from_settings(settings), keys_of(settings)
     if not settings.identity.key:
@@ -117,6 +118,7 @@ async def work(settings: Settings, limits: Limits | None = None, *, afresh: bool
                 onward=Sightings(InOrder(producer, sightings, turns, retries), scorer, seals),
                 allowed=allowed,
                 entries=entries,
+                deploys=deploys,
                 controls=controls if meter.partition == SENDER else None,
                 hot_accounts=settings.state.hot_accounts,
                 forget_after=settings.state.forget_after,
@@ -134,6 +136,7 @@ async def work(settings: Settings, limits: Limits | None = None, *, afresh: bool
             outlet = KafkaOutlet(producer, settings, Retries(meter))
             return SightingsPartition(
                 make_coordinator(settings), state, outlet, meter, book=book, allowed=allowed, entries=entries,
+                deploys=deploys,
                 seals=seals, runbook=settings.links.runbook, afresh=afresh,
             )  # fmt: skip
 
@@ -144,7 +147,7 @@ async def work(settings: Settings, limits: Limits | None = None, *, afresh: bool
                 adapters[meter.topic], InOrder(producer, telemetry, turns, retries), outlet, retries, meter, seals
             )  # fmt: skip
 
-        control = ControlFeed(settings, entries, controls, metrics)
+        control = ControlFeed(settings, entries, controls, metrics, deploys=deploys)
         following = [
             asyncio.create_task(feed.run(), name=feed.topic) for feed in (VerdictFeed(settings, book, metrics), control)
         ]

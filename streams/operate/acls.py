@@ -17,14 +17,17 @@ WHAT = {
     GATEWAY: "writes telemetry, or its own topic of ingest.topics: gateways, `siphonwatch produce`",
     WORKER: "`siphonwatch worker`",
     DELIVER: "`siphonwatch deliver`",
-    ANALYST: "`siphonwatch alerts`, `siphonwatch verdict`, `siphonwatch allow`",
+    ANALYST: "`siphonwatch alerts`, `siphonwatch verdict`, `siphonwatch allow`, `siphonwatch models`",
     OPERATOR: "`siphonwatch topics --create`, `siphonwatch redrive`; reads dead letters, which may hold prompts",
     READONLY: "`siphonwatch doctor`, `siphonwatch status`, `siphonwatch topics --check`: sees shapes, reads no record",
-    READER: "data scientists: telemetry, which holds no text, alerts and verdicts",
+    READER: "data scientists: telemetry, which holds no text, alerts, verdicts, what shadows find, deployments",
 }
 """Who has a role."""
 TOPIC, GROUP = "topic", "group"
-ALL = ("telemetry", "sightings", "alerts", "hidden", "state", "campaigns", "verdicts", "control", "dlq")
+ALL = (
+    "telemetry", "sightings", "alerts", "hidden", "shadow", "deployments", "state", "campaigns", "verdicts", "control",
+    "dlq",
+)  # fmt: skip
 """Our topics."""
 
 
@@ -60,7 +63,7 @@ def rights(settings: Settings, role: str) -> list[Right]:
     elif role == WORKER:
         allow(TOPIC, (*ours("telemetry", "verdicts", "control"), *ingested), "DescribeConfigs Read")
         allow(TOPIC, ours("sightings", "state", "campaigns"), "DescribeConfigs Read Write")
-        allow(TOPIC, ours("alerts", "hidden", "dlq"), "Write")
+        allow(TOPIC, ours("alerts", "hidden", "shadow", "deployments", "dlq"), "Write")
         allow(GROUP, (group,), "Read")
         if ingested:
             allow(TOPIC, ours("telemetry"), "Write")
@@ -68,7 +71,7 @@ def rights(settings: Settings, role: str) -> list[Right]:
         allow(TOPIC, ours("alerts"), "Read")
         allow(GROUP, tuple(f"{group}-sink-{name}" for name in settings.sinks), "Read")
     elif role == ANALYST:
-        allow(TOPIC, ours("alerts", "hidden", "verdicts", "control"), "Read")
+        allow(TOPIC, ours("alerts", "hidden", "shadow", "deployments", "verdicts", "control"), "Read")
         allow(TOPIC, ours("verdicts", "control"), "Write")
     elif role == OPERATOR:
         allow(TOPIC, (f"{settings.topics.prefix}.",), "Alter Create DescribeConfigs", prefixed=True)
@@ -79,7 +82,7 @@ def rights(settings: Settings, role: str) -> list[Right]:
         allow(TOPIC, (*ours(*ALL), *ingested), "DescribeConfigs")
         allow(GROUP, (group, *(f"{group}-sink-{name}" for name in settings.sinks)), "Describe")
     elif role == READER:
-        allow(TOPIC, ours("telemetry", "alerts", "verdicts"), "Read")
+        allow(TOPIC, ours("telemetry", "alerts", "verdicts", "shadow", "deployments"), "Read")
     else:
         raise ValueError(f"{role} is no role")
     return sorted(Right(*resource, frozenset(operations)) for resource, operations in found.items())

@@ -21,8 +21,8 @@ from siphonwatch.streams.common.settings import Kafka, Settings
 HOUR_MS = 3_600_000
 STATE_MESSAGE_BYTES = 8 * 1024 * 1024
 """A page of account rows or a partition's models is one record of the state topic, compressed."""
-PARTITIONS = {"verdicts": 1, "control": 1}
-"""Analysts write few, and every worker reads them all in one order."""
+PARTITIONS = {"verdicts": 1, "control": 1, "deployments": 1}
+"""Few records, and whoever reads them reads them all in one order."""
 FOLLOWERS = {"campaigns": "sightings", "sightings": "telemetry", "state": "telemetry"}
 """Topics that need at least the partitions of another one, in the order in which they grow: partition N of state holds
 what partition N of telemetry needs. Sightings follow so that as many workers share them."""
@@ -64,6 +64,8 @@ def wanted(settings: Settings) -> list[Topic]:
         "sightings": deleted | {"retention.ms": str(shape.telemetry_retention_hours * HOUR_MS)},
         "alerts": deleted | {"retention.ms": str(shape.alerts_retention_hours * HOUR_MS)},
         "hidden": deleted | {"retention.ms": str(shape.alerts_retention_hours * HOUR_MS)},
+        "shadow": deleted | {"retention.ms": str(shape.alerts_retention_hours * HOUR_MS)},
+        "deployments": deleted | {"retention.ms": "-1"},  # a few records for each promotion, kept for good
         "state": state,
         "campaigns": state,
         "verdicts": {

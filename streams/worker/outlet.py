@@ -43,6 +43,10 @@ ALLOWED_BY = "allowed-by"
 """Header of a hidden alert: the id of the allow entry that hid it."""
 
 
+ROLE, VERSION = "role", "version"
+"""Headers of what a shadow found: which one, and the version that it is of."""
+
+
 class Sent(NamedTuple):
     """A record that was handed to the producer, and what becomes of it."""
 
@@ -61,6 +65,12 @@ class Outlet(Protocol):
 
     async def hidden(self, key: bytes, value: bytes, entry: str) -> None:
         """Send one alert to the topic of those that are hidden by an entry; may wait for room."""
+
+    async def shadow(self, key: bytes, value: bytes, role: str, version: str) -> None:
+        """Send what a judge beside the champion found to the topic of shadows; may wait for room."""
+
+    async def deployed(self, value: bytes) -> None:
+        """Append to the log of deployments; may wait for room."""
 
     async def dead_letters(self, letters: Iterable[DeadLetter]) -> list[DeadLetter]:
         """Send bad records with their reasons; returns, once they are acknowledged, those that cannot be kept."""
@@ -89,6 +99,8 @@ class KafkaOutlet:
         self._producer = producer
         self._alerts = settings.topic("alerts")
         self._hidden = settings.topic("hidden")
+        self._shadow = settings.topic("shadow")
+        self._deployments = settings.topic("deployments")
         self._dlq = settings.topic("dlq")
         self._dead_letters = DeadLetters(producer, self._dlq)
         self._retries = retries
@@ -104,6 +116,14 @@ class KafkaOutlet:
     async def hidden(self, key: bytes, value: bytes, entry: str) -> None:
         """Send an alert that an entry hides, as `alert` sends others."""
         await self._send(self._hidden, key, value, [(ALLOWED_BY, entry.encode())])
+
+    async def shadow(self, key: bytes, value: bytes, role: str, version: str) -> None:
+        """Send what a judge beside the champion found, as `alert` sends the champion's."""
+        await self._send(self._shadow, key, value, [(ROLE, role.encode()), (VERSION, version.encode())])
+
+    async def deployed(self, value: bytes) -> None:
+        """Append to the log of deployments."""
+        await self._send(self._deployments, b"", value, [])
 
     async def _send(self, topic: str, key: bytes, value: bytes, headers: list[tuple[str, bytes]]) -> None:
         while True:

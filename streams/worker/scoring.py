@@ -7,10 +7,14 @@ import time
 from typing import Any
 
 from siphonwatch.models.account.features import FEATURES
+from siphonwatch.models.engine.campaigns import CampaignJudge
 from siphonwatch.models.engine.config import ScorerConfig
 from siphonwatch.models.engine.coordinator import Coordinator
+from siphonwatch.models.engine.engine import Engine
+from siphonwatch.models.engine.judge import AccountJudge
 from siphonwatch.models.engine.scorer import Scorer
 from siphonwatch.models.engine.together import Together
+from siphonwatch.models.learn.version import Version
 from siphonwatch.models.online.second_stage import SecondStage, check, load, scaled
 from siphonwatch.streams.common.settings import Settings, SettingsError
 
@@ -45,6 +49,14 @@ def make_scorer(settings: Settings) -> Scorer:
 def make_coordinator(settings: Settings) -> Coordinator:
     """Return a coordinator with empty state."""
     return Coordinator(_config(settings), settings.state.fingerprints)
+
+
+def make_judge(scorer: Engine[Any, Any], version: Version, *, shadow: bool = False) -> Any:
+    """Return a judge of a scorer or coordinator by a version's cards, with empty state; a shadow or the champion."""
+    if isinstance(scorer, Coordinator):
+        return CampaignJudge(scorer.stage, version.detectors("campaign"), shadow=shadow)  # type: ignore[arg-type]
+    closer = None if shadow else scorer.second_stage
+    return AccountJudge(scorer.stage, version.detectors(), second_stage=closer, shadow=shadow)  # type: ignore[arg-type]
 
 
 def make_together(settings: Settings) -> Together:

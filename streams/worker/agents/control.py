@@ -1,4 +1,4 @@
-"""Follows the control topic into the list of allow entries; records that cannot be read become dead letters."""
+"""Follows the control topic into the lists of allow entries and of versions; those it cannot read are dead letters."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from siphonwatch.streams.common.settings import Settings
-from siphonwatch.streams.contracts.control import Allow, NotAControl, decode
+from siphonwatch.streams.contracts.control import Allow, Deploy, NotAControl, decode
 from siphonwatch.streams.worker.agents.control_letters import ControlLetters
 from siphonwatch.streams.worker.agents.feed import RETRY_SECONDS, Feed
+from siphonwatch.streams.worker.agents.judges import DeployList
 from siphonwatch.streams.worker.entries import CAPACITY, Entries, Entry, EntryList
 from siphonwatch.streams.worker.metrics import CONTROL, Metrics
 
@@ -32,11 +33,13 @@ class ControlFeed(Feed):
         Wait after the broker failed.
     clock
         Monotonic seconds.
+    deploys
+        Given what is deployed, likewise.
     """
 
     topic = CONTROL
     what = "control records"
-    meanwhile = "workers keep the allow entries known so far"
+    meanwhile = "workers keep the allow entries and versions known so far"
 
     def __init__(
         self,
@@ -46,10 +49,13 @@ class ControlFeed(Feed):
         metrics: Metrics,
         retry_seconds: float = RETRY_SECONDS,
         clock: Callable[[], float] = time.monotonic,
+        deploys: DeployList | None = None,
     ) -> None:
         super().__init__(settings, metrics, retry_seconds, clock)
         self._list = entries
         self._letters = letters
+        self._deployed = DeployList() if deploys is None else deploys
+        self._deploys: dict[str, Deploy] = {}
         self._standing: dict[str, Entry] = {}
         self._places = 0
         self._changed = True
@@ -69,6 +75,9 @@ class ControlFeed(Feed):
                 self._metrics.controls_unreadable.inc()
                 self._letters.add(record, error)
                 continue
+            if isinstance(control, Deploy):
+                self._deploys[control.id] = control
+                continue
             self._drop(control.id)
             if isinstance(control, Allow):
                 entry = Entry.of(control)
@@ -80,6 +89,7 @@ class ControlFeed(Feed):
             self._list.dropped += 1
 
     def _drop(self, id: str) -> None:
+        self._deploys.pop(id, None)
         if (entry := self._standing.pop(id, None)) is not None:
             self._places -= entry.places
             self._changed = True
@@ -87,6 +97,7 @@ class ControlFeed(Feed):
     def clear(self) -> None:
         """Forget every entry; what was given out stands until the new topic was read."""
         self._standing, self._places, self._changed = {}, 0, True
+        self._deploys = {}
         self._letters.clear()
 
     def reached_end(self) -> None:
@@ -94,4 +105,5 @@ class ControlFeed(Feed):
         if self._changed:
             self._list.known = Entries(self._standing.values())
             self._changed = False
+        self._deployed.known = dict(self._deploys)
         self.read.set()

@@ -27,6 +27,8 @@ from siphonwatch.streams.contracts.alert import encode, rfc3339, to_alert
 from siphonwatch.streams.contracts.provenance import UNKEYED, Seals
 from siphonwatch.streams.contracts.telemetry import Malformed
 from siphonwatch.streams.worker.agents.control_letters import ControlLetters, ControlLetterSender
+from siphonwatch.streams.worker.agents.judges import DeployList, Judges
+from siphonwatch.streams.worker.agents.numbering import Numbering
 from siphonwatch.streams.worker.agents.partition import Place
 from siphonwatch.streams.worker.agents.placement import Placement
 from siphonwatch.streams.worker.agents.sources import Sources
@@ -85,39 +87,6 @@ class Read(NamedTuple):
     """Requests with sealed parts that no key of this worker opens."""
 
 
-class Numbering(NamedTuple):
-    """How the state numbers a topic's offsets: each is `base` more than in the topic.
-
-    A topic that was made anew begins at 0 again; its records follow those of the one before, in the state.
-    """
-
-    incarnation: str = ""
-    base: int = 0
-
-    def after(self, incarnation: str, anew: bool, due: int) -> Numbering:
-        """Return the numbering to go on with.
-
-        Parameters
-        ----------
-        incarnation
-            Of the topic now, see `siphonwatch.streams.worker.transport.Lease`.
-        anew
-            Whether the topic is known to be another one although nothing tells its incarnation.
-        due
-            Offset that is due next, in this numbering.
-
-        Examples
-        --------
-        >>> Numbering("one", 5).after("one", False, 80)
-        Numbering(incarnation='one', base=5)
-        >>> Numbering("one", 5).after("two", False, 80)
-        Numbering(incarnation='two', base=80)
-        """
-        if anew or (self.incarnation and incarnation and incarnation != self.incarnation):
-            return Numbering(incarnation, due)
-        return Numbering(incarnation or self.incarnation, self.base)
-
-
 class ScoredPartition(ABC):
     """Runs one scorer over one partition.
 
@@ -142,6 +111,8 @@ class ScoredPartition(ABC):
         from one offset on, after a crash too; a partition without any snapshot begins with those known then.
     controls
         The control records that cannot be read, where this partition is the one that sends them as dead letters.
+    deploys
+        The versions that judge as they are known now, taken over as entries are.
     hot_accounts, forget_after, cold_accounts, cold_file_bytes
         See `[state]` of the settings.
     placement
@@ -168,6 +139,7 @@ class ScoredPartition(ABC):
         allowed: Allowed | None = None,
         entries: EntryList | None = None,
         controls: ControlLetters | None = None,
+        deploys: DeployList | None = None,
         hot_accounts: int | None,
         forget_after: float,
         placement: Placement | None = None,
@@ -190,6 +162,7 @@ class ScoredPartition(ABC):
         self._allowed = Allowed(()) if allowed is None else allowed
         self._list = EntryList() if entries is None else entries
         self._controls = None if controls is None else ControlLetterSender(controls, outlet)
+        self._judges = Judges(scorer, DeployList() if deploys is None else deploys, outlet, meter, now)
         self._entries = Entries()
         self._expired_until = 0.0  # event time up to which it was looked for entries that expired
         self._forget_after = forget_after
@@ -197,7 +170,6 @@ class ScoredPartition(ABC):
         self._seals = seals
         self._clock = clock
         self._said_off = False
-        self._said_shadows: set[str] = set()
         self._timing = Timing(meter.stream, meter.partition, clock)
         self._now = now
         self._tiers = Tiers(scorer.table, log, hot_accounts, cold_accounts, cold_file_bytes)
@@ -233,12 +205,14 @@ class ScoredPartition(ABC):
                 )
             self._numbering = Numbering(begin.incarnation)
             self._entries = self._known_entries()
+            self._judges.apply(0)
             return Place(None)
         table = self.scorer.table
         async for part in snapshot.hot():
             table.place({number: from_page(page.data, table.layout) for number, page in part})
         table.settle()
         models = unpack(snapshot.models)
+        self._judges.restore(models)
         self.scorer.restore(models)
         self._entries = Entries.decode(as_bytes(models, ENTRIES)) if ENTRIES in models else Entries()
         self._expired_until = self.scorer.now
@@ -258,7 +232,9 @@ class ScoredPartition(ABC):
         for closing in self.scorer.end(self._allowed.covers):
             await self._send(closing)
         await self._mute()
-        self._say_shadows_off()
+        await self._judges.send(self._shadow_alert)
+        await self._judges.tell()
+        self._judges.say_off()
         return self._place(begin, snapshot.next_offset)
 
     async def resume(self, begin: Begin) -> Place | None:
@@ -322,6 +298,7 @@ class ScoredPartition(ABC):
             scored_at = self._clock()
             for finding in findings:  # 4. Emit
                 await self._emit(finding)
+            await self._judges.send(self._shadow_alert)
             if self._onward is not None:
                 await self._onward.send(batch, read.requests[part], read.offsets[part] - base)
             for stage, seconds in enumerate((thawed_at - at, scored_at - thawed_at, self._clock() - scored_at), 1):
@@ -336,7 +313,7 @@ class ScoredPartition(ABC):
                 self._said_off = True
                 _log.error("second stage off", stream=self.meter.stream, partition=self._number, reason=closer.reason)
         self._timing.note(len(read.requests), self.scorer.late, self.scorer.ahead)
-        self._say_shadows_off()
+        self._judges.say_off()
         self._announce_expired()
 
     @abstractmethod
@@ -370,6 +347,9 @@ class ScoredPartition(ABC):
     def _alert(self, finding: Finding) -> bytes:
         return encode(to_alert(finding, self._book.rank_finding(finding), self._runbook))
 
+    def _shadow_alert(self, finding: Finding, role: str) -> bytes:
+        return encode(to_alert(finding, self._book.rank_finding(finding), self._runbook))
+
     def _known_entries(self) -> Entries:
         """The entries as they are known now; those that apply already while nothing is known."""
         return self._entries if self._list.known is None else self._list.known
@@ -389,15 +369,6 @@ class ScoredPartition(ABC):
                     id=entry.id, pattern=entry.pattern, until=rfc3339(entry.until),
                 )  # fmt: skip
 
-    def _say_shadows_off(self) -> None:
-        """Log the shadows that failed and were switched off, each once."""
-        for name in self.scorer.failed.keys() - self._said_shadows:
-            self._said_shadows.add(name)
-            _log.error(
-                "shadow off", stream=self.meter.stream, partition=self._number, shadow=name,
-                **self.scorer.failed[name]._asdict(),
-            )  # fmt: skip
-
     async def checkpoint(self) -> int | None:
         """Make everything up to the last batch durable, alerts first; return the offset to commit.
 
@@ -410,24 +381,30 @@ class ScoredPartition(ABC):
         due = self._durable if self._next is None else self._next
         if due is None:
             self._entries = entries  # nothing was judged yet
+            self._judges.apply(0)
             return None
-        if self._next is None and entries == self._entries and not sent:
+        switching = self._judges.due
+        if self._next is None and entries == self._entries and not sent and not switching:
             return due - self._numbering.base
         # 5. Checkpoint: what was sent first, then the state, with the entries that apply to what comes after it
         started, written = self._clock(), self._log.written
+        if switching:
+            for finding in self._judges.apply(due - self._numbering.base):
+                await self._send(finding)
         await self._outlet.flush()
         if self._onward is not None:
             await self._onward.flush()
         dropped = await self._tiers.settle(self.scorer.now - self._forget_after)
         try:
-            models = pack(self.scorer.snapshot() | {ENTRIES: entries.encode()})
+            models = pack(self.scorer.snapshot() | {ENTRIES: entries.encode()} | self._judges.snapshot())
             offset = await self._log.checkpoint(dropped, models, due, self._meta())
         except Fenced as error:
             self._fenced = True
             _log.warning("fenced", stream=self.meter.stream, partition=self._number, error=str(error))
             return None
-        self._say_shadows_off()
+        self._judges.say_off()
         self._next, self._durable = None, offset
+        await self._judges.tell()
         self.meter.checkpoint(self._clock() - started, self._log.written - written)
         self._checkpoint_at = self._now()
         if self._clock() - self._vitals_at >= VITALS_SECONDS:
