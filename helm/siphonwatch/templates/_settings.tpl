@@ -17,11 +17,11 @@
 {{/* Sections that a component reads: a change of others restarts nothing of it. */}}
 {{- define "siphonwatch.sections" -}}
 {{- if eq . "worker" -}}
-accounts identity ingest kafka links log scoring models state topics web who
+accounts identity ingest kafka links log scoring state topics web who
 {{- else if eq . "deliver" -}}
-deliver grafana kafka links log scoring models sinks topics
+deliver grafana kafka links log scoring sinks topics
 {{- else if eq . "topics" -}}
-ingest kafka log topics
+ingest kafka log models topics
 {{- else if eq . "provision" -}}
 grafana links log topics
 {{- end -}}
