@@ -22,6 +22,8 @@ TRIVIAL = 80
 """Characters up to which a message that was sent before says nothing of what a job does: it costs nothing to send."""
 LEAST = 0.5
 """Requests that say something of a job, from which it has features."""
+STANDING = 5.0
+"""Hours at work over 7 d from which a job is one of the account's uses, and not a burst such as one benchmark."""
 HOUR = 3600
 HOURS_A_DAY = 24
 PRIOR = 2.0
@@ -101,14 +103,16 @@ def count_job(row: Record, q: Record, now: float, adds: Record, refusal: np.floa
 def _largest_other(row: Record, place: int, now: float) -> float:
     """Requests over 7 d of the account's largest job of another use than the one at `place`, or of its largest trail.
 
-    Jobs that differ in temperature alone are one use: whoever tries a prompt at three temperatures does one thing.
+    Jobs that differ in temperature alone are one use: whoever tries a prompt at three temperatures does one thing. A
+    burst of one hour is no use that an account has, and of `STANDING` hours on all of a use counts.
     """
     largest = 0.0
     for k in range(SLOTS):
         slot = row.slots[k]
         if slot.name != 0 and slot.name >> np.uint32(16) != row.slots[place].name >> np.uint32(16):
             fade = math.exp(-max(now - slot.time, 0.0) / TAU)
-            largest = max(largest, float(slot.requests) * fade)
+            standing = min(max((float(slot.hours) * fade - 1.0) / (STANDING - 1.0), 0.0), 1.0)
+            largest = max(largest, float(slot.requests) * fade * standing)
     return largest
 
 

@@ -133,8 +133,18 @@ def test_one_prompt_at_several_temperatures_is_no_other_use_of_the_account() -> 
     places = account.take(q)
     assert sorted(set(places)) == [0, 1, 2]
     assert account.features(places[-1], q[-1])["job_aside"] == 0.0
-    account.take(prompts([100.0] * 45, max_tokens=16))
-    assert account.features(places[-1], q[-1], total=135)["job_aside"] == pytest.approx(1 / 3, rel=1e-2)
+    account.take(prompts(3600.0 * (np.arange(45) // 9), max_tokens=16))
+    assert account.features(places[-1], q[-1], total=135)["job_aside"] == pytest.approx(1 / 3, rel=0.05)
+
+
+@pytest.mark.parametrize(("hours", "counts"), [(1, 0.0), (3, 0.5), (5, 1.0), (9, 1.0)])
+def test_a_burst_beside_a_job_is_no_other_use_of_the_account(hours: int, counts: float) -> None:
+    """One benchmark does not make the ordinary use beside it a second job."""
+    account = Account()
+    q = prompts(range(30), system=7, max_tokens=256)
+    (place, *_) = account.take(q)
+    account.take(prompts(3600.0 * (np.arange(90) * hours // 90), max_tokens=16))
+    assert account.features(place, q[-1], total=120)["job_aside"] == pytest.approx(counts * 0.75, abs=0.05)
 
 
 def test_a_tenth_of_an_account_s_traffic_is_seen_as_a_job_of_its_own() -> None:

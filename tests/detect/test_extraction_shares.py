@@ -9,6 +9,7 @@ import pytest
 from core_fakes import START, chat, hashes, requests, run, sweep
 
 from siphonwatch.models.account.request import Array
+from siphonwatch.models.common.vocabulary import REASONING
 from siphonwatch.models.engine.config import ScorerConfig
 from siphonwatch.models.engine.scorer import Scorer
 
@@ -51,6 +52,32 @@ def plain(account: str, times: np.ndarray, seed: int) -> Array:
     return q
 
 
+def build_machines(account: str, seed: int) -> Array:
+    """A team's key on its build machines: after each push some requests, by a few templates over new code."""
+    rng = np.random.default_rng(seed)
+    pushes = np.sort(rng.uniform(0, DAYS, 50)) // 1 * DAY + 9 * 3600.0 + np.sort(rng.uniform(0, 10 * 3600.0, 50))
+    times = pushes[:, None] + np.cumsum(rng.uniform(1.0, 4.0, (50, 6)), axis=1)
+    q = plain(account, START + np.sort(times.ravel()), seed)
+    q["template"], q["temperature"], q["max_tokens"] = hashes(rng, 6)[rng.integers(0, 6, len(q))], np.nan, 0
+    return q
+
+
+def decisions(account: str, seed: int) -> Array:
+    """An application that logs the reasons of its decisions: one template around each case, as cases come in."""
+    rng = np.random.default_rng(seed)
+    q = plain(account, whenever(rng, 400), seed)
+    q["template"], q["intents"], q["chars"] = hashes(rng, 1), REASONING, rng.lognormal(7.0, 0.4, len(q))
+    return q
+
+
+def pasted(account: str, seed: int) -> Array:
+    """Somebody who converses, and pastes a prompt that everybody pastes some times a day, with something of his own."""
+    rng = np.random.default_rng(seed)
+    q = plain(account, whenever(rng, 20), seed)
+    q["template"], q["chars"] = hashes(rng, 1), rng.lognormal(5.0, 0.3, len(q))
+    return np.concatenate([q, chat(account, whenever(rng, 60), seed)])
+
+
 class Week(NamedTuple):
     asked: dict[str, int]
     """Questions of the list that an account had asked at its first alert of extraction."""
@@ -77,6 +104,7 @@ def week(request: pytest.FixtureRequest) -> Week:
     batch = product("batch", runs(rng, 300 * DAYS, nights), 9)
     batch["temperature"], batch["user"], batch["n_headers"] = 0.0, 0, 0
     parts += [batch, product("app", whenever(rng, 2000), 11)]
+    parts += [build_machines("build-machines", 12), decisions("decisions", 13), pasted("pasted-prompt", 14)]
     q = np.concatenate(parts)
     findings = run(Scorer(ScorerConfig()), q[np.argsort(q["time"], kind="stable")])
     asked: dict[str, int] = {}
@@ -92,7 +120,13 @@ def test_a_list_asked_in_several_sittings_is_extraction_before_it_is_through(wee
     assert 0 < week.asked[f"share-{share}"] <= 0.8 * LIST
 
 
-@pytest.mark.parametrize("account", ["one-off-script", "nightly-evaluation", "sampling-evaluation", "batch", "app"])
+@pytest.mark.parametrize(
+    "account",
+    [
+        "one-off-script", "nightly-evaluation", "sampling-evaluation", "batch", "app", "build-machines", "decisions",
+        "pasted-prompt",
+    ],
+)  # fmt: skip
 def test_a_look_alike_is_spared(week: Week, account: str) -> None:
     assert account not in week.accused
 
