@@ -121,7 +121,7 @@ class CampaignJudge:
         if self.trace is not None:
             place = block.start + which
             offsets, taken = block.offsets[which], block.slots >= 0
-            self.trace(Trace(offsets, place, taken, block.values, scores, log_e.astype(np.float32)))
+            self.trace(Trace(offsets, place, taken, block.values, scores, log_e.astype(np.float32), block.slots))
         findings: list[Finding] = []
         hits = np.flatnonzero(proper & (scores > 0).any(axis=1))
         latest = _latest(sure, hits)

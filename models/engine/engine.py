@@ -52,6 +52,8 @@ class Trace(NamedTuple):
     """`(m, P)` in the order of the judge's patterns."""
     log_e: npt.NDArray[np.float32]
     """`(m, P)` natural logarithm of the e-value after the request; NaN where there is none."""
+    slots: npt.NDArray[np.int64]
+    """`(m,)` place of the entry's row in the table; -1 where it was not taken."""
 
 
 class Block(Protocol):

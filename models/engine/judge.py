@@ -32,7 +32,7 @@ from siphonwatch.models.engine.vitals import (
     release_e,
     spent,
 )
-from siphonwatch.models.evidence.budget import NUMBERED, make_budget
+from siphonwatch.models.evidence.budget import NUMBERED, bar, make_budget
 from siphonwatch.models.evidence.calibration import Reference, adopt, learnt_id, make_reference, restore, snapshot
 from siphonwatch.models.evidence.cases import MAX_OPEN, CaseBook, Finding
 from siphonwatch.models.evidence.places import ERAS, Change, Place, assign, common, seats
@@ -126,7 +126,7 @@ class AccountJudge:
         )  # fmt: skip
         if self.trace is not None:
             which = np.arange(block.start, block.start + n)
-            self.trace(Trace(block.offsets, which, taken, block.values, scores, log_e))
+            self.trace(Trace(block.offsets, which, taken, block.values, scores, log_e, slots))
         features = Features(block.values)
         ranks = self._look_closer(features, block, strongest) if self.second_stage else {}
         return self._tell(self._events[:written], features, block, ranks)
@@ -161,6 +161,11 @@ class AccountJudge:
         new._ended = self._ended + new.cases.drop(set(self.patterns) - set(new.patterns), self._stage.now)
         new.cases.adopt(shadow.cases, changed)
         return new, previous
+
+    def needed(self, slot: int, column: int) -> float:
+        """Return the logarithm of the e-value that opens a case of the account in a slot by one of the cards now."""
+        judged = self._stage.table.rows["judged"] if self._beside is None else self._beside.of(np.array([slot]))
+        return max(self._threshold, bar(self.budget, int(judged["number"][slot]), column))
 
     def _look_closer(
         self, features: Features, block: AccountBlock, strongest: npt.NDArray[np.float32]

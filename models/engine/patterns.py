@@ -8,7 +8,7 @@ from typing import Literal
 
 from siphonwatch.models.account.features import FEATURES as ACCOUNT
 from siphonwatch.models.campaign.features import FEATURES as CAMPAIGN
-from siphonwatch.models.detect import Detector
+from siphonwatch.models.detect import Card, Detector
 from siphonwatch.models.detect.detector import FeatureLike
 from siphonwatch.models.detect.registry import cards
 
@@ -27,8 +27,19 @@ def patterns() -> tuple[Detector, ...]:
     >>> [p.pattern for p in patterns() if p.card.over == "account"]
     ['extraction', 'scraping', 'desensitisation', 'elicitation', 'replay', 'shift', 'rarity']
     """
+    return bound(cards())
+
+
+def bound(chosen: Sequence[Card]) -> tuple[Detector, ...]:
+    """Return a detector for each of some cards, those of single accounts first.
+
+    Raises
+    ------
+    CardError
+        Where a card cannot be used.
+    """
     tables: dict[str, Sequence[FeatureLike]] = {"account": ACCOUNT, "campaign": CAMPAIGN}
-    return tuple(Detector(card, table) for over, table in tables.items() for card in cards() if card.over == over)
+    return tuple(Detector(card, table) for over, table in tables.items() for card in chosen if card.over == over)
 
 
 def detectors(over: Literal["account", "campaign"] = "account") -> tuple[Detector, ...]:

@@ -22,6 +22,7 @@ COMMANDS = (
     "allow",
     "replay",
     "evaluate",
+    "backtest",
     "scenario",
     "redrive",
     "provision",

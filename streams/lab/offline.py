@@ -7,7 +7,8 @@ workers send them as they get to it.
 from __future__ import annotations
 
 import asyncio
-from typing import Self
+from collections.abc import Sequence
+from typing import Self, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +16,14 @@ import numpy.typing as npt
 from siphonwatch.models.account.murmur import partitions_of
 from siphonwatch.models.account.request import READ_OTHERWISE, Array, names
 from siphonwatch.models.campaign.edges import groups
+from siphonwatch.models.detect import Detector
+from siphonwatch.models.engine.campaigns import CampaignJudge
+from siphonwatch.models.engine.coordinator import Coordinator
+from siphonwatch.models.engine.engine import Failed, Hear
+from siphonwatch.models.engine.fingerprints import FingerprintStage
+from siphonwatch.models.engine.judge import AccountJudge
+from siphonwatch.models.engine.scorer import Scorer
+from siphonwatch.models.engine.stage import AccountStage
 from siphonwatch.models.evidence.cases import Finding
 from siphonwatch.streams.common.settings import Settings
 from siphonwatch.streams.worker.scoring import make_coordinator, make_scorer
@@ -38,6 +47,8 @@ class Offline:
         Of the telemetry, and of the sightings.
     suspicions
         Keep the suspicion of accounts that leave memory, some 200 bytes each.
+    cards
+        The detectors of the champion; all installed ones by default.
 
     Raises
     ------
@@ -45,11 +56,18 @@ class Offline:
         Where `scoring.second_stage` names no usable River model.
     """
 
-    def __init__(self, settings: Settings, partitions: int = 1, *, suspicions: bool = False) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        partitions: int = 1,
+        *,
+        suspicions: bool = False,
+        cards: Sequence[Detector] | None = None,
+    ) -> None:
         state = settings.state
         self._forget_after = state.forget_after
-        self._scorers = [make_scorer(settings) for _ in range(partitions)]
-        self._coordinators = [make_coordinator(settings) for _ in range(partitions)]
+        self._scorers = [make_scorer(settings, _over(cards, "account")) for _ in range(partitions)]
+        self._coordinators = [make_coordinator(settings, _over(cards, "campaign")) for _ in range(partitions)]
         self._highest: dict[str, float] = {}
         leaving = self._note if suspicions else None
         self._logs = [LocalStateLog() for _ in range(partitions)]
@@ -67,6 +85,25 @@ class Offline:
         for tiers in self._tiers:
             tiers.close()
         self._runner.close()
+
+    def shadow(self, name: str, cards: Sequence[Detector], hear: Hear) -> None:
+        """Let other cards judge beside the champion; `hear` is given what they find."""
+        for scorer in self._scorers:
+            stage = cast(AccountStage, scorer.stage)
+            scorer.shadows[name] = AccountJudge(stage, _over(cards, "account"), shadow=True), hear
+        for coordinator in self._coordinators:
+            shared = cast(FingerprintStage, coordinator.stage)
+            coordinator.shadows[name] = CampaignJudge(shared, _over(cards, "campaign"), shadow=True), hear
+
+    def judges(self, shadow: str = "") -> list[AccountJudge]:
+        """Return who judges accounts, one a partition: the champion, or a shadow."""
+        return [scorer.shadows[shadow][0] if shadow else scorer.judge for scorer in self._scorers]
+
+    @property
+    def failed(self) -> list[Failed]:
+        """Shadows that failed and were switched off."""
+        engines: list[Scorer | Coordinator] = [*self._scorers, *self._coordinators]
+        return [failed for engine in engines for failed in engine.failed.values()]
 
     @property
     def late(self) -> int:
@@ -141,3 +178,8 @@ class Offline:
 
     def _note(self, rows: Array) -> None:
         self._highest.update(zip(names(rows["account"]), rows["judged"]["suspicion"].tolist(), strict=True))
+
+
+def _over(cards: Sequence[Detector] | None, over: str) -> list[Detector] | None:
+    """The cards over accounts or over campaigns."""
+    return None if cards is None else [detector for detector in cards if detector.card.over == over]

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import functools
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from siphonwatch.models.account.features import FEATURES
+from siphonwatch.models.detect import Detector
 from siphonwatch.models.engine.campaigns import CampaignJudge
 from siphonwatch.models.engine.config import ScorerConfig
 from siphonwatch.models.engine.coordinator import Coordinator
@@ -29,8 +31,8 @@ def _model(name: str) -> Any:
     return model
 
 
-def make_scorer(settings: Settings) -> Scorer:
-    """Return a scorer with empty state.
+def make_scorer(settings: Settings, chosen: Sequence[Detector] | None = None) -> Scorer:
+    """Return a scorer with empty state, by the chosen cards over accounts or all installed ones.
 
     Raises
     ------
@@ -43,12 +45,12 @@ def make_scorer(settings: Settings) -> Scorer:
             stage = SecondStage(_model(name).clone(), clock=time.perf_counter)
         except ValueError as error:
             raise SettingsError(str(error)) from None
-    return Scorer(_config(settings), second_stage=stage)
+    return Scorer(_config(settings), second_stage=stage, chosen=chosen)
 
 
-def make_coordinator(settings: Settings) -> Coordinator:
-    """Return a coordinator with empty state."""
-    return Coordinator(_config(settings), settings.state.fingerprints)
+def make_coordinator(settings: Settings, chosen: Sequence[Detector] | None = None) -> Coordinator:
+    """Return a coordinator with empty state, by the chosen cards over campaigns or all installed ones."""
+    return Coordinator(_config(settings), settings.state.fingerprints, chosen)
 
 
 def make_judge(scorer: Engine[Any, Any], version: Version, *, shadow: bool = False) -> Any:

@@ -13,12 +13,13 @@ from siphonwatch.streams.lab.evaluate.sheets import Sheet, intervals, load, shee
 def show(report: Report, console: Console) -> None:
     """Print the sheets."""
     for sheet in sheets(report):
-        console.print(_table(sheet))
+        console.print(as_table(sheet))
     console.print(load(report))
     console.print(intervals(report))
 
 
-def _table(sheet: Sheet) -> Table:
+def as_table(sheet: Sheet) -> Table:
+    """Return a sheet as a table for a terminal."""
     table = Table(title=escape(sheet.title), title_justify="left", title_style="bold", header_style="bold")
     for heading in sheet.names:
         table.add_column(escape(heading), no_wrap=True)

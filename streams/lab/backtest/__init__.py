@@ -1,0 +1,1 @@
+"""Backtests: two versions of the detectors over one stream in one pass, told apart by labels."""
