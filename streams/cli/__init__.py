@@ -23,6 +23,7 @@ COMMANDS = (
     "replay",
     "evaluate",
     "backtest",
+    "train",
     "scenario",
     "redrive",
     "provision",

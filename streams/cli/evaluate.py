@@ -108,7 +108,7 @@ def command(
         tricks = chosen(asked) if evasions else []
     except UnknownTrick as error:
         raise click.UsageError(f"{EVASIONS}: {error}") from None
-    settings = _offline(load().settings)
+    settings = offline(load().settings)
     started = time.perf_counter()
     try:
         page = Page() if html else None
@@ -193,7 +193,7 @@ def _tell(text: str) -> None:
     click.echo(text, err=True)
 
 
-def _offline(settings: Settings) -> Settings:
+def offline(settings: Settings) -> Settings:
     """Settings under which accounts keep the names that the labels have."""
     identity = msgspec.structs.replace(settings.identity, key=settings.identity.key or OFFLINE_KEY, plain_ids=True)
     return msgspec.structs.replace(settings, identity=identity)

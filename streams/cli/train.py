@@ -1,0 +1,150 @@
+"""`siphonwatch train`: fits a pattern's card to labelled logs, judges it on what was held out, and writes a version."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from siphonwatch.models.engine.patterns import detectors
+from siphonwatch.models.learn.sample import Sample
+from siphonwatch.models.learn.version import VersionError, shipped
+from siphonwatch.streams.cli import Failure
+from siphonwatch.streams.cli.evaluate import offline
+from siphonwatch.streams.common.settings import Settings, load
+from siphonwatch.streams.edge.adapters import Unreadable
+from siphonwatch.streams.lab.evaluate.labels import LabelsError, read_labels
+
+FILE = click.Path(dir_okay=False, exists=True, path_type=Path)
+SPLITS = ("time", "campaign")
+
+
+class Splits(click.ParamType):
+    """`time,campaign`, one of them, or `none`."""
+
+    name = "split"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
+        names = () if value == "none" else tuple(value.split(","))
+        if unknown := [name for name in names if name not in SPLITS]:
+            self.fail(f"{unknown[0]!r} is none of {', '.join(SPLITS)}, none", param, ctx)
+        return names
+
+
+class Counts(click.ParamType):
+    """Numbers with commas between."""
+
+    name = "counts"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
+        numbers = [part for part in value.split(",") if part]
+        if not all(part.isdigit() and int(part) for part in numbers):
+            self.fail(f"{value!r} is no list of numbers above 0, such as 20,100,500", param, ctx)
+        return tuple(map(int, numbers))
+
+
+@click.command("train", short_help="Fit a pattern's card to labelled logs; write a version.")
+@click.argument("pattern")
+@click.option("--data", multiple=True, required=True, type=FILE, help="A log that `replay` reads; repeatable.")
+@click.option("--labels", multiple=True, required=True, type=FILE, help="CSV as `evaluate` takes, one for each --data.")
+@click.option("--left-out", multiple=True, type=FILE, help="A log that is only judged on; repeatable.")
+@click.option("--left-out-labels", multiple=True, type=FILE, help="One for each --left-out.")
+@click.option("--split", type=Splits(), default="time,campaign", show_default=True, help="How data are held out.")
+@click.option("--folds", type=click.IntRange(2, 20), default=3, show_default=True, help="Of whole campaigns.")
+@click.option("--no-families", is_flag=True, help="Do not leave each family of attacks out once.")
+@click.option(
+    "--verdicts", type=Counts(), default="", metavar="N,N", help="Learn from so few verdicts too; needs --left-out."
+)
+@click.option("--wrong", type=click.FloatRange(0, 0.5), default=0.1, show_default=True, help="Share of wrong verdicts.")
+@click.option("--out", type=click.Path(file_okay=False), help="Directory or URL of the version that is written.")
+@click.option("--name", default="", help="Of the version.  [default: the last part of --out]")
+def command(
+    pattern: str,
+    data: tuple[Path, ...],
+    labels: tuple[Path, ...],
+    left_out: tuple[Path, ...],
+    left_out_labels: tuple[Path, ...],
+    split: tuple[str, ...],
+    folds: int,
+    no_families: bool,
+    verdicts: tuple[int, ...],
+    wrong: float,
+    out: str | None,
+    name: str,
+) -> None:
+    """Fit the weights, ramps and null level of PATTERN's card, starting from the card that is shipped.
+
+    Prints what moved, where the fitted card is worse, and whether honest hours keep its promise, on whole campaigns
+    and on families that were held out, and on data that took part in no fit. With --out it writes a version: the
+    shipped cards with the fitted one among them, MODEL_CARD.md and plots. It changes nothing that runs.
+    """
+    from siphonwatch.streams.lab.registry.store import RegistryError, write_files
+    from siphonwatch.streams.lab.train.report import tell
+    from siphonwatch.streams.lab.train.run import Choices, train, version_of
+
+    cards = {detector.pattern: detector.card for detector in detectors()}
+    if pattern not in cards:
+        raise click.UsageError(f"{pattern} is no pattern of single accounts: {', '.join(cards)}")
+    if len(data) != len(labels) or len(left_out) != len(left_out_labels):
+        raise click.UsageError("give one --labels for each --data, and one --left-out-labels for each --left-out")
+    if verdicts and not left_out:
+        raise click.UsageError("--verdicts needs --left-out: learning is judged on data that take part in no fit")
+    settings = offline(load().settings)
+    context = click.get_current_context()
+    command = shlex.join(["siphonwatch", "train", pattern, *_spelt(context)])
+    try:
+        samples = _collected(data, labels, settings, pattern)
+        rest = _collected(left_out, left_out_labels, settings, pattern)
+        trained = train(
+            cards[pattern], samples, rest, Choices(split, folds, not no_families, verdicts, wrong), command=command,
+            tell=_say,
+        )  # fmt: skip
+        click.echo("\n".join(tell(trained)))
+        if out:
+            named = name or Path(out.rstrip("/")).name.lower()
+            version = version_of(trained, shipped(), named, time.time(), rest)
+            write_files(out, version.files())
+            click.echo(f"\nversion {version.id} ({version.name}) at {out}: siphonwatch models add {out}")
+    except (Unreadable, LabelsError, VersionError, RegistryError, ValueError) as error:
+        raise Failure(str(error)) from None
+
+
+def _collected(data: Sequence[Path], labels: Sequence[Path], settings: Settings, pattern: str) -> list[Sample]:
+    from siphonwatch.streams.lab.train.collect import collect
+
+    truths = [read_labels(path) for path in labels]
+    names = [path.resolve().parent.name for path in labels]
+    return [
+        collect([str(file)], truth, settings, pattern, name=_unlike(names, i), tell=_say)
+        for i, (file, truth) in enumerate(zip(data, truths, strict=True))
+    ]
+
+
+def _unlike(names: Sequence[str], i: int) -> str:
+    """The name of a data set, with its number where another has it too."""
+    return names[i] if names.count(names[i]) == 1 else f"{i + 1} {names[i]}"
+
+
+def _spelt(context: click.Context) -> list[str]:
+    """The options that were given, paths by their last two parts: a version names no place of one machine."""
+    given: list[str] = []
+    for parameter in context.command.params:
+        value = context.params.get(parameter.name or "")
+        if parameter.name in ("pattern", "out", "name") or value == parameter.get_default(context) or not value:
+            continue
+        if isinstance(value, tuple) and value and isinstance(value[0], Path):
+            for path in value:
+                given += [parameter.opts[0], "/".join(path.parts[-2:])]
+        elif value is True:
+            given.append(parameter.opts[0])
+        else:
+            text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+            given += [parameter.opts[0], text]
+    return given
+
+
+def _say(text: str) -> None:
+    click.echo(text, err=True)

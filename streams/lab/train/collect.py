@@ -1,0 +1,91 @@
+"""Replays a labelled log and keeps the features of each account-hour, as a sample to fit and judge cards on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from siphonwatch.models.account.request import Array
+from siphonwatch.models.engine.engine import Trace
+from siphonwatch.models.engine.patterns import detectors
+from siphonwatch.models.evaluate.bootstrap import Ints
+from siphonwatch.models.evaluate.data import Truth
+from siphonwatch.models.learn.sample import Hours, Sample
+from siphonwatch.streams.common.settings import Settings
+from siphonwatch.streams.lab.evaluate.labels import LabelsError
+from siphonwatch.streams.lab.evaluate.run import Watched
+from siphonwatch.streams.worker.scoring import make_together
+
+
+class _Kept(Watched):
+    """A replay that keeps account-hours and nothing else of a trace."""
+
+    def __init__(self, settings: Settings, pattern: str) -> None:
+        super().__init__(settings, make_together(settings), None, keep=False)
+        self.hours = Hours()
+        self._column = [detector.pattern for detector in detectors()].index(pattern)
+        self._times = np.zeros(0)
+
+    def _score(self, requests: Array) -> None:
+        self._times = requests["time"].copy()
+        super()._score(requests)
+        self.account, self.time, self.attack, self.findings = [], [], [], []
+
+    def _gather(self, trace: Trace) -> None:
+        which, taken = trace.which, trace.taken
+        account = self._here[which]
+        self.hours.take(
+            account[taken], self._times[which][taken], trace.features[taken], trace.scores[taken, self._column]
+        )
+
+
+def collect(
+    files: Sequence[str],
+    truth: Truth,
+    settings: Settings,
+    pattern: str,
+    *,
+    name: str,
+    tell: Callable[[str], None] = lambda text: None,
+) -> Sample:
+    """Return the account-hours of the labelled accounts of a log.
+
+    Attack accounts count from their onset on, where the labels say when that was.
+
+    Parameters
+    ----------
+    files
+        Any log that `replay` reads.
+    pattern
+        Whose card says which request stands for an hour.
+    name
+        Of the data set.
+
+    Raises
+    ------
+    LabelsError
+        Where no account of the log has a label.
+    Unreadable, ValueError
+        As `siphonwatch.streams.lab.replay.Replay.run`.
+    """
+    replay = _Kept(settings, pattern)
+    for file in files:
+        replay.run(file)
+    values, account, time = replay.hours.rows()
+    names = list(replay.accounts)
+    tell(f"{name}: {replay.totals.requests:,} requests, {len(time):,} hours of {len(names):,} accounts")
+    at = {text: i for i, text in enumerate(truth.account)}
+    place: Ints = np.array([at.get(text, -1) for text in names], np.int64)
+    if not (place >= 0).any():
+        raise LabelsError(f"{name}: no account of the log has a label, such as {next(iter(names), 'none')}")
+    onset = np.where(np.isnan(truth.onset), -np.inf, truth.onset)
+    known = place >= 0
+    of = np.where(known, place, 0)
+    whole = Sample(
+        values, account, time, names, truth.attack[of] & known, np.ones(len(names)),
+        [truth.campaign[p] or text for p, text in zip(of.tolist(), names, strict=True)],
+        [truth.archetype[p] or truth.family[p] for p in of.tolist()], [name] * len(names),
+    )  # fmt: skip
+    since = np.where(whole.attack, onset[of], -np.inf)[account]
+    return whole.where(known, time >= since)

@@ -1,0 +1,205 @@
+"""From samples to a version: fits a card, judges it on what was held out, and puts both into a version's files."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+
+from siphonwatch.models.account.features import FEATURES
+from siphonwatch.models.detect import Card, Detector
+from siphonwatch.models.detect.card import Fitted
+from siphonwatch.models.evaluate.judged import (
+    Judged,
+    Line,
+    folds,
+    judge_cards,
+    learn_from_verdicts,
+    precision_at,
+    split_time,
+)
+from siphonwatch.models.evidence.calibration import AT_NULL
+from siphonwatch.models.learn.fit import Fit, fit_card, honest_null, share_beyond
+from siphonwatch.models.learn.sample import Sample, joined
+from siphonwatch.models.learn.version import Info, Version, make_version
+from siphonwatch.streams.common.release import release
+from siphonwatch.streams.lab.train.card_file import write_card
+from siphonwatch.streams.lab.train.report import LEFT_OUT, PLOT, Learnt, Part, Trained, metrics, model_card, plot
+
+LEAST_HOURS = 1000
+"""Honest account-hours from which on a null level is learnt from them; fewer say nothing of a tail of one in 20."""
+
+LEAST_FAMILY = 5
+"""Attack accounts of a family that is left out once; what fewer say is chance."""
+
+
+class Choices(NamedTuple):
+    """What a training is asked for."""
+
+    split: tuple[str, ...] = ("time", "campaign")
+    folds: int = 3
+    families: bool = True
+    """Whether each family of attacks is left out once."""
+    verdicts: tuple[int, ...] = ()
+    wrong: float = 0.1
+    seeds: int = 5
+
+
+def train(
+    card: Card,
+    fitted_on: Sequence[Sample],
+    left_out: Sequence[Sample],
+    choices: Choices,
+    *,
+    command: str,
+    tell: Callable[[str], None] = lambda text: None,
+) -> Trained:
+    """Fit a card and judge it on what it was not fitted on.
+
+    Parameters
+    ----------
+    card
+        The prior.
+    fitted_on, left_out
+        Data sets; the latter take part in no fit.
+    command
+        What made it, for the card.
+
+    Raises
+    ------
+    ValueError
+        Where the data have no attack account, or no honest one.
+    """
+    whole = joined(list(fitted_on))
+    tell(f"fitting on {len(whole.name):,} accounts, {int(whole.attack.sum()):,} of them attacking")
+    fit = _with_null(card, fit_card(card, whole, tell), whole)
+    names = ", ".join(one.source[0] for one in fitted_on)
+    fit = fit._replace(card=msgspec.structs.replace(fit.card, fitted=Fitted(names, command), measured=()))
+    parts: list[Part] = []
+    if choices.split:
+        parts.append(_held_out(card, whole, choices, tell))
+    if choices.families:
+        parts += _families(card, whole, choices, tell)
+    if left_out:
+        rest = joined(list(left_out))
+        parts.append(Part(LEFT_OUT, len(rest.name), judge_cards(card, fit.card, rest)))
+    learnt = []
+    for count in choices.verdicts:
+        found = [
+            learn_from_verdicts(card, whole, left_out, count, wrong=choices.wrong, seed=seed)
+            for seed in range(choices.seeds)
+        ]
+        for i, one in enumerate(left_out):
+            highest = one.highest(Detector(card, FEATURES).score(one.values))
+            unsupervised = precision_at(highest, one.attack)
+            median = float(np.median([precision[i] for precision in found]))
+            learnt.append(Learnt(one.source[0], count, unsupervised, median))
+            tell(f"{count} verdicts: {one.source[0]} {unsupervised:.2f} -> {median:.2f}")
+    data = [
+        f"{one.source[0]}: {len(one.name):,} accounts, {int(one.attack.sum()):,} of them attacking in "
+        f"{len({c for c, bad in zip(one.campaign, one.attack.tolist(), strict=True) if bad}):,} campaigns, "
+        f"{len(one.time):,} account-hours"
+        for one in fitted_on
+    ]
+    return Trained(card, fit, data, parts, learnt, command)
+
+
+def _with_null(card: Card, fit: Fit, sample: Sample) -> Fit:
+    """A fit whose null level no more honest hours reach than the promise allows, or than reached the prior's.
+
+    Where hours are few the prior's level stays.
+    """
+    if int((~sample.attack[sample.account]).sum()) < LEAST_HOURS:
+        return fit
+    detector = Detector(fit.card, FEATURES)
+    bearable = max(AT_NULL, share_beyond(Detector(card, FEATURES), sample, card.null))
+    kept = honest_null(detector, sample)
+    null = card.null
+    while null < kept and share_beyond(detector, sample, null) > bearable:
+        null = round(null + 0.01, 2)
+    return fit._replace(card=msgspec.structs.replace(fit.card, null=null))
+
+
+def _held_out(card: Card, whole: Sample, choices: Choices, tell: Callable[[str], None]) -> Part:
+    """Each fold judged by a card that has seen none of its campaigns, nor its time where that is split too."""
+    before, after = [], []
+    early, late, gap = split_time(whole) if "time" in choices.split else (whole, whole, 0.0)
+    split_by = f"time (embargo {gap:.0f} h)" if gap else "no time"
+    tell(f"folds by {split_by}" + (f" and campaign, {choices.folds} of them" if "campaign" in choices.split else ""))
+    count = choices.folds if "campaign" in choices.split else 1
+    of = dict(zip(_keys(whole), np.argmax(folds(whole, count), axis=0).tolist(), strict=True))
+    for k in range(count):
+        inside = np.array([of[key] != k or count == 1 for key in _keys(early)])
+        outside = np.array([of[key] == k or count == 1 for key in _keys(late)])
+        seen, unseen = early.where(inside), late.where(outside)
+        if not seen.attack.any() or seen.attack.all() or not unseen.attack.any() or unseen.attack.all():
+            continue
+        fitted = _with_null(card, fit_card(card, seen), seen)
+        before.append(unseen)
+        after.append(fitted.card)
+        tell(f"fold {k + 1}: credit {fitted.credit_before:.3f} -> {fitted.credit:.3f} where it was fitted")
+    if not before:
+        raise ValueError("no fold has attack accounts and honest ones on both sides: give more data, or --split none")
+    return _pooled("Held out", card, after, before)
+
+
+def _families(card: Card, whole: Sample, choices: Choices, tell: Callable[[str], None]) -> list[Part]:
+    """Each family judged by a card that was fitted without it; honest accounts are halved between fit and judgement."""
+    sizes = Counter(kind for kind, bad in zip(whole.kind, whole.attack.tolist(), strict=True) if bad)
+    kinds = sorted(kind for kind, size in sizes.items() if size >= LEAST_FAMILY)
+    if len(kinds) < 2:
+        return []
+    half = folds(whole, 2)[0]
+    samples, cards = [], []
+    for kind in kinds:
+        members = np.array([one == kind for one in whole.kind]) & whole.attack
+        seen = whole.where((whole.attack & ~members) | (~whole.attack & half))
+        samples.append(whole.where(members | (~whole.attack & ~half)))
+        cards.append(_with_null(card, fit_card(card, seen), seen).card)
+        tell(f"family {kind}: left out")
+    return [_pooled("Families left out one at a time", card, cards, samples)]
+
+
+def _keys(sample: Sample) -> list[tuple[str, str]]:
+    return list(zip(sample.source, sample.name, strict=True))
+
+
+def _pooled(name: str, before: Card, cards: Sequence[Card], samples: Sequence[Sample]) -> Part:
+    """Several judgements as one, each sample judged by its own card; without intervals, as the samples overlap."""
+    told = [judge_cards(before, after, sample, replicates=50) for after, sample in zip(cards, samples, strict=True)]
+    lines: dict[tuple[str, str], list[Line]] = {}
+    for one in told:
+        for line in one.lines:
+            if line.by != "data set":
+                lines.setdefault((line.by, line.name), []).append(line)
+    pooled = []
+    for (by, group), found in lines.items():
+        counts = [line.accounts for line in found]
+        shares = [
+            tuple(np.average(np.array(each), axis=0, weights=counts).tolist())
+            for each in ([line.before for line in found], [line.after for line in found])
+        ]
+        pooled.append(Line(by, group, sum(counts), shares[0], shares[1]))
+    hours = [int((~sample.attack[sample.account]).sum()) for sample in samples]
+    beyond = [float(np.average([one.beyond[c] for one in told], weights=hours)) for c in range(2)]
+    judged = Judged(pooled, [], (beyond[0], beyond[1]), (np.zeros(0), np.zeros(0)))
+    return Part(name, sum(len(sample.name) for sample in samples), judged)
+
+
+def version_of(trained: Trained, parent: Version, name: str, created: float, left_out: Sequence[Sample]) -> Version:
+    """Return the parent's cards with the trained one in its place, its report and its plots, as a version."""
+    texts = {**parent.texts, trained.before.pattern: write_card(trained.fit.card).encode()}
+    extra = {"MODEL_CARD.md": model_card(trained, name)}
+    for part in trained.parts:
+        if part.name == LEFT_OUT:
+            extra[PLOT] = plot(part, joined(list(left_out)))
+    digest = hashlib.sha256("\n".join(trained.data).encode()).hexdigest()
+    info = Info(
+        name=name, parent=parent.id, made_by=trained.command, created=created, data=digest, release=release(),
+        metrics=metrics(trained),
+    )  # fmt: skip
+    return make_version(info, texts, dict(parent.supports), extra)
