@@ -20,6 +20,7 @@ COMMANDS = (
     "deliver",
     "verdict",
     "allow",
+    "archive",
     "replay",
     "evaluate",
     "backtest",

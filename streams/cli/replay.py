@@ -77,8 +77,8 @@ def command(
     plain_ids: bool,
     quiet: bool,
 ) -> None:
-    """Score FILE... (plain, .gz, .zst, or - for standard input) with the scorer that the worker runs."""
-    settings = _offline(load().settings, plain_ids)
+    """Score FILE... with the scorer that the worker runs: plain, .gz, .zst, - for standard input, or an archive."""
+    settings = offline(load().settings, plain_ids)
     for warning in chosen.warnings(settings):
         click.echo(warning, err=True)
     book = _book(verdicts)
@@ -142,7 +142,8 @@ def _book(path: Path | None) -> VerdictBook:
     return book
 
 
-def _offline(settings: Settings, plain_ids: bool) -> Settings:
+def offline(settings: Settings, plain_ids: bool) -> Settings:
+    """Return settings to read logs by: with a fixed key where none is set, which is said."""
     key = settings.identity.key
     if not key:
         click.echo("identity.key is not set: identifiers are hashed under a fixed offline key", err=True)

@@ -85,7 +85,7 @@ class Replay:
         self.totals = Totals()
 
     def run(self, path: Path | str, format: str = "auto") -> None:
-        """Score one file.
+        """Score one file, or an archive by its folder or URL.
 
         Raises
         ------
@@ -96,7 +96,24 @@ class Replay:
         ValueError
             Where no format fits it.
         """
-        self.feed(read_records(path, format, self._settings.ingest.max_record_bytes))
+        if Path(path).is_dir() or "://" in str(path):
+            self._archive(str(path))
+        else:
+            self.feed(read_records(path, format, self._settings.ingest.max_record_bytes))
+
+    def _archive(self, url: str) -> None:
+        """Score the telemetry of an archive."""
+        from siphonwatch.streams.lab.archive.reader import Archive
+        from siphonwatch.streams.lab.archive.store import StoreError
+
+        if self._telemetry:
+            raise ValueError(f"{url} is an archive, from which no telemetry records are written: leave out --telemetry")
+        try:
+            for batch in Archive(url).batches(keys_of(self._settings)):
+                self.totals.unopened += batch.unopened
+                self._score(batch.requests)
+        except StoreError as error:
+            raise ValueError(str(error)) from None
 
     def feed(self, records: Records) -> None:
         """Score records that are at hand; raises as `run`."""

@@ -1,0 +1,146 @@
+"""Files below one URL: a folder, or whatever fsspec reaches. Knows nothing of what is in them.
+
+A file is there whole or not at all. `create` gives a name to the first who asks, which is how several archivers agree.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import uuid
+from pathlib import Path
+from typing import Any
+
+PART = ".part"
+"""Of local files that are being written."""
+
+
+class StoreError(RuntimeError):
+    """A file or folder cannot be read or written; the message names it and says why."""
+
+
+class TakenError(StoreError):
+    """Another process has written a file of this name already."""
+
+
+class Store:
+    """The files below a URL.
+
+    Parameters
+    ----------
+    url
+        A folder, or a URL that fsspec knows, such as `s3://bucket/folder`.
+
+    Raises
+    ------
+    StoreError
+        Where no driver for the URL is installed.
+    """
+
+    def __init__(self, url: str) -> None:
+        import fsspec
+
+        self.url = url
+        try:
+            self._fs, self._root = fsspec.core.url_to_fs(url)
+        except (ImportError, ValueError) as error:
+            raise StoreError(f"{url}: {error}; S3 comes with `pip install 'siphonwatch[s3]'`") from None
+        self._local = "file" in ((self._fs.protocol,) if isinstance(self._fs.protocol, str) else self._fs.protocol)
+
+    def _at(self, path: str) -> str:
+        return f"{self._root.rstrip('/')}/{path}"
+
+    def write(self, path: str, data: Any) -> None:
+        """Write a file, bytes or what has their buffer, in place of what stands there."""
+        with self._failing(path):
+            if self._local:
+                part = self._part(path, data)
+                part.replace(self._at(path))
+            else:
+                with self._fs.open(self._at(path), "wb") as file:
+                    file.write(memoryview(data))
+
+    def create(self, path: str, data: bytes) -> None:
+        """Write a file that is not there.
+
+        Raises
+        ------
+        TakenError
+            Where it is.
+        """
+        try:
+            with self._failing(path):
+                if self._local:
+                    part = self._part(path, data)
+                    try:
+                        os.link(part, self._at(path))
+                    finally:
+                        part.unlink()
+                else:
+                    self._create_remote(self._at(path), data)
+        except FileExistsError:
+            raise TakenError(f"{self.url}/{path} is there already: another archiver writes here") from None
+
+    def _create_remote(self, path: str, data: bytes) -> None:
+        try:
+            with self._fs.open(path, "xb") as file:
+                file.write(data)
+            return
+        except (ValueError, NotImplementedError):  # a driver without exclusive creation
+            pass
+        if self._fs.exists(path):
+            raise FileExistsError
+        self._fs.pipe_file(path, data)
+
+    def _part(self, path: str, data: Any) -> Path:
+        """Write a local file under another name beside its place; return it."""
+        place = Path(self._at(path))
+        place.parent.mkdir(parents=True, exist_ok=True)
+        part = place.with_name(f".{place.name}.{uuid.uuid4().hex[:12]}{PART}")
+        with part.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        return part
+
+    def read(self, path: str) -> bytes:
+        """Return a file's bytes."""
+        with self._failing(path):
+            return bytes(self._fs.cat_file(self._at(path)))
+
+    def has(self, path: str) -> bool:
+        """Tell whether a file is there."""
+        with self._failing(path):
+            return bool(self._fs.exists(self._at(path)))
+
+    def names(self, folder: str) -> list[str]:
+        """Return the names of a folder's files, sorted; none where there is no such folder."""
+        with self._failing(folder):
+            self._fs.invalidate_cache()
+            try:
+                found = self._fs.ls(self._at(folder), detail=False)
+            except FileNotFoundError:
+                return []
+        return sorted(name for path in found if not (name := str(path).rsplit("/", 1)[-1]).startswith("."))
+
+    def walk(self, folder: str) -> dict[str, float]:
+        """Return when each file below a folder was written, seconds since 1970, by path."""
+        with self._failing(folder):
+            self._fs.invalidate_cache()
+            found = self._fs.find(self._at(folder), detail=True)
+            start = len(self._root.rstrip("/")) + 1
+            return {path[start:]: self._fs.modified(path).timestamp() for path in found}
+
+    def remove(self, path: str) -> None:
+        """Remove a file; one that is gone is no error."""
+        with self._failing(path), contextlib.suppress(FileNotFoundError):
+            self._fs.rm_file(self._at(path))
+
+    @contextlib.contextmanager
+    def _failing(self, path: str):  # type: ignore[no-untyped-def]
+        try:
+            yield
+        except (FileExistsError, StoreError):
+            raise
+        except OSError as error:
+            raise StoreError(f"{self.url}/{path}: {error.strerror or error}") from None
