@@ -192,6 +192,7 @@ def start(thread):
 sys.addaudithook(watch)
 original, threading.Thread.start = threading.Thread.start, start
 import litellm  # sets a variable of its own at import, as a library may
+import sklearn  # likewise, and river loads it where it is installed
 for module in json.load(sys.stdin):
     environ = dict(os.environ)
     importlib.import_module(module)
