@@ -25,6 +25,7 @@ COMMANDS = (
     "evaluate",
     "backtest",
     "train",
+    "explain",
     "scenario",
     "redrive",
     "provision",

@@ -34,6 +34,8 @@ class Nearest(NamedTuple):
     needed: float
     """Logarithm of the e-value that opens the account's case."""
     features: npt.NDArray[np.float32]
+    score: float = 0.0
+    """By the pattern."""
 
 
 class Near:
