@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from siphonwatch.streams.contracts.sealed import Sealer
 from siphonwatch.streams.contracts.telemetry import Telemetry, encode
 from siphonwatch.streams.lab.archive.layout import Gap
 from siphonwatch.streams.lab.archive.reader import Archive
+from siphonwatch.streams.lab.archive.rewrite import rewrite
 from siphonwatch.streams.lab.archive.store import Store, StoreError, TakenError
 from siphonwatch.streams.lab.archive.telemetry import KeepingDecoder, from_table, to_table
 from siphonwatch.streams.lab.archive.writer import Writer
@@ -294,3 +296,34 @@ def test_manifests_are_plain_json(tmp_path: Path) -> None:
     manifest = msgspec.json.decode((tmp_path / "_manifests" / f"{0:012d}.json").read_bytes())
     assert manifest["files"][0]["rows"] == 20
     assert {"release", "layout", "features", "cards"} <= manifest.keys()
+
+
+def test_rewriting_takes_an_account_out_of_every_file_and_leaves_the_others_as_they_are(tmp_path: Path) -> None:
+    values = [encode(record) for record in traffic()[:600]]
+    written(Store(str(tmp_path)), values, 150)
+    before = Decoder().decode(values).requests
+    gone = traffic()[0].account
+    done = rewrite(str(tmp_path), [gone], "a test", now=time.time() + 7200)
+    mine = np.array([record.account == gone for record in traffic()[:600]])
+    assert done.rows["telemetry"] == mine.sum() > 0
+    archive = Archive(str(tmp_path))
+    assert bytes_of(archive) == before[~mine].tobytes()
+    assert set(archive.store.walk("telemetry")) == {file.path for file in archive.files("telemetry")}
+    assert Writer(archive.store).positions["telemetry", 0].next == 600
+    again = rewrite(str(tmp_path), [gone], "a test")
+    assert (sum(again.rows.values()), again.files, again.left) == (0, 0, 0)
+
+
+def test_rewriting_that_was_killed_before_its_manifest_changed_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = [encode(record) for record in traffic()[:100]]
+    written(Store(str(tmp_path)), values, 100)
+
+    def die(*_: object, **__: object) -> None:
+        raise InterruptedError
+
+    monkeypatch.setattr(Writer, "commit", die)
+    with pytest.raises(InterruptedError):
+        rewrite(str(tmp_path), [traffic()[0].account], "a test")
+    assert bytes_of(Archive(str(tmp_path))) == Decoder().decode(values).requests.tobytes()
