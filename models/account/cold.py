@@ -88,6 +88,11 @@ class ColdIndex:
         self._count -= int((places >= 0).sum())
         return places
 
+    def on(self, pages: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Return the places of all accounts on the given pages, ascending; looks through the whole index."""
+        there = (self._places >= 0) & np.isin(self._places // PAGE_ROWS, pages)
+        return np.sort(self._places[there])
+
     def drop(self, pages: list[int]) -> None:
         """Forget all accounts on the given pages."""
         gone = np.isin(self._places // PAGE_ROWS, pages)

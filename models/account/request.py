@@ -132,3 +132,9 @@ def mix(h: np.uint64) -> np.uint64:
     h = (h ^ (h >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     h = (h ^ (h >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return h ^ (h >> np.uint64(31))
+
+
+@kernel
+def account_hash(name: npt.NDArray[np.uint8]) -> np.uint64:
+    """Return what stands for an account's name, `(n,)` bytes."""
+    return mix(fnv1a(name, 0, len(name)))

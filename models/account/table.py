@@ -5,10 +5,21 @@ Rows and pages are plain arrays; where pages are kept is the caller's business.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 import numpy.typing as npt
 
-from siphonwatch.models.account.request import NAME_WORDS, Array, Record, copy_name, same_name
+from siphonwatch.models.account.request import (
+    NAME_BYTES,
+    NAME_WORDS,
+    Array,
+    Record,
+    account_hash,
+    copy_name,
+    name_words,
+    same_name,
+)
 from siphonwatch.models.account.row import PAGE_ROWS, ROW
 from siphonwatch.models.common.declare import raw
 from siphonwatch.models.common.kernel import kernel
@@ -17,6 +28,16 @@ MIN_INDEX = 1024
 EMPTY = -1
 NAME = np.dtype([("account_hash", "u8"), ("account", "u8", (NAME_WORDS,))], align=True)
 """What a table needs to know of a request to find its row."""
+
+
+def named(accounts: Collection[str]) -> Array:
+    """Return accounts by name, `(n,) NAME`, as a table looks them up."""
+    out = np.zeros(len(accounts), NAME)
+    for i, account in enumerate(accounts):
+        text = account.encode("ascii", "replace")[:NAME_BYTES]
+        out["account"][i] = name_words(text)
+        out["account_hash"][i] = account_hash(np.frombuffer(text, np.uint8))
+    return out
 
 
 @kernel

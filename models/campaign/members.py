@@ -95,6 +95,17 @@ class Campaign(msgspec.Struct):
         while len(self.joined) > KEPT:
             del self.joined[next(iter(self.joined))]
 
+    def remembered(self) -> set[str]:
+        """Return every account that it knows of."""
+        return self.members.keys() | self.named.keys() | self.joined.keys()
+
+    def erase(self, accounts: Collection[str]) -> None:
+        """Forget some accounts."""
+        for account in accounts:
+            self.members.pop(account, None)
+            self.named.pop(account, None)
+            self.joined.pop(account, None)
+
     def names(self, account: str) -> bool:
         """Whether its case names an account."""
         return account in self.named or account in self.joined

@@ -57,6 +57,11 @@ def _is_new(row: Record, content: np.uint64) -> bool:
     return True
 
 
+def sample_names(accounts: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint32]:
+    """Return what stands for accounts, `(n,)` hashes, in the sample of a fingerprint's row, `(n,)`."""
+    return (accounts >> np.uint64(32)).astype(np.uint32) | np.uint32(1)
+
+
 @kernel
 def _in_sample(name: np.uint32, level: int) -> bool:
     return bool((name >> np.uint32(1)) & np.uint32((1 << level) - 1) == np.uint32(0))

@@ -22,6 +22,8 @@ from siphonwatch.models.detect.indicators import present
 from siphonwatch.models.detect.registry import current
 from siphonwatch.models.engine.beside import Beside
 from siphonwatch.models.engine.engine import Trace, Watcher
+from siphonwatch.models.engine.erase import CAMPAIGNS, Erased
+from siphonwatch.models.engine.erase import SUSPECTS as SUSPECTED
 from siphonwatch.models.engine.fingerprints import FORGET, FingerprintBlock, FingerprintStage
 from siphonwatch.models.engine.patterns import detectors
 from siphonwatch.models.engine.vitals import Bound, Tally, Vitals, cards_id, release_e, spent
@@ -378,6 +380,18 @@ class CampaignJudge:
     def learnt(self) -> dict[str, str]:
         """Nothing is learnt: the levels are the cards'."""
         return {}
+
+    def erase(self, accounts: Collection[str], *, remove: bool = True) -> Erased:
+        """Remove some accounts from the campaigns that remember them, or only count those; the cases go on."""
+        wanted = set(accounts)
+        holding = [c for c in self.kept.campaigns.values() if not wanted.isdisjoint(c.remembered())]
+        suspects = wanted & self.kept.suspects.keys()
+        if remove:
+            for campaign in holding:
+                campaign.erase(wanted)
+            for account in suspects:
+                del self.kept.suspects[account]
+        return Erased({CAMPAIGNS: len(holding), SUSPECTED: len(suspects)})
 
     def bounds(self) -> list[Bound]:
         """Return what its memory is bounded by."""

@@ -20,6 +20,7 @@ from siphonwatch.models.account.request import Array
 from siphonwatch.models.account.table import AccountTable
 from siphonwatch.models.common.arrays import Parts, as_bytes, below, like, under
 from siphonwatch.models.engine.config import ScorerConfig
+from siphonwatch.models.engine.erase import Erased
 from siphonwatch.models.engine.vitals import Bound, Tally, Vitals
 from siphonwatch.models.evidence.cases import CaseBook, Finding
 from siphonwatch.models.evidence.places import Change
@@ -125,6 +126,10 @@ class Stage(Generic[B]):
         """At the end of a block, forget what may be forgotten; return whether anything was looked for."""
         return False
 
+    def erase(self, accounts: Collection[str], *, remove: bool = True) -> Erased:
+        """Remove what the rows hold of some accounts, or only count it."""
+        raise NotImplementedError
+
     def bounds(self) -> list[Bound]:
         """Return what its memory is bounded by, beside the rows, which whoever gives them room bounds."""
         return []
@@ -181,6 +186,9 @@ class Judge(Protocol[Seen]):
 
     def mute(self, wanted: Callable[[Finding], bool]) -> list[Finding]:
         """Withhold the wanted cases that were told; return what tells their end. They stay open."""
+
+    def erase(self, accounts: Collection[str], *, remove: bool = True) -> Erased:
+        """Remove what it keeps of some accounts beside the rows, or only count it."""
 
     def suspicion(self) -> dict[str, float]:
         """Return the highest suspicion that each account has reached by it."""
@@ -369,6 +377,15 @@ class Engine(Generic[B, J]):
         """Return how the champion's detection stands; reads every row in memory."""
         return self.judge.vitals()
 
+    def erase(self, accounts: Collection[str], *, remove: bool = True) -> Erased:
+        """Remove everything that is kept of some accounts in memory, or only count it.
+
+        What they taught aggregates (references, models, the sums of fingerprints) stays; it names nobody.
+        """
+        erased = self.judge.erase(accounts, remove=remove)
+        self._each_shadow(partial(_erase, accounts, remove))
+        return erased + self.stage.erase(accounts, remove=remove)
+
     def snapshot(self) -> dict[str, npt.NDArray[Any] | bytes]:
         """Copy everything but the rows: what the stage, the champion and each shadow keep."""
         parts = {"format": str(self.stage.FORMAT).encode(), **under("stage", self.stage.snapshot())}
@@ -421,6 +438,10 @@ def _judge(block: Block, _: str, shadow: Judge[Any], hear: Hear) -> None:
 
 def _tidy(looked: bool, _: str, shadow: Judge[Any], __: Hear) -> None:
     shadow.tidy(looked)
+
+
+def _erase(accounts: Collection[str], remove: bool, _: str, shadow: Judge[Any], __: Hear) -> None:
+    shadow.erase(accounts, remove=remove)
 
 
 def _id_of(shadow: Judge[Any]) -> str:

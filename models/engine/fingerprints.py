@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from siphonwatch.models.account.request import Array
+from siphonwatch.models.account.table import named
 from siphonwatch.models.campaign.edges import EDGES, fingerprints
 from siphonwatch.models.campaign.features import VALUES, WIDTH
 from siphonwatch.models.campaign.row import CAMPAIGN, as_accounts, layout_id
-from siphonwatch.models.campaign.windows import observe_all
+from siphonwatch.models.campaign.windows import observe_all, sample_names
 from siphonwatch.models.engine.config import ScorerConfig
 from siphonwatch.models.engine.engine import BLOCK, Stage
+from siphonwatch.models.engine.erase import FINGERPRINTS as HOLDING
+from siphonwatch.models.engine.erase import Erased
 from siphonwatch.models.engine.vitals import Bound
 
 PRUNE_BLOCKS = 128
@@ -99,6 +103,25 @@ class FingerprintStage(Stage[FingerprintBlock]):
             start, requests, offsets, rows, edge, group[which], places % EDGES, which, slots, values, now, sure, proper,
             seen, np.zeros(0, np.int64),
         )  # fmt: skip
+
+    def erase(self, accounts: Collection[str], *, remove: bool = True) -> Erased:
+        """Remove some accounts' hashes from the rows, or only count the rows that hold one."""
+        hashes = named(accounts)["account_hash"]
+        used = self.table.used()
+        rows = self.table.rows
+        sampled = np.isin(rows["sample"][used], sample_names(hashes))
+        held, last = np.isin(rows["held_by"][used], hashes), np.isin(rows["last_account"][used], hashes)
+        holding = sampled.any(axis=1) | held.any(axis=1) | last
+        if remove:
+            for field, gone in (
+                ("sample", sampled), ("weight", sampled), ("held_by", held), ("held_content", held), ("held_at", held),
+                ("last_account", last),
+            ):  # fmt: skip
+                values = rows[field][used]
+                values[gone] = 0
+                rows[field][used] = values
+            self.table.touch(used[holding])
+        return Erased({HOLDING: int(holding.sum())})
 
     def tidy(self) -> bool:
         """Now and then forget what is idle, and of more rows than there may be those that are idle longest."""

@@ -19,6 +19,7 @@ from siphonwatch.models.detect import Detector
 from siphonwatch.models.detect.indicators import present
 from siphonwatch.models.engine.beside import Beside
 from siphonwatch.models.engine.engine import BLOCK, Trace, Watcher
+from siphonwatch.models.engine.erase import CASES, RANKS, Erased
 from siphonwatch.models.engine.patterns import detectors
 from siphonwatch.models.engine.stage import AccountBlock, AccountStage
 from siphonwatch.models.engine.vitals import (
@@ -235,6 +236,16 @@ class AccountJudge:
         """Return, by pattern, 12 hexadecimal digits that stand for what its reference has learnt."""
         at = {place.pattern: k for k, place in enumerate(self.places) if not place.away}
         return {pattern: learnt_id(self.reference, at[pattern]) for pattern in self.patterns}
+
+    def erase(self, accounts: Collection[str], *, remove: bool = True) -> Erased:
+        """Remove what it keeps of some accounts beside their rows, or only count it."""
+        ranks = [account for account in accounts if account in self.ranked]
+        cases, ended = self.cases.erase(accounts, self._stage.now, remove=remove)
+        if remove:
+            for account in ranks:
+                del self.ranked[account]
+            self._ended = [finding for finding in self._ended if finding.accounts[0] not in accounts]
+        return Erased({CASES: cases, RANKS: len(ranks)}, ended)
 
     def bounds(self) -> list[Bound]:
         """Return what its memory is bounded by beside the rows."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,11 +11,13 @@ import numpy.typing as npt
 from siphonwatch.models.account.features import WIDTH, plan
 from siphonwatch.models.account.request import Array
 from siphonwatch.models.account.row import ROW, layout_id
+from siphonwatch.models.account.table import named
 from siphonwatch.models.account.windows import make_work, observe_all
 from siphonwatch.models.campaign.edges import Spotter
 from siphonwatch.models.common.arrays import Parts, below, under
 from siphonwatch.models.engine.config import ScorerConfig
 from siphonwatch.models.engine.engine import BLOCK, Stage
+from siphonwatch.models.engine.erase import ROWS, Erased
 from siphonwatch.models.engine.rarity import RarityStage
 
 REFUSED = (400, 401, 403, 407)
@@ -101,6 +104,15 @@ class AccountStage(Stage[AccountBlock]):
             number, start, before, requests, offsets, slots, values, now, sure, self._seen[:n], self._since[:n],
             self._fresh[:n], sighted,
         )  # fmt: skip
+
+    def erase(self, accounts: Collection[str], *, remove: bool = True) -> Erased:
+        """Remove some accounts' rows, or only count them."""
+        wanted = named(accounts)
+        slots = self.table.locate(wanted, np.zeros(len(wanted), np.bool_))
+        slots = np.unique(slots[slots >= 0])
+        if remove:
+            self.table.free(slots)
+        return Erased({ROWS: len(slots)})
 
     def snapshot(self) -> dict[str, npt.NDArray[Any] | bytes]:
         """Copy the clock, the models and the counters of sightings."""

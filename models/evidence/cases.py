@@ -27,6 +27,8 @@ MEMBERS = 100
 """Accounts of a case of which each is said why it is in, some 100 bytes each."""
 SPARE = 1024
 """Places of the line that may be stale beyond twice the open cases, so that it is seldom made anew."""
+ERASED = "erased"
+"""Stands for an account that was erased."""
 Kind = Literal["open", "update", "close"]
 
 
@@ -218,6 +220,25 @@ class CaseBook:
                 self._open[key] = msgspec.structs.replace(case)
                 self._withheld.add(case.last.case)
         self._line_up()
+
+    def erase(self, accounts: Collection[str], now: float, *, remove: bool = True) -> tuple[int, list[Finding]]:
+        """Take the open cases of some accounts out; return how many there are, and the ends of those that were told.
+
+        An end keeps the case's id, pattern and evidence, and says nothing of whom it was about. Without `remove` they
+        are counted only.
+        """
+        keys = sorted(key for key in self._open if key[0] in accounts)
+        if not remove:
+            return len(keys), []
+        ended = []
+        for key in keys:
+            closing = self._close(key, now)
+            if closing.case in self._withheld:
+                self._withheld.discard(closing.case)
+                continue
+            ended.append(msgspec.structs.replace(closing, accounts=[ERASED], samples=[], carriers=[]))
+        self._line_up()
+        return len(keys), ended
 
     def close_until(self, now: float) -> list[Finding]:
         """Close what had no evidence for long enough by event time `now`, in the order of the closing times.

@@ -21,6 +21,7 @@ COMMANDS = (
     "verdict",
     "allow",
     "archive",
+    "erase",
     "replay",
     "evaluate",
     "backtest",

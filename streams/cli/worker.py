@@ -33,6 +33,7 @@ from siphonwatch.streams.worker.inorder import InOrder, make_turns
 from siphonwatch.streams.worker.meter import Meter
 from siphonwatch.streams.worker.metrics import Metrics
 from siphonwatch.streams.worker.opening import keys_of
+from siphonwatch.streams.worker.orders import OrderList
 from siphonwatch.streams.worker.outlet import KafkaOutlet, make_producer
 from siphonwatch.streams.worker.retries import Retries
 from siphonwatch.streams.worker.scoring import make_coordinator, make_scorer
@@ -99,7 +100,7 @@ async def work(settings: Settings, limits: Limits | None = None, *, afresh: bool
     metrics = Metrics(registry)
     metrics.model.labels(release(), *make_scorer(settings).identity, settings.scoring.second_stage).set(1)
     book, allowed, turns = VerdictBook(), Allowed.from_settings(settings), make_turns()
-    entries, controls, deploys = EntryList(), ControlLetters(), DeployList()
+    entries, orders, controls, deploys = EntryList(), OrderList(), ControlLetters(), DeployList()
     telemetry, sightings = settings.topic("telemetry"), settings.topic("sightings")
     seals, keys = Seals.from_settings(settings), keys_of(settings)
     if not settings.identity.key:
@@ -119,6 +120,7 @@ async def work(settings: Settings, limits: Limits | None = None, *, afresh: bool
                 allowed=allowed,
                 entries=entries,
                 deploys=deploys,
+                orders=orders,
                 controls=controls if meter.partition == SENDER else None,
                 hot_accounts=settings.state.hot_accounts,
                 forget_after=settings.state.forget_after,
@@ -136,8 +138,7 @@ async def work(settings: Settings, limits: Limits | None = None, *, afresh: bool
             outlet = KafkaOutlet(producer, settings, Retries(meter))
             return SightingsPartition(
                 make_coordinator(settings), state, outlet, meter, book=book, allowed=allowed, entries=entries,
-                deploys=deploys,
-                seals=seals, runbook=settings.links.runbook, afresh=afresh,
+                deploys=deploys, orders=orders, seals=seals, runbook=settings.links.runbook, afresh=afresh,
             )  # fmt: skip
 
         def make_ingest(meter: Meter) -> GatewayIngest:
@@ -147,7 +148,7 @@ async def work(settings: Settings, limits: Limits | None = None, *, afresh: bool
                 adapters[meter.topic], InOrder(producer, telemetry, turns, retries), outlet, retries, meter, seals
             )  # fmt: skip
 
-        control = ControlFeed(settings, entries, controls, metrics, deploys=deploys)
+        control = ControlFeed(settings, entries, orders, controls, metrics, deploys=deploys)
         following = [
             asyncio.create_task(feed.run(), name=feed.topic) for feed in (VerdictFeed(settings, book, metrics), control)
         ]

@@ -96,7 +96,21 @@ class Deploy(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="d
     v: Literal[1] = 1
 
 
-Control = Allow | AllowEnd | Deploy
+class Erase(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="erase"):
+    """Everything that is kept of an account is removed, and what it sent up to `time` is not applied again."""
+
+    id: Id
+    account: Account
+    dry_run: bool = False
+    """Only count what there is."""
+    why: Why = ""
+    by: Person
+    time: Time
+    """When it was decided, seconds since 1970: later requests of the account begin anew."""
+    v: Literal[1] = 1
+
+
+Control = Allow | AllowEnd | Deploy | Erase
 
 
 class NotAControl(Malformed):

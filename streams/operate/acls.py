@@ -25,8 +25,8 @@ WHAT = {
 """Who has a role."""
 TOPIC, GROUP = "topic", "group"
 ALL = (
-    "telemetry", "sightings", "alerts", "hidden", "shadow", "deployments", "state", "campaigns", "verdicts", "control",
-    "dlq",
+    "telemetry", "sightings", "alerts", "hidden", "shadow", "deployments", "receipts", "state", "campaigns", "verdicts",
+    "control", "dlq",
 )  # fmt: skip
 """Our topics."""
 
@@ -63,7 +63,7 @@ def rights(settings: Settings, role: str) -> list[Right]:
     elif role == WORKER:
         allow(TOPIC, (*ours("telemetry", "verdicts", "control"), *ingested), "DescribeConfigs Read")
         allow(TOPIC, ours("sightings", "state", "campaigns"), "DescribeConfigs Read Write")
-        allow(TOPIC, ours("alerts", "hidden", "shadow", "deployments", "dlq"), "Write")
+        allow(TOPIC, ours("alerts", "hidden", "shadow", "deployments", "receipts", "dlq"), "Write")
         allow(GROUP, (group,), "Read")
         if ingested:
             allow(TOPIC, ours("telemetry"), "Write")
@@ -71,7 +71,7 @@ def rights(settings: Settings, role: str) -> list[Right]:
         allow(TOPIC, ours("alerts"), "Read")
         allow(GROUP, tuple(f"{group}-sink-{name}" for name in settings.sinks), "Read")
     elif role == ANALYST:
-        allow(TOPIC, ours("alerts", "hidden", "shadow", "deployments", "verdicts", "control"), "Read")
+        allow(TOPIC, ours("alerts", "hidden", "shadow", "deployments", "receipts", "verdicts", "control"), "Read")
         allow(TOPIC, ours("verdicts", "control"), "Write")
     elif role == OPERATOR:
         allow(TOPIC, (f"{settings.topics.prefix}.",), "Alter Create DescribeConfigs", prefixed=True)

@@ -21,7 +21,7 @@ from siphonwatch.streams.common.settings import Kafka, Settings
 HOUR_MS = 3_600_000
 STATE_MESSAGE_BYTES = 8 * 1024 * 1024
 """A page of account rows or a partition's models is one record of the state topic, compressed."""
-PARTITIONS = {"verdicts": 1, "control": 1, "deployments": 1}
+PARTITIONS = {"verdicts": 1, "control": 1, "deployments": 1, "receipts": 1}
 """Few records, and whoever reads them reads them all in one order."""
 FOLLOWERS = {"campaigns": "sightings", "sightings": "telemetry", "state": "telemetry"}
 """Topics that need at least the partitions of another one, in the order in which they grow: partition N of state holds
@@ -66,6 +66,7 @@ def wanted(settings: Settings) -> list[Topic]:
         "hidden": deleted | {"retention.ms": str(shape.alerts_retention_hours * HOUR_MS)},
         "shadow": deleted | {"retention.ms": str(shape.alerts_retention_hours * HOUR_MS)},
         "deployments": deleted | {"retention.ms": "-1"},  # a few records for each promotion, kept for good
+        "receipts": deleted | {"retention.ms": str(shape.alerts_retention_hours * HOUR_MS)},
         "state": state,
         "campaigns": state,
         "verdicts": {

@@ -152,7 +152,7 @@ def to_request(record: Telemetry) -> np.void:
         with np.errstate(over="ignore"):
             row[name] = np.nan if value is None else np.float32(value)
     account = np.frombuffer(record.account.encode(), np.uint8)
-    row["account_hash"] = rq.mix(np.uint64(rq.fnv1a(account, 0, len(account))))
+    row["account_hash"] = rq.account_hash(account)
     row["account"] = rq.name_words(record.account.encode())
     row["id"] = rq.name_words(record.id.encode())
     row["rest"] = record.kind == "rest"

@@ -48,8 +48,8 @@ class Meter:
         self._closer = 0.0, 0
         plain = (
             metrics.requests, metrics.skipped, metrics.late, metrics.ahead, metrics.checkpoint_bytes,
-            metrics.lost_letters, metrics.misplaced, metrics.forged, metrics.unopened, metrics.passed_over,
-            metrics.recreated,
+            metrics.lost_letters, metrics.misplaced, metrics.forged, metrics.unopened, metrics.erased,
+            metrics.passed_over, metrics.recreated,
         )  # fmt: skip
         for counter in plain:
             counter.labels(*self.labels)
@@ -96,6 +96,10 @@ class Meter:
     def forged(self, records: int) -> None:
         """Count records that claim an origin without the seal that goes with it."""
         self._metrics.forged.labels(*self.labels).inc(records)
+
+    def erased(self, requests: int) -> None:
+        """Count requests of accounts that were erased, from before that."""
+        self._metrics.erased.labels(*self.labels).inc(requests)
 
     def unopened(self, requests: int) -> None:
         """Count requests with sealed parts that no key opens; log the first."""

@@ -115,6 +115,7 @@ class Metrics:
         self.requests = counter("requests", "Requests processed")
         self.skipped = counter("skipped_requests", "Requests applied before: redelivered or ingested again")
         self.forged = counter("forged_records", "Records that claim an origin without the seal that goes with it")
+        self.erased = counter("erased_requests", "Requests of accounts that were erased, from before that: not applied")
         self.unopened = counter("unopened_requests", "Requests with sealed parts that no key of this worker opens")
         self.passed_over = counter("passed_over_elements", "Elements of records that are no requests, and tombstones")
         self.misplaced = counter("misplaced_requests", "Requests in another partition than their account's by murmur2")

@@ -72,11 +72,14 @@ class Outlet(Protocol):
     async def deployed(self, value: bytes) -> None:
         """Append to the log of deployments; may wait for room."""
 
+    async def receipt(self, key: bytes, value: bytes) -> None:
+        """Send the receipt of an order; may wait for room."""
+
     async def dead_letters(self, letters: Iterable[DeadLetter]) -> list[DeadLetter]:
         """Send bad records with their reasons; returns, once they are acknowledged, those that cannot be kept."""
 
     async def flush(self) -> None:
-        """Wait until every alert, hidden ones too, is acknowledged."""
+        """Wait until every alert, hidden ones too, and every receipt is acknowledged."""
 
     def blocked(self) -> float:
         """Return for how many seconds a broker has refused or not answered a send; 0 where it has not."""
@@ -102,6 +105,7 @@ class KafkaOutlet:
         self._shadow = settings.topic("shadow")
         self._deployments = settings.topic("deployments")
         self._dlq = settings.topic("dlq")
+        self._receipts = settings.topic("receipts")
         self._dead_letters = DeadLetters(producer, self._dlq)
         self._retries = retries
         self._waiting: list[Sent] = []
@@ -124,6 +128,10 @@ class KafkaOutlet:
     async def deployed(self, value: bytes) -> None:
         """Append to the log of deployments."""
         await self._send(self._deployments, b"", value, [])
+
+    async def receipt(self, key: bytes, value: bytes) -> None:
+        """Send a receipt keyed by its order, as `alert` sends alerts."""
+        await self._send(self._receipts, key, value, [])
 
     async def _send(self, topic: str, key: bytes, value: bytes, headers: list[tuple[str, bytes]]) -> None:
         while True:

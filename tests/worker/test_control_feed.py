@@ -16,13 +16,14 @@ from worker_tools import Worker, prepare, produce, read, scored, traffic, until
 
 from siphonwatch.streams.cli.allow import hidden, send
 from siphonwatch.streams.common.settings import Settings
-from siphonwatch.streams.contracts.control import Allow, AllowEnd, encode
+from siphonwatch.streams.contracts.control import Allow, AllowEnd, Erase, encode
 from siphonwatch.streams.operate.topics import connect, create
 from siphonwatch.streams.worker.agents import control
 from siphonwatch.streams.worker.agents.control import ControlFeed
 from siphonwatch.streams.worker.agents.control_letters import ControlLetters
 from siphonwatch.streams.worker.entries import EntryList
 from siphonwatch.streams.worker.metrics import Metrics
+from siphonwatch.streams.worker.orders import Order, OrderList, Orders
 
 FOREVER = 2.0**34
 
@@ -43,8 +44,9 @@ class Fed:
 
     def __init__(self, settings: Settings) -> None:
         self.list, self.letters, self.registry = EntryList(), ControlLetters(), CollectorRegistry()
+        self.orders = OrderList()
         self.metrics = Metrics(self.registry)
-        self.feed = ControlFeed(settings, self.list, self.letters, self.metrics, retry_seconds=0.2)
+        self.feed = ControlFeed(settings, self.list, self.orders, self.letters, self.metrics, retry_seconds=0.2)
 
     def ids(self) -> list[int]:
         return [int(entry.id, 16) for entry in self.list.known or ()]
@@ -191,3 +193,15 @@ async def test_an_entry_holds_over_a_kill_a_restart_and_a_second_worker_and_ends
     hid = (await asyncio.to_thread(hidden, settings))[f"{1:012x}"]
     assert hid and {who(json.loads(value)) for value in hid.values()} == {(account, pattern)}
     assert "private words" not in log and b"private words" not in b"".join(hid.values())
+
+
+async def test_orders_to_erase_stand_when_the_topic_was_made_anew(settings: Settings) -> None:
+    fed = Fed(settings)
+    order = Erase(id=f"{7:012x}", account="acme", by="Ann", time=1.8e9)
+    fed.feed.take_records([Record(encode(order), 0), Record(encode(allow(8)), 1)])
+    assert fed.orders.known is None
+    fed.feed.reached_end()
+    assert fed.orders.known == Orders([Order.of(order)]) and fed.ids() == [8]
+    fed.feed.clear()
+    fed.feed.reached_end()
+    assert fed.orders.known == Orders([Order.of(order)]), "what was erased stays erased"

@@ -1,4 +1,4 @@
-"""Follows the control topic into the lists of allow entries and of versions; those it cannot read are dead letters."""
+"""Follows the control topic into what workers apply of it; records that cannot be read become dead letters."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from siphonwatch.streams.common.settings import Settings
-from siphonwatch.streams.contracts.control import Allow, Deploy, NotAControl, decode
+from siphonwatch.streams.contracts.control import Allow, Deploy, Erase, NotAControl, decode
 from siphonwatch.streams.worker.agents.control_letters import ControlLetters
 from siphonwatch.streams.worker.agents.feed import RETRY_SECONDS, Feed
 from siphonwatch.streams.worker.agents.judges import DeployList
 from siphonwatch.streams.worker.entries import CAPACITY, Entries, Entry, EntryList
 from siphonwatch.streams.worker.metrics import CONTROL, Metrics
+from siphonwatch.streams.worker.orders import Order, OrderList, Orders
 
 
 class ControlFeed(Feed):
@@ -25,6 +26,8 @@ class ControlFeed(Feed):
         Where the topic is.
     entries
         Given the entries that stand; the partitions of a worker share it.
+    orders
+        Given the orders to erase.
     letters
         Takes the records that cannot be read; one partition of the group sends them.
     metrics
@@ -45,6 +48,7 @@ class ControlFeed(Feed):
         self,
         settings: Settings,
         entries: EntryList,
+        orders: OrderList,
         letters: ControlLetters,
         metrics: Metrics,
         retry_seconds: float = RETRY_SECONDS,
@@ -53,6 +57,8 @@ class ControlFeed(Feed):
     ) -> None:
         super().__init__(settings, metrics, retry_seconds, clock)
         self._list = entries
+        self._order_list = orders
+        self._orders: dict[str, Order] = {}
         self._letters = letters
         self._deployed = DeployList() if deploys is None else deploys
         self._deploys: dict[str, Deploy] = {}
@@ -79,7 +85,9 @@ class ControlFeed(Feed):
                 self._deploys[control.id] = control
                 continue
             self._drop(control.id)
-            if isinstance(control, Allow):
+            if isinstance(control, Erase):
+                self._orders[control.id] = Order.of(control)
+            elif isinstance(control, Allow):
                 entry = Entry.of(control)
                 self._standing[control.id] = entry
                 self._places += entry.places
@@ -95,13 +103,16 @@ class ControlFeed(Feed):
             self._changed = True
 
     def clear(self) -> None:
-        """Forget every entry; what was given out stands until the new topic was read."""
+        """Forget every entry and order; what was given out stands until the new topic was read."""
+        self._orders = {}
         self._standing, self._places, self._changed = {}, 0, True
         self._deploys = {}
         self._letters.clear()
 
     def reached_end(self) -> None:
         """Give out what stands."""
+        if self._order_list.known is None or len(self._order_list.known) < len(self._orders):
+            self._order_list.known = Orders(self._orders.values())
         if self._changed:
             self._list.known = Entries(self._standing.values())
             self._changed = False

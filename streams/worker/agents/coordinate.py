@@ -22,7 +22,8 @@ from siphonwatch.streams.contracts.dead_letter import REDRIVEN
 from siphonwatch.streams.contracts.provenance import REDRIVEN_SEAL, SEAL, UNKEYED, Seals, is_sealed
 from siphonwatch.streams.contracts.sighting import MAX_ROWS, Packed, join, pack, unpack
 from siphonwatch.streams.contracts.telemetry import Malformed
-from siphonwatch.streams.worker.agents.scored import Read, ScoredPartition
+from siphonwatch.streams.worker.agents.read import Read
+from siphonwatch.streams.worker.agents.scored import ScoredPartition
 from siphonwatch.streams.worker.agents.sources import last_of, origin
 from siphonwatch.streams.worker.inorder import InOrder, Outgoing
 from siphonwatch.streams.worker.transport import Batch

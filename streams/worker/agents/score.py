@@ -8,7 +8,8 @@ import numpy as np
 
 from siphonwatch.streams.contracts import provenance
 from siphonwatch.streams.contracts.sealed import Words
-from siphonwatch.streams.worker.agents.scored import Read, ScoredPartition
+from siphonwatch.streams.worker.agents.read import Read
+from siphonwatch.streams.worker.agents.scored import ScoredPartition
 from siphonwatch.streams.worker.agents.sources import fresh
 from siphonwatch.streams.worker.decode import Decoder
 from siphonwatch.streams.worker.transport import Batch

@@ -10,7 +10,7 @@ import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -23,14 +23,16 @@ from siphonwatch.models.engine.vitals import Bound, Vitals
 from siphonwatch.models.evidence.cases import Finding
 from siphonwatch.models.learn.verdict_book import VerdictBook
 from siphonwatch.streams.common.settings import DEFAULT_RUNBOOK
+from siphonwatch.streams.contracts import receipt
 from siphonwatch.streams.contracts.alert import encode, rfc3339, to_alert
 from siphonwatch.streams.contracts.provenance import UNKEYED, Seals
-from siphonwatch.streams.contracts.telemetry import Malformed
 from siphonwatch.streams.worker.agents.control_letters import ControlLetters, ControlLetterSender
+from siphonwatch.streams.worker.agents.erasing import Eraser
 from siphonwatch.streams.worker.agents.judges import DeployList, Judges
 from siphonwatch.streams.worker.agents.numbering import Numbering
 from siphonwatch.streams.worker.agents.partition import Place
 from siphonwatch.streams.worker.agents.placement import Placement
+from siphonwatch.streams.worker.agents.read import Read
 from siphonwatch.streams.worker.agents.sources import Sources
 from siphonwatch.streams.worker.agents.timing import Timing
 from siphonwatch.streams.worker.allow import Allowed
@@ -38,6 +40,7 @@ from siphonwatch.streams.worker.entries import CAPACITY, Entries, EntryList
 from siphonwatch.streams.worker.gauges import Readings
 from siphonwatch.streams.worker.meter import Meter
 from siphonwatch.streams.worker.metrics import ALLOWED, ENTRY
+from siphonwatch.streams.worker.orders import OrderList
 from siphonwatch.streams.worker.outlet import Outlet, dead_letter
 from siphonwatch.streams.worker.state.local import LocalStateLog
 from siphonwatch.streams.worker.state.log import AFRESH, Fenced, StateError, StateLog
@@ -47,6 +50,8 @@ from siphonwatch.streams.worker.transport import Batch, Begin
 
 ENTRIES = "allow"
 """The part of a snapshot that holds the allow entries which apply from its offset on."""
+ERASED = "erased"
+"""The part of a snapshot that holds the orders to erase which were carried out."""
 CONTROLS = "controls"
 """What of a snapshot's meta says up to where control records that cannot be read were sent as dead letters."""
 VITALS_SECONDS = 60.0
@@ -66,25 +71,6 @@ class Onward(Protocol):
 
     async def close(self) -> None:
         """Stop sending."""
-
-
-class Read(NamedTuple):
-    """What a batch holds that was not applied before."""
-
-    requests: Array
-    """In their order, `(n,) REQUEST`."""
-    offsets: npt.NDArray[np.int64]
-    """What the scorer knows each one by, increasing, `(n,)`."""
-    rows: npt.NDArray[np.int64]
-    """Which of the batch's records each one came from, `(n,)`."""
-    rejected: list[tuple[int, Malformed]]
-    """Records that cannot be read: place in the batch and reason."""
-    skipped: int
-    """Requests that were applied before."""
-    forged: int
-    """Records that claim an origin without the seal that goes with it."""
-    unopened: int = 0
-    """Requests with sealed parts that no key of this worker opens."""
 
 
 class ScoredPartition(ABC):
@@ -109,6 +95,8 @@ class ScoredPartition(ABC):
     entries
         The allow entries as they are known now. The partition takes them over at a checkpoint, so that each applies
         from one offset on, after a crash too; a partition without any snapshot begins with those known then.
+    orders
+        The orders to erase accounts as they are known now; carried out at a checkpoint, too.
     controls
         The control records that cannot be read, where this partition is the one that sends them as dead letters.
     deploys
@@ -138,6 +126,7 @@ class ScoredPartition(ABC):
         onward: Onward | None = None,
         allowed: Allowed | None = None,
         entries: EntryList | None = None,
+        orders: OrderList | None = None,
         controls: ControlLetters | None = None,
         deploys: DeployList | None = None,
         hot_accounts: int | None,
@@ -173,6 +162,8 @@ class ScoredPartition(ABC):
         self._timing = Timing(meter.stream, meter.partition, clock)
         self._now = now
         self._tiers = Tiers(scorer.table, log, hot_accounts, cold_accounts, cold_file_bytes)
+        orders = OrderList() if orders is None else orders
+        self._eraser = Eraser(orders, scorer, self._tiers, meter.stream, meter.partition)
         self._sources: Sources = {}
         self._afresh = afresh
         self._numbering = Numbering()
@@ -215,10 +206,12 @@ class ScoredPartition(ABC):
         self._judges.restore(models)
         self.scorer.restore(models)
         self._entries = Entries.decode(as_bytes(models, ENTRIES)) if ENTRIES in models else Entries()
+        if ERASED in models:
+            self._eraser.restore(as_bytes(models, ERASED))
         self._expired_until = self.scorer.now
         for change in self.scorer.changes:
             self.meter.changed(change)
-        self._tiers.cold.load(snapshot.cold, self.scorer.table)
+        self._tiers.cold.load(snapshot.cold, self.scorer.table, self._eraser.gone())
         self._sources = snapshot.meta.get("sources", {})
         if self._placement is not None and "partitions" in snapshot.meta:
             self._placement.restore(snapshot.meta["partitions"])
@@ -274,8 +267,9 @@ class ScoredPartition(ABC):
             )
         # 3. Apply: decode, then score slice by slice
         started = self._clock()
-        read = self._read(batch)
+        read, erased = self._eraser.without(self._read(batch))
         self.meter.skipped(read.skipped)
+        self.meter.erased(erased)
         self.meter.forged(read.forged)
         self.meter.unopened(read.unopened)
         if read.rejected:
@@ -379,6 +373,7 @@ class ScoredPartition(ABC):
             return None
         entries, sent = self._known_entries(), await self._send_controls()
         due = self._durable if self._next is None else self._next
+        sent = await self._erase(due) or sent
         if due is None:
             self._entries = entries  # nothing was judged yet
             self._judges.apply(0)
@@ -396,7 +391,8 @@ class ScoredPartition(ABC):
             await self._onward.flush()
         dropped = await self._tiers.settle(self.scorer.now - self._forget_after)
         try:
-            models = pack(self.scorer.snapshot() | {ENTRIES: entries.encode()} | self._judges.snapshot())
+            kept = {ENTRIES: entries.encode(), ERASED: self._eraser.snapshot()}
+            models = pack(self.scorer.snapshot() | kept | self._judges.snapshot())
             offset = await self._log.checkpoint(dropped, models, due, self._meta())
         except Fenced as error:
             self._fenced = True
@@ -414,6 +410,18 @@ class ScoredPartition(ABC):
             await self._mute()
             await self._outlet.flush()
         return offset - self._numbering.base
+
+    async def _erase(self, due: int | None) -> bool:
+        """Carry out the orders to erase accounts, and send receipts; whether there was any."""
+        offset = 0 if due is None else due - self._numbering.base
+        receipts, ended = await self._eraser.carry_out(offset, self._now())
+        for one in receipts:
+            await self._outlet.receipt(one.order.encode(), receipt.encode(one))
+        for closing in ended:
+            await self._send(closing)
+        if receipts and due is None:
+            await self._outlet.flush()  # no checkpoint comes
+        return bool(receipts)
 
     async def _send_controls(self) -> bool:
         """Send control records that cannot be read as dead letters, where it is up to this one; whether any was new."""

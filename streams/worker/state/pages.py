@@ -79,10 +79,16 @@ class ColdPages:
     def __len__(self) -> int:
         return len(self._index)
 
-    def load(self, cold: dict[int, bytes], table: AccountTable) -> None:
+    @property
+    def next(self) -> int:
+        """The number that the next page will have."""
+        return self._next
+
+    def load(self, cold: dict[int, bytes], table: AccountTable, gone: Mapping[int, int] | None = None) -> None:
         """Take over the indexes of restored cold pages.
 
-        An account that came back since a page was written is in `table` or on a later page; that one counts.
+        An account that came back since a page was written is in `table` or on a later page; that one counts. `gone`
+        are accounts, by hash, that were erased, and the first page that may hold such a one again.
         """
         if not cold:
             return
@@ -95,6 +101,8 @@ class ColdPages:
         _, at = np.unique(hashes[::-1], return_index=True)
         last = np.sort(len(hashes) - 1 - at)
         last = last[~np.isin(hashes[last], table.rows["hash"][table.used()])]
+        for account, first in (gone or {}).items():
+            last = last[(hashes[last] != np.uint64(account)) | (places[last] // PAGE_ROWS >= first)]
         self._index.add(hashes[last], places[last])
         left = np.bincount(np.searchsorted(numbers, places[last] // PAGE_ROWS), minlength=len(numbers))
         newest = np.array([part[-1] for part in words]).view(np.float64)
@@ -141,6 +149,11 @@ class ColdPages:
             return np.zeros(0, np.int64)
         places = self._index.find(requests["account_hash"])
         return np.unique(places[places >= 0])
+
+    def beside(self, accounts: Array) -> npt.NDArray[np.int64]:
+        """Return the places of these accounts, and of all that are on the same pages, `(m,)` ascending."""
+        places = self.wanted(accounts)
+        return self._index.on(np.unique(places // PAGE_ROWS)) if len(places) else places
 
     def missing(self, places: npt.NDArray[np.int64]) -> list[int]:
         """Return the pages of these places that the state topic has to give."""

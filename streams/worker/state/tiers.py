@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 import numpy as np
+import numpy.typing as npt
 import structlog
 
 from siphonwatch.models.account.request import Array
@@ -71,7 +72,19 @@ class Tiers:
         """
         if self._hot is not None and len(self._table) + len(requests) > self._hot + SLICE:
             await self.evict()
-        places = self.cold.wanted(requests)
+        await self._bring(self.cold.wanted(requests))
+
+    async def recall(self, accounts: Array) -> None:
+        """Bring accounts, `(n,) NAME`, into memory with all who are on their pages, so that these pages go.
+
+        Raises
+        ------
+        StateError
+            When the state log fails.
+        """
+        await self._bring(self.cold.beside(accounts))
+
+    async def _bring(self, places: npt.NDArray[np.int64]) -> None:
         if not len(places):
             return
         absent = np.isin(places // PAGE_ROWS, self.cold.missing(places))

@@ -1,0 +1,184 @@
+"""`siphonwatch erase`: removes what is kept of an account from workers' state and verdicts, and gives a receipt.
+
+It sends a control record; every partition carries it out at its next checkpoint and says what it found.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+import click
+import msgspec
+from kafka.errors import KafkaError
+from rich.table import Table
+
+from siphonwatch.models.engine.erase import PLACES
+from siphonwatch.models.evidence.cases import ERASED
+from siphonwatch.streams.cli import Failure
+from siphonwatch.streams.cli.table import screen
+from siphonwatch.streams.cli.verdict import DELIVERY_SECONDS, login
+from siphonwatch.streams.common.identity import Identity
+from siphonwatch.streams.common.settings import Settings, load
+from siphonwatch.streams.common.tail import Tail, TailError
+from siphonwatch.streams.contracts import receipt, verdict
+from siphonwatch.streams.contracts.control import Erase, NotAControl, decode, encode
+from siphonwatch.streams.contracts.receipt import Receipt
+from siphonwatch.streams.contracts.verdict import Verdict
+from siphonwatch.streams.deliver.text import clean
+from siphonwatch.streams.edge.producer import Outbox, connect
+
+ACCOUNT_ID = re.compile(r"[0-9a-f]{32}\Z")
+"""What gateways make of an account's name."""
+ORDER_BYTES = 6
+POLL_SECONDS = 1.0
+STREAMS = ("telemetry", "sightings")
+
+
+@click.command("erase", short_help="Remove what is kept of an account; prints a receipt.")
+@click.argument("account")
+@click.option("--dry-run", is_flag=True, help="Only count what there is.")
+@click.option("--why", default="", help="The reason, in your words; kept on the control topic only.")
+@click.option("--by", default="", metavar="NAME", help="Who decides.  [default: your login name]")
+@click.option("--wait", default=120.0, show_default=True, metavar="SECONDS", help="For the workers' receipts.")
+@click.option("--json", "as_json", is_flag=True, help="The receipt as one JSON object.")
+def command(account: str, dry_run: bool, why: str, by: str, wait: float, as_json: bool) -> None:
+    """Erase ACCOUNT: an id as alerts show it, or a name where identity.key is set.
+
+    Workers remove its row, wherever it is kept, its open cases and what campaigns remember of it, each partition at its
+    next checkpoint (state.checkpoint_interval), and tell the ends of its cases without its name; its verdicts are
+    written anew without its name and their notes. What it sent up to now is not applied again. What it sends from now
+    on begins anew. A second run finds nothing.
+
+    Records that are on the topics of telemetry, alerts and dead letters stay until their retention; what the account
+    taught aggregates names nobody and stays.
+
+    Exit code 0: every partition has answered; 1: not all did in time, or the broker did not answer; 2: bad usage.
+    """
+    settings = load().settings
+    who = account
+    if not ACCOUNT_ID.match(account) and settings.identity.key:
+        who = Identity.from_settings(settings).account(account)
+    order = Erase(
+        id=secrets.token_hex(ORDER_BYTES), account=who, dry_run=dry_run, why=why, by=by or login(), time=time.time()
+    )
+    try:
+        decode(encode(order))
+    except NotAControl as error:
+        raise Failure(f"this cannot be sent: {error}") from None
+    try:
+        with Tail.connect(settings, settings.topic("verdicts")) as tail:
+            found = list(_verdicts(tail.history(), who))
+        if not dry_run:
+            _send(settings, "verdicts", [(verdict.encode(_blank(one)), one.case.encode()) for one in found])
+        _send(settings, "control", [(encode(order), order.id.encode())])
+        asked = _partitions(settings)
+        receipts = _receipts(settings, order.id, asked, wait)
+    except TailError as error:
+        raise Failure(str(error)) from None
+    counts = Counter({place: 0 for place in PLACES})
+    for one in receipts.values():
+        counts.update(one.counts)
+    counts["verdicts"] = len({one.case for one in found})
+    missing = sorted(asked - receipts.keys())
+    if as_json:
+        click.echo(
+            msgspec.json.encode(
+                {
+                    "order": order.id, "account": who, "dry_run": dry_run, "counts": dict(counts),
+                    "partitions": [msgspec.to_builtins(receipts[key]) for key in sorted(receipts)],
+                    "missing": [f"{stream}:{partition}" for stream, partition in missing],
+                }
+            )
+        )  # fmt: skip
+    else:
+        screen().print(_table(counts, dry_run))
+        click.echo(f"order {order.id}: {len(receipts)} of {len(asked)} partitions have answered", err=True)
+    if missing:
+        names = ", ".join(f"{stream} {partition}" for stream, partition in missing[:5])
+        raise Failure(
+            f"no receipt within {wait:g} s of {names}: the order stands, and workers carry it out when they run; "
+            "run this again to see that nothing is left"
+        )
+
+
+def _verdicts(raw: Iterable[bytes], account: str) -> Iterator[Verdict]:
+    """The last verdict of each case of an account."""
+    last: dict[str, Verdict] = {}
+    for value in raw:
+        try:
+            one = verdict.decode(value)
+        except verdict.NotAVerdict:
+            continue
+        last.pop(one.case, None)
+        if one.account == account:
+            last[one.case] = one
+    yield from last.values()
+
+
+def _blank(one: Verdict) -> Verdict:
+    """A verdict that still teaches, and says nothing of whom it was about."""
+    return msgspec.structs.replace(one, account=ERASED, note="")
+
+
+def _partitions(settings: Settings) -> set[tuple[str, int]]:
+    """The partitions that must answer."""
+    asked: set[tuple[str, int]] = set()
+    for stream in STREAMS:
+        with Tail.connect(settings, settings.topic(stream)) as tail:
+            asked |= {(stream, tp.partition) for tp in tail.partitions}
+    return asked
+
+
+def _receipts(
+    settings: Settings, order: str, asked: set[tuple[str, int]], wait: float
+) -> dict[tuple[str, int], Receipt]:
+    """The receipts of an order, by partition, once all are there or the time is over."""
+    end = time.monotonic() + wait
+    found: dict[tuple[str, int], Receipt] = {}
+    while True:
+        with Tail.connect(settings, settings.topic("receipts")) as tail:
+            for value in tail.history():
+                try:
+                    one = receipt.decode(value)
+                except receipt.NotAReceipt:
+                    continue
+                if one.order == order:
+                    found[one.stream, one.partition] = one
+        if asked <= found.keys() or time.monotonic() >= end:
+            return found
+        time.sleep(POLL_SECONDS)
+
+
+@contextmanager
+def _outbox(settings: Settings, topic: str) -> Iterator[Outbox]:
+    outbox = Outbox(connect(settings, "siphonwatch-erase"), topic)
+    try:
+        yield outbox
+        outbox.flush(DELIVERY_SECONDS)
+    finally:
+        outbox.close(DELIVERY_SECONDS)
+
+
+def _send(settings: Settings, name: str, records: list[tuple[bytes, bytes]]) -> None:
+    """Send values with their keys; return when the broker has them."""
+    topic = settings.topic(name)
+    try:
+        with _outbox(settings, topic) as outbox:
+            for value, key in records:
+                outbox.send(value, key)
+    except KafkaError as error:
+        raise Failure(f"cannot send to {topic} ({type(error).__name__}: {error}): try again") from None
+    if outbox.failed:
+        raise Failure(f"not everything reached {topic} ({', '.join(outbox.failures)}): try again")
+
+
+def _table(counts: Counter[str], dry_run: bool) -> Table:
+    table = Table("place", "found" if dry_run else "removed", header_style="bold")
+    for place, count in counts.items():
+        table.add_row(clean(place), f"{count:,}")
+    return table

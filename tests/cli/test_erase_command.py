@@ -1,0 +1,117 @@
+"""`siphonwatch erase` sends an order, blanks verdicts, and prints the receipt of all partitions."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+
+import pytest
+from alert_samples import findings
+from click.testing import CliRunner, Result
+
+from siphonwatch.streams.cli import cli
+from siphonwatch.streams.cli.allow import recorded
+from siphonwatch.streams.common.identity import Identity
+from siphonwatch.streams.common.settings import Settings
+from siphonwatch.streams.common.tail import Tail
+from siphonwatch.streams.contracts import receipt, verdict
+from siphonwatch.streams.contracts.alert import to_alert
+from siphonwatch.streams.contracts.control import Erase
+from siphonwatch.streams.contracts.receipt import Receipt
+from siphonwatch.streams.edge.producer import connect
+from siphonwatch.streams.operate.topics import connect as admin_of
+from siphonwatch.streams.operate.topics import create
+
+KEY = "a secret of the tests only"
+
+
+def run(settings: Settings, *arguments: str) -> Result:
+    environment = {
+        "SIPHONWATCH_KAFKA_BOOTSTRAP": settings.kafka.bootstrap,
+        "SIPHONWATCH_TOPICS_PREFIX": settings.topics.prefix,
+        "SIPHONWATCH_IDENTITY_KEY": KEY,
+    }
+    return CliRunner().invoke(cli, ["erase", *arguments], env=environment)
+
+
+def answer(settings: Settings, partitions: int, orders: int) -> None:
+    """Answer as workers do, so many orders."""
+    answered: set[str] = set()
+    end = time.monotonic() + 120
+    while len(answered) < orders and time.monotonic() < end:
+        for order in recorded(settings):
+            if isinstance(order, Erase) and order.id not in answered:
+                answered.add(order.id)
+                producer = connect(settings, "tests")
+                for stream in ("telemetry", "sightings"):
+                    for number in range(partitions):
+                        one = Receipt(
+                            order=order.id, stream=stream, partition=number, offset=7, dry_run=order.dry_run,
+                            counts={"rows": int(stream == "telemetry" and number == 0)}, time=time.time(),
+                        )  # fmt: skip
+                        for _ in range(2):  # after a crash a partition answers again
+                            producer.send(settings.topic("receipts"), receipt.encode(one), order.id.encode())
+                producer.close(30)
+        time.sleep(0.2)
+
+
+@pytest.fixture
+def topics(settings: Settings) -> None:
+    """Our topics are there."""
+    with admin_of(settings.kafka) as admin:
+        create(settings, admin)
+
+
+def verdicts(settings: Settings) -> list[verdict.Verdict]:
+    with Tail.connect(settings, settings.topic("verdicts")) as tail:
+        return [verdict.decode(value) for value in tail.history()]
+
+
+@pytest.mark.broker
+@pytest.mark.usefixtures("topics")
+def test_an_order_is_sent_verdicts_lose_the_name_and_all_partitions_answer(settings: Settings) -> None:
+    identity, partitions = Identity(KEY), settings.topics.partitions
+    found = findings(2)
+    own = to_alert(found[0])
+    account = own.own.accounts[0]
+    producer = connect(settings, "tests")
+    for alert in (own, to_alert(found[1])):
+        one = verdict.judge(alert, "true-positive", by="Ann", time=1.0, note="asked Bob of ACME")
+        producer.send(settings.topic("verdicts"), verdict.encode(one), one.case.encode())
+    producer.close(30)
+    named = len(account) != 32
+    worker = threading.Thread(target=answer, args=(settings, partitions, 2))
+    worker.start()
+    try:
+        dry = run(settings, account, "--dry-run", "--json", "--by", "Eve")
+        assert dry.exit_code == 0, dry.output
+        assert [one.note for one in verdicts(settings)] == ["asked Bob of ACME"] * 2, "nothing is sent"
+        done = run(settings, account, "--why", "art. 17", "--json", "--by", "Eve")
+        assert done.exit_code == 0, done.output
+    finally:
+        worker.join()
+    said = json.loads(done.stdout)
+    assert said["account"] == (identity.account(account) if named else account)
+    assert said["counts"]["rows"] == 1 and len(said["partitions"]) == 2 * partitions and said["missing"] == []
+    (first, second) = [order for order in recorded(settings) if isinstance(order, Erase)]
+    assert (first.dry_run, second.dry_run, second.why, second.by) == (True, False, "art. 17", "Eve")
+    if not named:
+        assert said["counts"]["verdicts"] == 1
+        last = {one.case: one for one in verdicts(settings)}
+        assert (last[own.subject].account, last[own.subject].note) == ("erased", "")
+        assert last[own.subject].facts == verdicts(settings)[0].facts, "it still teaches"
+        assert last[found[1].case].note == "asked Bob of ACME"
+
+
+@pytest.mark.broker
+@pytest.mark.usefixtures("topics")
+def test_without_workers_the_partitions_that_owe_an_answer_are_named(settings: Settings) -> None:
+    result = run(settings, "0123456789abcdef" * 2, "--wait", "1")
+    assert result.exit_code == 1
+    assert "no receipt within 1 s of sightings 0" in result.output and "the order stands" in result.output
+
+
+def test_a_name_that_no_account_can_have_is_refused(settings: Settings) -> None:
+    result = run(settings, "a" * 32, "--why", "x" * 5000)
+    assert result.exit_code == 1 and "cannot be sent" in result.output
