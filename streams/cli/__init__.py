@@ -22,6 +22,7 @@ COMMANDS = (
     "allow",
     "archive",
     "erase",
+    "models",
     "replay",
     "evaluate",
     "backtest",

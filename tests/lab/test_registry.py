@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from version_samples import changed
 
 from siphonwatch.models.learn.version import (
     SUMS,
     Info,
-    Version,
     VersionError,
     make_version,
     read_version,
@@ -21,16 +21,6 @@ from siphonwatch.models.learn.version import (
 )
 from siphonwatch.streams.lab.registry.pyfunc import PyFunc, _load_pyfunc
 from siphonwatch.streams.lab.registry.store import Registry, RegistryError, read_files, write_files
-
-
-def changed(name: str = "ext-2", null: str = "null = 0.1") -> Version:
-    """The shipped cards with another null level of extraction, and a learned support beside them."""
-    texts = dict(shipped().texts)
-    lines = texts["extraction"].decode().splitlines()
-    texts["extraction"] = "\n".join(null if line.startswith("null =") else line for line in lines).encode()
-    support = {"weights": np.arange(6, dtype=np.float32).reshape(2, 3), "classes": np.array([0, 1])}
-    info = Info(name=name, parent=shipped().id, made_by="siphonwatch train extraction", metrics={"recall": 0.9})
-    return make_version(info, texts, {"steps": support}, {"plots/roc.svg": b"<svg/>"})
 
 
 def resummed(files: dict[str, bytes]) -> dict[str, bytes]:
