@@ -73,7 +73,7 @@ def test_a_version_is_shadowed_held_to_gates_forced_rolled_back_and_looked_up(
     for role, chosen, told in (("champion", version.id, 10.0), ("previous", shipped().id, 10.0)):
         one = Applied(stream="telemetry", partition=0, role=role, version=chosen, offset=7, event_time=5.0, told=told)  # type: ignore[arg-type]
         producer.send(settings.topic("deployments"), value=encode(one))
-    producer.flush()
+    producer.close(30)
     report = msgspec.json.decode(run(settings, registry, "report", "ext-2", "--json").stdout)
     assert (report["cases_champion"], report["cases_challenger"], report["both"]) == (4, 3, 3)
     assert report["only_champion"] == [found[0].case]
