@@ -12,7 +12,9 @@ from kafka.errors import KafkaError
 from rich.markup import escape
 from rich.table import Table
 
-from siphonwatch.models.learn.verdict_book import DECISIONS, WITHDRAWN, Decision
+from siphonwatch.models.detect.registry import current
+from siphonwatch.models.evaluate.anytime import anytime
+from siphonwatch.models.learn.verdict_book import DECIDED, DECISIONS, WITHDRAWN, Decision
 from siphonwatch.streams.cli import Failure
 from siphonwatch.streams.cli.table import screen
 from siphonwatch.streams.cli.verdict_file import VALUE, FileErrors, Row, decision_of, read
@@ -294,6 +296,22 @@ def show(settings: Settings, as_json: bool, *, everything: bool, beginning: str 
             click.echo(encode(verdict))
     else:
         screen().print(_table(verdicts))
+        for line in [] if everything else precision(verdicts):
+            click.echo(line)
+
+
+def precision(verdicts: Iterable[Verdict]) -> list[str]:
+    """Return what share of its judged cases analysts confirmed, a line a pattern, with an interval for every look."""
+    outcomes: dict[str, list[bool]] = {}
+    for verdict in verdicts:
+        if verdict.decision in DECIDED:
+            outcomes.setdefault(current(verdict.facts.pattern), []).append(DECIDED[verdict.decision])
+    found = {pattern: anytime(outcomes[pattern]) for pattern in sorted(outcomes)}
+    return [
+        f"{clean(pattern)}: {sum(outcomes[pattern])} of {one.of} confirmed, {one.value:.0%} "
+        f"({one.low:.0%} to {one.high:.0%}, at 95 % however often you look)"
+        for pattern, one in found.items()
+    ]
 
 
 def _table(verdicts: Iterable[Verdict]) -> Table:

@@ -17,6 +17,7 @@ from siphonwatch.models.learn.ranker_features import facts_of
 from siphonwatch.models.learn.verdict_book import DECISIONS
 from siphonwatch.streams.cli import cli
 from siphonwatch.streams.cli.triage import TriageTable, in_order, judged
+from siphonwatch.streams.cli.verdict import precision
 from siphonwatch.streams.cli.verdict_file import DELIMITERS
 from siphonwatch.streams.common.settings import Settings
 from siphonwatch.streams.contracts.alert import encode, to_alert
@@ -89,6 +90,16 @@ def test_a_duplicate_names_the_case_that_it_is_one_of(settings: Settings, tmp_pa
     assert own.exit_code == 1 and "points to another case" in own.stderr
     unknown = run(settings, second.case, "duplicate", "--of", "ffffffff")
     assert unknown.exit_code == 1 and "no alert of case ffffffff" in unknown.stderr
+
+
+def test_precision_is_of_the_cases_that_were_decided_by_pattern() -> None:
+    alerts = [read(encode(to_alert(one)), 0.0).event for one in findings(6)] + [
+        read(encode(to_alert(one)), 0.0).event for one in findings(2, "shift")
+    ]
+    decisions = ["true-positive"] * 3 + ["false-positive", "benign-expected", "suspicious", "test", "duplicate"]
+    verdicts = [judge(a, d, by="Ann", time=1.8e9) for a, d in zip(alerts, decisions, strict=True)]  # type: ignore[arg-type]
+    (line,) = precision(verdicts)
+    assert line.startswith("extraction: 3 of 5 confirmed, 60% (") and "at 95 % however often you look" in line
 
 
 def test_a_file_gives_many_and_nothing_is_sent_where_one_is_wrong(settings: Settings, tmp_path: Path) -> None:
