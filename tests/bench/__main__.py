@@ -25,7 +25,7 @@ from siphonwatch.streams.lab.broker.process import BrokerError
 from siphonwatch.streams.lab.demo.processes import ProcessError
 
 PEER_SECONDS, COLD_SECONDS = 150.0, 600.0
-PARTS = ("worker", "peers", "replay", "latency", "restore", "cold")
+PARTS = ("worker", "peers", "replay", "shadow", "latency", "restore", "cold")
 
 
 class Size(msgspec.Struct, frozen=True):
@@ -141,6 +141,17 @@ class Bench:
         rates = [self._machine.child("bench.offline", str(path))["rate"] for _ in range(self._size.runs)]
         self._add("replay of telemetry, one core", "requests/s", rates, "file to findings", "300,000")
         say(f"replay: {rates[-1]:,.0f} requests/s")
+        path.unlink()
+
+    def shadow(self) -> None:
+        """What a challenger of as many cards adds to the scorer's time."""
+        path = self._folder / "telemetry.ndjson"
+        path.write_bytes(b"\n".join(self._traffic.values) + b"\n")
+        found = self._machine.child("bench.shadow", str(path))
+        note = f"median of 3 pairs, {found['requests']:,.0f} decoded requests, processor time"
+        self._add("shadow of all account cards, beside the scorer", "%", [100 * found["share"]], note, "35")
+        self._add("  the same", "us/request", [found["microseconds"]])
+        say(f"shadow: {found['share']:.0%} of the scorer's time")
         path.unlink()
 
     def latency(self) -> None:
