@@ -1,4 +1,4 @@
-"""What a shadow costs the scorer: `python -m bench.shadow FILE`. Decoding is not in the time, which is the processor's."""
+"""What a shadow costs the scorer, in processor time: `python -m bench.shadow FILE`. Decoding is not part of it."""
 
 from __future__ import annotations
 
