@@ -30,7 +30,7 @@ MINUTES = 15.0
 @click.argument("champion", metavar="A")
 @click.argument("challenger", metavar="B")
 @click.option(
-    "--data", required=True, multiple=True, metavar="LOG", help="Any log that replay reads; repeatable, in order."
+    "--data", required=True, multiple=True, metavar="LOG", help="Any log or archive that replay reads; repeatable."
 )
 @click.option("--labels", required=True, multiple=True, type=FILE, help="CSV: account,extracting and more; repeatable.")
 @click.option(

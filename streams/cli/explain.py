@@ -36,7 +36,7 @@ from siphonwatch.streams.lab.explain.why_not import WhyNot, why_not
     "--exact", is_flag=True, help="Make the alert again from --data: identical, or the first field that differs."
 )
 @click.option("--why-not", "account", metavar="ACCOUNT", help="Say how near an account came to an alert in --data.")
-@click.option("--data", multiple=True, metavar="LOG", help="Any log that replay reads, from its beginning; repeatable.")
+@click.option("--data", multiple=True, metavar="LOG", help="Any log or archive that replay reads, whole; repeatable.")
 @click.option("--version", "version_", default=SHIPPED, show_default=True, help="The version that judges in a replay.")
 @click.option(
     "--format", "format_", type=click.Choice(["auto", *formats()]), default="auto", show_default=True, help="Of --data."
