@@ -45,14 +45,22 @@ STREAMS = ("telemetry", "sightings")
 @click.option("--why", default="", help="The reason, in your words; kept on the control topic only.")
 @click.option("--by", default="", metavar="NAME", help="Who decides.  [default: your login name]")
 @click.option("--wait", default=120.0, show_default=True, metavar="SECONDS", help="For the workers' receipts.")
+@click.option(
+    "--archive", "archives", multiple=True, metavar="DIR|URL", help="Take it out of this archive too; may be repeated."
+)
 @click.option("--json", "as_json", is_flag=True, help="The receipt as one JSON object.")
-def command(account: str, dry_run: bool, why: str, by: str, wait: float, as_json: bool) -> None:
+def command(
+    account: str, dry_run: bool, why: str, by: str, wait: float, archives: tuple[str, ...], as_json: bool
+) -> None:
     """Erase ACCOUNT: an id as alerts show it, or a name where identity.key is set.
 
     Workers remove its row, wherever it is kept, its open cases and what campaigns remember of it, each partition at its
     next checkpoint (state.checkpoint_interval), and tell the ends of its cases without its name; its verdicts are
     written anew without its name and their notes. What it sent up to now is not applied again. What it sends from now
     on begins anew. A second run finds nothing.
+
+    An archive loses its rows of telemetry and verdicts, and the alerts that name the account. What an archiver had not
+    written yet is archived afterwards: run this again once it has.
 
     Records that are on the topics of telemetry, alerts and dead letters stay until their retention; what the account
     taught aggregates names nobody and stays.
@@ -84,6 +92,8 @@ def command(account: str, dry_run: bool, why: str, by: str, wait: float, as_json
     for one in receipts.values():
         counts.update(one.counts)
     counts["verdicts"] = len({one.case for one in found})
+    if archives:
+        counts["archive"] = sum(_archived(url, order) for url in archives)
     missing = sorted(asked - receipts.keys())
     if as_json:
         click.echo(
@@ -104,6 +114,20 @@ def command(account: str, dry_run: bool, why: str, by: str, wait: float, as_json
             f"no receipt within {wait:g} s of {names}: the order stands, and workers carry it out when they run; "
             "run this again to see that nothing is left"
         )
+
+
+def _archived(url: str, order: Erase) -> int:
+    """Take an account out of an archive; return how many rows that were."""
+    from siphonwatch.streams.lab.archive.rewrite import rewrite
+    from siphonwatch.streams.lab.archive.store import StoreError, TakenError
+
+    try:
+        done = rewrite(url, [order.account], f"erase {order.id}", dry_run=order.dry_run)
+    except TakenError:
+        raise Failure(f"an archiver wrote to {url} meanwhile: nothing was taken out of it, run this again") from None
+    except StoreError as error:
+        raise Failure(str(error)) from None
+    return sum(done.rows.values())
 
 
 def _verdicts(raw: Iterable[bytes], account: str) -> Iterator[Verdict]:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import threading
 import time
+from pathlib import Path
 
+import msgspec
 import pytest
 from alert_samples import findings
 from click.testing import CliRunner, Result
+from worker_tools import traffic
 
 from siphonwatch.streams.cli import cli
 from siphonwatch.streams.cli.allow import recorded
@@ -19,6 +22,7 @@ from siphonwatch.streams.contracts import receipt, verdict
 from siphonwatch.streams.contracts.alert import to_alert
 from siphonwatch.streams.contracts.control import Erase
 from siphonwatch.streams.contracts.receipt import Receipt
+from siphonwatch.streams.contracts.telemetry import encode
 from siphonwatch.streams.edge.producer import connect
 from siphonwatch.streams.operate.topics import connect as admin_of
 from siphonwatch.streams.operate.topics import create
@@ -56,6 +60,15 @@ def answer(settings: Settings, partitions: int, orders: int) -> None:
         time.sleep(0.2)
 
 
+def archived(where: Path, account: str) -> None:
+    """An archive with one request of an account, and others."""
+    log = where / "telemetry.ndjson"
+    one = msgspec.structs.replace(traffic()[0], account=account)
+    log.write_bytes(b"".join(encode(record) + b"\n" for record in [one, *traffic()[1:50]]))
+    made = CliRunner().invoke(cli, ["archive", "--from", str(log), "--to", str(where / "archive"), "--plain-ids"])
+    assert made.exit_code == 0, made.output
+
+
 @pytest.fixture
 def topics(settings: Settings) -> None:
     """Our topics are there."""
@@ -70,7 +83,7 @@ def verdicts(settings: Settings) -> list[verdict.Verdict]:
 
 @pytest.mark.broker
 @pytest.mark.usefixtures("topics")
-def test_an_order_is_sent_verdicts_lose_the_name_and_all_partitions_answer(settings: Settings) -> None:
+def test_an_order_is_sent_verdicts_lose_the_name_and_all_partitions_answer(settings: Settings, tmp_path: Path) -> None:
     identity, partitions = Identity(KEY), settings.topics.partitions
     found = findings(2)
     own = to_alert(found[0])
@@ -84,16 +97,24 @@ def test_an_order_is_sent_verdicts_lose_the_name_and_all_partitions_answer(setti
     worker = threading.Thread(target=answer, args=(settings, partitions, 2))
     worker.start()
     try:
-        dry = run(settings, account, "--dry-run", "--json", "--by", "Eve")
+        archived(tmp_path, identity.account(account) if named else account)
+        archive = ("--archive", str(tmp_path / "archive"))
+        dry = run(settings, account, "--dry-run", "--json", "--by", "Eve", *archive)
         assert dry.exit_code == 0, dry.output
         assert [one.note for one in verdicts(settings)] == ["asked Bob of ACME"] * 2, "nothing is sent"
-        done = run(settings, account, "--why", "art. 17", "--json", "--by", "Eve")
+        assert json.loads(dry.stdout)["counts"]["archive"] == 1
+        done = run(settings, account, "--why", "art. 17", "--json", "--by", "Eve", *archive)
         assert done.exit_code == 0, done.output
     finally:
         worker.join()
     said = json.loads(done.stdout)
     assert said["account"] == (identity.account(account) if named else account)
-    assert said["counts"]["rows"] == 1 and len(said["partitions"]) == 2 * partitions and said["missing"] == []
+    assert (
+        said["counts"]["archive"] == 1
+        and said["counts"]["rows"] == 1
+        and len(said["partitions"]) == 2 * partitions
+        and said["missing"] == []
+    )
     (first, second) = [order for order in recorded(settings) if isinstance(order, Erase)]
     assert (first.dry_run, second.dry_run, second.why, second.by) == (True, False, "art. 17", "Eve")
     if not named:

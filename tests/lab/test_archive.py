@@ -303,7 +303,10 @@ def test_rewriting_takes_an_account_out_of_every_file_and_leaves_the_others_as_t
     written(Store(str(tmp_path)), values, 150)
     before = Decoder().decode(values).requests
     gone = traffic()[0].account
+    counted = rewrite(str(tmp_path), [gone], "a test", dry_run=True)
+    assert bytes_of(Archive(str(tmp_path))) == before.tobytes(), "it is only counted"
     done = rewrite(str(tmp_path), [gone], "a test", now=time.time() + 7200)
+    assert (counted.rows, counted.files) == (done.rows, done.files)
     mine = np.array([record.account == gone for record in traffic()[:600]])
     assert done.rows["telemetry"] == mine.sum() > 0
     archive = Archive(str(tmp_path))

@@ -31,7 +31,7 @@ class Rewritten(NamedTuple):
     """Files that no manifest named, of steps that were never finished, which were removed."""
 
 
-def rewrite(url: str, drop: Collection[str], why: str, *, now: float | None = None) -> Rewritten:
+def rewrite(url: str, drop: Collection[str], why: str, *, now: float | None = None, dry_run: bool = False) -> Rewritten:
     """Take the rows of accounts out of an archive; an alert goes where one of them is among its accounts.
 
     Parameters
@@ -44,6 +44,8 @@ def rewrite(url: str, drop: Collection[str], why: str, *, now: float | None = No
         Kept in the manifest; it should name no account.
     now
         Seconds since 1970.
+    dry_run
+        Only count the rows.
 
     Raises
     ------
@@ -67,6 +69,8 @@ def rewrite(url: str, drop: Collection[str], why: str, *, now: float | None = No
                 continue
             rows[kind] += gone
             removed.append(file.path)
+            if dry_run:
+                continue
             left = table.filter(keep).cast(archive.schema(kind))
             if left.num_rows:
                 path = f"{file.path.removesuffix('.parquet').partition('~')[0]}~{number}.parquet"
@@ -76,6 +80,8 @@ def rewrite(url: str, drop: Collection[str], why: str, *, now: float | None = No
                         step=file.step, of=file.path,
                     )
                 )  # fmt: skip
+    if dry_run:
+        return Rewritten(rows, len(removed), 0)
     if removed:
         writer.commit(number, files=new, removed=removed, why=why, positions=list(writer.positions.values()))
     return Rewritten(rows, len(removed), _sweep(Archive(url), time.time() if now is None else now))
