@@ -165,7 +165,7 @@ class CampaignJudge:
                 first_seen=float(since[k]), log_e=evidence[p], score=shown[p], level=detector.null, bar=needed,
                 requests_seen=int(block.seen[k]), signals=explanation.signals[:6],
                 counterfactual=explanation.counterfactual, samples=[s for s in names(samples[k]) if s],
-                indicators=present(detector, block.values[k]), offset=int(block.offsets[block.which[k]]),
+                indicators=present(detector, block.values[k]),
             )  # fmt: skip
             finding = msgspec.structs.replace(
                 finding,
@@ -376,10 +376,6 @@ class CampaignJudge:
     def _as_told(self, finding: Finding) -> Finding:
         """A finding with the accounts that its campaign has named, instead of its fingerprint."""
         return msgspec.structs.replace(finding, accounts=self._campaign(finding).all_named())
-
-    def learnt(self) -> dict[str, str]:
-        """Nothing is learnt: the levels are the cards'."""
-        return {}
 
     def erase(self, accounts: Collection[str], *, remove: bool = True) -> Erased:
         """Remove some accounts from the campaigns that remember them, or only count those; the cases go on."""

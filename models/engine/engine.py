@@ -196,9 +196,6 @@ class Judge(Protocol[Seen]):
     def bounds(self) -> list[Bound]:
         """Return what its memory is bounded by."""
 
-    def learnt(self) -> dict[str, str]:
-        """Return what stands for what each pattern's reference has learnt; nothing where none learns."""
-
     def succeeded_by(self, shadow: Self) -> tuple[Self, Self]:
         """Return the judge that goes on from here by a shadow's cards, and this one as a shadow; this one is done."""
 

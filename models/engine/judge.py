@@ -34,7 +34,7 @@ from siphonwatch.models.engine.vitals import (
     spent,
 )
 from siphonwatch.models.evidence.budget import NUMBERED, bar, make_budget
-from siphonwatch.models.evidence.calibration import Reference, adopt, learnt_id, make_reference, restore, snapshot
+from siphonwatch.models.evidence.calibration import Reference, adopt, make_reference, restore, snapshot
 from siphonwatch.models.evidence.cases import MAX_OPEN, CaseBook, Finding
 from siphonwatch.models.evidence.places import ERAS, Change, Place, assign, common, seats
 from siphonwatch.models.evidence.process import EVENT, weigh
@@ -213,7 +213,6 @@ class AccountJudge:
                     counterfactual=explanation.counterfactual, samples=[s for s in (newest, older) if s],
                     indicators=present(detector, features.values[i]),
                     carriers=carriers(event["carried"]), second_stage=ranks.get(i, math.nan),
-                    offset=int(block.offsets[i]),
                 )
             )  # fmt: skip
         if len(sure):
@@ -231,11 +230,6 @@ class AccountJudge:
     def mute(self, wanted: Callable[[Finding], bool]) -> list[Finding]:
         """Withhold the wanted cases that were told; return what tells their end. They stay open."""
         return self.cases.mute(wanted, self._stage.now)
-
-    def learnt(self) -> dict[str, str]:
-        """Return, by pattern, 12 hexadecimal digits that stand for what its reference has learnt."""
-        at = {place.pattern: k for k, place in enumerate(self.places) if not place.away}
-        return {pattern: learnt_id(self.reference, at[pattern]) for pattern in self.patterns}
 
     def erase(self, accounts: Collection[str], *, remove: bool = True) -> Erased:
         """Remove what it keeps of some accounts beside their rows, or only count it."""

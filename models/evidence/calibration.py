@@ -24,7 +24,6 @@ Sources: Vovk, Gammerman & Shafer 2005 (conformal p-values); Vovk & Wang 2021 (c
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
@@ -132,14 +131,6 @@ def make_reference(nulls: Sequence[float], trust: Sequence[float], given: Seats 
 def snapshot(reference: Reference) -> dict[str, npt.NDArray[Any]]:
     """Return what a reference has learnt, by name."""
     return {name: getattr(reference, name) for name in LEARNT}
-
-
-def learnt_id(reference: Reference, place: int) -> str:
-    """Return 12 hexadecimal digits that stand for what was learnt at a place."""
-    digest = hashlib.blake2b(digest_size=6)
-    for name in LEARNT:
-        digest.update(np.ascontiguousarray(getattr(reference, name)[:, :, place]).tobytes())
-    return digest.hexdigest()
 
 
 def adopt(reference: Reference, other: Reference, places: Collection[tuple[int, int]]) -> None:

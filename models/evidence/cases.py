@@ -89,8 +89,6 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     """Why each account is in it; the first ones of `accounts`, `MEMBERS` at most."""
     follows: list[str] = []
     """Those of the accounts whose place the others took: they fell silent, or were turned away, before."""
-    offset: int = -1
-    """Of the request at which it became so, as the engine knows it."""
 
     @property
     def id(self) -> str:
