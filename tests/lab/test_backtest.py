@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from pathlib import Path
 
 import msgspec
@@ -35,7 +36,8 @@ def blind(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for card in CARDS.glob("*.toml"):
         text = card.read_text()
         if card.name == "extraction.toml":
-            text = text.replace("offset = -12.5", "offset = -60.0")
+            text, changed = re.subn(r"^offset = .*$", "offset = -60.0", text, flags=re.M)
+            assert changed == 1
         (folder / card.name).write_text(text)
     return folder
 

@@ -26,9 +26,12 @@ ELSEWHERE = {
     "worker --start-afresh": "tests",
     "alerts --follow": "tests/cli/test_alerts_command.py",
     "provision --plan": "tests/operate/test_provision_apply.py",
+    "erase ACCOUNT --why WHY": "tests/cli/test_erase_command.py",
+    "models shadow VERSION": "tests/cli/test_models_command.py",
+    "models shadow --end": "tests/cli/test_models_command.py",
 }
-"""Commands that run until they are told to stop, or need Grafana: where they are run."""
-NAMES = {"produce", "verdict", "allow", "replay --scores"}
+"""Commands that run until they are told to stop, or need workers, Grafana or versions: where they are run."""
+NAMES = {"produce", "verdict", "allow", "erase", "replay --scores"}
 """Mentions of a command, without what it is to be given."""
 FAILING = {"status": 1}
 """Exit codes other than 0: nobody scores here."""
@@ -80,7 +83,7 @@ def test_every_command_is_run_or_listed() -> None:
     assert len(OURS) > 20
     assert set(ELSEWHERE) | NAMES <= set(OURS), "what is listed is no longer named"
     for command, place in ELSEWHERE.items():
-        name = shlex.split(command)[-1].lstrip("-")
+        name = next(word for word in reversed(shlex.split(command)) if not word.isupper()).lstrip("-")
         files = [ROOT / place] if place.endswith(".py") else sorted((ROOT / place).rglob("test_*.py"))
         assert any(re.search(rf"{name.replace('-', '[-_]')}|Deliverer|Worker", file.read_text()) for file in files)
 

@@ -93,5 +93,9 @@ def test_every_option_of_siphonwatch_that_the_runbook_names_exists() -> None:
     for name, arguments in named:
         command = cli.get_command(click.Context(cli), name)
         assert command is not None, name
+        if isinstance(command, click.Group):
+            name, _, arguments = arguments.strip().partition(" ")
+            command = command.get_command(click.Context(command), name)
+            assert command is not None, name
         known = {option for parameter in command.params for option in parameter.opts}
         assert set(re.findall(r"(?<=\s)--?[a-z-]+", arguments)) <= known, f"siphonwatch {name}{arguments}"
