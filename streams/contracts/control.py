@@ -22,7 +22,7 @@ from siphonwatch.streams.contracts.telemetry import Malformed
 MAX_WHY = 2000
 MAX_ACCOUNTS = 1000
 """Of one entry: as many as an alert names."""
-MAX_BYTES = 900 * 1024
+MAX_BYTES = 800 * 1024
 """Of a record; a larger one is not looked at. Brokers take 1 MB by default, and a version's cards have some 25 KB."""
 CHAMPION, CHALLENGER = ROLES = ("champion", "challenger")
 

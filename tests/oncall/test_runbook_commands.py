@@ -31,7 +31,7 @@ ELSEWHERE = {
     "models shadow --end": "tests/cli/test_models_command.py",
 }
 """Commands that run until they are told to stop, or need workers, Grafana or versions: where they are run."""
-NAMES = {"produce", "verdict", "allow", "erase", "replay --scores"}
+NAMES = {"produce", "verdict", "allow", "replay --scores"}
 """Mentions of a command, without what it is to be given."""
 FAILING = {"status": 1}
 """Exit codes other than 0: nobody scores here."""

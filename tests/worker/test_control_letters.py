@@ -117,7 +117,7 @@ async def test_two_workers_and_restarts_send_each_record_once_and_redrive_refuse
 ) -> None:
     prepare(settings, 2)
     records = traffic()[:400]
-    junk = [b"{", b'{"type":"promote","why":"private words"}', bytes(922_000)]
+    junk = [b"{", b'{"type":"promote","why":"private words"}', bytes(850_000)]
 
     async def write(value: bytes) -> None:
         async with AIOKafkaProducer(bootstrap_servers=settings.kafka.bootstrap) as producer:
