@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from siphonwatch.models.evidence.cases import Finding
 
@@ -14,7 +14,8 @@ ROWS, CASES, RANKS, FINGERPRINTS, CAMPAIGNS, SUSPECTS = PLACES = (
 watched campaigns that remember it; its suspicion as a campaign's member."""
 
 
-class Erased(NamedTuple):
+@dataclass(frozen=True)
+class Erased:
     """What was found of some accounts, and removed unless it was only looked for."""
 
     counts: dict[str, int]
@@ -22,7 +23,7 @@ class Erased(NamedTuple):
     ended: Sequence[Finding] = ()
     """What tells the ends of cases that were told, without the account."""
 
-    def __add__(self, other: Erased) -> Erased:  # type: ignore[override]
+    def __add__(self, other: Erased) -> Erased:
         """Return both together."""
         places = self.counts.keys() | other.counts.keys()
         sums = {place: self.counts.get(place, 0) + other.counts.get(place, 0) for place in places}

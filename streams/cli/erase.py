@@ -36,6 +36,8 @@ ACCOUNT_ID = re.compile(r"[0-9a-f]{32}\Z")
 """What gateways make of an account's name."""
 ORDER_BYTES = 6
 POLL_SECONDS = 1.0
+SKEW_SECONDS = 3600.0
+"""By how much a worker's clock may be behind ours: older receipts are not looked at."""
 STREAMS = ("telemetry", "sightings")
 
 
@@ -85,7 +87,7 @@ def command(
             _send(settings, "verdicts", [(verdict.encode(_blank(one)), one.case.encode()) for one in found])
         _send(settings, "control", [(encode(order), order.id.encode())])
         asked = _partitions(settings)
-        receipts = _receipts(settings, order.id, asked, wait)
+        receipts = _receipts(settings, order, asked, wait)
     except TailError as error:
         raise Failure(str(error)) from None
     counts = Counter({place: 0 for place in PLACES})
@@ -159,19 +161,20 @@ def _partitions(settings: Settings) -> set[tuple[str, int]]:
 
 
 def _receipts(
-    settings: Settings, order: str, asked: set[tuple[str, int]], wait: float
+    settings: Settings, order: Erase, asked: set[tuple[str, int]], wait: float
 ) -> dict[tuple[str, int], Receipt]:
     """The receipts of an order, by partition, once all are there or the time is over."""
     end = time.monotonic() + wait
+    since = int((order.time - SKEW_SECONDS) * 1000)
     found: dict[tuple[str, int], Receipt] = {}
     while True:
-        with Tail.connect(settings, settings.topic("receipts")) as tail:
+        with Tail.connect(settings, settings.topic("receipts"), since) as tail:
             for value in tail.history():
                 try:
                     one = receipt.decode(value)
                 except receipt.NotAReceipt:
                     continue
-                if one.order == order:
+                if one.order == order.id:
                     found[one.stream, one.partition] = one
         if asked <= found.keys() or time.monotonic() >= end:
             return found

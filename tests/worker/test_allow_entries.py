@@ -2,96 +2,29 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from typing import Any
 
 import msgspec
-import numpy as np
 import pytest
-from prometheus_client import CollectorRegistry
-from state_fakes import Topic, state_log
-from worker_tools import traffic
+from partition_stay import LOG, MIDDLE, STEP, Kept, Stay, ids, kinds
+from state_fakes import Topic
 
 from siphonwatch.models.common.arrays import pack
 from siphonwatch.models.evidence.cases import Finding
-from siphonwatch.streams.common.settings import Settings
-from siphonwatch.streams.contracts.telemetry import encode
 from siphonwatch.streams.worker.agents import scored
-from siphonwatch.streams.worker.agents.score import TelemetryPartition
-from siphonwatch.streams.worker.entries import Entries, Entry, EntryList
-from siphonwatch.streams.worker.meter import Meter
-from siphonwatch.streams.worker.metrics import TELEMETRY, Metrics
-from siphonwatch.streams.worker.scoring import make_scorer
-from siphonwatch.streams.worker.transport import Batch, Begin
-from siphonwatch.streams.worker.transport.batch import Lease
+from siphonwatch.streams.worker.entries import Entries, Entry
+from siphonwatch.streams.worker.transport import Begin
 
-STEP = 500
 FOREVER = 2.0**34
-
-
-class Kept:
-    """An outlet that keeps what is sent."""
-
-    def __init__(self) -> None:
-        self.alerts: list[dict[str, Any]] = []
-        self.hid: list[tuple[str, dict[str, Any]]] = []
-
-    async def alert(self, key: bytes, value: bytes) -> None:
-        self.alerts.append(json.loads(value))
-
-    async def hidden(self, key: bytes, value: bytes, entry: str) -> None:
-        self.hid.append((entry, json.loads(value)))
-
-    async def dead_letters(self, letters: Iterable[object]) -> int:
-        raise AssertionError("nothing here is bad")
-
-    async def flush(self) -> None:
-        pass
-
-
-class Run:
-    """One stay of a partition; `list` is what the control topic says."""
-
-    def __init__(self, state: Topic, entries: Iterable[Entry] = ()) -> None:
-        self.outlet, self.registry, self.list = Kept(), CollectorRegistry(), EntryList()
-        self.list.known = Entries(entries)
-        self.partition = TelemetryPartition(
-            make_scorer(Settings()), state_log(state, max_value=1 << 20), self.outlet,
-            Meter(Metrics(self.registry), TELEMETRY, "", 0), entries=self.list, hot_accounts=1000, forget_after=1e9,
-        )  # fmt: skip
-
-    async def feed(self, log: list[bytes], first: int, last: int) -> None:
-        for start in range(first, last, STEP):
-            values = log[start : min(start + STEP, last)]
-            n = len(values)
-            await self.partition.process(
-                Batch(
-                    Lease("telemetry", 0, 1, lambda _: None), keys=[None] * n, values=values, headers=[()] * n,
-                    next_offset=start + n, offsets=np.arange(start, start + n), timestamps=np.zeros(n, np.int64),
-                    size=1, missing=0,
-                )
-            )  # fmt: skip
-
-
-def ids(alerts: Iterable[dict[str, Any]]) -> list[str]:
-    return [alert["id"] for alert in alerts]
 
 
 def of(alerts: Iterable[dict[str, Any]], account: str) -> list[dict[str, Any]]:
     return [alert for alert in alerts if alert["data"]["unmapped"]["siphonwatch"]["accounts"] == [account]]
 
 
-def kinds(alerts: Iterable[dict[str, Any]]) -> list[str]:
-    return [alert["type"].split(".")[2] for alert in alerts]
-
-
-LOG = [encode(record) for record in traffic()]
-MIDDLE = len(LOG) // 2 // STEP * STEP
-
-
 async def plain() -> Kept:
-    run = Run(Topic())
+    run = Stay(Topic())
     await run.partition.restore(Begin())
     await run.feed(LOG, 0, len(LOG))
     return run.outlet
@@ -110,7 +43,7 @@ def chosen(alerts: list[dict[str, Any]], before: int) -> tuple[str, str]:
 
 async def halves() -> tuple[list[dict[str, Any]], int]:
     """All alerts without any entry, and how many of them come before the middle."""
-    first = Run(Topic())
+    first = Stay(Topic())
     await first.partition.restore(Begin())
     await first.feed(LOG, 0, MIDDLE)
     return (await plain()).alerts, len(first.outlet.alerts)
@@ -119,7 +52,7 @@ async def halves() -> tuple[list[dict[str, Any]], int]:
 async def test_an_entry_closes_what_was_told_and_hides_what_follows_in_the_same_case() -> None:
     whole, before = await halves()
     account, pattern = chosen(whole, before)
-    run = Run(Topic())
+    run = Stay(Topic())
     await run.partition.restore(Begin())
     await run.feed(LOG, 0, MIDDLE)
     entry = Entry("0123456789ab", pattern, FOREVER, (account,), "")
@@ -152,7 +85,7 @@ async def test_another_pattern_of_the_account_is_not_hidden() -> None:
     whole, before = await halves()
     account, pattern = chosen(whole, before)
     other = "scraping" if pattern != "scraping" else "extraction"
-    run = Run(Topic(), [Entry("0123456789ab", other, FOREVER, (account,), "")])
+    run = Stay(Topic(), [Entry("0123456789ab", other, FOREVER, (account,), "")])
     await run.partition.restore(Begin())
     await run.feed(LOG, 0, len(LOG))
     assert [a for a in of(run.outlet.alerts, account) if a["data"]["unmapped"]["siphonwatch"]["pattern"] == pattern]
@@ -168,7 +101,7 @@ async def test_an_expired_entry_lets_the_next_alert_of_the_case_open_it_again_an
     mine = [alert for alert in whole if alert["subject"] == case]
     assert kinds(mine)[:2] == ["opened", "updated"]
     until = mine[-1]["data"]["time"] / 1000 if kinds(mine)[-1] == "updated" else mine[-2]["data"]["time"] / 1000
-    run = Run(Topic(), [Entry("0123456789ab", pattern, until, () if by_case else (account,), case if by_case else "")])
+    run = Stay(Topic(), [Entry("0123456789ab", pattern, until, () if by_case else (account,), case if by_case else "")])
     await run.partition.restore(Begin())
     await run.feed(LOG, 0, len(LOG))
     shown = [alert for alert in run.outlet.alerts if alert["subject"] == case]
@@ -182,7 +115,7 @@ async def test_an_expired_entry_lets_the_next_alert_of_the_case_open_it_again_an
 async def test_an_entry_that_is_ended_opens_the_case_with_its_next_evidence() -> None:
     whole, before = await halves()
     account, pattern = chosen(whole, before)
-    run = Run(Topic(), [Entry("0123456789ab", pattern, FOREVER, (account,), "")])
+    run = Stay(Topic(), [Entry("0123456789ab", pattern, FOREVER, (account,), "")])
     await run.partition.restore(Begin())
     await run.feed(LOG, 0, MIDDLE)
     assert not [a for a in of(run.outlet.alerts, account) if a["data"]["unmapped"]["siphonwatch"]["pattern"] == pattern]
@@ -201,7 +134,7 @@ async def test_a_crash_and_a_replay_tell_and_hide_the_same(late: int) -> None:
     account, pattern = chosen(whole, before)
     entry = Entry("0123456789ab", pattern, FOREVER, (account,), "")
     state = Topic()
-    first = Run(state)
+    first = Stay(state)
     await first.partition.restore(Begin())
     await first.feed(LOG, 0, MIDDLE)
     await first.partition.checkpoint()
@@ -214,7 +147,7 @@ async def test_a_crash_and_a_replay_tell_and_hide_the_same(late: int) -> None:
     due = MIDDLE + 2 * STEP if late else MIDDLE
     at_crash = ids(first.outlet.alerts[told:])
 
-    again = Run(state, [entry])
+    again = Stay(state, [entry])
     assert (await again.partition.restore(Begin())).offset == due
     if late:
         assert again.outlet.alerts == closing, "its end may not have arrived: it is told again, under its id"
@@ -224,7 +157,7 @@ async def test_a_crash_and_a_replay_tell_and_hide_the_same(late: int) -> None:
         await again.partition.checkpoint()
     await again.feed(LOG, MIDDLE + 2 * STEP, len(LOG))
 
-    unbroken = Run(Topic())
+    unbroken = Stay(Topic())
     await unbroken.partition.restore(Begin())
     await unbroken.feed(LOG, 0, MIDDLE + 2 * STEP)
     unbroken.list.known = Entries([entry])
@@ -240,7 +173,7 @@ async def test_an_entry_reaches_a_partition_that_nothing_comes_to() -> None:
     whole, before = await halves()
     account, pattern = chosen(whole, before)
     state = Topic()
-    run = Run(state)
+    run = Stay(state)
     await run.partition.restore(Begin())
     assert await run.partition.checkpoint() is None
     await run.feed(LOG, 0, MIDDLE)
@@ -256,11 +189,11 @@ async def test_an_entry_reaches_a_partition_that_nothing_comes_to() -> None:
 async def test_state_from_before_there_were_entries_is_restored(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scored, "pack", lambda parts: pack({k: v for k, v in parts.items() if k != scored.ENTRIES}))
     state = Topic()
-    run = Run(state, [Entry("0123456789ab", "shift", FOREVER, ("acme",), "")])
+    run = Stay(state, [Entry("0123456789ab", "shift", FOREVER, ("acme",), "")])
     await run.partition.restore(Begin())
     await run.feed(LOG, 0, STEP)
     await run.partition.checkpoint()
-    again = Run(state)
+    again = Stay(state)
     again.list.known = None
     assert (await again.partition.restore(Begin())).offset == STEP
     assert again.partition._entries == Entries()

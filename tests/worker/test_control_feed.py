@@ -198,10 +198,14 @@ async def test_an_entry_holds_over_a_kill_a_restart_and_a_second_worker_and_ends
 async def test_orders_to_erase_stand_when_the_topic_was_made_anew(settings: Settings) -> None:
     fed = Fed(settings)
     order = Erase(id=f"{7:012x}", account="acme", by="Ann", time=1.8e9)
-    fed.feed.take_records([Record(encode(order), 0), Record(encode(allow(8)), 1)])
+    fed.feed.take_records([Record(encode(order)), Record(encode(allow(8)), offset=1)])
     assert fed.orders.known is None
     fed.feed.reached_end()
     assert fed.orders.known == Orders([Order.of(order)]) and fed.ids() == [8]
     fed.feed.clear()
     fed.feed.reached_end()
     assert fed.orders.known == Orders([Order.of(order)]), "what was erased stays erased"
+    another = Erase(id=f"{9:012x}", account="acme", by="Ann", time=1.9e9)
+    fed.feed.take_records([Record(encode(another))])
+    fed.feed.reached_end()
+    assert fed.orders.known == Orders([Order.of(order), Order.of(another)])

@@ -6,21 +6,14 @@ from typing import Any
 
 import msgspec
 import pytest
-from prometheus_client import CollectorRegistry
-from state_fakes import Topic, state_log
+from partition_stay import LOG, MIDDLE, Stay, ids, kinds
+from state_fakes import Topic
 from structlog.testing import capture_logs
-from test_allow_entries import LOG, MIDDLE, Kept, Run, ids, kinds
 
 from siphonwatch.models.learn.version import Info, Version, make_version, shipped
 from siphonwatch.streams.common.settings import Settings
 from siphonwatch.streams.contracts import control as contract
 from siphonwatch.streams.contracts.control import CHALLENGER, CHAMPION, Deploy, NotAControl, decode, deploy_of, encode
-from siphonwatch.streams.contracts.deployment import Applied
-from siphonwatch.streams.contracts.deployment import decode as decode_applied
-from siphonwatch.streams.worker.agents.judges import DeployList
-from siphonwatch.streams.worker.agents.score import TelemetryPartition
-from siphonwatch.streams.worker.meter import Meter
-from siphonwatch.streams.worker.metrics import TELEMETRY, Metrics
 from siphonwatch.streams.worker.scoring import make_scorer
 from siphonwatch.streams.worker.transport import Begin
 
@@ -41,37 +34,15 @@ def deploy(chosen: Version | None, role: str) -> Deploy:
     return record
 
 
-class Outlet(Kept):
-    """Keeps what shadows find and the log of deployments as well."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.shadowed: list[tuple[str, str, dict[str, Any]]] = []
-        self.applied: list[Applied] = []
-
-    async def shadow(self, key: bytes, value: bytes, role: str, version: str) -> None:
-        self.shadowed.append((role, version, msgspec.json.decode(value)))
-
-    async def deployed(self, value: bytes) -> None:
-        self.applied.append(decode_applied(value))
-
-    def said(self) -> list[tuple[str, str, int]]:
-        return [(one.role, one.version, one.offset) for one in self.applied]
-
-
-class Stay(Run):
-    """One stay of a partition; `set` is what the control topic says of versions."""
+class Deployed(Stay):
+    """A stay of which `set` is what the control topic says of versions."""
 
     def __init__(self, state: Topic, **roles: Version | None) -> None:
         super().__init__(state)
-        self.out = self.outlet = Outlet()  # type: ignore[assignment]
-        self.deploys = DeployList()
         self.set(**roles)
-        self.partition = TelemetryPartition(
-            make_scorer(Settings()), state_log(state, max_value=1 << 20), self.outlet,
-            Meter(Metrics(CollectorRegistry()), TELEMETRY, "", 0), entries=self.list, deploys=self.deploys,
-            hot_accounts=1000, forget_after=1e9,
-        )  # fmt: skip
+
+    def said(self) -> list[tuple[str, str, int]]:
+        return [(one.role, one.version, one.offset) for one in self.outlet.applied]
 
     def set(self, **roles: Version | None) -> None:
         self.deploys.known = {role: deploy(chosen, role) for role, chosen in roles.items()}
@@ -87,52 +58,52 @@ OLD = next(d.id for d in shipped().detectors() if d.pattern == "scraping")
 
 
 async def alone() -> list[dict[str, Any]]:
-    run = Stay(Topic())
+    run = Deployed(Topic())
     await run.partition.restore(Begin())
     await run.feed(LOG, 0, len(LOG))
-    assert not run.out.applied and not run.out.shadowed
+    assert not run.outlet.applied and not run.outlet.shadowed
     return run.outlet.alerts
 
 
 async def test_a_challenger_changes_no_alert_and_what_it_finds_goes_elsewhere() -> None:
-    run = Stay(Topic(), challenger=NEXT)
+    run = Deployed(Topic(), challenger=NEXT)
     await run.partition.restore(Begin())
     await run.feed(LOG, 0, len(LOG))
     await run.partition.checkpoint()
     assert run.outlet.alerts == await alone()
-    assert {(role, chosen) for role, chosen, _ in run.out.shadowed} == {(CHALLENGER, NEXT.id)}
-    found = {a["data"]["unmapped"]["siphonwatch"]["card"] for _, _, a in run.out.shadowed}
+    assert {(role, chosen) for role, chosen, _ in run.outlet.shadowed} == {(CHALLENGER, NEXT.id)}
+    found = {a["data"]["unmapped"]["siphonwatch"]["card"] for _, _, a in run.outlet.shadowed}
     assert CARD in found and OLD not in found
-    assert run.out.said() == [(CHALLENGER, NEXT.id, 0)]
+    assert run.said() == [(CHALLENGER, NEXT.id, 0)]
 
 
 async def test_a_challenger_is_promoted_at_the_offset_of_a_checkpoint_and_the_log_says_so() -> None:
-    run = Stay(Topic(), challenger=NEXT)
+    run = Deployed(Topic(), challenger=NEXT)
     await run.partition.restore(Begin())
     await run.feed(LOG, 0, MIDDLE)
     run.set(champion=NEXT, challenger=None)
     before = len(run.outlet.alerts)
     assert await run.partition.checkpoint() == MIDDLE
-    assert run.out.said()[1:] == [
+    assert run.said()[1:] == [
         (CHAMPION, NEXT.id, MIDDLE), (CHALLENGER, "", MIDDLE), ("previous", shipped().id, MIDDLE),
     ]  # fmt: skip
-    assert {(one.by, one.why) for one in run.out.applied if one.role == CHAMPION} == {("Ann", "because")}
+    assert {(one.by, one.why) for one in run.outlet.applied if one.role == CHAMPION} == {("Ann", "because")}
     await run.feed(LOG, MIDDLE, len(LOG))
     assert OLD not in run.cards(before) and OLD in run.cards()
     whole = await alone()
     assert run.outlet.alerts[:before] == whole[:before]
-    assert {role for role, _, _ in run.out.shadowed[-5:]} == {"previous"}
+    assert {role for role, _, _ in run.outlet.shadowed[-5:]} == {"previous"}
 
 
 async def test_rolling_back_lets_the_previous_version_judge_again_with_its_evidence() -> None:
-    run = Stay(Topic(), challenger=NEXT)
+    run = Deployed(Topic(), challenger=NEXT)
     await run.partition.restore(Begin())
     await run.feed(LOG, 0, MIDDLE)
     run.set(champion=NEXT)
     await run.partition.checkpoint()
     run.set(champion=shipped())
     assert await run.partition.checkpoint() == MIDDLE
-    assert run.out.said()[-2:] == [(CHAMPION, shipped().id, MIDDLE), ("previous", NEXT.id, MIDDLE)]
+    assert run.said()[-2:] == [(CHAMPION, shipped().id, MIDDLE), ("previous", NEXT.id, MIDDLE)]
     await run.feed(LOG, MIDDLE, len(LOG))
     whole = await alone()
     opened = [a for a in whole if kinds([a]) != ["closed"]]
@@ -142,7 +113,7 @@ async def test_rolling_back_lets_the_previous_version_judge_again_with_its_evide
 
 @pytest.mark.parametrize("crash", ["before", "after"])
 async def test_a_crash_around_the_switch_loses_nothing_and_the_log_has_the_offset_that_counts(crash: str) -> None:
-    state, whole = Topic(), Stay(Topic(), challenger=NEXT)
+    state, whole = Topic(), Deployed(Topic(), challenger=NEXT)
     await whole.partition.restore(Begin())
     await whole.feed(LOG, 0, MIDDLE)
     await whole.partition.checkpoint()
@@ -150,32 +121,32 @@ async def test_a_crash_around_the_switch_loses_nothing_and_the_log_has_the_offse
     await whole.partition.checkpoint()
     await whole.feed(LOG, MIDDLE, len(LOG))
 
-    first = Stay(state, challenger=NEXT)
+    first = Deployed(state, challenger=NEXT)
     await first.partition.restore(Begin())
     await first.feed(LOG, 0, MIDDLE)
     assert await first.partition.checkpoint() == MIDDLE
     first.set(champion=NEXT)
     if crash == "after":
         assert await first.partition.checkpoint() == MIDDLE
-        first.out.applied.clear()  # it was killed before the broker had them
+        first.outlet.applied.clear()  # it was killed before the broker had them
     else:
         await first.feed(LOG, MIDDLE, MIDDLE + 500)  # what was scored after the checkpoint is scored again
-    kept = Stay(state, champion=NEXT)
+    kept = Deployed(state, champion=NEXT)
     place = await kept.partition.restore(Begin(committed=MIDDLE))
     assert place.offset == MIDDLE
     assert await kept.partition.checkpoint() == MIDDLE
-    assert (CHAMPION, NEXT.id, MIDDLE) in kept.out.said()
+    assert (CHAMPION, NEXT.id, MIDDLE) in kept.said()
     await kept.feed(LOG, MIDDLE, len(LOG))
     before = len(first.outlet.alerts) if crash == "after" else len(whole.outlet.alerts) - len(kept.outlet.alerts)
     assert kept.outlet.alerts == whole.outlet.alerts[before:]
-    third = Stay(state, champion=NEXT)
+    third = Deployed(state, champion=NEXT)
     await kept.partition.checkpoint()
     await third.partition.restore(Begin(committed=len(LOG)))
-    assert third.out.applied == [], "what was said is not said again"
+    assert third.outlet.applied == [], "what was said is not said again"
 
 
 async def test_a_version_that_nobody_shadowed_begins_with_the_evidence_of_the_cards_that_both_have() -> None:
-    run = Stay(Topic())
+    run = Deployed(Topic())
     await run.partition.restore(Begin())
     await run.feed(LOG, 0, MIDDLE)
     before = len(run.outlet.alerts)
@@ -191,24 +162,24 @@ async def test_a_version_that_nobody_shadowed_begins_with_the_evidence_of_the_ca
 
 
 async def test_a_partition_without_state_begins_with_what_is_deployed() -> None:
-    run = Stay(Topic(), champion=NEXT)
+    run = Deployed(Topic(), champion=NEXT)
     await run.partition.restore(Begin())
     await run.feed(LOG, 0, len(LOG))
     assert OLD not in run.cards() and CARD in run.cards()
     await run.partition.checkpoint()
-    assert (CHAMPION, NEXT.id, 0) in run.out.said()
+    assert (CHAMPION, NEXT.id, 0) in run.said()
 
 
 async def test_a_state_of_a_version_that_this_release_cannot_use_lets_the_installed_cards_judge(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     state = Topic()
-    run = Stay(state, champion=NEXT)
+    run = Deployed(state, champion=NEXT)
     await run.partition.restore(Begin())
     await run.feed(LOG, 0, MIDDLE)
     await run.partition.checkpoint()
     monkeypatch.setattr("siphonwatch.models.learn.version.table_id", lambda: "another")
-    later = Stay(state)
+    later = Deployed(state)
     with capture_logs() as logs:
         await later.partition.restore(Begin(committed=MIDDLE))
     assert "train it anew" in next(entry["error"] for entry in logs if "cannot be used" in entry["event"])

@@ -3,85 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
-from typing import Any
 
-import numpy as np
-from prometheus_client import CollectorRegistry
-from state_fakes import Topic, state_log
+from partition_stay import LOG, Stay
+from state_fakes import Topic
 from worker_tools import traffic
 
 from siphonwatch.models.account.table import named
 from siphonwatch.models.evidence.cases import ERASED
-from siphonwatch.streams.common.settings import Settings
-from siphonwatch.streams.contracts.receipt import Receipt, decode
-from siphonwatch.streams.contracts.telemetry import encode
-from siphonwatch.streams.worker.agents.score import TelemetryPartition
-from siphonwatch.streams.worker.meter import Meter
-from siphonwatch.streams.worker.metrics import TELEMETRY, Metrics
-from siphonwatch.streams.worker.orders import Order, OrderList, Orders
-from siphonwatch.streams.worker.scoring import make_scorer
-from siphonwatch.streams.worker.transport import Batch, Begin
-from siphonwatch.streams.worker.transport.batch import Lease
+from siphonwatch.streams.worker.metrics import TELEMETRY
+from siphonwatch.streams.worker.orders import Order, Orders
+from siphonwatch.streams.worker.transport import Begin
 
-STEP = 500
 RECORDS = traffic()
-LOG = [encode(record) for record in RECORDS]
 LAST = max(record.time for record in RECORDS)
 
 
-class Kept:
-    """An outlet that keeps what is sent."""
-
-    def __init__(self) -> None:
-        self.alerts: list[dict[str, Any]] = []
-        self.receipts: list[Receipt] = []
-        self.blocked = lambda: 0.0
-
-    async def alert(self, key: bytes, value: bytes) -> None:
-        self.alerts.append(json.loads(value))
-
-    async def receipt(self, key: bytes, value: bytes) -> None:
-        self.receipts.append(decode(value))
-        assert key == self.receipts[-1].order.encode()
-
-    async def dead_letters(self, letters: Iterable[object]) -> int:
-        raise AssertionError("nothing here is bad")
-
-    async def flush(self) -> None:
-        pass
-
-
-class Run:
-    """One stay of a partition; `orders` is what the control topic says."""
-
-    def __init__(self, state: Topic, orders: Iterable[Order] = (), hot_accounts: int = 1000) -> None:
-        self.outlet, self.registry, self.orders = Kept(), CollectorRegistry(), OrderList()
-        self.orders.known = Orders(orders)
-        self.scorer = make_scorer(Settings())
-        self.partition = TelemetryPartition(
-            self.scorer, state_log(state, max_value=1 << 20), self.outlet,
-            Meter(Metrics(self.registry), TELEMETRY, "", 0), orders=self.orders, hot_accounts=hot_accounts,
-            forget_after=1e9,
-        )  # fmt: skip
-
-    async def feed(self, first: int, last: int, at: int = 0) -> None:
-        """Give records `first` to `last` of the log, at offsets that are `at` higher."""
-        for start in range(first, last, STEP):
-            values = LOG[start : min(start + STEP, last)]
-            n, offset = len(values), start + at
-            await self.partition.process(
-                Batch(
-                    Lease("telemetry", 0, 1, lambda _: None), keys=[None] * n, values=values, headers=[()] * n,
-                    next_offset=offset + n, offsets=np.arange(offset, offset + n), timestamps=np.zeros(n, np.int64),
-                    size=1, missing=0,
-                )
-            )  # fmt: skip
-
-    @property
-    def dropped(self) -> float:
-        labels = {"stream": TELEMETRY, "topic": "", "partition": "0"}
-        return self.registry.get_sample_value("siphonwatch_erased_requests_total", labels) or 0.0
+def dropped(run: Stay) -> float:
+    """Requests of erased accounts that were not applied."""
+    labels = {"stream": TELEMETRY, "topic": "", "partition": "0"}
+    return run.registry.get_sample_value("siphonwatch_erased_requests_total", labels) or 0.0
 
 
 def order(account: str, number: int = 1, *, time: float = LAST, dry_run: bool = False) -> Order:
@@ -90,17 +30,17 @@ def order(account: str, number: int = 1, *, time: float = LAST, dry_run: bool = 
 
 async def told() -> str:
     """An account that has an open case at the end of the log."""
-    run = Run(Topic())
+    run = Stay(Topic())
     await run.partition.restore(Begin())
-    await run.feed(0, len(LOG))
+    await run.feed(LOG, 0, len(LOG))
     return run.scorer.cases.standing()[0].accounts[0]
 
 
 async def test_a_row_and_its_cases_go_at_the_next_checkpoint_with_a_receipt_and_a_second_order_finds_nothing() -> None:
     account, state = await told(), Topic()
-    run = Run(state)
+    run = Stay(state)
     await run.partition.restore(Begin())
-    await run.feed(0, len(LOG))
+    await run.feed(LOG, 0, len(LOG))
     accounts, cases = len(run.scorer.table), run.scorer.cases.standing()
     own = [case for case in cases if case.accounts == [account]]
     run.orders.known = Orders([order(account, 1, dry_run=True)])
@@ -117,14 +57,14 @@ async def test_a_row_and_its_cases_go_at_the_next_checkpoint_with_a_receipt_and_
     ends = run.outlet.alerts[-len(own) :]
     assert {end["subject"] for end in ends} == {case.case for case in own}
     for end in ends:
-        assert end["type"].endswith("closed.v1") or "closed" in end["type"]
+        assert "closed" in end["type"]
         assert end["data"]["unmapped"]["siphonwatch"]["accounts"] == [ERASED]
         assert account not in json.dumps(end)
     run.orders.known = Orders([*run.orders.known, order(account, 4)])
     await run.partition.checkpoint()
     assert not any(run.outlet.receipts[-1].counts.values())
 
-    again = Run(state, run.orders.known)
+    again = Stay(state, orders=run.orders.known)
     await again.partition.restore(Begin())
     assert len(again.scorer.table) == accounts - 1, "the state holds it no more"
     await again.partition.checkpoint()
@@ -133,50 +73,58 @@ async def test_a_row_and_its_cases_go_at_the_next_checkpoint_with_a_receipt_and_
 
 async def test_what_it_sent_before_does_not_come_back_and_what_it_sends_later_begins_anew() -> None:
     account, state = await told(), Topic()
-    run = Run(state)
+    run = Stay(state)
     await run.partition.restore(Begin())
-    await run.feed(0, len(LOG))
+    await run.feed(LOG, 0, len(LOG))
     middle = sorted(record.time for record in RECORDS if record.account == account)[-3]
     run.orders.known = Orders([order(account, time=middle)])
     await run.partition.checkpoint()
-    again = Run(state, run.orders.known)
+    again = Stay(state, orders=run.orders.known)
     await again.partition.restore(Begin())
-    await again.feed(0, len(LOG), at=len(LOG))  # as a redrive, or a topic that is read anew, brings them
+    await again.feed(LOG, 0, len(LOG), at=len(LOG))  # as a redrive, or a topic that is read anew, brings them
     sent = [record.time for record in RECORDS if record.account == account]
     before = sum(time <= middle for time in sent)
-    assert again.dropped == before
+    assert dropped(again) == before
     (row,) = [r for r in again.scorer.table.rows[again.scorer.table.used()] if r["requests"] == len(sent) - before]
     assert row["first_seen"] > middle
 
 
-async def test_an_account_on_a_cold_page_goes_too() -> None:
-    state = Topic()
-    run = Run(state, hot_accounts=8)
+async def chilled(state: Topic) -> tuple[Stay, str]:
+    """A stay with room for few accounts, and one that left memory."""
+    run = Stay(state, hot_accounts=8)
     await run.partition.restore(Begin())
-    await run.feed(0, len(LOG))
+    await run.feed(LOG, 0, len(LOG))
     await run.partition.checkpoint()
-    cold = len(run.partition._tiers.cold)
-    assert cold > 0
     here = set(run.scorer.suspicion())
-    account = next(record.account for record in RECORDS if record.account not in here)
-    run.orders.known = Orders([order(account)])
-    await run.partition.checkpoint()
+    return run, next(record.account for record in RECORDS if record.account not in here)
+
+
+async def assert_gone(state: Topic, run: Stay, account: str) -> None:
+    """A stay that restores the state finds nothing of the account."""
     assert run.outlet.receipts[-1].counts["rows"] == 1
-    again = Run(state, [*run.orders.known, order(account, 2)], hot_accounts=8)
+    again = Stay(state, orders=[*(run.orders.known or ()), order(account, 2)], hot_accounts=8)
     await again.partition.restore(Begin())
     await again.partition.checkpoint()
     assert not any(again.outlet.receipts[-1].counts.values())
 
 
+async def test_an_account_on_a_cold_page_goes_too() -> None:
+    state = Topic()
+    run, account = await chilled(state)
+    run.orders.known = Orders([order(account)])
+    await run.partition.checkpoint()
+    await assert_gone(state, run, account)
+
+
 async def test_a_crash_before_the_checkpoint_repeats_the_order_and_one_after_does_not() -> None:
     account, state = await told(), Topic()
-    run = Run(state)
+    run = Stay(state)
     await run.partition.restore(Begin())
-    await run.feed(0, len(LOG))
+    await run.feed(LOG, 0, len(LOG))
     await run.partition.checkpoint()
     run.orders.known = Orders([order(account)])
     await run.partition._erase(len(LOG))  # and the worker is killed before its state is written
-    again = Run(state, run.orders.known)
+    again = Stay(state, orders=run.orders.known)
     await again.partition.restore(Begin())
     await again.partition.checkpoint()
     assert [one.counts for one in again.outlet.receipts] == [one.counts for one in run.outlet.receipts]
@@ -184,7 +132,7 @@ async def test_a_crash_before_the_checkpoint_repeats_the_order_and_one_after_doe
 
 
 async def test_a_partition_without_any_state_answers_as_well() -> None:
-    run = Run(Topic(), [order("nobody")])
+    run = Stay(Topic(), orders=[order("nobody")])
     await run.partition.restore(Begin())
     assert await run.partition.checkpoint() is None
     assert [one.counts["rows"] for one in run.outlet.receipts] == [0]
@@ -192,17 +140,8 @@ async def test_a_partition_without_any_state_answers_as_well() -> None:
 
 async def test_a_copy_that_an_earlier_stay_left_on_a_cold_page_does_not_come_back() -> None:
     state = Topic()
-    run = Run(state, hot_accounts=8)
-    await run.partition.restore(Begin())
-    await run.feed(0, len(LOG))
-    await run.partition.checkpoint()
-    here = set(run.scorer.suspicion())
-    account = next(record.account for record in RECORDS if record.account not in here)
+    run, account = await chilled(state)
     await run.partition._tiers.admit(named([account]))  # it came back: its page holds others, and a copy of it
     run.orders.known = Orders([order(account)])
     await run.partition.checkpoint()
-    assert run.outlet.receipts[-1].counts["rows"] == 1
-    again = Run(state, [*run.orders.known, order(account, 2)], hot_accounts=8)
-    await again.partition.restore(Begin())
-    await again.partition.checkpoint()
-    assert not any(again.outlet.receipts[-1].counts.values())
+    await assert_gone(state, run, account)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from partition_stay import LOG, Stay
 from state_fakes import Topic
 from structlog.testing import capture_logs
-from test_allow_entries import LOG, Run
 
 from siphonwatch.models.engine.judge import AccountJudge
 from siphonwatch.models.engine.patterns import detectors
@@ -36,7 +36,7 @@ def off(partition: ScoredPartition) -> float:
 @pytest.mark.parametrize("at", ["judge", "snapshot"])
 async def test_a_shadow_that_fails_is_logged_once_and_counted(at: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Failing, "at", at)
-    run = Run(Topic())
+    run = Stay(Topic())
     scorer = run.partition.scorer
     with capture_logs() as logs:
         await run.partition.restore(Begin())

@@ -59,6 +59,7 @@ class ControlFeed(Feed):
         self._list = entries
         self._order_list = orders
         self._orders: dict[str, Order] = {}
+        """Those that are news since the list was given out last."""
         self._letters = letters
         self._deployed = DeployList() if deploys is None else deploys
         self._deploys: dict[str, Deploy] = {}
@@ -103,16 +104,17 @@ class ControlFeed(Feed):
             self._changed = True
 
     def clear(self) -> None:
-        """Forget every entry and order; what was given out stands until the new topic was read."""
-        self._orders = {}
+        """Forget every entry; what was given out stands until the new topic was read, and orders stand for good."""
         self._standing, self._places, self._changed = {}, 0, True
         self._deploys = {}
         self._letters.clear()
 
     def reached_end(self) -> None:
         """Give out what stands."""
-        if self._order_list.known is None or len(self._order_list.known) < len(self._orders):
-            self._order_list.known = Orders(self._orders.values())
+        known = self._order_list.known
+        if known is None or self._orders:
+            self._order_list.known = Orders([*(known or ()), *self._orders.values()])
+            self._orders = {}
         if self._changed:
             self._list.known = Entries(self._standing.values())
             self._changed = False

@@ -172,11 +172,11 @@ class Judges:
             await self._outlet.flush()
         self._told = []
 
-    async def send(self, alert: Callable[[Finding, str], bytes]) -> None:
+    async def send(self, alert: Callable[[Finding], bytes]) -> None:
         """Send what shadows have found since."""
         heard, self._heard = self._heard, []
         for role, finding in heard:
-            await self._outlet.shadow(finding.case.encode(), alert(finding, role), role, self.version(role))
+            await self._outlet.shadow(finding.case.encode(), alert(finding), role, self.version(role))
 
     def snapshot(self) -> dict[str, bytes]:
         """Return which versions judge, and what is still to be said of that; nothing where none was deployed."""

@@ -225,7 +225,7 @@ class ScoredPartition(ABC):
         for closing in self.scorer.end(self._allowed.covers):
             await self._send(closing)
         await self._mute()
-        await self._judges.send(self._shadow_alert)
+        await self._judges.send(self._alert)
         await self._judges.tell()
         self._judges.say_off()
         return self._place(begin, snapshot.next_offset)
@@ -292,7 +292,7 @@ class ScoredPartition(ABC):
             scored_at = self._clock()
             for finding in findings:  # 4. Emit
                 await self._emit(finding)
-            await self._judges.send(self._shadow_alert)
+            await self._judges.send(self._alert)
             if self._onward is not None:
                 await self._onward.send(batch, read.requests[part], read.offsets[part] - base)
             for stage, seconds in enumerate((thawed_at - at, scored_at - thawed_at, self._clock() - scored_at), 1):
@@ -339,9 +339,6 @@ class ScoredPartition(ABC):
         await self._outlet.alert(finding.case.encode(), self._alert(finding))
 
     def _alert(self, finding: Finding) -> bytes:
-        return encode(to_alert(finding, self._book.rank_finding(finding), self._runbook))
-
-    def _shadow_alert(self, finding: Finding, role: str) -> bytes:
         return encode(to_alert(finding, self._book.rank_finding(finding), self._runbook))
 
     def _known_entries(self) -> Entries:
