@@ -80,6 +80,7 @@ class Label(NamedTuple):
     decision: str
     decided_at: float
     known_at: float
+    """When all of it was known: the verdict, what points to it, and the alerts that say accounts and span."""
     by: str
     source: str
 
@@ -108,15 +109,16 @@ def labels(verdicts: Iterable[Said], alerts: Iterable[Span], as_of: float = np.i
     standing = {case: chain for case, chain in _chains(verdicts, as_of).items() if chain}
     found: list[Label] = []
     for case, span in _cases(alerts, as_of).items():
-        word, weight = _word(case, standing)
+        word, weight, known_at = _word(case, standing)
         if word is None:
             continue
+        known_at = max(known_at, span.known_at)
         value = OUT if word.decision == "test" else ATTACK if DECIDED[word.decision] else HONEST
         pattern = span.pattern if word.decision in ALONE else ""
         found += [
             Label(
                 account, span.since, span.until, value, weight, pattern, case, word.decision, word.decided_at,
-                word.known_at, word.by, word.source,
+                known_at, word.by, word.source,
             )
             for account in span.accounts
         ]  # fmt: skip
@@ -144,7 +146,7 @@ def label_at(
 
 
 def _chains(verdicts: Iterable[Said], as_of: float) -> dict[str, list[Said]]:
-    """The words on each case that nobody has taken back, in the order in which they were known."""
+    """The words on each case that nobody has taken back, in the order in which they were last known."""
     chains: dict[str, list[Said]] = {}
     for word in sorted((one for one in verdicts if one.known_at <= as_of), key=lambda one: one.known_at):
         chain = chains.setdefault(word.case, [])
@@ -152,29 +154,34 @@ def _chains(verdicts: Iterable[Said], as_of: float) -> dict[str, list[Said]]:
         if word.decision == WITHDRAWN:
             chain.clear()
         elif (word.decision, word.decided_at, word.by) in again:
-            del chain[again.index((word.decision, word.decided_at, word.by)) + 1 :]
+            chain[again.index((word.decision, word.decided_at, word.by)) :] = [word]
         else:
             chain.append(word)
     return chains
 
 
-def _word(case: str, standing: dict[str, list[Said]]) -> tuple[Said | None, float]:
-    """The word that counts for a case, and the share of analysts who agree with it; none where nothing is decided."""
+def _word(case: str, standing: dict[str, list[Said]]) -> tuple[Said | None, float, float]:
+    """The word that counts for a case, the share of analysts who agree with it, and when both were known.
+
+    None where nothing is decided.
+    """
     seen: set[str] = set()
+    known_at = -np.inf
     while case in standing and case not in seen:
         seen.add(case)
         last = {one.by: one for one in standing[case]}
         word = standing[case][-1]
+        known_at = max(known_at, word.known_at)
         if word.decision == "duplicate":
             case = word.of
             continue
         if word.decision == "test":
-            return word, 1.0
+            return word, 1.0, known_at
         if word.decision not in DECIDED:
-            return None, 0.0
+            break
         decided = [DECIDED[one.decision] for one in last.values() if one.decision in DECIDED]
-        return word, decided.count(DECIDED[word.decision]) / len(decided)
-    return None, 0.0
+        return word, decided.count(DECIDED[word.decision]) / len(decided), known_at
+    return None, 0.0, known_at
 
 
 def _cases(alerts: Iterable[Span], as_of: float) -> dict[str, Span]:

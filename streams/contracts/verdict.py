@@ -168,19 +168,31 @@ def judge(alert: Alert, decision: Decision, *, by: str, time: float, note: str =
     return decode(encode(verdict))
 
 
-def said(verdict: Verdict, known_at: float | None = None, source: str = "verdicts") -> Said:
-    """Return what a verdict says as labels take it; known as of when it was decided unless a later time is given."""
-    known = verdict.time if known_at is None else max(known_at, verdict.time)
+def said(verdict: Verdict, known_at: float, source: str = "verdicts") -> Said:
+    """Return what a verdict says as labels take it.
+
+    Parameters
+    ----------
+    known_at
+        When the topic had it, seconds since 1970. The verdict's own time does not do: an undoing sends an older verdict
+        once more, as it was.
+    """
+    known = max(known_at, verdict.time)
     return Said(verdict.case, verdict.decision, verdict.time, known, verdict.by, source, verdict.of)
 
 
-def span(alert: Alert, known_at: float | None = None) -> Span:
-    """Return which accounts an alert is about, and when they did what it says; known as of its own time."""
+def span(alert: Alert, known_at: float) -> Span:
+    """Return which accounts an alert is about, and when they did what it says.
+
+    Parameters
+    ----------
+    known_at
+        When the topic had it, seconds since 1970: with a backlog long after its event time.
+    """
     data = alert.data
-    known = data.time / 1000 if known_at is None else known_at
     return Span(
         alert.subject, alert.own.pattern, tuple(alert.own.accounts), data.finding_info.first_seen_time / 1000,
-        data.time / 1000, known,
+        data.time / 1000, max(known_at, data.time / 1000),
     )  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from siphonwatch.models.learn.labels import ATTACK, HONEST, OUT, UNKNOWN, Label, Said, Span, label_at, labels
 from siphonwatch.models.learn.verdict_book import DECISIONS, WITHDRAWN
 from siphonwatch.streams.contracts.alert import to_alert
-from siphonwatch.streams.contracts.verdict import judge, said, span
+from siphonwatch.streams.contracts.verdict import judge, said, span, undone
 
 
 def word(decision: str, at: float = 300.0, by: str = "Ann", case: str = "c1", of: str = "") -> Said:
@@ -133,14 +133,37 @@ def test_what_was_known_then_is_what_a_shorter_log_says_now(log: list[Said], the
     cases = [alert(f"c{i}", (f"a{i % 2}",), 10.0 * i, 10.0 * i + 25.0) for i in range(4)]
     shorter = labels([one for one in log if one.known_at <= then], [one for one in cases if one.known_at <= then])
     assert labels(log, cases, as_of=then) == shorter
-    assert all(0.0 < label.weight <= 1.0 and label.known_at <= then for label in shorter)
+    for label in shorter:
+        assert 0.0 < label.weight <= 1.0 and label.known_at <= then
+        assert label in labels(log, cases, as_of=label.known_at), "it was known when it says"
+
+
+def test_a_label_is_known_when_the_last_of_what_makes_it_is_known() -> None:
+    grown = [alert(), alert(accounts=("zeta",), until=5000.0)]
+    assert {one.known_at for one in labels([word("true-positive")], grown)} == {5000.0}
+    pointed = [word("true-positive"), word("duplicate", 900.0, case="c2", of="c1")]
+    known = {one.account: one.known_at for one in labels(pointed, [alert(), alert("c2", ("beta",))])}
+    assert known == {"acme": 301.0, "beta": 901.0}
+
+
+def test_an_undoing_on_the_topic_ends_the_verdict_that_it_takes_back() -> None:
+    (finding,) = findings(1)
+    sent = to_alert(finding)
+    first, second = (
+        judge(sent, decision, by="Ann", time=finding.time + after)
+        for decision, after in (("true-positive", 60.0), ("false-positive", 120.0))
+    )
+    again = undone([first, second], by="Bob", time=finding.time + 180.0)
+    log = [said(one, known_at=finding.time + at) for one, at in ((first, 61.0), (second, 121.0), (again, 181.0))]
+    (label,) = labels(log, [span(sent, known_at=finding.time)])
+    assert (label.value, label.known_at) == (ATTACK, finding.time + 181.0)
 
 
 def test_a_verdict_and_its_alert_say_the_same_as_records() -> None:
     (finding,) = findings(1)
     sent = to_alert(finding)
     verdict = judge(sent, "true-positive", by="Ann", time=finding.time + 60.0)
-    (label,) = labels([said(verdict, known_at=finding.time + 90.0)], [span(sent)])
+    (label,) = labels([said(verdict, known_at=finding.time + 90.0)], [span(sent, known_at=finding.time + 5.0)])
     assert (label.account, label.case, label.by) == (finding.accounts[0], finding.case, "Ann")
     assert abs(label.since - finding.first_seen) < 0.001 and abs(label.until - finding.time) < 0.001
     assert label.known_at == finding.time + 90.0 and label.decided_at == finding.time + 60.0
