@@ -65,7 +65,7 @@ def anytime(outcomes: Sequence[bool], level: float = 0.95) -> Interval:
         apart = float(outcome) - shares
         up += np.log1p(np.minimum(bet, most_up) * apart)
         down += np.log1p(-np.minimum(bet, most_down) * apart)
-        # The larger of both halves of the capital: the hedged process, which is a martingale at the true share.
+        # The larger of both halves of the capital: at the true share it is no more than their sum, a martingale.
         inside &= np.maximum(up, down) + math.log(0.5) < math.log(1.0 / alpha)
         total += float(outcome)
         spread += (float(outcome) - total / (t + 1)) ** 2

@@ -39,7 +39,8 @@ class Judged(NamedTuple):
 
     lines: list[Line]
     gained: list[Estimate]
-    """Recall after less before, at each of `FPRS`, with the interval of a paired bootstrap; none of pooled folds."""
+    """Recall after less before, at each of `FPRS`, with the interval of a paired bootstrap over campaigns and honest
+    accounts; none of pooled folds."""
     beyond: tuple[float, float]
     """Share of honest account-hours that reach the null level, before and after; the promise is 1/20."""
     highest: tuple[Floats, Floats]
@@ -69,9 +70,12 @@ def judge_cards(before: Card, after: Card, sample: Sample, replicates: int = 200
     for by, name, members in groups:
         shares = above[:, :, members].mean(axis=2)
         lines.append(Line(by, name, int(members.sum()), tuple(shares[0].tolist()), tuple(shares[1].tolist())))
-    boot = Bootstrap(codes(sample.source, attack.tolist()), replicates, seed)
+    unit = codes(sample.source, sample.campaign, attack.tolist())
+    first = np.unique(unit, return_index=True)[1]
+    boot = Bootstrap(codes(source[first].tolist(), attack[first].tolist()), replicates, seed)
 
-    def gained(weights: Floats) -> Floats:
+    def gained(drawn: Floats) -> Floats:
+        weights = drawn[:, unit]
         total = np.zeros((len(weights), len(FPRS)))
         for name in sorted(set(sample.source)):
             positive, negative = attack & (source == name), ~attack & (source == name)

@@ -17,6 +17,7 @@ is as monotone as the card it came from.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable
 from itertools import chain
 from typing import Any, NamedTuple
@@ -90,7 +91,7 @@ def _credit(highest: Floats, attack: Bools, weight: Floats, sure: Floats) -> flo
 def _weights(sample: Sample) -> Floats:
     """What each attack account counts: `1/sqrt(k)` in a campaign of k, times how sure its label is."""
     of = [sample.campaign[i] for i in np.flatnonzero(sample.attack).tolist()]
-    size = {name: of.count(name) for name in set(of)}
+    size = Counter(of)
     return np.array([1.0 / math.sqrt(size[name]) for name in of]) * sample.weight[sample.attack]
 
 
@@ -243,10 +244,12 @@ def _term(term: Term, weight: float, ends: list[tuple[float, float]]) -> Term:
 
 
 def _changes(card: Card, theta: dict[Any, float]) -> list[tuple[str, float, float]]:
+    """Whatever is another number in the card that is written; of a term that was dropped its weight alone."""
     after = _moved(card, {k: v for k, v in theta.items() if v != -math.inf}, rounded=True)
+    dropped = {parameter[1:] for parameter, move in theta.items() if move == -math.inf}
     found = []
     for parameter, move in theta.items():
-        if not move:
+        if not move or (parameter[0] == "ramp" and parameter[1:3] in dropped):
             continue
         if parameter[0] == "offset":
             found.append(("offset", card.offset, after.offset))
@@ -259,4 +262,4 @@ def _changes(card: Card, theta: dict[Any, float]) -> list[tuple[str, float, floa
             r, end = parameter[3:]
             name = f"{parameter[1]} {parameter[2] + 1} {'/'.join(one.ramps[r].of)}: {end}"
             found.append((name, getattr(one.ramps[r], end), getattr(other.ramps[r], end)))
-    return found
+    return [change for change in found if change[1] != change[2]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -52,6 +53,14 @@ class Sample(NamedTuple):
         """Return each account's highest of its rows' scores, `(m,)`, as `(n,)`."""
         starts = np.searchsorted(self.account, np.arange(len(self.name)))
         return np.maximum.reduceat(scores, starts).astype(np.float64) if len(starts) else np.zeros(0)
+
+    def digest(self) -> str:
+        """Return the sha256 of features, times, accounts and labels: two samples of one digest fit the same card."""
+        found = hashlib.sha256(repr(self.values.shape).encode())
+        for column in (self.values, self.account, self.time, self.attack, self.weight):
+            found.update(np.ascontiguousarray(column).data)
+        found.update(repr((self.name, self.campaign, self.kind, self.source)).encode())
+        return found.hexdigest()
 
 
 def joined(samples: list[Sample]) -> Sample:

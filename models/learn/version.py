@@ -49,7 +49,7 @@ class Info(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     created: float = 0.0
     """Seconds since 1970."""
     data: str = ""
-    """Sha256 of the manifest of the data it was fitted on."""
+    """Sha256 of the account-hours and labels it was fitted on."""
     release: str = ""
     """Of the code that made it."""
     lock: str = ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import msgspec
@@ -55,6 +56,7 @@ def test_a_version_comes_out_that_says_what_it_is_and_where_it_is_worse(
     files = read_files(str(out))
     version = read_version(files)
     assert version.info.parent == shipped().id and version.name == "ext-2"
+    assert all(re.fullmatch("[0-9a-f]{64}", digest) for digest in (version.info.data, version.info.lock))
     assert version.info.made_by.startswith("siphonwatch train extraction --data ")
     assert str(tmp_path) not in version.info.made_by and "/tmp" not in version.info.made_by
     card = {card.pattern: card for card in version.cards}["extraction"]

@@ -12,8 +12,9 @@ from siphonwatch.models.detect.card import Fitted, Term
 from siphonwatch.models.detect.checks import check_card
 from siphonwatch.models.evaluate.judged import folds, judge_cards, learn_from_verdicts, precision_at, split_time
 from siphonwatch.models.evidence.calibration import AT_NULL
-from siphonwatch.models.learn.fit import credit, fit_card, honest_null, narrowed
+from siphonwatch.models.learn.fit import _changes, credit, fit_card, honest_null, narrowed
 from siphonwatch.models.learn.sample import HOUR, Hours, Sample, joined
+from siphonwatch.streams.lab.train.run import Choices, train
 
 CARD = Card(
     pattern="busy", title="Busy", about="Sweeps.", atlas=("AML.T0024",), null=0.4, fitted=Fitted("nothing", "hand"),
@@ -51,8 +52,9 @@ def test_a_fit_finds_what_tells_attackers_and_keeps_every_promise_of_a_card() ->
     fit = fit_card(CARD, sample(400))
     assert fit.credit > fit.credit_before + 0.3 and better(fit.card, sample(400, seed=2)) > 0.3
     check_card(Detector(fit.card, FEATURES), n=60)
-    for ramp, was in zip(fit.card.ramps, CARD.ramps, strict=False):
-        assert ramp.of != was.of or (ramp.low < ramp.high) == (was.low < was.high), "no ramp turns round"
+    rising = {ramp.of: ramp.low < ramp.high for ramp in CARD.ramps}
+    assert fit.card.ramps
+    assert all((ramp.low < ramp.high) == rising[ramp.of] for ramp in fit.card.ramps), "no ramp turns round"
     assert all(term.weight > 0 for term in fit.card.terms)
     assert fit.moved and all(before != after for _, before, after in fit.moved)
 
@@ -61,6 +63,20 @@ def test_a_term_that_tells_nothing_is_dropped() -> None:
     fit = fit_card(CARD, sample(1500))
     assert "streamed_1d" not in fit.card.needs and "sweep_1h" in fit.card.needs
     assert ("supports 3 streamed_1d: weight", 1.0, 0.0) in fit.moved
+
+
+def test_of_a_term_that_was_dropped_its_weight_alone_is_told() -> None:
+    theta = {("ramp", "supports", 2, 0, "low"): 0.5, ("weight", "supports", 2): -np.inf, ("weight", "supports", 0): 1.0,
+             ("ramp", "supports", 1, 0, "low"): 1e-6}  # fmt: skip
+    told = _changes(CARD, theta)
+    assert told == [("supports 3 streamed_1d: weight", 1.0, 0.0), ("supports 1 sweep_1h: weight", 2.0, 4.0)]
+
+
+def test_the_digest_of_a_sample_stands_for_its_features_and_labels() -> None:
+    one = sample(20)
+    other = one._replace(attack=~one.attack), one._replace(values=one.values + 1), one._replace(source=["two"] * 20)
+    assert sample(20).digest() == one.digest()
+    assert len({one.digest(), *(changed.digest() for changed in other)}) == 4
 
 
 def test_few_labels_move_the_card_less_than_many() -> None:
@@ -123,6 +139,24 @@ def test_the_judgement_of_a_card_against_itself_is_a_draw() -> None:
     assert all(line.before == line.after for line in judged.lines)
     assert [one.value for one in judged.gained] == [0.0, 0.0] and judged.beyond[0] == judged.beyond[1]
     assert {(line.by, line.name) for line in judged.lines} >= {("all", "all attacks"), ("honest", "chat")}
+
+
+def test_accounts_of_one_campaign_are_drawn_together() -> None:
+    one, after = sample(100, seed=4), fit_card(CARD, sample(400)).card
+    copies = joined([one._replace(campaign=list(one.name))] * 6)._replace(source=["one"] * 600)
+    alone = copies._replace(campaign=[f"{i}" for i in range(600)])
+    wide, narrow = (judge_cards(CARD, after, each).gained[0] for each in (copies, alone))
+    assert wide.value == narrow.value > 0.1 and wide.high - wide.low > 1.5 * (narrow.high - narrow.low) > 0.0
+
+
+def test_data_without_an_honest_account_are_fitted_on_and_not_judged_on() -> None:
+    mixed, attacks = sample(60), sample(40, seed=2, attackers=1.0)._replace(source=["two"] * 40)
+    made = train(CARD, [mixed, attacks], [sample(60, seed=3)], Choices(("campaign",), 2), command="train")
+    judged = {part.name: {line.accounts for line in part.judged.lines if line.by == "all"} for part in made.parts}
+    assert judged == {"Held out": {12}, "Data left out": {12}}
+    for left_out, said in ((attacks, "two have no honest account"), (mixed.where(~mixed.attack), "no attack account")):
+        with pytest.raises(ValueError, match=said):
+            train(CARD, [mixed], [left_out], Choices(()), command="train")
 
 
 def test_learning_from_verdicts_is_judged_on_other_accounts() -> None:

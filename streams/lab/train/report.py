@@ -46,6 +46,8 @@ class Trained(NamedTuple):
     fit: Fit
     data: list[str]
     """One line a data set."""
+    digest: str
+    """Sha256 of the account-hours and labels of all of them."""
     parts: list[Part]
     learnt: list[Learnt]
     command: str
@@ -86,7 +88,7 @@ def _judged(part: Part) -> list[str]:
     lines.append("")
     if judged.gained:
         gained = "; ".join(_gain(one.value, one.low, one.high) for one in judged.gained)
-        lines.append(f"Gained: {gained} (95 %, accounts drawn again).")
+        lines.append(f"Gained: {gained} (95 %, campaigns and honest accounts drawn again).")
     lines.append(f"Honest hours beyond the null level: {low:.2%} before, {high:.2%} after; promised at most 5 %.")
     worse = [f"{line.by} {line.name}" for line in judged.lines if _is_worse(line.by, line.before, line.after)]
     lines.append(f"Worse: {', '.join(worse) or 'nowhere'}.")

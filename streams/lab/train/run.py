@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -26,7 +25,7 @@ from siphonwatch.models.evidence.calibration import AT_NULL
 from siphonwatch.models.learn.fit import Fit, fit_card, honest_null, share_beyond
 from siphonwatch.models.learn.sample import Sample, joined
 from siphonwatch.models.learn.version import Info, Version, make_version
-from siphonwatch.streams.common.release import release
+from siphonwatch.streams.common.release import packages_digest, release
 from siphonwatch.streams.lab.train.card_file import write_card
 from siphonwatch.streams.lab.train.report import LEFT_OUT, PLOT, Learnt, Part, Trained, metrics, model_card, plot
 
@@ -72,8 +71,14 @@ def train(
     Raises
     ------
     ValueError
-        Where the data have no attack account, or no honest one.
+        Where the data have no attack account, or no honest one; where a data set that is left out has no honest one, as
+        a threshold is a data set's own, or all of them have no attack account.
     """
+    for one in left_out:
+        if one.attack.all():
+            raise ValueError(f"left-out data {one.source[0]} have no honest account: no threshold can be set on them")
+    if left_out and not any(one.attack.any() for one in left_out):
+        raise ValueError("left-out data have no attack account: give some that have")
     whole = joined(list(fitted_on))
     tell(f"fitting on {len(whole.name):,} accounts, {int(whole.attack.sum()):,} of them attacking")
     fit = _with_null(card, fit_card(card, whole, tell), whole)
@@ -105,7 +110,7 @@ def train(
         f"{len(one.time):,} account-hours"
         for one in fitted_on
     ]
-    return Trained(card, fit, data, parts, learnt, command)
+    return Trained(card, fit, data, whole.digest(), parts, learnt, command)
 
 
 def _with_null(card: Card, fit: Fit, sample: Sample) -> Fit:
@@ -128,15 +133,16 @@ def _held_out(card: Card, whole: Sample, choices: Choices, tell: Callable[[str],
     """Each fold judged by a card that has seen none of its campaigns, nor its time where that is split too."""
     before, after = [], []
     early, late, gap = split_time(whole) if "time" in choices.split else (whole, whole, 0.0)
-    split_by = f"time (embargo {gap:.0f} h)" if gap else "no time"
-    tell(f"folds by {split_by}" + (f" and campaign, {choices.folds} of them" if "campaign" in choices.split else ""))
+    split_by = [f"time (embargo {gap:.0f} h)"] * ("time" in choices.split)
+    split_by += [f"campaign, {choices.folds} folds"] * ("campaign" in choices.split)
+    tell(f"held out by {' and '.join(split_by)}")
     count = choices.folds if "campaign" in choices.split else 1
     of = dict(zip(_keys(whole), np.argmax(folds(whole, count), axis=0).tolist(), strict=True))
     for k in range(count):
         inside = np.array([of[key] != k or count == 1 for key in _keys(early)])
         outside = np.array([of[key] == k or count == 1 for key in _keys(late)])
-        seen, unseen = early.where(inside), late.where(outside)
-        if not seen.attack.any() or seen.attack.all() or not unseen.attack.any() or unseen.attack.all():
+        seen, unseen = early.where(inside), _with_threshold(late.where(outside))
+        if not (_has_both(seen) and _has_both(unseen)):
             continue
         fitted = _with_null(card, fit_card(card, seen), seen)
         before.append(unseen)
@@ -158,10 +164,25 @@ def _families(card: Card, whole: Sample, choices: Choices, tell: Callable[[str],
     for kind in kinds:
         members = np.array([one == kind for one in whole.kind]) & whole.attack
         seen = whole.where((whole.attack & ~members) | (~whole.attack & half))
-        samples.append(whole.where(members | (~whole.attack & ~half)))
+        unseen = _with_threshold(whole.where(members | (~whole.attack & ~half)))
+        if not (_has_both(seen) and _has_both(unseen)):
+            continue
+        samples.append(unseen)
         cards.append(_with_null(card, fit_card(card, seen), seen).card)
         tell(f"family {kind}: left out")
+    if not samples:
+        return []
     return [_pooled("Families left out one at a time", card, cards, samples)]
+
+
+def _with_threshold(sample: Sample) -> Sample:
+    """The accounts of data sets that have an honest one: without it there is no threshold to be above."""
+    found = {source for source, bad in zip(sample.source, sample.attack.tolist(), strict=True) if not bad}
+    return sample.where(np.array([source in found for source in sample.source], np.bool_))
+
+
+def _has_both(sample: Sample) -> bool:
+    return bool(sample.attack.any()) and not bool(sample.attack.all())
 
 
 def _keys(sample: Sample) -> list[tuple[str, str]]:
@@ -170,7 +191,7 @@ def _keys(sample: Sample) -> list[tuple[str, str]]:
 
 def _pooled(name: str, before: Card, cards: Sequence[Card], samples: Sequence[Sample]) -> Part:
     """Several judgements as one, each sample judged by its own card; without intervals, as the samples overlap."""
-    told = [judge_cards(before, after, sample, replicates=50) for after, sample in zip(cards, samples, strict=True)]
+    told = [judge_cards(before, after, sample, replicates=0) for after, sample in zip(cards, samples, strict=True)]
     lines: dict[tuple[str, str], list[Line]] = {}
     for one in told:
         for line in one.lines:
@@ -197,9 +218,8 @@ def version_of(trained: Trained, parent: Version, name: str, created: float, lef
     for part in trained.parts:
         if part.name == LEFT_OUT:
             extra[PLOT] = plot(part, joined(list(left_out)))
-    digest = hashlib.sha256("\n".join(trained.data).encode()).hexdigest()
     info = Info(
-        name=name, parent=parent.id, made_by=trained.command, created=created, data=digest, release=release(),
-        metrics=metrics(trained),
+        name=name, parent=parent.id, made_by=trained.command, created=created, data=trained.digest, release=release(),
+        lock=packages_digest(), metrics=metrics(trained),
     )  # fmt: skip
     return make_version(info, texts, dict(parent.supports), extra)
