@@ -45,8 +45,6 @@ def test_a_quick_run_has_every_figure_with_its_unit_and_machine(kafka: str, tmp_
         assert figures[name]["unit"] == unit
         assert name.strip() in done.stdout
         assert figures[name]["median"] is not None
-    # 0 where a busy machine gets to its first look at the worker when all of so little traffic is scored.
-    assert figures["worker, Kafka to alerts, one core"]["median"] >= 0
     assert 0 < figures["record to alert, p99"]["median"] < 60
     assert figures["  rows and index"]["median"] > figures["  row"]["median"] > 0
     quix = figures["Quix Streams, JSON decoded and counted"]
