@@ -16,11 +16,12 @@ from siphonwatch.streams.common.cores import cores
 from siphonwatch.streams.common.settings import load
 from siphonwatch.streams.edge.adapters import Unreadable, formats
 from siphonwatch.streams.edge.spread import ProcessDied
-from siphonwatch.streams.lab.backtest.page import NoTemplates, Page
+from siphonwatch.streams.lab.backtest.page import Page
 from siphonwatch.streams.lab.backtest.run import Stopped, backtest, known, replayed
 from siphonwatch.streams.lab.backtest.table import show
 from siphonwatch.streams.lab.backtest.version import NoVersion, load_version
 from siphonwatch.streams.lab.evaluate.labels import LabelsError
+from siphonwatch.streams.lab.evaluate.page import NoTemplates
 
 MINUTES = 15.0
 """Analyst minutes a case, a convention: put in what your desk measures."""
@@ -78,8 +79,7 @@ def command(
     identity = msgspec.structs.replace(settings.identity, key=key or OFFLINE_KEY, plain_ids=True)
     settings = msgspec.structs.replace(settings, identity=identity)
     try:
-        registry = settings.models.registry
-        versions = load_version(champion, registry), load_version(challenger, registry)
+        versions = load_version(champion, settings), load_version(challenger, settings)
         page = Page() if html else None
         report = backtest(
             versions, data, known(labels, key), settings, format=format_, partitions=partitions, processes=processes,

@@ -9,6 +9,7 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
+from siphonwatch.models.learn.version import SHIPPED
 from siphonwatch.streams.cli import Failure
 from siphonwatch.streams.cli.alerts import Reader
 from siphonwatch.streams.cli.evaluate import PIPE_WIDTH
@@ -21,8 +22,8 @@ from siphonwatch.streams.contracts.wording import evidence, signal_text
 from siphonwatch.streams.deliver.wanted import Filter
 from siphonwatch.streams.edge.adapters import Unreadable, formats
 from siphonwatch.streams.edge.spread import ProcessDied
-from siphonwatch.streams.lab.backtest.version import SHIPPED, NoVersion, load_version
-from siphonwatch.streams.lab.explain.exact import rebuild
+from siphonwatch.streams.lab.backtest.version import NoVersion, load_version
+from siphonwatch.streams.lab.explain.exact import OF_VERDICTS, rebuild
 from siphonwatch.streams.lab.explain.why_not import WhyNot, why_not
 
 
@@ -69,7 +70,7 @@ def command(
     identity = msgspec.structs.replace(settings.identity, key=key, plain_ids=plain_ids or settings.identity.plain_ids)
     offline = msgspec.structs.replace(settings, identity=identity)
     try:
-        version = load_version(version_, settings.models.registry)
+        version = load_version(version_, settings)
         if account:
             _show_why_not(
                 why_not(account, version, data, offline, format=format_, partitions=partitions, processes=cores())
@@ -96,7 +97,7 @@ def command(
             f"not made again by {again.requests:,} requests: of its accounts they told {told}. Does --data begin "
             "where the workers' state did, and are --partitions and --version those of the workers?"
         )
-    compared = f"after {again.requests:,} requests; not compared, as no part of detection: {', '.join(again.left_out)}"
+    compared = f"after {again.requests:,} requests; not compared, as verdicts change them: {', '.join(OF_VERDICTS)}"
     if again.difference:
         raise Failure(f"differs {compared}: {again.difference}")
     click.echo(f"identical {compared}")
@@ -136,9 +137,6 @@ def _show(alert: Alert) -> None:
         f"score      {own.score:.3f}, evidence from {own.level:.3f} on",
         f"card       {own.pattern} {own.card or 'not named'}, release {alert.data.metadata.product.version}",
     ]
-    model = getattr(own, "model", None)
-    if isinstance(model, msgspec.Struct):
-        lines += [f"{name:<10} {value}" for name, value in msgspec.structs.asdict(model).items()]
     for signal in own.signals:
         words = signal_text(signal.name, signal.observed, signal.direction, signal.baseline, signal.unit)
         lines.append(f"signal     {words}: {signal.meaning}; without it the score falls by {signal.contribution:.2f}")

@@ -27,6 +27,7 @@ from siphonwatch.streams.contracts.deployment import Applied, NotADeployment, ju
 from siphonwatch.streams.contracts.deployment import decode as decode_applied
 from siphonwatch.streams.contracts.verdict import NotAVerdict, standing
 from siphonwatch.streams.contracts.verdict import decode as decode_verdict
+from siphonwatch.streams.lab.backtest.version import find_version
 from siphonwatch.streams.lab.registry.compare import Comparison, compare
 from siphonwatch.streams.lab.registry.gates import GatesError, hold, read_gates
 from siphonwatch.streams.lab.registry.store import Registry, RegistryError, read_files
@@ -77,7 +78,7 @@ def list_() -> None:
 @click.argument("version")
 def show(version: str) -> None:
     """Print where a version comes from, its cards and what was measured of it."""
-    found = _version(load().settings, version)
+    found = find_version(version, load().settings)
     click.echo(f"{found.name} {found.id}, features {found.features}")
     for name, value in msgspec.structs.asdict(found.info).items():
         if value and name not in ("name", "metrics"):
@@ -114,7 +115,7 @@ def shadow(version: str | None, end: bool, by: str, why: str) -> None:
     if version is None:
         send(settings, _nobody(by, why))
         return click.echo("nothing judges beside the champion from the next checkpoints on")
-    found = _version(settings, version)
+    found = find_version(version, settings)
     send(settings, deploy_of(found, CHALLENGER, by=by or login(), why=why, time=time.time()))
     click.echo(f"{found.id} ({found.name}) judges in the shadow from the next checkpoints on")
     return click.echo(f"compare it: siphonwatch models report {found.id}")
@@ -126,7 +127,7 @@ def shadow(version: str | None, end: bool, by: str, why: str) -> None:
 def report(version: str, as_json: bool) -> None:
     """Compare what VERSION found in the shadow with what the champion told, and with verdicts."""
     settings = load().settings
-    found = _version(settings, version)
+    found = find_version(version, settings)
     shown = comparison(settings, found)
     if as_json:
         return click.echo(msgspec.json.encode(shown))
@@ -162,7 +163,7 @@ def promote(version: str, gates: Path | None, force: bool, by: str, why: str) ->
     if force and not (by and why):
         raise click.UsageError("--force takes --by and --why: they are kept in the log of deployments")
     settings = load().settings
-    found = _version(settings, version)
+    found = find_version(version, settings)
     held = hold(read_gates(gates.read_bytes() if gates else None, str(gates)), comparison(settings, found))
     for gate in held:
         click.echo(f"{'passes' if gate.passed else 'FAILS '} {gate.name} {gate.value:g}, bound {gate.bound:g}")
@@ -188,7 +189,7 @@ def rollback(by: str, why: str) -> None:
     newest = max(previous, key=lambda one: one.told)
     sent = [c for c in recorded(settings) if isinstance(c, Deploy) and c.version == newest.version]
     version = version_of(sent[-1]) if sent else None
-    _champion(settings, version or _version(settings, newest.version), by, why or "rollback", [], forced=False)
+    _champion(settings, version or find_version(newest.version, settings), by, why or "rollback", [], forced=False)
 
 
 @command.command()
@@ -197,7 +198,7 @@ def rollback(by: str, why: str) -> None:
 def diff(one: str, other: str) -> None:
     """Print which cards differ between two versions, and by what."""
     settings = load().settings
-    old, new = _version(settings, one), _version(settings, other)
+    old, new = find_version(one, settings), find_version(other, settings)
     ours = {d.pattern: d for over in ("account", "campaign") for d in old.detectors(over)}
     theirs = {d.pattern: d for over in ("account", "campaign") for d in new.detectors(over)}
     for pattern in sorted(ours.keys() | theirs.keys()):
@@ -321,9 +322,3 @@ def _nobody(by: str, why: str) -> Deploy:
 
 def _registry(settings: Settings) -> Registry:
     return Registry.from_settings(settings)
-
-
-def _version(settings: Settings, named: str) -> Version:
-    if named in ("shipped", shipped().id):
-        return shipped()
-    return _registry(settings).read(named)

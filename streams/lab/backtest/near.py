@@ -10,19 +10,19 @@ import numpy as np
 import numpy.typing as npt
 
 from siphonwatch.models.detect import Detector, Signal
-from siphonwatch.models.detect.hold import hold
+from siphonwatch.models.detect.hold import Shut, hold
 from siphonwatch.models.engine.engine import Trace
 from siphonwatch.models.engine.judge import AccountJudge
 from siphonwatch.models.evaluate.bootstrap import Bools, Floats, Ints
 from siphonwatch.models.evaluate.compare import Reason
 from siphonwatch.models.evidence.cases import Finding
+from siphonwatch.streams.contracts.alert import LOG_MAX
 from siphonwatch.streams.contracts.wording import signal_text
 
 STEP = 0.5
 """Natural logarithms of evidence between two notes about an account and pattern."""
 RISE = 0.1
 """Of a score, between two notes about an account that attacks."""
-MOST_LOG = 700.0
 SIGNALS = 3
 
 
@@ -95,12 +95,12 @@ class Near:
             self.nearest[who] = Nearest(p, log_e, judge.needed(slot, p), trace.features[i].copy())
 
     def first_beyond(self, account: int, column: int, shift: float, since: float) -> float:
-        """Return when the evidence first stood beyond the shifted bar, from `since` on; infinite where never."""
-        reached = math.inf
-        for time, margin in self.ladder.get((account, column), ()):
-            if margin >= shift:
-                reached = min(reached, max(time, since))
-        return reached
+        """Return when the evidence first grew beyond the shifted bar, from `since` on; infinite where never.
+
+        What it reached before counts no more than an alert of that time does.
+        """
+        ladder = self.ladder.get((account, column), ())
+        return min((time for time, margin in ladder if margin >= shift and time >= since), default=math.inf)
 
     def reason(self, account: int) -> Reason:
         """Return why the version did not tell of an account, by the pattern that came nearest."""
@@ -109,7 +109,7 @@ class Near:
             return Reason(found=False, held=["no pattern found any evidence"])
         detector = self.detectors[near.column]
         held = hold(detector, near.features, detector.null)
-        words = [f"gate shut: {s.name} {s.observed:.3g}, opens {s.direction} {s.opens:.3g}" for s in held.shut]
+        words = [shut_text(gate) for gate in held.shut]
         if near.log_e >= near.needed:
             words.append("its evidence sufficed when no request showed it")
         elif not held.shut:
@@ -134,6 +134,11 @@ def told(finding: Finding) -> Reason:
     )  # fmt: skip
 
 
+def shut_text(gate: Shut) -> str:
+    """Return a gate that is shut as people read it."""
+    return f"gate shut: {signal_text(gate.name, gate.observed, 'opens ' + gate.direction, gate.opens, gate.unit)}"
+
+
 def _words(signals: Sequence[Signal]) -> list[str]:
     """The strongest signals as people read them."""
     return [signal_text(s.name, s.observed, s.direction, s.baseline, s.unit) for s in signals[:SIGNALS]]
@@ -141,4 +146,4 @@ def _words(signals: Sequence[Signal]) -> list[str]:
 
 def exp(log_e: float) -> float:
     """Return an e-value, cut to what a double holds."""
-    return math.exp(min(log_e, MOST_LOG))
+    return math.exp(min(log_e, LOG_MAX))

@@ -9,11 +9,7 @@ from pathlib import Path
 
 from siphonwatch.models.evaluate.compare import Comparison, Row
 from siphonwatch.streams.lab.backtest import sheets
-from siphonwatch.streams.lab.evaluate.page import NoTemplates
-
-__all__ = ["NoTemplates", "Page"]
-
-EVALUATE = Path(__file__).parent.parent / "evaluate"
+from siphonwatch.streams.lab.evaluate.page import page_template
 
 
 class Page:
@@ -26,17 +22,7 @@ class Page:
     """
 
     def __init__(self) -> None:
-        try:
-            from jinja2 import Environment, FileSystemLoader, StrictUndefined
-        except ImportError as error:
-            raise NoTemplates(
-                f"a page needs what siphonwatch[evaluate] installs ({error}): install it, or leave --html out"
-            ) from None
-        environment = Environment(
-            loader=FileSystemLoader([Path(__file__).parent, EVALUATE]), autoescape=True, undefined=StrictUndefined,
-            keep_trailing_newline=True,
-        )  # fmt: skip
-        self._template = environment.get_template("backtest.html.jinja")
+        self._template = page_template(Path(__file__).parent / "backtest.html.jinja")
 
     def render(self, report: Comparison) -> str:
         """Return the page; the same report gives the same page."""

@@ -33,7 +33,7 @@ from siphonwatch.models.evidence.cases import Finding
 from siphonwatch.streams.common.identity import Identity
 from siphonwatch.streams.common.settings import Settings
 from siphonwatch.streams.lab.backtest.near import Near, told
-from siphonwatch.streams.lab.backtest.version import Version
+from siphonwatch.streams.lab.backtest.version import DetectorSet
 from siphonwatch.streams.lab.evaluate.labels import LabelsError, read_labels
 from siphonwatch.streams.lab.offline import Offline
 from siphonwatch.streams.lab.replay import Replay
@@ -109,7 +109,7 @@ class Watch(Replay):
     """
 
     def __init__(
-        self, settings: Settings, engines: Offline, versions: tuple[Version, Version], labels: Known,
+        self, settings: Settings, engines: Offline, versions: tuple[DetectorSet, DetectorSet], labels: Known,
         processes: int, tell: Callable[[str], None],
     ) -> None:  # fmt: skip
         super().__init__(settings, engines, self._take_champion, processes=processes)
@@ -190,7 +190,7 @@ class Told(NamedTuple):
 
 
 def backtest(
-    versions: tuple[Version, Version],
+    versions: tuple[DetectorSet, DetectorSet],
     files: Sequence[str],
     labels: Known,
     settings: Settings,
@@ -231,7 +231,7 @@ def backtest(
     return msgspec.structs.replace(made, speed=Speed(seconds=elapsed, work=worked))
 
 
-def _warm(versions: tuple[Version, Version], settings: Settings) -> None:
+def _warm(versions: tuple[DetectorSet, DetectorSet], settings: Settings) -> None:
     """Load what is compiled, so that it is not timed."""
     with Offline(settings, cards=versions[0].detectors) as engines:
         engines.shadow(SHADOW, versions[1].detectors, lambda found: None)
@@ -242,7 +242,13 @@ class _Comparing:
     """From what two versions told to the report."""
 
     def __init__(
-        self, watch: Watch, labels: Known, versions: tuple[Version, Version], minutes: float, replicates: int, seed: int
+        self,
+        watch: Watch,
+        labels: Known,
+        versions: tuple[DetectorSet, DetectorSet],
+        minutes: float,
+        replicates: int,
+        seed: int,
     ) -> None:
         self.watch, self.versions = watch, versions
         self.minutes, self.replicates, self.seed = minutes, replicates, seed
@@ -280,13 +286,14 @@ class _Comparing:
         """Return the report."""
         truth, watch = self.truth, self.watch
         own = [self._told(findings) for findings in watch.findings]
-        shift = matched_shift(self._cases(0), self._margins(1))
+        cases = self._cases(0)
+        shift = matched_shift(cases, self._margins(1))
         loads = [
             load(truth, self.cohort, self.patterns, a, b, name=name, shift=moved, days=self.days, minutes=self.minutes,
                  replicates=self.replicates, seed=self.seed)
             for name, moved, a, b in (
                 ("own", 0.0, own[0].outcome, own[1].outcome),
-                ("matched", shift, own[0].outcome, self._shifted(shift)),
+                ("matched", shift, own[0].outcome._replace(cases=cases), self._shifted(shift)),
             )
         ]  # fmt: skip
         a_hit, b_hit = (one.outcome.found for one in own)
@@ -432,7 +439,7 @@ class _Comparing:
 
 
 def replayed(
-    files: Sequence[str], version: Version, settings: Settings, format: str, partitions: int, processes: int
+    files: Sequence[str], version: DetectorSet, settings: Settings, format: str, partitions: int, processes: int
 ) -> float:
     """Return the seconds of processor time of a replay by one version alone, the files read once more."""
     with Offline(settings, partitions, cards=version.detectors) as engines:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from siphonwatch.models.evaluate.bootstrap import Estimate
 from siphonwatch.models.evaluate.compare import Comparison, Load, Move, Reason, Row
 from siphonwatch.streams.contracts.alert import rfc3339
+from siphonwatch.streams.lab.backtest.near import exp
 from siphonwatch.streams.lab.evaluate.sheets import Sheet
 from siphonwatch.streams.lab.evaluate.text import NONE
 
@@ -141,4 +142,4 @@ def _number(value: float) -> str:
 
 
 def _moved(shift: float) -> str:
-    return f"bar {'raised' if shift > 0 else 'lowered'} {math.exp(min(abs(shift), 700.0)):.3g} times"
+    return f"bar {'raised' if shift > 0 else 'lowered'} {exp(abs(shift)):.3g} times"

@@ -1,4 +1,4 @@
-"""Finds the detectors of a version by its name: those installed, a directory of cards, or one of the registry.
+"""Finds a version by its name: the installed one, a directory of a version or of cards, or one of the registry.
 
 Loads data only, no code.
 """
@@ -8,63 +8,63 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-from siphonwatch.models.detect import CardError, Detector
+from siphonwatch.models.detect import Detector
 from siphonwatch.models.detect.card import read_card
 from siphonwatch.models.detect.registry import arranged
-from siphonwatch.models.engine.patterns import bound, patterns
-from siphonwatch.models.learn.version import SUMS, VersionError, read_version
-from siphonwatch.models.learn.version import Version as Stored
-
-SHIPPED = "shipped"
-"""The version that is installed."""
+from siphonwatch.models.engine.patterns import bound
+from siphonwatch.models.learn.version import SHIPPED, SUMS, Version, read_version, shipped
+from siphonwatch.streams.common.settings import Settings
 
 
 class NoVersion(ValueError):
     """There is no such version, or it cannot judge; the message says why."""
 
 
-class Version(NamedTuple):
-    """A whole set of detectors."""
+class DetectorSet(NamedTuple):
+    """All detectors that judge together, those of accounts first."""
 
     name: str
     detectors: tuple[Detector, ...]
 
 
-def load_version(name: str, registry: str = "") -> Version:
-    """Return the version of a name: `shipped`, a directory of a version or of cards alone, or one of the registry.
+def find_version(named: str, settings: Settings) -> Version:
+    """Return the installed version, by `shipped` or its id, or one of the registry.
+
+    Raises
+    ------
+    SettingsError
+        Where it is not the installed one, and `models.registry` names no registry.
+    RegistryError, VersionError
+        Where the registry has none of that name, or it cannot be used.
+    """
+    if named in (SHIPPED, shipped().id):
+        return shipped()
+    from siphonwatch.streams.lab.registry.store import Registry  # fsspec is of the extra `lab`
+
+    return Registry.from_settings(settings).read(named)
+
+
+def load_version(name: str, settings: Settings) -> DetectorSet:
+    """Return the detectors of a version, or of a directory of cards alone.
 
     Parameters
     ----------
-    registry
-        URL of the registry, `models.registry`; empty without one.
+    name
+        A directory, or as for `find_version`.
 
     Raises
     ------
     NoVersion
         Where there is none, or it has not both cards over accounts and cards over campaigns.
     """
-    folder = Path(name)
+    if not (name in (SHIPPED, shipped().id) or Path(name).is_dir() or settings.models.registry):
+        raise NoVersion(
+            f"no version {name}: give {SHIPPED}, a directory with the cards of all patterns (*.toml), or set "
+            "models.registry"
+        )
     try:
-        if name == SHIPPED:
-            made = Version(SHIPPED, patterns())
-        elif (folder / SUMS).is_file():
-            made = _stored(read_version({
-                str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()
-            }))  # fmt: skip
-        elif folder.is_dir():
-            files = sorted((folder / "cards" if (folder / "cards").is_dir() else folder).glob("*.toml"))
-            cards = arranged([(read_card(file.read_bytes(), file.name), file.name) for file in files])
-            made = Version(folder.resolve().name, bound(cards))
-        elif registry:
-            from siphonwatch.streams.lab.registry.store import Registry  # fsspec is of the extra `lab`
-
-            made = _stored(Registry(registry).read(name))
-        else:
-            raise NoVersion(
-                f"no version {name}: give {SHIPPED}, a directory with the cards of all patterns (*.toml), or set "
-                "models.registry"
-            )
-    except (CardError, VersionError, OSError) as error:
+        made = _load(name, settings)
+    except (ValueError, OSError) as error:  # of a card, a version, or the registry
         raise NoVersion(f"version {name}: {error}") from None
     for over in ("account", "campaign"):
         if not any(detector.card.over == over for detector in made.detectors):
@@ -72,5 +72,16 @@ def load_version(name: str, registry: str = "") -> Version:
     return made
 
 
-def _stored(version: Stored) -> Version:
-    return Version(version.name, version.detectors("account") + version.detectors("campaign"))
+def _load(name: str, settings: Settings) -> DetectorSet:
+    folder = Path(name)
+    if name == SHIPPED or not folder.is_dir():
+        version = find_version(name, settings)
+    elif (folder / SUMS).is_file():
+        from siphonwatch.streams.lab.registry.store import read_files
+
+        version = read_version(read_files(name))
+    else:
+        files = sorted((folder / "cards" if (folder / "cards").is_dir() else folder).glob("*.toml"))
+        cards = arranged([(read_card(file.read_bytes(), file.name), file.name) for file in files])
+        return DetectorSet(folder.resolve().name, bound(cards))
+    return DetectorSet(version.name, version.detectors("account") + version.detectors("campaign"))

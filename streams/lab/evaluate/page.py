@@ -6,12 +6,17 @@ What stands where is in `page.html.jinja` and `page.css` beside this file; Jinja
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from siphonwatch.models.evaluate.report import FPRS, Report
 from siphonwatch.streams.lab.evaluate import plots, sheets, text
 from siphonwatch.streams.lab.evaluate.plots import Figure
 from siphonwatch.streams.lab.evaluate.sheets import Sheet
+
+if TYPE_CHECKING:
+    from jinja2 import Template
+
+HERE = Path(__file__).parent
 
 
 class NoTemplates(RuntimeError):
@@ -27,6 +32,27 @@ class Section(NamedTuple):
     tables: list[Sheet]
 
 
+def page_template(file: Path) -> Template:
+    """Return a page's template; it may include what is beside it and the style of the evaluation's page.
+
+    Raises
+    ------
+    NoTemplates
+        Where Jinja2 is not installed.
+    """
+    try:
+        from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    except ImportError as error:
+        raise NoTemplates(
+            f"a page needs what siphonwatch[evaluate] installs ({error}): install it, or leave --html out"
+        ) from None
+    environment = Environment(
+        loader=FileSystemLoader([file.parent, HERE]), autoescape=True, undefined=StrictUndefined,
+        keep_trailing_newline=True,
+    )  # fmt: skip
+    return environment.get_template(file.name)
+
+
 class Page:
     """Makes the page of an evaluation.
 
@@ -37,17 +63,7 @@ class Page:
     """
 
     def __init__(self) -> None:
-        try:
-            from jinja2 import Environment, FileSystemLoader, StrictUndefined
-        except ImportError as error:
-            raise NoTemplates(
-                f"a page needs what siphonwatch[evaluate] installs ({error}): install it, or leave --html out"
-            ) from None
-        environment = Environment(
-            loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined,
-            keep_trailing_newline=True,
-        )  # fmt: skip
-        self._template = environment.get_template("page.html.jinja")
+        self._template = page_template(HERE / "page.html.jinja")
 
     def render(self, report: Report) -> str:
         """Return the page; the same report gives the same page."""

@@ -10,14 +10,12 @@ import msgspec
 from siphonwatch.models.evidence.cases import Finding
 from siphonwatch.streams.common.settings import Settings
 from siphonwatch.streams.contracts.alert import Alert, to_alert
-from siphonwatch.streams.lab.backtest.version import Version
+from siphonwatch.streams.lab.backtest.version import DetectorSet
 from siphonwatch.streams.lab.offline import Offline
 from siphonwatch.streams.lab.replay import Replay
 
 OF_VERDICTS = ("rank", "ranking")
 """What verdicts change in an alert after it was found, below `unmapped.siphonwatch`."""
-OF_THE_WORKER = ("model",)
-"""Where a worker stood when it sent an alert, which a log does not know."""
 
 
 class _Reached(Exception):
@@ -35,12 +33,10 @@ class Rebuilt(msgspec.Struct, frozen=True, kw_only=True):
     """The first field that differs, with both values; empty where all is the same."""
     others: list[str] = []
     """Where it was not found: what the replay told of the accounts instead, by id."""
-    left_out: list[str] = []
-    """Fields that are not of the detection, and were not compared."""
 
 
 def rebuild(
-    alert: Alert, version: Version, files: Sequence[str], settings: Settings, *, format: str = "auto",
+    alert: Alert, version: DetectorSet, files: Sequence[str], settings: Settings, *, format: str = "auto",
     partitions: int = 1, processes: int = 1,
 ) -> Rebuilt:  # fmt: skip
     """Replay files, one stream in their order, until the alert is found again, and compare it.
@@ -69,18 +65,16 @@ def rebuild(
             pass
     if not made:
         return Rebuilt(requests=replay.totals.requests, found=False, others=others)
-    left_out = [*OF_VERDICTS, *(name for name in OF_THE_WORKER if hasattr(alert.own, name))]
     again = to_alert(made[0], runbook=alert.own.runbook.rpartition("#")[0])
     return Rebuilt(
-        requests=replay.totals.requests, found=True, left_out=left_out,
-        difference=first_difference(_plain(alert, left_out), _plain(again, left_out)),
+        requests=replay.totals.requests, found=True, difference=first_difference(_plain(alert), _plain(again)),
     )  # fmt: skip
 
 
-def _plain(alert: Alert, left_out: Sequence[str]) -> Any:
-    """An alert as JSON has it, without what is not compared."""
+def _plain(alert: Alert) -> Any:
+    """An alert as JSON has it, without what verdicts change."""
     plain = msgspec.json.decode(msgspec.json.encode(alert))
-    for name in left_out:
+    for name in OF_VERDICTS:
         plain["data"]["unmapped"]["siphonwatch"].pop(name, None)
     return plain
 

@@ -16,9 +16,8 @@ from siphonwatch.models.engine.judge import AccountJudge
 from siphonwatch.models.evidence.cases import Finding
 from siphonwatch.streams.common.identity import Identity
 from siphonwatch.streams.common.settings import Settings
-from siphonwatch.streams.contracts.wording import signal_text
-from siphonwatch.streams.lab.backtest.near import Nearest, exp
-from siphonwatch.streams.lab.backtest.version import Version
+from siphonwatch.streams.lab.backtest.near import Nearest, exp, shut_text
+from siphonwatch.streams.lab.backtest.version import DetectorSet
 from siphonwatch.streams.lab.offline import Offline
 from siphonwatch.streams.lab.replay import Replay
 
@@ -92,7 +91,7 @@ class _Watch(Replay):
 
 
 def why_not(
-    account: str, version: Version, files: Sequence[str], settings: Settings, *, format: str = "auto",
+    account: str, version: DetectorSet, files: Sequence[str], settings: Settings, *, format: str = "auto",
     partitions: int = 1, processes: int = 1,
 ) -> WhyNot:  # fmt: skip
     """Replay files, one stream in their order, and say how near each pattern came to telling of an account.
@@ -123,9 +122,7 @@ def why_not(
     for p, near in watch.nearest.items():
         detector = detectors[p]
         found = hold(detector, near.features, detector.null)
-        held = [
-            f"gate shut: {signal_text(s.name, s.observed, 'opens ' + s.direction, s.opens, s.unit)}" for s in found.shut
-        ]
+        held = [shut_text(gate) for gate in found.shut]
         if near.log_e >= near.needed:
             held.append(
                 "none: it has a case" if watch.told else "an allow entry" if watch.allowed else "its evidence suffices"
