@@ -224,7 +224,7 @@ class Detector:
                 changed = np.repeat(here[np.newaxis], STEPS, axis=0)
                 self._hold(changed, ramp, tried)
                 turning = float(tried[np.flatnonzero(self.score(changed) < level)[-1]])
-                printed = _toward(ramp.low, turning)
+                printed = toward(ramp.low, turning)
                 moved = abs(turning - observed) / abs(ramp.high - ramp.low)
                 beyond = [n for n in ramp.of if (observed_of[n] > float(printed)) == rising]
                 where = f"{'at or below' if rising else 'at or above'} {printed}"
@@ -262,10 +262,10 @@ def _compile(card: Card, index: dict[str, int]) -> _Plan:
     )
 
 
-def _toward(low: float, value: float) -> str:
-    """Return `value` as text of few digits, rounded towards `low`, so that it still holds what it was chosen for."""
-    if value < low:
-        rounded = min(math.ceil(value * 1000.0) / 1000.0, low)
+def toward(end: float, value: float) -> str:
+    """Return `value` as text of few digits, rounded towards `end`, so that what it was chosen for still holds."""
+    if value < end:
+        rounded = min(math.ceil(value * 1000.0) / 1000.0, end)
     else:
-        rounded = max(math.floor(value * 1000.0) / 1000.0, low)
+        rounded = max(math.floor(value * 1000.0) / 1000.0, end)
     return f"{rounded:.12g}"

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from siphonwatch.models.detect.card import Ramp, Term
-from siphonwatch.models.detect.detector import STEPS, Detector, Values
+from siphonwatch.models.detect.detector import STEPS, Detector, Values, toward
 
 NOTHING_OPENS = "no single feature would make it evidence"
 
@@ -73,7 +73,8 @@ def _opening(detector: Detector, values: Values, at: dict[str, int], level: floa
             column[:] = np.maximum(column, tried) if rising else np.minimum(column, tried)
             enough = np.flatnonzero(detector.score(changed) >= level)
             if len(enough):
-                value = float(changed[enough[0], at[name]])
-                moved = abs(value - float(values[at[name]])) / abs(ramp.high - ramp.low)
-                found.append((moved, f"would be evidence with {name} at {value:.4g} instead of {values[at[name]]:.4g}"))
+                value, observed = float(changed[enough[0], at[name]]), float(values[at[name]])
+                moved = abs(value - observed) / abs(ramp.high - ramp.low)
+                printed = toward(ramp.high, value)
+                found.append((moved, f"would be evidence with {name} at {printed} instead of {observed:.4g}"))
     return min(found)[1] if found else NOTHING_OPENS

@@ -29,8 +29,9 @@ def test_of_features_that_say_nothing_the_shut_gates_are_named_and_opening_them_
             assert (gate.observed <= wide) if gate.direction == "above" else (gate.observed >= wide)
 
 
-def test_the_opening_is_a_change_that_makes_it_evidence() -> None:
-    found = detector("scraping")
+@pytest.mark.parametrize("pattern", ["scraping", "extraction", "campaign"])
+def test_the_opening_is_a_change_that_makes_it_evidence(pattern: str) -> None:
+    found = detector(pattern)
     at = {feature.name: k for k, feature in enumerate(found.features)}
     rng = np.random.default_rng(5)
     opened = 0
@@ -45,7 +46,6 @@ def test_the_opening_is_a_change_that_makes_it_evidence() -> None:
         if claim := re.match(r"would be evidence with (\w+) at (\S+) instead", said.opening):
             changed = values.copy()
             changed[at[claim[1]]] = float(claim[2])
-            assert found.score(changed[None])[0] > said.score
-            assert found.score(changed[None])[0] >= 0.5 - 0.02
+            assert found.score(changed[None])[0] >= 0.5, "at the value as it is printed"
             opened += 1
     assert opened > 5
