@@ -16,7 +16,6 @@ from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
-from unittest import mock
 
 import numpy as np
 from rich.console import Console
@@ -121,8 +120,7 @@ def run(shares: Sequence[Share]) -> Outcome:
                 evidence[thing] = max(evidence.get(thing, -np.inf), log_e)
 
     card = Detector(read_card(CARD.read_bytes(), CARD.name), FEATURES)
-    with mock.patch("siphonwatch.models.engine.campaigns.detectors", lambda _: (card,)):
-        ours = Coordinator(CONFIG)
+    ours = Coordinator(CONFIG, chosen=[card])
     ours.judge.trace = gather
     cases = sum(finding.kind == "open" for finding in ours.score(plain, np.arange(len(plain))))
     return Outcome(shipped, evidence, ours.judge.suspicion(), hand_overs(shares), cases)

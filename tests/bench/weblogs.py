@@ -22,6 +22,7 @@ from siphonwatch.models.account.request import Array, names
 from siphonwatch.models.engine.engine import Trace
 from siphonwatch.models.engine.scorer import Scorer
 from siphonwatch.models.evidence.cases import Finding
+from siphonwatch.streams.cli.replay import OFFLINE_KEY
 from siphonwatch.streams.common.settings import Settings
 from siphonwatch.streams.edge.adapters import read_records
 from siphonwatch.streams.lab.replay import Replay
@@ -29,8 +30,6 @@ from siphonwatch.streams.worker.scoring import make_scorer
 
 FOLDER = Path(__file__).parents[3] / "shared" / "data" / "weblogs"
 TOP = 10
-KEY = "siphonwatch offline"
-"""As `siphonwatch replay` has it without a key: which accounts are rare depends on it a little."""
 THINGS = NAMES.index("new_resource_count_7d")
 
 
@@ -69,7 +68,8 @@ class _Watched(Replay):
 def survey(path: Path) -> Survey:
     """Score a log with all cards over accounts."""
     settings = Settings()
-    settings.identity.key, settings.identity.plain_ids = KEY, True
+    # The key of `siphonwatch replay` without one of your own: which accounts are rare depends on it a little.
+    settings.identity.key, settings.identity.plain_ids = OFFLINE_KEY, True
     scorer: Scorer = make_scorer(settings)
     opened: list[str] = []
 
