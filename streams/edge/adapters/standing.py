@@ -15,9 +15,9 @@ FIELDS = ("plan", "account_age", "country", "asn", "payment")
 
 DAY = 86_400.0
 MOST_DAYS = 100_000
-FIRST = 946_684_800.0
-"""The year 2000: what says that an account is older is no time in seconds."""
 """A number from here on is the time when the account was made, in seconds or finer, and no longer its age in days."""
+EARLIEST = 946_684_800.0
+"""The year 2000, in seconds since 1970: an account that is said to be older has no known age."""
 
 ASN = re.compile(r"(?:AS)?(\d{1,10})(?:\.0)?(?![\d.])", re.ASCII | re.IGNORECASE)
 NO_COUNTRY = ("XX", "ZZ")
@@ -68,7 +68,7 @@ def _age(value: Any, time: float, _identity: Identity) -> int:
     if days is not None and days < MOST_DAYS:
         return int(days) if days >= 0 else -1
     made = timestamp(value)
-    return -1 if made is None or made < FIRST else max(0, int((time - made) // DAY))
+    return -1 if made is None or made < EARLIEST else max(0, int((time - made) // DAY))
 
 
 def _country(value: Any, _time: float, _identity: Identity) -> str:
