@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import click
 import pytest
@@ -36,6 +37,12 @@ def test_the_list_of_commands_says_what_each_does_in_a_sentence_that_fits_a_term
     assert tuple(sentences) == COMMANDS
     for name, sentence in sentences.items():
         assert sentence.endswith(".") and not sentence.endswith("..") and len(sentence.split()) > 3, (name, sentence)
+
+
+def test_the_contract_names_every_command() -> None:
+    contract = (Path(__file__).parents[2] / "docs" / "contract.md").read_text()
+    listed = contract.partition("## Commands and exit codes\n\n`siphonwatch ")[2].partition("`")[0]
+    assert tuple(listed.replace("|", " ").split()) == COMMANDS
 
 
 @pytest.mark.parametrize("name", COMMANDS)
