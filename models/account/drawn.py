@@ -3,8 +3,8 @@
 A program sets its parameters and its system prompt once. One that draws them anew each time would split its use into
 pieces too small to be judged, for an account's jobs and for the fingerprints that accounts share. So where an account
 often comes with what it was not met with of late, such a request is read as one with *drawn* parameters, or with a
-*drawn* system prompt, whatever they are. What is asked stands in that prompt where the last message is a known one and
-has no payload of its own (`siphonwatch.models.account.payload`).
+*drawn* system prompt, whatever they are. Such a system prompt is taken for the question where the last message is known
+and holds no new payload in a wrapper (`siphonwatch.models.account.payload`).
 """
 
 from __future__ import annotations

@@ -23,7 +23,8 @@ TRIVIAL = 80
 LEAST = 0.5
 """Requests that say something of a job, from which it has features."""
 STANDING = 5.0
-"""Hours at work over 7 d from which a job is one of the account's uses, and not a burst such as one benchmark."""
+"""Hours with requests, of the last 7 d, from which a job or trail counts in full as another use of its account. One
+hour counts nothing: a single benchmark. Chosen on composed traffic (docs: detection)."""
 HOUR = 3600
 HOURS_A_DAY = 24
 PRIOR = 2.0
@@ -103,8 +104,8 @@ def count_job(row: Record, q: Record, now: float, adds: Record, refusal: np.floa
 def _largest_other(row: Record, place: int, now: float) -> float:
     """Requests over 7 d of the account's largest job of another use than the one at `place`, or of its largest trail.
 
-    Jobs that differ in temperature alone are one use: whoever tries a prompt at three temperatures does one thing. A
-    burst of one hour is no use that an account has, and of `STANDING` hours on all of a use counts.
+    Jobs that differ in temperature alone are one use: whoever tries a prompt at three temperatures does one thing. The
+    requests count in a share that grows from 0 for one hour at work to 1 for `STANDING` hours.
     """
     largest = 0.0
     for k in range(SLOTS):
