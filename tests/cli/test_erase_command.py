@@ -115,6 +115,8 @@ def test_an_order_is_sent_verdicts_lose_the_name_and_all_partitions_answer(setti
     last = {one.case: one for one in verdicts(settings)}
     assert (last[own.subject].account, last[own.subject].note) == ("erased", "")
     assert last[own.subject].facts == verdicts(settings)[0].facts, "it still teaches"
+    earlier = next(one for one in verdicts(settings) if one.case == own.subject)
+    assert (earlier.account, earlier.note) == (account, "asked Bob of ACME"), "until compaction, as the runbook says"
     assert last[found[1].case].note == "asked Bob of ACME"
 
 
