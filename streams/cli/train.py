@@ -19,6 +19,7 @@ from siphonwatch.streams.edge.adapters import Unreadable
 from siphonwatch.streams.lab.evaluate.labels import LabelsError, read_labels
 
 FILE = click.Path(dir_okay=False, exists=True, path_type=Path)
+LOG = click.Path(exists=True, path_type=Path)
 SPLITS = ("time", "campaign")
 
 
@@ -48,9 +49,11 @@ class Counts(click.ParamType):
 
 @click.command("train", short_help="Fit a pattern's card to labelled logs; write a version.")
 @click.argument("pattern")
-@click.option("--data", multiple=True, required=True, type=FILE, help="A log that `replay` reads; repeatable.")
+@click.option(
+    "--data", multiple=True, required=True, type=LOG, help="Any log or archive that replay reads; repeatable."
+)
 @click.option("--labels", multiple=True, required=True, type=FILE, help="CSV as `evaluate` takes, one for each --data.")
-@click.option("--left-out", multiple=True, type=FILE, help="A log that is only judged on; repeatable.")
+@click.option("--left-out", multiple=True, type=LOG, help="The same, but only judged on; repeatable.")
 @click.option("--left-out-labels", multiple=True, type=FILE, help="One for each --left-out.")
 @click.option("--split", type=Splits(), default="time,campaign", show_default=True, help="How data are held out.")
 @click.option("--folds", type=click.IntRange(2, 20), default=3, show_default=True, help="Of whole campaigns.")

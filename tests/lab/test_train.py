@@ -13,6 +13,9 @@ from siphonwatch.models.detect.card import read_card
 from siphonwatch.models.engine.patterns import detectors, patterns
 from siphonwatch.models.learn.version import read_version, shipped
 from siphonwatch.streams.cli import cli
+from siphonwatch.streams.cli.evaluate import offline
+from siphonwatch.streams.cli.train import _collected
+from siphonwatch.streams.common.settings import Settings
 from siphonwatch.streams.lab.registry.store import read_files
 from siphonwatch.streams.lab.scenario import Scenario, write
 from siphonwatch.streams.lab.train.card_file import write_card
@@ -73,6 +76,15 @@ def test_a_card_that_is_written_is_read_back_as_it_was() -> None:
         assert read_card(write_card(card), card.pattern) == card
     odd = msgspec.structs.replace(detectors()[0].card, title='a "title" with \\ and ü', about="two\nlines\t\x7f")
     assert read_card(write_card(odd), "odd") == odd
+
+
+def test_an_archive_gives_the_account_hours_of_its_log(worlds: tuple[Path, Path], tmp_path: Path) -> None:
+    log, archive = worlds[0] / "litellm.ndjson", tmp_path / "archive"
+    made = CliRunner().invoke(cli, ["archive", "--from", str(log), "--to", str(archive), "--plain-ids"])
+    assert made.exit_code == 0, made.output
+    labels = worlds[0] / "labels.csv"
+    whole, again = _collected([log, archive], [labels, labels], offline(Settings()), "extraction")
+    assert whole.attack.any() and again._replace(source=whole.source).digest() == whole.digest()
 
 
 @pytest.mark.parametrize(
