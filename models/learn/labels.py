@@ -19,8 +19,8 @@ The rules, in the order in which they apply; each has a test of its own name:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -31,6 +31,9 @@ UNKNOWN, HONEST, ATTACK, OUT = -1, 0, 1, -2
 """Of account-time: nobody said, honest use, an attack, and no use of a customer's, which nothing is learnt from."""
 ALONE = frozenset({"false-positive"})
 """Decisions that speak of their own pattern alone."""
+
+
+Word = TypeVar("Word")
 
 
 class Said(NamedTuple):
@@ -125,6 +128,29 @@ def labels(verdicts: Iterable[Said], alerts: Iterable[Span], as_of: float = np.i
     return sorted(found)
 
 
+def revise(chain: list[Word], word: Word, told: Callable[[Word], tuple[str, float, str]]) -> None:
+    """Put a word behind those on its case that stand, or take back what it takes back (rule 2).
+
+    Parameters
+    ----------
+    told
+        Decision, when it was decided, and by whom: a word in which these are the same is that word once more.
+
+    Examples
+    --------
+    >>> chain: list[tuple[str, float, str]] = []
+    >>> for word in (("true-positive", 1.0, "Ann"), ("false-positive", 2.0, "Bob"), ("true-positive", 1.0, "Ann")):
+    ...     revise(chain, word, lambda one: one)
+    >>> chain
+    [('true-positive', 1.0, 'Ann')]
+    """
+    same = [k for k, one in enumerate(chain) if told(one) == told(word)]
+    if told(word)[0] == WITHDRAWN:
+        chain.clear()
+    else:
+        chain[same[0] if same else len(chain) :] = [word]
+
+
 def label_at(
     known: Sequence[Label], accounts: Sequence[str], times: npt.NDArray[np.float64], pattern: str
 ) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float64]]:
@@ -149,14 +175,7 @@ def _chains(verdicts: Iterable[Said], as_of: float) -> dict[str, list[Said]]:
     """The words on each case that nobody has taken back, in the order in which they were last known."""
     chains: dict[str, list[Said]] = {}
     for word in sorted((one for one in verdicts if one.known_at <= as_of), key=lambda one: one.known_at):
-        chain = chains.setdefault(word.case, [])
-        again = [(one.decision, one.decided_at, one.by) for one in chain]
-        if word.decision == WITHDRAWN:
-            chain.clear()
-        elif (word.decision, word.decided_at, word.by) in again:
-            chain[again.index((word.decision, word.decided_at, word.by)) :] = [word]
-        else:
-            chain.append(word)
+        revise(chains.setdefault(word.case, []), word, lambda one: (one.decision, one.decided_at, one.by))
     return chains
 
 

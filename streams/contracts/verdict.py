@@ -12,7 +12,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, Meta
 
-from siphonwatch.models.learn.labels import Said, Span
+from siphonwatch.models.evidence.cases import ERASED
+from siphonwatch.models.learn.labels import Said, Span, revise
 from siphonwatch.models.learn.ranker_features import MAX_SIGNALS, Facts, SignalFact
 from siphonwatch.models.learn.verdict_book import WITHDRAWN, Decision, Vote
 from siphonwatch.streams.contracts.alert import Alert
@@ -104,17 +105,15 @@ def undone(verdicts: Iterable[Verdict], *, by: str, time: float) -> Verdict:
         When none stands.
     """
     chain: list[Verdict] = []
+    erased = False
     for verdict in verdicts:
-        if verdict.decision == WITHDRAWN:
-            chain.clear()
-        elif verdict in chain:  # sent again by an undoing
-            del chain[chain.index(verdict) + 1 :]
-        else:
-            chain.append(verdict)
+        erased = erased or verdict.account == ERASED
+        revise(chain, verdict, lambda one: (one.decision, one.time, one.by))
     if not chain:
         raise NotAVerdict("it has none")
     if len(chain) > 1:
-        return chain[-2]
+        # Of an erased account the last verdict alone was blanked: those before it must not bring its name back.
+        return msgspec.structs.replace(chain[-2], account=ERASED, note="") if erased else chain[-2]
     return msgspec.structs.replace(chain[0], decision=WITHDRAWN, by=by, time=time, note="")
 
 

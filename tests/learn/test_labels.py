@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 from alert_samples import findings
 from hypothesis import given
 from hypothesis import strategies as st
 
+from siphonwatch.models.evidence.cases import ERASED
 from siphonwatch.models.learn.labels import ATTACK, HONEST, OUT, UNKNOWN, Label, Said, Span, label_at, labels
 from siphonwatch.models.learn.verdict_book import DECISIONS, WITHDRAWN
 from siphonwatch.streams.contracts.alert import to_alert
@@ -144,6 +146,19 @@ def test_a_label_is_known_when_the_last_of_what_makes_it_is_known() -> None:
     pointed = [word("true-positive"), word("duplicate", 900.0, case="c2", of="c1")]
     known = {one.account: one.known_at for one in labels(pointed, [alert(), alert("c2", ("beta",))])}
     assert known == {"acme": 301.0, "beta": 901.0}
+
+
+def test_an_undoing_brings_no_erased_account_back() -> None:
+    (finding,) = findings(1)
+    one, other = (
+        judge(to_alert(finding), decision, by=by, time=time, note="asked Bob of ACME")
+        for decision, by, time in (("true-positive", "Ann", 1.0), ("false-positive", "Eve", 2.0))
+    )
+    blank = msgspec.structs.replace(other, account=ERASED, note="")
+    again = undone([one, other, blank], by="Eve", time=3.0)
+    assert (again.decision, again.by, again.account, again.note) == ("true-positive", "Ann", ERASED, "")
+    last = undone([one, msgspec.structs.replace(one, account=ERASED, note="")], by="Eve", time=3.0)
+    assert (last.decision, last.account, last.note) == (WITHDRAWN, ERASED, "")
 
 
 def test_an_undoing_on_the_topic_ends_the_verdict_that_it_takes_back() -> None:
