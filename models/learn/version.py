@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any, Literal, NamedTuple
 
@@ -76,7 +76,7 @@ class Version(NamedTuple):
     texts: dict[str, bytes]
     """The cards as TOML, by pattern, the most trusted first."""
     supports: dict[str, dict[str, npt.NDArray[Any]]]
-    """Arrays of each learned support, by its name."""
+    """Arrays of each learned support, by its name; they are kept, and no detector reads them yet."""
     features: str
     """Id of the tables of features that its cards read."""
     extra: dict[str, bytes]
@@ -102,8 +102,21 @@ class Version(NamedTuple):
         return self.info.name
 
     def detectors(self, over: Literal["account", "campaign"] = "account") -> tuple[Detector, ...]:
-        """Return the detectors of accounts, or those of campaigns; in the order of the columns of scores."""
+        """Return the detectors of accounts, or those of campaigns, in the order of the columns of scores.
+
+        They are its cards alone: see `check_judges`.
+        """
         return tuple(Detector(card, TABLES[over]) for card in self.cards if card.over == over)
+
+    def check_judges(self) -> None:
+        """Check that its detectors compute all that it holds; call it wherever a version is to judge.
+
+        Raises
+        ------
+        VersionError
+            Where it has learned supports: no detector of this release reads them.
+        """
+        refuse_supports(self.name, self.supports)
 
     def files(self) -> dict[str, bytes]:
         """Return its directory as contents by file name, with `SHA256SUMS` over all others."""
@@ -121,6 +134,15 @@ class Version(NamedTuple):
         files.setdefault(CARD, _model_card(stored, self.cards))
         lines = [f"{hashlib.sha256(files[name]).hexdigest()}  {name}\n" for name in sorted(files)]
         return {**files, SUMS: "".join(lines).encode()}
+
+
+def refuse_supports(name: str, supports: Iterable[str]) -> None:
+    """Refuse a version that is to judge where it has learned supports, by name; raises as `Version.check_judges`."""
+    if named := ", ".join(sorted(supports)):
+        raise VersionError(
+            f"version {name} has learned supports ({named}), which no detector of this release reads, so it cannot "
+            "judge: make it without them"
+        )
 
 
 @cache

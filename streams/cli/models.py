@@ -164,6 +164,7 @@ def promote(version: str, gates: Path | None, force: bool, by: str, why: str) ->
         raise click.UsageError("--force takes --by and --why: they are kept in the log of deployments")
     settings = load().settings
     found = find_version(version, settings)
+    found.check_judges()
     held = hold(read_gates(gates.read_bytes() if gates else None, str(gates)), comparison(settings, found))
     for gate in held:
         click.echo(f"{'passes' if gate.passed else 'FAILS '} {gate.name} {gate.value:g}, bound {gate.bound:g}")

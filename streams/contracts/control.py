@@ -15,8 +15,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from siphonwatch.models.common.tensors import TensorsError, read_tensors, write_tensors
-from siphonwatch.models.learn.version import Info, Version, VersionError, make_version
+from siphonwatch.models.learn.version import Info, Version, VersionError, make_version, refuse_supports
 from siphonwatch.streams.contracts.telemetry import Malformed
 
 MAX_WHY = 2000
@@ -82,7 +81,7 @@ class Deploy(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="d
     cards: dict[str, str] = {}
     """TOML by pattern."""
     supports: dict[str, bytes] = {}
-    """Arrays of each learned support, as safetensors, by name."""
+    """Arrays of each learned support, as safetensors, by name: none, as no detector of this release reads them."""
     features: Annotated[str, Meta(max_length=12)] = ""
     """Id of the tables of features that the cards read."""
     sha256: Annotated[str, Meta(pattern="^([0-9a-f]{64})?$(?!\\n)")] = ""
@@ -156,12 +155,18 @@ def decode(raw: bytes) -> Control:
 
 
 def deploy_of(version: Version, role: str, **facts: Any) -> Deploy:
-    """Return the record that puts a version into a role, given who, when and why."""
+    """Return the record that puts a version into a role, given who, when and why.
+
+    Raises
+    ------
+    VersionError
+        Where the version cannot judge in this release.
+    """
+    version.check_judges()
     cards = {pattern: text.decode() for pattern, text in version.texts.items()}
-    supports = {name: write_tensors(arrays) for name, arrays in version.supports.items()}
     return Deploy(
-        id=role, version=version.id, name=version.name, cards=cards, supports=supports,  # type: ignore[arg-type]
-        features=version.features, sha256=_digest(cards, supports), **facts,
+        id=role, version=version.id, name=version.name, cards=cards, features=version.features,  # type: ignore[arg-type]
+        sha256=_digest(cards, {}), **facts,
     )  # fmt: skip
 
 
@@ -177,13 +182,10 @@ def version_of(deploy: Deploy) -> Version | None:
         if deploy.id == CHAMPION:
             raise VersionError("a champion is not given: there always is one")
         return None
+    refuse_supports(deploy.name or deploy.version, deploy.supports)
     if _digest(deploy.cards, deploy.supports) != deploy.sha256:
         raise VersionError(f"version {deploy.version}: its cards and arrays are not those that its sha256 is of")
-    try:
-        supports = {name: read_tensors(data) for name, data in deploy.supports.items()}
-    except TensorsError as error:
-        raise VersionError(f"version {deploy.version}: {error}") from None
-    version = make_version(Info(name=deploy.name), deploy.cards, supports, features=deploy.features)
+    version = make_version(Info(name=deploy.name), deploy.cards, features=deploy.features)
     if version.id != deploy.version:
         raise VersionError(f"version {deploy.version}: its cards and arrays are those of {version.id}")
     return version

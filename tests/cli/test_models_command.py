@@ -34,7 +34,7 @@ def run(settings: Settings, registry: Path, *arguments: str) -> Result:
 
 
 def test_versions_are_added_listed_shown_and_compared_without_a_broker(tmp_path: Path) -> None:
-    version, settings = changed(), Settings()
+    version, settings = changed(learned=True), Settings()
     write_files(str(tmp_path / "v"), version.files())
     result = run(settings, tmp_path / "r", "add", str(tmp_path / "v"), "--alias", "may")
     assert result.output.strip() == version.id
@@ -48,6 +48,15 @@ def test_versions_are_added_listed_shown_and_compared_without_a_broker(tmp_path:
     refused = run(settings, tmp_path / "r", "add", str(tmp_path / "v"))
     assert refused.exit_code == 1 and "extraction.toml has sha256" in refused.output
     assert run(settings, tmp_path / "r", "show", "nothing").exit_code == 1
+
+
+@pytest.mark.parametrize("what", ["shadow", "promote"])
+def test_a_version_with_learned_supports_is_not_deployed(what: str, tmp_path: Path) -> None:
+    write_files(str(tmp_path / "v"), changed(learned=True).files())
+    assert run(Settings(), tmp_path / "r", "add", str(tmp_path / "v")).exit_code == 0
+    refused = run(Settings(), tmp_path / "r", what, "ext-2")
+    assert refused.exit_code == 1
+    assert "version ext-2 has learned supports (steps), which no detector of this release reads" in refused.output
 
 
 @pytest.mark.broker

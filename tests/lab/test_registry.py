@@ -6,6 +6,7 @@ import hashlib
 import pickle
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from version_samples import changed
@@ -19,6 +20,9 @@ from siphonwatch.models.learn.version import (
     shipped,
     table_id,
 )
+from siphonwatch.streams.common.settings import Settings
+from siphonwatch.streams.contracts.control import CHALLENGER, NotAControl, decode, deploy_of, encode
+from siphonwatch.streams.lab.backtest.version import NoVersion, load_version
 from siphonwatch.streams.lab.registry.pyfunc import PyFunc, _load_pyfunc
 from siphonwatch.streams.lab.registry.store import Registry, RegistryError, read_files, write_files
 
@@ -31,7 +35,7 @@ def resummed(files: dict[str, bytes]) -> dict[str, bytes]:
 
 
 def test_a_version_is_read_back_as_it_was_written_and_is_the_same_bytes_each_time(tmp_path: Path) -> None:
-    version = changed()
+    version = changed(learned=True)
     write_files(str(tmp_path / "v"), version.files())
     again = read_version(read_files(str(tmp_path / "v")))
     assert again.id == version.id and again.info == version.info and again.texts == version.texts
@@ -41,9 +45,10 @@ def test_a_version_is_read_back_as_it_was_written_and_is_the_same_bytes_each_tim
 
 
 def test_the_id_stands_for_what_is_computed_and_for_nothing_else() -> None:
-    version = changed()
-    assert changed(name="other").id == version.id != shipped().id
-    assert changed(null="null = 0.11").id != version.id
+    version = changed(learned=True)
+    assert changed(name="other", learned=True).id == version.id != changed().id
+    assert changed().id != shipped().id
+    assert changed(null="null = 0.11", learned=True).id != version.id
     supports = {"steps": {**version.supports["steps"], "weights": np.zeros((2, 3), np.float32)}}
     assert make_version(version.info, version.texts, supports).id != version.id
     commented = {pattern: b"# a remark\n" + text for pattern, text in version.texts.items()}
@@ -63,7 +68,7 @@ def test_the_shipped_version_judges_as_the_installed_cards_do() -> None:
 def test_a_file_that_was_changed_is_refused_before_anything_is_parsed(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    files = changed().files()
+    files = changed(learned=True).files()
     files[name] = files[name][:-1] + b"!"
 
     def parsed(*_: object, **__: object) -> None:
@@ -99,7 +104,7 @@ def test_a_pickle_in_the_place_of_arrays_is_never_loaded() -> None:
         def __reduce__(self) -> tuple[object, tuple[str]]:
             return (pytest.fail, ("a pickle was loaded",))
 
-    files = changed().files()
+    files = changed(learned=True).files()
     files["supports/steps.safetensors"] = pickle.dumps(Bomb())
     with pytest.raises(VersionError, match="not a safetensors file"):
         read_version(resummed(files))
@@ -186,6 +191,39 @@ def test_what_holds_something_else_is_not_written_over(tmp_path: Path) -> None:
     write_files(str(tmp_path / "v"), changed().files())
     write_files(str(tmp_path / "v"), shipped().files())
     assert read_version(read_files(str(tmp_path / "v"))).id == shipped().id
+
+
+def test_writing_a_version_removes_no_file_that_is_not_the_versions(tmp_path: Path) -> None:
+    (tmp_path / "SHA256SUMS").write_text("sums of downloads")
+    (tmp_path / "mine.iso").write_text("x")
+    with pytest.raises(RegistryError, match="holds something that is no version"):
+        write_files(str(tmp_path), changed().files())
+    write_files(str(tmp_path / "v"), changed().files())
+    (tmp_path / "v" / "notes.txt").write_text("x")
+    with pytest.raises(VersionError, match=r"notes\.txt is not in SHA256SUMS"):
+        write_files(str(tmp_path / "v"), shipped().files())
+    assert (tmp_path / "mine.iso").exists() and (tmp_path / "v" / "notes.txt").exists()
+
+
+def test_a_version_with_learned_supports_is_kept_and_refused_wherever_it_would_judge(tmp_path: Path) -> None:
+    version = changed(learned=True)
+    assert Registry(str(tmp_path / "r")).add(version.files()).supports.keys() == {"steps"}
+    write_files(str(tmp_path / "v"), version.files())
+    settings = Settings()
+    settings.models.registry = str(tmp_path / "r")
+    said = r"version ext-2 has learned supports \(steps\)"
+    with pytest.raises(VersionError, match=said):
+        deploy_of(version, CHALLENGER, by="Ann", time=0.0)
+    with pytest.raises(VersionError, match=said):
+        PyFunc(version)
+    with pytest.raises(NoVersion, match=said):
+        load_version(str(tmp_path / "v"), Settings())
+    with pytest.raises(NoVersion, match=said):
+        load_version("ext-2", settings)
+    record = deploy_of(changed(), CHALLENGER, by="Ann", time=0.0)
+    assert decode(encode(record)) == record
+    with pytest.raises(NotAControl, match=said):
+        decode(encode(msgspec.structs.replace(record, supports={"steps": b"anything"})))
 
 
 def test_mlflow_loads_a_version_by_its_mlmodel_file(tmp_path: Path) -> None:

@@ -28,7 +28,6 @@ from siphonwatch.models.learn.version import (
 from siphonwatch.streams.common.settings import Settings, SettingsError
 
 ALIASES = "aliases.json"
-CHAMPION, CHALLENGER = "champion", "challenger"
 SHORTEST = 4
 """Characters of an id that may stand for it."""
 MAX_FILE = 64 * 1024 * 1024
@@ -221,14 +220,17 @@ def write_files(url: str, files: Mapping[str, bytes]) -> None:
     ------
     RegistryError
         Where the directory holds something else, or cannot be written.
+    VersionError
+        Where it holds a version and other files, or files that were changed.
     """
     try:
         fs, root = fsspec.core.url_to_fs(url)
         if fs.exists(root):
             there = [posixpath.relpath(path, root) for path in fs.find(root)]
-            if there and SUMS not in there:
+            if there and not {SUMS, INFO} <= set(there):
                 raise RegistryError(f"{url} holds something that is no version: give another place")
             if there:
+                read_files(url)  # removes nothing that is not listed, or was changed
                 fs.rm(root, recursive=True)
         for name in (*sorted(set(files) - {SUMS}), SUMS):
             path = posixpath.join(root, name)
