@@ -96,7 +96,10 @@ def read_tensors(data: bytes) -> dict[str, npt.NDArray[Any]]:
         dtype = np.dtype(DTYPES[entry.dtype])
         if begin != due or end - begin != math.prod(entry.shape) * dtype.itemsize or end > len(body):
             raise TensorsError(f"array {name} is not where the header says, or not as long")
-        arrays[name] = np.frombuffer(body[begin:end], dtype).reshape(entry.shape).copy()
+        try:
+            arrays[name] = np.frombuffer(body[begin:end], dtype).reshape(entry.shape).copy()
+        except ValueError as error:  # of no elements, but of a dimension or more dimensions than NumPy has
+            raise TensorsError(f"array {name} of shape {entry.shape} cannot be read here: {error}") from None
         due = end
     if due != len(body):
         raise TensorsError(f"{len(body) - due:,} bytes follow the last array")

@@ -64,6 +64,8 @@ def test_an_array_that_is_not_where_the_header_says_is_refused() -> None:
         (b'{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}', b"123456789"),
         (b'{"a":{"dtype":"O","shape":[1],"data_offsets":[0,8]}}', b"12345678"),
         (b'{"a":{"dtype":"F32","shape":[-1,-2],"data_offsets":[0,8]}}', b"12345678"),
+        (b'{"a":{"dtype":"F32","shape":[0,4611686018427387904,4],"data_offsets":[0,0]}}', b""),
+        (b'{"a":{"dtype":"F32","shape":[' + b"1," * 99 + b'1],"data_offsets":[0,4]}}', b"1234"),
         (b"[" * 2000, b""),
     ):
         with pytest.raises(TensorsError):
