@@ -7,7 +7,6 @@ computes.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -241,15 +240,6 @@ def plan(features: Sequence[Feature] = FEATURES) -> Plan:
     kind, above, below, scale, other = (np.array([getattr(f, name) for f in features], np.int64) for name in fields)
     above[kind == GIVEN] = np.arange((kind == GIVEN).sum())
     return Plan(kind, above, below, scale, other, np.array([f.prior for f in features], np.float32))
-
-
-def table_id(features: Sequence[Feature] = FEATURES) -> str:
-    """Return 12 hexadecimal digits that stand for the columns, their order and how each one is derived.
-
-    The wording of a meaning may change.
-    """
-    said = [feature._replace(meaning="") for feature in features]
-    return hashlib.blake2b(repr(list(map(tuple, said))).encode(), digest_size=6).hexdigest()
 
 
 class Features:

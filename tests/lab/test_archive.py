@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import subprocess
 import sys
 import time
@@ -25,7 +26,7 @@ from siphonwatch.streams.lab.archive.layout import Gap
 from siphonwatch.streams.lab.archive.reader import Archive
 from siphonwatch.streams.lab.archive.rewrite import rewrite
 from siphonwatch.streams.lab.archive.store import Store, StoreError, TakenError
-from siphonwatch.streams.lab.archive.telemetry import KeepingDecoder, from_table, to_table
+from siphonwatch.streams.lab.archive.telemetry import LAYOUT, KeepingDecoder, from_table, to_table
 from siphonwatch.streams.lab.archive.writer import Writer
 from siphonwatch.streams.worker.decode import Decoder
 
@@ -254,6 +255,45 @@ def test_a_log_that_has_grown_is_archived_from_where_it_was(tmp_path: Path, log:
     assert bytes_of(Archive(str(archive))) == Decoder().decode(lines[:1500]).requests.tobytes()
 
 
+def test_another_log_of_the_same_name_and_header_is_archived_whole(tmp_path: Path) -> None:
+    archive, lines = str(tmp_path / "archive"), [encode(record) for record in traffic()[:40]]
+    for month, part in (("may", lines[:20]), ("june", lines[20:])):
+        (tmp_path / month).mkdir()
+        (tmp_path / month / "export.ndjson").write_bytes(b"\n" + b"\n".join(part) + b"\n")
+        run("archive", "--to", archive, "--from", str(tmp_path / month / "export.ndjson"))
+    assert bytes_of(Archive(archive)) == Decoder().decode(lines).requests.tobytes()
+
+
+def test_what_comes_before_the_unreadable_end_of_a_log_is_archived(tmp_path: Path) -> None:
+    archive, lines = str(tmp_path / "archive"), [encode(record) for record in traffic()[:400]]
+    log = tmp_path / "cut.ndjson.gz"
+    log.write_bytes(gzip.compress(b"".join(line + b"\n" for line in lines))[:-200])
+    environ = {"SIPHONWATCH_IDENTITY_KEY": KEY}
+    done = CliRunner().invoke(cli, ["archive", "--to", archive, "--from", str(log)], env=environ)
+    assert done.exit_code == 1
+    found = bytes_of(Archive(archive))
+    assert found and Decoder().decode(lines).requests.tobytes().startswith(found)
+
+
+@pytest.mark.parametrize("time", ["-1", "1e18", "1e300"])
+def test_a_verdict_of_no_possible_time_is_dropped_and_stops_nothing(tmp_path: Path, time: str) -> None:
+    writer = Writer(Store(str(tmp_path)))
+    writer.begin("verdicts", 0, "one", 0)
+    values = [b'{"case":"c","decision":"d","by":"Ann","time":%s}' % moment.encode() for moment in (time, "5.0")]
+    writer.take("verdicts", 0, values, np.arange(2), np.zeros(2, np.int64))
+    manifest = writer.close()
+    assert manifest is not None
+    assert (manifest.ranges[0].rows, manifest.ranges[0].dropped) == (1, {"schema": 1})
+
+
+def test_an_archive_of_other_columns_says_so(tmp_path: Path) -> None:
+    written(Store(str(tmp_path)), [encode(record) for record in traffic()[:20]], 20)
+    path = tmp_path / "_manifests" / f"{0:012d}.json"
+    path.write_bytes(path.read_bytes().replace(LAYOUT.encode(), b"0" * len(LAYOUT)))
+    with pytest.raises(StoreError, match="with other columns than this one reads"):
+        bytes_of(Archive(str(tmp_path)))
+
+
 _MEASURE = """
 import resource, sys
 import numpy as np
@@ -315,6 +355,23 @@ def test_rewriting_takes_an_account_out_of_every_file_and_leaves_the_others_as_t
     assert Writer(archive.store).positions["telemetry", 0].next == 600
     again = rewrite(str(tmp_path), [gone], "a test")
     assert (sum(again.rows.values()), again.files, again.left) == (0, 0, 0)
+
+
+def test_rewriting_is_refused_when_an_archiver_wrote_a_step_after_the_archive_was_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values, store = [encode(record) for record in traffic()[:200]], Store(str(tmp_path))
+    written(store, values[:100], 100)
+
+    class Late(Writer):
+        def __init__(self, store: Store) -> None:
+            written(store, values[100:], 100, first=100)
+            super().__init__(store)
+
+    monkeypatch.setattr("siphonwatch.streams.lab.archive.rewrite.Writer", Late)
+    with pytest.raises(TakenError):
+        rewrite(str(tmp_path), [traffic()[0].account], "a test")
+    assert bytes_of(Archive(str(tmp_path))) == Decoder().decode(values).requests.tobytes()
 
 
 def test_rewriting_that_was_killed_before_its_manifest_changed_nothing(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+from msgspec import Meta
 
 from siphonwatch.streams.contracts.alert import NotAnAlert
 from siphonwatch.streams.contracts.telemetry import Malformed
@@ -17,12 +18,12 @@ from siphonwatch.streams.lab.archive.layout import Kind
 from siphonwatch.streams.lab.archive.telemetry import PLACES
 
 
-class _Verdict(msgspec.Struct):
+class _Verdict(msgspec.Struct, frozen=True):
     """What every version of a verdict has; the vocabulary of decisions may be newer than this archiver."""
 
     case: str
     decision: str
-    time: float
+    time: Annotated[float, Meta(ge=0, le=2**34)]
     by: str
     alert: str = ""
     account: str = ""
@@ -92,6 +93,8 @@ def parse(kind: Kind, value: bytes) -> dict[str, Any]:
 def _alert(value: bytes) -> dict[str, Any]:
     alert = read(value, 0.0)
     own = alert.own
+    if own.requests_seen >= 2**63:
+        raise NotAnAlert("requests_seen is larger than its column takes")
     return {
         "time": alert.time, "id": alert.id, "case": own.case, "kind": alert.kind,
         "pattern": own.pattern, "card": own.card, "severity": alert.severity, "accounts": own.accounts,

@@ -98,7 +98,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     layout: str
     """Id of the columns."""
     features: str
-    """Id of the table of features."""
+    """Id of the tables of features, as a version of the detectors has it."""
     cards: dict[str, str]
     """Id of the card of each pattern, as this installation has them."""
     ranges: list[Range] = []

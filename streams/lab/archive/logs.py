@@ -12,20 +12,21 @@ import numpy as np
 
 from siphonwatch.streams.common.settings import Settings
 from siphonwatch.streams.contracts.telemetry import Malformed
-from siphonwatch.streams.edge.adapters import read_records
+from siphonwatch.streams.edge.adapters import Unreadable, read_records
 from siphonwatch.streams.edge.spread import adapted
 from siphonwatch.streams.lab.archive.layout import Manifest
 from siphonwatch.streams.lab.archive.writer import STEP_ROWS, Writer
 
 BATCH = 8192
-HEAD = 64 * 1024
-"""Bytes at the begin of a file by which it is known again."""
 
 
-def incarnation_of(path: Path) -> str:
-    """Return what stands for a log file: its name and how it begins, so that one that has grown is the same."""
-    with path.open("rb") as file:
-        return hashlib.sha256(path.name.encode() + b"\0" + file.read(HEAD).partition(b"\n")[0]).hexdigest()[:22]
+def incarnation_of(path: Path, first: bytes | Malformed) -> str:
+    """Return what stands for a log file: its name and its first element, so that one that has grown is the same.
+
+    Not its first line, which is the same in all files of a format with a header or an opening bracket.
+    """
+    start = first if isinstance(first, bytes) else first.reason.encode()
+    return hashlib.sha256(path.name.encode() + b"\0" + start).hexdigest()[:22]
 
 
 def archive_log(
@@ -40,27 +41,39 @@ def archive_log(
 ) -> Counter[str]:
     """Archive what is new of one log as partition 0; return its elements that were no requests, by what they were.
 
-    Offsets count what the log's elements became, in their order.
+    Offsets count what the log's elements became, in their order. An element that was read is not looked at again: a
+    last line that is still being written is dropped for good.
 
     Raises
     ------
     Unreadable
-        Where the file cannot be read to its end; what came before is archived at the next run.
+        Where the file cannot be read to its end; what came before is archived.
     ValueError
         Where no format fits it.
     StoreError
         Where the archive cannot be written.
     """
-    incarnation, passed_over = incarnation_of(path), Counter[str]()
+    passed_over = Counter[str]()
+    records = read_records(path, format, settings.ingest.max_record_bytes)
+    raw: Iterator[bytes | Malformed] = iter(records)
+    if (head := next(raw, None)) is None:
+        return passed_over
+    incarnation = incarnation_of(path, head)
+    raw = itertools.chain((head,), raw)
     ranges = [r for manifest in writer.manifests for r in manifest.ranges if r.incarnation == incarnation]
     known = max((r.next for r in ranges), default=0)
     writer.begin("telemetry", 0, incarnation, known)
-    records = read_records(path, format, settings.ingest.max_record_bytes)
-    raw: Iterator[bytes | Malformed] = iter(records)
     if records.format != "telemetry":
         raw = _adapted(settings, records.format, raw, processes, passed_over)
-    at = 0
-    while batch := list(itertools.islice(raw, BATCH)):
+    at, unreadable = 0, None
+    while unreadable is None:
+        batch: list[bytes | Malformed] = []
+        try:
+            batch.extend(itertools.islice(raw, BATCH))
+        except Unreadable as error:
+            unreadable = error
+        if not batch:
+            break
         first, at = at, at + len(batch)
         new = batch[max(known - first, 0) :]
         writer.take("telemetry", 0, new, np.arange(at - len(new), at), np.full(len(new), -1, np.int64))
@@ -68,6 +81,8 @@ def archive_log(
             on_step(manifest)
     if manifest := writer.close():
         on_step(manifest)
+    if unreadable is not None:
+        raise unreadable
     return passed_over
 
 

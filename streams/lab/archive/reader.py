@@ -19,7 +19,7 @@ from siphonwatch.models.account.request import Array
 from siphonwatch.streams.contracts.sealed import Words
 from siphonwatch.streams.lab.archive import telemetry
 from siphonwatch.streams.lab.archive.events import SCHEMAS
-from siphonwatch.streams.lab.archive.layout import MANIFESTS, File, Kind, Manifest, live
+from siphonwatch.streams.lab.archive.layout import File, Kind, Manifest, live
 from siphonwatch.streams.lab.archive.store import Store, StoreError
 from siphonwatch.streams.lab.archive.writer import read_manifests
 
@@ -40,11 +40,6 @@ class Batch(NamedTuple):
     """`(n,)` when the broker had each one, seconds since 1970; NaN for a log's."""
     unopened: int
     """How many have sealed parts that no key opens."""
-
-
-def is_archive(url: str) -> bool:
-    """Tell whether an archive stands at a URL or in a folder."""
-    return bool(Store(url).names(MANIFESTS))
 
 
 class Archive:
@@ -109,6 +104,11 @@ class Archive:
             That sealed parts are opened with, see `siphonwatch.streams.worker.opening.keys_of`.
         files
             Those to read; all of the archive's by default.
+
+        Raises
+        ------
+        StoreError
+            Where a file is not what its manifest says, or has the columns of another release.
         """
         sequence = 0
         chosen = self.files("telemetry") if files is None else files
@@ -116,7 +116,7 @@ class Archive:
             parts, numbers = [], []
             of_step = sorted(step, key=lambda file: (file.partition, file.incarnation, file.path))
             for (partition, _), group in groupby(of_step, key=lambda file: (file.partition, file.incarnation)):
-                rows = telemetry.join([telemetry.from_table(self.table_of(file), keys) for file in group])
+                rows = telemetry.join([self._requests(file, keys) for file in group])
                 parts.append(rows.at(np.argsort(rows.offsets, kind="stable")))
                 numbers.append(np.full(len(rows.offsets), partition, np.int32))
             rows, partitions = telemetry.join(parts), np.concatenate(numbers)
@@ -128,6 +128,15 @@ class Archive:
             unopened = 0 if rows.sealed is None else int((rows.sealed.lengths > 0).sum())
             yield Batch(rows.requests, np.arange(sequence, sequence + n), partitions, rows.offsets, arrived, unopened)
             sequence += n
+
+    def _requests(self, file: File, keys: Words | None) -> telemetry.Requests:
+        step = self.manifests[file.step]
+        if step.layout != telemetry.LAYOUT:
+            raise StoreError(
+                f"{self.store.url}/{file.path} was written by release {step.release} with other columns than this one "
+                "reads (`tables` reads them as they are): archive anew with this release"
+            )
+        return telemetry.from_table(self.table_of(file), keys)
 
 
 def _together(arrived: Sequence[npt.NDArray[np.int64]]) -> npt.NDArray[np.int64]:

@@ -56,7 +56,8 @@ def rewrite(url: str, drop: Collection[str], why: str, *, now: float | None = No
     """
     archive, store = Archive(url), Store(url)
     writer = Writer(store)
-    number, rows = len(writer.manifests), dict.fromkeys(KINDS, 0)
+    # Of the manifests that were read: what an archiver wrote since makes this number taken.
+    number, rows = len(archive.manifests), dict.fromkeys(KINDS, 0)
     new: list[File] = []
     removed: list[str] = []
     wanted = pa.array(sorted(drop), pa.string())

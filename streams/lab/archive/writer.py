@@ -16,8 +16,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from siphonwatch.models.account.features import table_id
 from siphonwatch.models.engine.patterns import patterns
+from siphonwatch.models.learn.version import table_id
 from siphonwatch.streams.common.release import release
 from siphonwatch.streams.contracts.telemetry import Malformed
 from siphonwatch.streams.lab.archive import events, telemetry
