@@ -264,6 +264,16 @@ def test_another_log_of_the_same_name_and_header_is_archived_whole(tmp_path: Pat
     assert bytes_of(Archive(archive)) == Decoder().decode(lines).requests.tobytes()
 
 
+def test_logs_and_topics_are_archived_in_places_of_their_own(tmp_path: Path, log: Path) -> None:
+    run("archive", "--to", str(tmp_path / "logs"), "--from", str(log))
+    with pytest.raises(StoreError, match="is an archive of logs: archive topics into another place"):
+        Writer(Store(str(tmp_path / "logs"))).begin("telemetry", 3, "one", 0)
+    written(Store(str(tmp_path / "topics")), [encode(record) for record in traffic()[:20]], 20)
+    arguments = ["archive", "--to", str(tmp_path / "topics"), "--from", str(log)]
+    done = CliRunner().invoke(cli, arguments, env={"SIPHONWATCH_IDENTITY_KEY": KEY})
+    assert done.exit_code == 1 and "is an archive of topics: archive logs into another place" in done.output
+
+
 def test_what_comes_before_the_unreadable_end_of_a_log_is_archived(tmp_path: Path) -> None:
     archive, lines = str(tmp_path / "archive"), [encode(record) for record in traffic()[:400]]
     log = tmp_path / "cut.ndjson.gz"

@@ -86,6 +86,8 @@ class Position(msgspec.Struct, frozen=True, kw_only=True):
     """Tells the record before `next`, where the broker gives topics no ids."""
     sources: dict[str, list[int]] = {}
     """What was ingested last of each source, see `siphonwatch.streams.worker.agents.sources`."""
+    log: bool = False
+    """Whether it is in a log file, not in a topic."""
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):

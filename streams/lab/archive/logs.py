@@ -6,6 +6,7 @@ import hashlib
 import itertools
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -54,36 +55,36 @@ def archive_log(
         Where the archive cannot be written.
     """
     passed_over = Counter[str]()
-    records = read_records(path, format, settings.ingest.max_record_bytes)
-    raw: Iterator[bytes | Malformed] = iter(records)
-    if (head := next(raw, None)) is None:
-        return passed_over
-    incarnation = incarnation_of(path, head)
-    raw = itertools.chain((head,), raw)
-    ranges = [r for manifest in writer.manifests for r in manifest.ranges if r.incarnation == incarnation]
-    known = max((r.next for r in ranges), default=0)
-    writer.begin("telemetry", 0, incarnation, known)
-    if records.format != "telemetry":
-        raw = _adapted(settings, records.format, raw, processes, passed_over)
-    at, unreadable = 0, None
-    while unreadable is None:
-        batch: list[bytes | Malformed] = []
-        try:
-            batch.extend(itertools.islice(raw, BATCH))
-        except Unreadable as error:
-            unreadable = error
-        if not batch:
-            break
-        first, at = at, at + len(batch)
-        new = batch[max(known - first, 0) :]
-        writer.take("telemetry", 0, new, np.arange(at - len(new), at), np.full(len(new), -1, np.int64))
-        if writer.waiting >= step_rows and (manifest := writer.close()):
+    with closing(read_records(path, format, settings.ingest.max_record_bytes)) as records:
+        raw: Iterator[bytes | Malformed] = iter(records)
+        if (head := next(raw, None)) is None:
+            return passed_over
+        incarnation = incarnation_of(path, head)
+        raw = itertools.chain((head,), raw)
+        ranges = [r for manifest in writer.manifests for r in manifest.ranges if r.incarnation == incarnation]
+        known = max((r.next for r in ranges), default=0)
+        writer.begin("telemetry", 0, incarnation, known, log=True)
+        if records.format != "telemetry":
+            raw = _adapted(settings, records.format, raw, processes, passed_over)
+        at, unreadable = 0, None
+        while unreadable is None:
+            batch: list[bytes | Malformed] = []
+            try:
+                batch.extend(itertools.islice(raw, BATCH))
+            except Unreadable as error:
+                unreadable = error
+            if not batch:
+                break
+            first, at = at, at + len(batch)
+            new = batch[max(known - first, 0) :]
+            writer.take("telemetry", 0, new, np.arange(at - len(new), at), np.full(len(new), -1, np.int64))
+            if writer.waiting >= step_rows and (manifest := writer.close()):
+                on_step(manifest)
+        if manifest := writer.close():
             on_step(manifest)
-    if manifest := writer.close():
-        on_step(manifest)
-    if unreadable is not None:
-        raise unreadable
-    return passed_over
+        if unreadable is not None:
+            raise unreadable
+        return passed_over
 
 
 def _adapted(

@@ -100,6 +100,7 @@ class _Open:
     gaps: list[Gap] = field(default_factory=list)
     mark: str = ""
     sources: dict[str, list[int]] = field(default_factory=dict)
+    log: bool = False
 
 
 class Writer:
@@ -136,9 +137,29 @@ class Writer:
         self.since: float | None = None
         """When the first of them was taken, seconds since 1970."""
 
-    def begin(self, kind: Kind, partition: int, incarnation: str, first: int, gap: Gap | None = None) -> None:
-        """Say that a partition is read from an offset on, in an incarnation of its topic."""
-        opened = self._open[kind, partition] = _Open(incarnation, first, first)
+    def begin(
+        self,
+        kind: Kind,
+        partition: int,
+        incarnation: str,
+        first: int,
+        gap: Gap | None = None,
+        *,
+        log: bool = False,
+    ) -> None:
+        """Say that a partition is read from an offset on, in an incarnation of its topic, or in a log.
+
+        Raises
+        ------
+        StoreError
+            Where the archive is of topics and this is a log, or the other way: their positions would mix.
+        """
+        if any(known.log != log for known in self.positions.values()):
+            raise StoreError(
+                f"{self._store.url} is an archive of {'topics' if log else 'logs'}: archive "
+                f"{'logs' if log else 'topics'} into another place"
+            )
+        opened = self._open[kind, partition] = _Open(incarnation, first, first, log=log)
         if (known := self.positions.get((kind, partition))) is not None:
             opened.sources = {name: list(place) for name, place in known.sources.items()}
         if gap is not None:
@@ -258,11 +279,14 @@ class Writer:
             positions[kind, partition] = Position(
                 kind=kind, partition=partition, incarnation=opened.incarnation, next=opened.next, hour=newest,
                 mark=opened.mark, sources={name: list(place) for name, place in opened.sources.items()},
+                log=opened.log,
             )  # fmt: skip
         manifest = self.commit(number, ranges=ranges, files=files, positions=list(positions.values()))
         self.positions = positions
         for key, opened in moved.items():
-            self._open[key] = _Open(opened.incarnation, opened.next, opened.next, sources=opened.sources)
+            self._open[key] = _Open(
+                opened.incarnation, opened.next, opened.next, sources=opened.sources, log=opened.log
+            )  # fmt: skip
         self.waiting, self.since = 0, None
         self.decoder.forget()
         return manifest
