@@ -58,10 +58,10 @@ def command() -> None:
 
 @command.command("list")
 def list_() -> None:
-    """Show the versions of the registry, and what is deployed."""
+    """Show the versions of the registry with their aliases, and say which cannot be used."""
     settings = load().settings
     aliases = _registry(settings).aliases() if settings.models.registry else {}
-    versions = _registry(settings).versions() if settings.models.registry else [shipped()]
+    versions, refused = _registry(settings).versions() if settings.models.registry else ([shipped()], {})
     roles: dict[str, list[str]] = {}
     for alias, id in aliases.items():
         roles.setdefault(id, []).append(alias)
@@ -72,6 +72,8 @@ def list_() -> None:
         named = ", ".join(roles.get(version.id, []))
         table.add_row(version.id, version.name, version.info.parent, version.info.made_by, named)
     screen().print(table)
+    for why in refused.values():
+        click.echo(why, err=True)
 
 
 @command.command()

@@ -149,7 +149,7 @@ def test_a_version_of_other_features_is_refused() -> None:
 @pytest.mark.parametrize("scheme", ["", "memory://registry-test/"])
 def test_versions_are_found_by_id_name_and_alias_in_directories_and_object_stores(scheme: str, tmp_path: Path) -> None:
     registry = Registry(f"{scheme}{tmp_path}/models")
-    assert registry.ids() == [] and [v.name for v in registry.versions()] == ["shipped"]
+    assert registry.ids() == [] and [v.name for v in registry.versions()[0]] == ["shipped"]
     version = registry.add(changed().files())
     assert registry.add(changed().files()).id == version.id
     registry.name("challenger", version.id)
@@ -164,7 +164,7 @@ def test_versions_are_found_by_id_name_and_alias_in_directories_and_object_store
     registry.add(changed(null="null = 0.2").files())
     with pytest.raises(RegistryError, match="version ext-2 is any of"):
         registry.read("ext-2")
-    assert len(registry.versions()) == 3
+    assert len(registry.versions()[0]) == 3
 
 
 def test_a_stored_version_that_was_changed_is_refused(tmp_path: Path) -> None:
@@ -174,6 +174,16 @@ def test_a_stored_version_that_was_changed_is_refused(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes() + b"# later\n")
     with pytest.raises(VersionError, match=r"cards/extraction\.toml has sha256"):
         registry.read(version.id)
+
+
+def test_a_version_that_cannot_be_used_hides_no_other(tmp_path: Path) -> None:
+    registry = Registry(str(tmp_path))
+    bad, good = registry.add(changed(null="null = 0.2").files()), registry.add(changed("ext-3").files())
+    (tmp_path / bad.id / "cards" / "extraction.toml").write_bytes(b"")
+    usable, refused = registry.versions()
+    assert [v.name for v in usable] == ["shipped", "ext-3"]
+    assert refused.keys() == {bad.id} and "has sha256" in refused[bad.id]
+    assert registry.read("ext-3").id == good.id
 
 
 def test_a_version_that_was_not_written_whole_is_none(tmp_path: Path) -> None:

@@ -84,16 +84,23 @@ class Registry:
             return []
         return sorted(name for path in found if ID.match(name := posixpath.basename(path.rstrip("/"))))
 
-    def versions(self) -> list[Version]:
-        """Return all versions, the shipped one first.
+    def versions(self) -> tuple[list[Version], dict[str, str]]:
+        """Return the versions that can be used, the shipped one first, and by id why others cannot.
 
         Raises
         ------
-        RegistryError, VersionError
-            Where one cannot be used.
+        RegistryError
+            Where the registry cannot be read.
         """
-        own = shipped()
-        return [own, *(self._load(id) for id in self.ids() if id != own.id)]
+        usable, refused = [shipped()], {}
+        for id in self.ids():
+            if id == shipped().id:
+                continue
+            try:
+                usable.append(self._load(id))
+            except (RegistryError, VersionError) as error:
+                refused[id] = str(error)
+        return usable, refused
 
     def read(self, named: str) -> Version:
         """Return a version by its id, the beginning of it, its name or an alias.
@@ -111,7 +118,7 @@ class Registry:
             return shipped() if alias == shipped().id else self._load(alias)
         ids = self.ids()
         found = [id for id in ids if len(named) >= SHORTEST and id.startswith(named)]
-        found = found or [id for id in ids if self._name_of(id) == named]
+        found = found or [version.id for version in self.versions()[0] if version.name == named]
         if len(found) != 1:
             what = f"is any of {', '.join(found)}: give the id" if found else "is none of the registry"
             raise RegistryError(f"version {named} {what}; `siphonwatch models list` shows those at {self.url}")
@@ -175,9 +182,6 @@ class Registry:
             self._fs.pipe_file(posixpath.join(self._root, ALIASES), msgspec.json.format(msgspec.json.encode(kept)))
         except OSError as error:
             raise RegistryError(f"cannot write {self.url}/{ALIASES}: {error}") from None
-
-    def _name_of(self, id: str) -> str:
-        return self._load(id).name
 
     def _load(self, id: str) -> Version:
         try:
