@@ -190,6 +190,19 @@ def test_attack_requests_tell_the_onset_where_the_labels_do_not(
         assert g["delay_attack_requests"]["values"] == expected["delay_attack_requests"]["values"]
 
 
+def test_labels_by_name_fit_telemetry_whose_accounts_are_hashed(
+    evaluate: Evaluate, log: Log, made: dict[str, Any]
+) -> None:
+    wrote = CliRunner().invoke(cli, ["replay", str(log.gateway), "--telemetry", "t.ndjson", "--quiet"])
+    assert wrote.exit_code == 0, wrote.output
+    hashed = {json.loads(line)["account"] for line in Path("t.ndjson").read_text().splitlines()}
+    assert len(hashed) == log.accounts and hashed.isdisjoint(row["account"] for row in labels_of(log))
+    done = evaluate("t.ndjson", "--labels", log.labels, "--quiet", "--json", "r.json")
+    assert done.exit_code == 0, done.output
+    found = json.loads(Path("r.json").read_text())["groups"]
+    assert [(g["name"], g["auc"]["value"]) for g in found] == [(g["name"], g["auc"]["value"]) for g in made["groups"]]
+
+
 def test_accounts_that_do_not_fit_are_named_and_left_out_when_asked(evaluate: Evaluate, log: Log) -> None:
     rows = labels_of(log)
     write_csv(Path("less.csv"), COLUMNS, rows[1:])
@@ -202,7 +215,7 @@ def test_accounts_that_do_not_fit_are_named_and_left_out_when_asked(evaluate: Ev
     assert more.exit_code == 1 and "1 labelled accounts made no request, such as nobody" in more.stderr
     other = evaluate(log.requests, "--labels", "other.csv", "--partial")
     assert other.exit_code == 1 and "no account of the log has a label" in other.stderr
-    assert "--plain-ids" in other.stderr
+    assert "identity.key" in other.stderr
     for name, left_out in (("less.csv", "left out 1 accounts without"), ("more.csv", "and 1 labels without")):
         done = evaluate(log.requests, "--labels", name, "--partial", "--quiet", "--json", "r.json")
         assert done.exit_code == 0 and left_out in done.stderr

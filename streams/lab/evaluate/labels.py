@@ -7,7 +7,7 @@ import gzip
 import io
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,6 +15,7 @@ import numpy as np
 
 from siphonwatch.models.account.request import NAME_BYTES
 from siphonwatch.models.evaluate.data import Truth
+from siphonwatch.streams.common.identity import Identity
 
 REQUIRED = ("account", "extracting")
 OPTIONAL = (
@@ -66,6 +67,13 @@ def read_labels(path: Path) -> Truth:
         onset=np.array([_moment(path, line, row) for line, row in rows]),
         desensitised=np.array([_flag(path, line, row, "desensitised") for line, row in rows], np.int64),
     )
+
+
+def named_as_in(log: Container[str], truth: Truth, key: str) -> Truth:
+    """The labels with each account under the name that the log has: telemetry has hashes, made with `identity.key`."""
+    identity = Identity(key) if key else None
+    hashes = {name: identity.account(name) for name in truth.account if name not in log} if identity else {}
+    return truth._replace(account=[hashed if (hashed := hashes.get(n, n)) in log else n for n in truth.account])
 
 
 def read_attack_requests(path: Path) -> set[bytes]:

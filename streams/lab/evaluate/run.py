@@ -22,7 +22,7 @@ from siphonwatch.models.evidence.process import suspicion as suspicion_of
 from siphonwatch.streams.common.settings import Settings
 from siphonwatch.streams.edge.adapters import Records
 from siphonwatch.streams.lab.evaluate.baselines import Baseline
-from siphonwatch.streams.lab.evaluate.labels import LabelsError
+from siphonwatch.streams.lab.evaluate.labels import LabelsError, named_as_in
 from siphonwatch.streams.lab.replay import Replay
 from siphonwatch.streams.worker.scoring import make_together
 
@@ -124,7 +124,7 @@ def observe(
     files
         Paths, or records that are at hand.
     truth
-        Of the accounts of these files, under the names that the scorer sees.
+        Of the accounts of these files, under their names or, with the key that made them, their hashes.
     partial
         Leave accounts without a label, and labels without an account, out of every figure.
     tell
@@ -150,6 +150,7 @@ def observe(
     if not replay.totals.requests:
         raise LabelsError(f"{name}: no request could be read; rejected {sum(replay.totals.rejected.values())}")
     tell(f"{name}: {replay.totals.requests:,} requests of {len(replay.accounts):,} accounts scored")
+    truth = named_as_in(replay.accounts, truth, settings.identity.key)
     truth, seats, unseen = _match(truth, replay.accounts, name, partial)
     if attack_ids and not replay.matched:
         raise LabelsError(
@@ -222,7 +223,7 @@ def _match(truth: Truth, accounts: dict[str, int], name: str, partial: bool) -> 
     if not any(seen):
         raise LabelsError(
             f"{name}: no account of the log has a label: the log has {unlabelled[0]}, the labels {truth.account[0]}. "
-            "Telemetry made without --plain-ids has hashed names; evaluate the gateway's own log, or make it with them"
+            "Telemetry has hashed names: set identity.key to the gateways' one"
         )
     remedy = "correct the labels, or leave such accounts out of every figure with --partial"
     if unseen and not partial:

@@ -13,7 +13,7 @@ from siphonwatch.models.evaluate.bootstrap import Ints
 from siphonwatch.models.evaluate.data import Truth
 from siphonwatch.models.learn.sample import Hours, Sample
 from siphonwatch.streams.common.settings import Settings
-from siphonwatch.streams.lab.evaluate.labels import LabelsError
+from siphonwatch.streams.lab.evaluate.labels import LabelsError, named_as_in
 from siphonwatch.streams.lab.evaluate.run import Watched
 from siphonwatch.streams.worker.scoring import make_together
 
@@ -75,10 +75,14 @@ def collect(
     values, account, time = replay.hours.rows()
     names = list(replay.accounts)
     tell(f"{name}: {replay.totals.requests:,} requests, {len(time):,} hours of {len(names):,} accounts")
+    truth = named_as_in(replay.accounts, truth, settings.identity.key)
     at = {text: i for i, text in enumerate(truth.account)}
     place: Ints = np.array([at.get(text, -1) for text in names], np.int64)
     if not (place >= 0).any():
-        raise LabelsError(f"{name}: no account of the log has a label, such as {next(iter(names), 'none')}")
+        raise LabelsError(
+            f"{name}: no account of the log has a label, such as {next(iter(names), 'none')}: telemetry has hashed "
+            "names, set identity.key to the gateways' one"
+        )
     onset = np.where(np.isnan(truth.onset), -np.inf, truth.onset)
     known = place >= 0
     of = np.where(known, place, 0)
