@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,6 +37,11 @@ if TYPE_CHECKING:
     "--step-seconds", type=click.FloatRange(min=1), default=300.0, show_default=True,
     help="A step is written so long after its first row at the latest.",
 )  # fmt: skip
+@click.option(
+    "--metrics-port", type=click.IntRange(0, 65535), metavar="PORT",
+    help="Serve /metrics, /healthz and /readyz here; 0 picks a free port.",
+)  # fmt: skip
+@click.option("--metrics-host", default="127.0.0.1", show_default=True, help="Its address.")
 @click.option("--plain-ids", is_flag=True, help="With --from: keep account names readable instead of hashing them.")
 def command(
     url: str,
@@ -46,14 +50,19 @@ def command(
     format_: str,
     step_rows: int,
     step_seconds: float,
+    metrics_port: int | None,
+    metrics_host: str,
     plain_ids: bool,
 ) -> None:
     """Follow the topics into an archive, until stopped; run it again after any end, it goes on where the archive ends.
 
     Exit code 0: stopped, or all archived; 1: Kafka or the archive cannot be read or written; 2: bad usage or settings.
     """
+    from siphonwatch.streams.lab.archive.service import CannotListenError, archive
     from siphonwatch.streams.lab.archive.store import Store, StoreError
 
+    if logs and metrics_port is not None:
+        raise click.UsageError("--metrics-port is for topics: archiving log files ends by itself")
     settings = load().settings
     configure(settings.log)
     try:
@@ -61,8 +70,14 @@ def command(
         if logs:
             _logs(offline(settings, plain_ids), store, logs, format_, step_rows)
         else:
-            asyncio.run(_follow(settings, store, once, step_rows, step_seconds))
-    except (Unreadable, ProcessDied, ValueError, StoreError) as error:
+            address = None if metrics_port is None else (metrics_host, metrics_port)
+            asyncio.run(
+                archive(
+                    settings, store, once=once, step_rows=step_rows, step_seconds=step_seconds, on_step=_say,
+                    address=address,
+                )
+            )  # fmt: skip
+    except (Unreadable, ProcessDied, ValueError, StoreError, CannotListenError) as error:
         raise Failure(str(error)) from None
     except KafkaError as error:
         raise Failure(
@@ -82,16 +97,6 @@ def _logs(settings: Settings, store, logs: tuple[Path, ...], format: str, step_r
         )  # fmt: skip
         if passed_over:
             click.echo(f"{path}: passed over, as no requests: {passed_over.total():,}")
-
-
-async def _follow(settings: Settings, store, once: bool, step_rows: int, step_seconds: float) -> None:  # type: ignore[no-untyped-def]
-    from siphonwatch.streams.lab.archive.follow import Follower
-
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    follower = Follower(settings, store, step_rows=step_rows, step_seconds=step_seconds, on_step=_say)
-    await follower.run(stop, once=once)
 
 
 def _say(manifest: Manifest) -> None:

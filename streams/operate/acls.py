@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 from siphonwatch.streams.common.settings import Settings
 
-GATEWAY, WORKER, DELIVER, ANALYST, OPERATOR, READONLY, READER = ROLES = (
-    "gateway", "worker", "deliver", "analyst", "operator", "readonly", "reader",
+GATEWAY, WORKER, DELIVER, ANALYST, OPERATOR, READONLY, READER, ARCHIVER = ROLES = (
+    "gateway", "worker", "deliver", "analyst", "operator", "readonly", "reader", "archiver",
 )  # fmt: skip
 WHAT = {
     GATEWAY: "writes telemetry, or its own topic of ingest.topics: gateways, `siphonwatch produce`",
@@ -21,6 +21,7 @@ WHAT = {
     OPERATOR: "`siphonwatch topics --create`, `siphonwatch redrive`; reads dead letters, which may hold prompts",
     READONLY: "`siphonwatch doctor`, `siphonwatch status`, `siphonwatch topics --check`: sees shapes, reads no record",
     READER: "data scientists: telemetry, which holds no text, alerts, verdicts, what shadows find, deployments",
+    ARCHIVER: "`siphonwatch archive`: is in no group, writes to no topic",
 }
 """Who has a role."""
 TOPIC, GROUP = "topic", "group"
@@ -83,6 +84,8 @@ def rights(settings: Settings, role: str) -> list[Right]:
         allow(GROUP, (group, *(f"{group}-sink-{name}" for name in settings.sinks)), "Describe")
     elif role == READER:
         allow(TOPIC, ours("telemetry", "alerts", "verdicts", "shadow", "deployments"), "Read")
+    elif role == ARCHIVER:
+        allow(TOPIC, ours("telemetry", "alerts", "verdicts"), "Read")
     else:
         raise ValueError(f"{role} is no role")
     return sorted(Right(*resource, frozenset(operations)) for resource, operations in found.items())

@@ -52,8 +52,9 @@ def test_the_specification_s_schema_refuses_what_is_none() -> None:
 
 def test_everything_that_the_issue_wants_is_there() -> None:
     assert set(services()) == {
-        "kafka", "topics", "worker", "deliver", "gateway", "prometheus", "alertmanager", "grafana"
+        "kafka", "topics", "worker", "deliver", "archive", "gateway", "prometheus", "alertmanager", "grafana"
     }  # fmt: skip
+    assert [name for name, service in services().items() if service.get("profiles")] == ["archive"]
 
 
 @each
@@ -240,13 +241,15 @@ def test_kafka_is_reached_from_this_machine_where_siphonwatch_looks_by_default()
     assert properties()["auto.create.topics.enable"] == "false"
 
 
-def test_prometheus_finds_every_worker_and_deliverer_and_alertmanager() -> None:
+def test_prometheus_finds_every_worker_deliverer_archiver_and_alertmanager() -> None:
     config = yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yml").read_text())
     for job in config["scrape_configs"]:
         for found in job["dns_sd_configs"]:
             for name in found["names"]:
                 assert found["type"] == "A" and found["port"] in listens(name)
-    assert {job["job_name"] for job in config["scrape_configs"]} == {"siphonwatch", "siphonwatch-deliver"}
+    assert {job["job_name"] for job in config["scrape_configs"]} == {
+        "siphonwatch", "siphonwatch-deliver", "siphonwatch-archive"
+    }  # fmt: skip
     (target,) = config["alerting"]["alertmanagers"][0]["static_configs"][0]["targets"]
     name, _, port = target.partition(":")
     assert int(port) in listens(name)

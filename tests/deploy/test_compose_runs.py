@@ -30,6 +30,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
             "topics": running.siphonwatch("topics"),
             "worker": running.siphonwatch("worker"),
             "deliver": running.siphonwatch("deliver"),
+            "archive": running.siphonwatch("archive"),
             "gateway": running.gateway(),
             "prometheus": running.server("prometheus", programs["prometheus"]),
             "alertmanager": running.server("alertmanager", programs["prometheus-alertmanager"]),
@@ -71,12 +72,13 @@ def test_a_case_of_the_gateway_s_traffic_reaches_alertmanager(stack: Stack) -> N
     assert not any("account" in label for labels in cases() for label in labels)
 
 
-def test_prometheus_scrapes_both_jobs_and_knows_the_rules_and_alertmanager(stack: Stack) -> None:
+def test_prometheus_scrapes_every_job_and_knows_the_rules_and_alertmanager(stack: Stack) -> None:
     def up() -> dict[str, str]:
         answer = asked(stack, "prometheus", "/api/v1/targets")
         return {t["labels"]["job"]: t["health"] for t in answer["data"]["activeTargets"]} if answer else {}
 
-    stack.until("both targets up", lambda: up() == {"siphonwatch": "up", "siphonwatch-deliver": "up"})
+    wanted = {"siphonwatch": "up", "siphonwatch-deliver": "up", "siphonwatch-archive": "up"}
+    stack.until("every target up", lambda: up() == wanted)
     rules = asked(stack, "prometheus", "/api/v1/rules")["data"]["groups"]
     assert any(rule["type"] == "alerting" for group in rules for rule in group["rules"])
     stack.until(
@@ -100,11 +102,11 @@ def test_the_gateway_s_traffic_is_of_now(stack: Stack) -> None:
 
 
 def test_stopping_it_ends_every_service_gracefully(stack: Stack) -> None:
-    for name in ("gateway", "worker", "deliver"):
+    for name in ("gateway", "worker", "deliver", "archive"):
         stack.processes[name].terminate()
     assert stack.processes["gateway"].wait(300) == 0
     assert not stack.left("gateway"), "what the script started outlived it"
-    for name in ("worker", "deliver"):
+    for name in ("worker", "deliver", "archive"):
         try:
             assert stack.processes[name].wait(300) == 0, stack.tail(name)
         except subprocess.TimeoutExpired:

@@ -64,6 +64,17 @@ def test_health_is_asked_at_the_port_of_the_command_s_settings(
     assert f"127.0.0.1:{port}/healthz: 503 records wait" in capsys.readouterr().out
 
 
+def test_an_archiver_is_asked_at_the_port_of_its_command_line(
+    tmp_path: Path, server: tuple[int, dict[str, int]]
+) -> None:
+    port, answer = server
+    ran = process(tmp_path, "python", "siphonwatch", "archive", "--to", "/a", "--metrics-port", str(port))
+    assert health.main(ran, {}) == 0
+    answer["status"] = 503
+    assert health.main(ran, {}) == 1
+    assert health.main(process(tmp_path, "python", "siphonwatch", "archive", "--to", "/a"), {}) == 0, "serves nothing"
+
+
 def test_a_proxy_is_not_asked_for_the_container_itself(tmp_path: Path, server: tuple[int, dict[str, int]]) -> None:
     ran = process(tmp_path, "python", "siphonwatch", "worker")
     check = "import sys, pathlib, health; sys.exit(health.main(pathlib.Path(sys.argv[1])))"

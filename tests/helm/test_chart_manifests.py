@@ -142,8 +142,9 @@ def test_two_releases_in_a_namespace_share_no_pods(case: str) -> None:
 def test_ports_have_one_name_and_number_everywhere(case: str) -> None:
     given = values(case)
     settings = merged({"web": {"port": 6066}, "deliver": {"port": 6067}}, given["settings"])
+    archive = given.get("archive", {}).get("port", 6068)
     objects = manifests(given)
-    numbers = {"worker": settings["web"]["port"], "deliver": settings["deliver"]["port"]}
+    numbers = {"worker": settings["web"]["port"], "deliver": settings["deliver"]["port"], "archive": archive}
     for found, template in pods(objects):
         if found["kind"] == "Job":
             continue

@@ -260,4 +260,4 @@ def test_every_container_starts_a_command_that_exists() -> None:
     from siphonwatch.streams.cli import COMMANDS
 
     commands = {c["args"][0] for case in CASES for _, t in pods(manifests(values(case))) for c in containers(t)}
-    assert commands == {"worker", "deliver", "topics", "provision"} and commands <= set(COMMANDS)
+    assert commands == {"worker", "deliver", "archive", "topics", "provision"} and commands <= set(COMMANDS)

@@ -26,6 +26,7 @@ ELSEWHERE = {
     "worker --start-afresh": "tests",
     "alerts --follow": "tests/cli/test_alerts_command.py",
     "provision --plan": "tests/operate/test_provision_apply.py",
+    "archive --to URL --metrics-port PORT": "tests/lab/test_archive_watched.py",
     "erase ACCOUNT --why WHY": "tests/cli/test_erase_command.py",
     "models shadow VERSION": "tests/cli/test_models_command.py",
     "models shadow --end": "tests/cli/test_models_command.py",

@@ -73,6 +73,18 @@ MORE: dict[str, dict[str, Any]] = {
         "securityContext": {"runAsUser": None, "runAsGroup": None, "fsGroup": None},
         "worker": {"podDisruptionBudget": {"enabled": False}, "topologySpread": [], "replicas": 1},
     },
+    "archive-on-a-volume": {
+        "archive": {"enabled": True, "volume": {"storageClass": "fast"}, "podLabels": {"team": "lab"}},
+        "monitoring": {"serviceMonitor": {"enabled": True}},
+    },
+    "archive-in-a-store": {
+        **SASL,
+        "archive": {
+            "enabled": True, "url": "s3://bucket/siphonwatch", "existingSecret": "siphonwatch-archive", "port": 7002,
+            "image": "registry.example/siphonwatch-s3:0.1.0",
+        },
+        "networkPolicy": {"archive": {"ports": [9000]}},
+    },
     "named-and-placed": {
         "fullnameOverride": "watch",
         "image": {"digest": "sha256:" + "0" * 64},

@@ -23,7 +23,7 @@ from programs import health
 from siphonwatch.streams.lab.broker.process import free_port
 
 DEPLOY = FILE.parent
-PORTS = {"kafka": 19092, "worker": 6066, "deliver": 6067, "prometheus": 9090, "alertmanager": 9093}
+PORTS = {"archive": 6068, "kafka": 19092, "worker": 6066, "deliver": 6067, "prometheus": 9090, "alertmanager": 9093}
 """As each service's address stands in settings and files."""
 
 
@@ -126,7 +126,11 @@ class Stack:
 
     def siphonwatch(self, name: str) -> list[str]:
         """Return the command line of a service of our image."""
-        return [sys.executable, "-c", "from siphonwatch.streams.cli import main; main()", *services()[name]["command"]]
+        words = [str(word) for word in services()[name]["command"]]
+        for target in mounts(name):
+            words = [word.replace(target, str(self.folder / f"{name}-volume")) for word in words]
+        words = [str(self.ports[name]) if word == str(PORTS.get(name)) else word for word in words]
+        return [sys.executable, "-c", "from siphonwatch.streams.cli import main; main()", *words]
 
     def gateway(self) -> list[str]:
         """Write the gateway's script for this test; return its command line. Its folder stands for the volume."""

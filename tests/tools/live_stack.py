@@ -1,4 +1,4 @@
-"""A worker and a deliverer on Apache Kafka, fed with all that their metrics tell of, for a Prometheus to scrape."""
+"""A worker, a deliverer and an archiver on Apache Kafka, fed for a Prometheus that scrapes them."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from types import TracebackType
 import msgspec
 import numpy as np
 from aiokafka import AIOKafkaProducer
+from archiver_process import Archiver
 from sink_process import Deliverer
 from worker_tools import Worker, prepare, produce, read, scored, traffic
 
@@ -68,6 +69,7 @@ class Stack:
             away={"kind": "webhook", "url": f"http://127.0.0.1:{free_port()}/", "secret": SECRET},
         )  # fmt: skip
         self.worker = Worker(self.settings, self.folder)
+        self.archiver = Archiver(self.settings, self.folder / "archive", self.folder, "--step-seconds", "5")
         return self
 
     def __exit__(
@@ -75,6 +77,7 @@ class Stack:
     ) -> None:
         self.worker.__exit__()
         self.deliverer.__exit__()
+        self.archiver.__exit__()
         self._server.shutdown()
         self._server.server_close()
         self._serving.join()
@@ -87,6 +90,7 @@ class Stack:
         return {
             "siphonwatch": [f"127.0.0.1:{self.settings.web.port}"],
             "siphonwatch-deliver": [f"127.0.0.1:{self.deliverer.port}"],
+            "siphonwatch-archive": [f"127.0.0.1:{self.archiver.port}"],
         }
 
     def _spared(self) -> list[str]:

@@ -144,6 +144,14 @@
 {{- $problems = append $problems (printf "env.%s is a setting: set it in settings, or name its Secret" $name) -}}
 {{- end -}}
 {{- end -}}
+{{- with .Values.archive -}}
+{{- if and .enabled .url (not (contains "://" .url)) -}}
+{{- $problems = append $problems (printf "archive.url is %s: write an object store's URL, such as s3://bucket/siphonwatch, or leave it empty for archive.volume" .url) -}}
+{{- end -}}
+{{- if and .enabled (hasSuffix ":latest" .image) -}}
+{{- $problems = append $problems "archive.image is a latest one: name a version" -}}
+{{- end -}}
+{{- end -}}
 {{- with .Values.strimzi -}}
 {{- if and (or .user.create (eq $.Values.topics.manage "strimzi")) (not .cluster) -}}
 {{- $problems = append $problems "strimzi.cluster is empty: name the Kafka resource" -}}

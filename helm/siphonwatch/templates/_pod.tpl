@@ -56,7 +56,7 @@ affinity: {{- toYaml . | nindent 2 }}
 {{- define "siphonwatch.container" -}}
 {{- $root := .root -}}
 {{- $values := $root.Values -}}
-image: {{ include "siphonwatch.image" $root | quote }}
+image: {{ and (eq .component "archive") $values.archive.image | default (include "siphonwatch.image" $root) | quote }}
 imagePullPolicy: {{ $values.image.pullPolicy }}
 securityContext: {{- include "siphonwatch.containerSecurity" $root | nindent 2 }}
 env:
@@ -70,18 +70,18 @@ env:
     value: {{ $values.settings.log.format }}
   - name: NUMBA_CACHE_DIR
     value: {{ ternary "/var/cache/siphonwatch" "/tmp/numba" (eq .component "worker") }}
-  {{- if eq .component "worker" }}
+  {{- if has .component (list "worker" "archive") }}
   - name: SIPHONWATCH_IDENTITY_KEY
     valueFrom:
       secretKeyRef:
         name: {{ include "siphonwatch.identitySecret" $root | quote }}
         key: {{ ternary "key" $values.identity.secretKey (empty $values.identity.existingSecret) | quote }}
-  {{- with $values.identity.sealKey }}
+  {{- if and $values.identity.sealKey (eq .component "worker") }}
   - name: SIPHONWATCH_IDENTITY_SEAL_KEY
     valueFrom:
       secretKeyRef:
         name: {{ include "siphonwatch.identitySecret" $root | quote }}
-        key: {{ . | quote }}
+        key: {{ $values.identity.sealKey | quote }}
   {{- end }}
   {{- end }}
   {{- if ne .component "provision" }}
@@ -174,6 +174,6 @@ env:
 {{- define "siphonwatch.checksums" -}}
 checksum/config: {{ include "siphonwatch.toml" . | sha256sum }}
 {{- with .root.Values }}
-checksum/secrets: {{ list .identity .kafka .grafana .deliver.existingSecret | toJson | sha256sum }}
+checksum/secrets: {{ list .identity .kafka .grafana .deliver.existingSecret .archive.existingSecret | toJson | sha256sum }}
 {{- end }}
 {{- end -}}

@@ -20,6 +20,8 @@
 accounts identity ingest kafka links log scoring state topics web who
 {{- else if eq . "deliver" -}}
 deliver grafana kafka links log scoring sinks topics
+{{- else if eq . "archive" -}}
+identity kafka log topics
 {{- else if eq . "topics" -}}
 ingest kafka log models topics
 {{- else if eq . "provision" -}}

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ import structlog
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
+from siphonwatch.streams.common.answers import Answers, silent
 from siphonwatch.streams.common.incarnation import ASK_SECONDS, UNKNOWN, KnowingConsumer, mark_of
 from siphonwatch.streams.common.kafka import make_async_consumer
 from siphonwatch.streams.common.polling import getmany
@@ -21,6 +22,7 @@ from siphonwatch.streams.common.settings import Settings
 from siphonwatch.streams.contracts import provenance
 from siphonwatch.streams.contracts.provenance import Seals
 from siphonwatch.streams.lab.archive.layout import KINDS, Gap, Kind, Manifest, Position
+from siphonwatch.streams.lab.archive.metrics import Behind
 from siphonwatch.streams.lab.archive.store import Store, TakenError
 from siphonwatch.streams.lab.archive.writer import STEP_ROWS, Writer
 from siphonwatch.streams.worker.agents.sources import fresh
@@ -53,6 +55,8 @@ class Follower:
         A step is closed after either.
     on_step
         Called with each manifest that was written.
+    on_begin
+        Called with the newest manifest that was there before.
     clock
         Monotonic seconds.
     """
@@ -65,6 +69,7 @@ class Follower:
         step_rows: int = STEP_ROWS,
         step_seconds: float = STEP_SECONDS,
         on_step: Callable[[Manifest], None] = lambda _: None,
+        on_begin: Callable[[Manifest], None] = lambda _: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._settings = settings
@@ -74,9 +79,35 @@ class Follower:
         self._step_rows = step_rows
         self._step_seconds = step_seconds
         self._on_step = on_step
+        self._on_begin = on_begin
         self._clock = clock
         self._incarnations: dict[str, str] = {}
         self._ends: dict[TopicPartition, int] = {}
+        self._answers: Answers | None = None
+        self._lags: dict[TopicPartition, tuple[int, float | None]] = {}
+        """Offsets that no step holds, and since when the oldest of them may have waited, seconds since 1970."""
+        self._away_since: float | None = time.time()
+        self.waiting = "the topics have not been read yet"
+        """Why not every partition is being read; empty where each is."""
+
+    def broker_ages(self) -> dict[str, float]:
+        """Return for how many seconds each broker has not answered."""
+        return {} if self._answers is None else self._answers.ages()
+
+    def behind(self) -> dict[Kind, Behind]:
+        """Return how far each kind is behind its topic."""
+        now = time.time()
+        ages = self.broker_ages()
+        unheard = max(ages.values(), default=0.0) if silent(ages) else 0.0
+        if self._away_since is not None:
+            unheard = max(unheard, now - self._away_since)
+        found: dict[Kind, Behind] = {}
+        for kind in KINDS:
+            lags = [lag for tp, lag in list(self._lags.items()) if self._kinds[tp.topic] == kind]
+            oldest = max((now - since for _, since in lags if since is not None), default=0.0)
+            records = None if unheard else sum(offsets for offsets, _ in lags)
+            found[kind] = Behind(records, max(oldest, unheard, 0.0))
+        return found
 
     async def run(self, stop: asyncio.Event, *, once: bool = False) -> None:
         """Archive until stopped, or with `once` what the topics hold now.
@@ -93,19 +124,26 @@ class Follower:
                 await self._follow(stop, once)
                 return
             except (_Again, TakenError) as error:
+                self._leave(str(error))
                 _log.info("beginning again where the archive ends", reason=str(error))
             except (KafkaError, OSError) as error:
                 if once:
                     raise
+                self._leave(f"topics cannot be read: {type(error).__name__}: {error}")
                 _log.warning("topics cannot be read", error=f"{type(error).__name__}: {error}", again_in=RETRY_SECONDS)
                 await asyncio.sleep(RETRY_SECONDS)
 
     async def _follow(self, stop: asyncio.Event, once: bool) -> None:
         writer = await asyncio.to_thread(Writer, self._store)
+        if writer.manifests:
+            self._on_begin(writer.manifests[-1])
         consumer = make_async_consumer(self._settings.kafka, *self._kinds, client_id="siphonwatch-archive")
-        self._ends = {}
+        self._ends, self._lags = {}, {}
+        asking: asyncio.Task[None] | None = None
         try:
             await consumer.start()
+            self._answers = Answers(consumer._client)  # noqa: SLF001 - the consumer does not tell when it was answered
+            asking = asyncio.create_task(self._answers.run())
             self._incarnations = {topic: await consumer.incarnation(topic) for topic in self._kinds}
             begun: set[TopicPartition] = set()
             for tp in sorted(consumer.assignment()):
@@ -113,6 +151,7 @@ class Follower:
                 begun.add(tp)
             ends = await consumer.end_offsets(list(begun))
             asked = quiet = self._clock()
+            self.waiting, self._away_since = "", None
             while not stop.is_set():
                 polled = await getmany(consumer, timeout_ms=POLL_MS, max_records=MAX_RECORDS)
                 now = self._clock()
@@ -128,14 +167,39 @@ class Follower:
                         await self._begin(consumer, writer, tp)
                         begun.add(tp)
                     await self._take(consumer, writer, tp, records)
+                self._look(consumer, writer, begun)
                 since = writer.since
                 if writer.waiting >= self._step_rows or (since and time.time() - since >= self._step_seconds):
                     await self._close(writer)
                 if once and await self._is_read(consumer, ends, now - quiet):
                     break
             await self._close(writer)
+            self._look(consumer, writer, begun)
         finally:
+            self._answers = None
+            if asking is not None:
+                asking.cancel()
+                await asyncio.gather(asking, return_exceptions=True)
             await consumer.stop()
+
+    def _leave(self, why: str) -> None:
+        """Note that nothing is read from now on."""
+        self.waiting = why
+        if self._away_since is None:
+            self._away_since = time.time()
+
+    def _look(self, consumer: KnowingConsumer, writer: Writer, begun: Collection[TopicPartition]) -> None:
+        """Note how far each partition is behind."""
+        now = time.time()
+        for tp in begun:
+            key = self._kinds[tp.topic], tp.partition
+            since = writer.oldest(*key)
+            reached = writer.next(*key) if since is None else writer.held(*key)
+            lag = max((consumer.highwater(tp) or 0) - reached, 0)
+            _, before = self._lags.get(tp, (0, None))
+            if since is None and lag:
+                since = now if before is None else before
+            self._lags[tp] = lag, since
 
     async def _close(self, writer: Writer) -> None:
         if manifest := await asyncio.to_thread(writer.close):

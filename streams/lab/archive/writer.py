@@ -101,6 +101,8 @@ class _Open:
     mark: str = ""
     sources: dict[str, list[int]] = field(default_factory=dict)
     log: bool = False
+    oldest: float | None = None
+    """When the broker had the first record that was taken, seconds since 1970."""
 
 
 class Writer:
@@ -169,6 +171,14 @@ class Writer:
         """Return the offset that is due in a partition that was begun."""
         return self._open[kind, partition].next
 
+    def held(self, kind: Kind, partition: int) -> int:
+        """Return the offset behind what steps hold of a partition that was begun."""
+        return self._open[kind, partition].first
+
+    def oldest(self, kind: Kind, partition: int) -> float | None:
+        """Return when the broker had the oldest record that was taken and is in no step; None without one."""
+        return self._open[kind, partition].oldest
+
     def sources(self, kind: Kind, partition: int) -> dict[str, list[int]]:
         """Return what was ingested last of each source, to be changed in place."""
         return self._open[kind, partition].sources
@@ -202,6 +212,8 @@ class Writer:
         opened = self._open[kind, partition]
         self._gaps(opened, offsets)
         opened.next, opened.mark = int(offsets[-1]) + 1, mark
+        if opened.oldest is None and arrived[0] >= 0:
+            opened.oldest = float(arrived[0]) / 1000.0
         keep = np.array([isinstance(value, bytes) for value in values], np.bool_)
         for i in np.flatnonzero(~keep).tolist():
             bad = values[i]
