@@ -1,11 +1,13 @@
 """Requests a second into an archive and out of it, and the memory that takes: `python -m bench.archive [REQUESTS]`.
 
-Telemetry is decoded, archived and read back in one process; making it is not in the time.
+Telemetry is decoded, archived and read back in one process; making it is not in the time. `synced` is the share of the
+time of writing in which the disk was waited for.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import resource
 import sys
 import tempfile
@@ -39,9 +41,24 @@ def made(start: int, dice: np.random.Generator) -> list[bytes]:
     ]  # fmt: skip
 
 
+class Syncs:
+    """Times `os.fsync` in its place."""
+
+    def __init__(self) -> None:
+        self.seconds, self.times = 0.0, 0
+        self._sync = os.fsync
+
+    def __call__(self, handle: int) -> None:
+        started = time.perf_counter()
+        self._sync(handle)
+        self.seconds += time.perf_counter() - started
+        self.times += 1
+
+
 def main(requests: int) -> dict[str, float]:
     """Write and read an archive of so many requests."""
     dice, at, spent = np.random.default_rng(5), 0, 0.0
+    os.fsync = syncs = Syncs()
     with tempfile.TemporaryDirectory() as folder:
         writer = Writer(Store(folder))
         writer.begin("telemetry", 0, "bench", 0)
@@ -64,6 +81,9 @@ def main(requests: int) -> dict[str, float]:
     return {
         "requests": read,
         "written_a_second": round(at / spent),
+        "syncs": syncs.times,
+        "synced": round(syncs.seconds / spent, 3),
+        "sync_ms": round(1000 * syncs.seconds / syncs.times, 1),
         "read_a_second": round(read / seconds),
         "bytes_a_request": round(size / at, 1),
         "peak_rss_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),

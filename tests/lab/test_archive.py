@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 import subprocess
 import sys
 import time
@@ -136,6 +137,36 @@ def test_a_step_without_its_manifest_is_nothing_and_is_written_again(tmp_path: P
     assert again.positions["telemetry", 0].next == 100
     written(store, values[100:], 200, first=100)
     assert bytes_of(Archive(str(tmp_path))) == Decoder().decode(values).requests.tobytes()
+
+
+def test_files_and_their_names_are_on_the_disk_before_the_manifest_is_and_it_before_the_step_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[str] = []
+    sync, link = os.fsync, os.link
+
+    def noting(handle: int) -> None:
+        synced.append(str(Path(f"/proc/self/fd/{handle}").readlink()))
+        sync(handle)
+
+    def linking(source: Path, target: str) -> None:
+        synced.append("named")
+        link(source, target)
+
+    monkeypatch.setattr(os, "fsync", noting)
+    monkeypatch.setattr(os, "link", linking)
+    folder = tmp_path / "new" / "archive"
+    written(Store(str(folder)), [encode(record) for record in traffic()[:300]], 300)
+    (manifest,) = Archive(str(folder)).manifests
+    named = synced.index("named")
+    for file in manifest.files:
+        place = folder / file.path
+        first = next(i for i, path in enumerate(synced) if f"/.{place.name}." in path)
+        assert first < synced.index(str(place.parent), first) < named, "bytes, then the name"
+    for made in (folder / "telemetry", folder, folder.parent):
+        assert synced.index(str(made)) < named, "folders that were made have names of their own"
+    assert synced[named - 1].startswith(str(folder / "_manifests" / ".0")), "its bytes"
+    assert synced[named + 1] == str(folder / "_manifests"), "its name"
 
 
 def test_of_two_archivers_one_writes_a_step(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Files below one URL: a folder, or whatever fsspec reaches. Knows nothing of what is in them.
 
-A file is there whole or not at all. `create` gives a name to the first who asks, which is how several archivers agree.
+A file is there whole or not at all; a local one outlasts a loss of power once `write` or `create` has returned, as its
+bytes and its name are on the disk. `create` gives a name to the first who asks, which is how several archivers agree.
 """
 
 from __future__ import annotations
@@ -46,6 +47,7 @@ class Store:
         except (ImportError, ValueError) as error:
             raise StoreError(f"{url}: {error}; S3 comes with `pip install 'siphonwatch[s3]'`") from None
         self._local = "file" in ((self._fs.protocol,) if isinstance(self._fs.protocol, str) else self._fs.protocol)
+        self._settled = {Path(self._root).parent}
 
     def _at(self, path: str) -> str:
         return f"{self._root.rstrip('/')}/{path}"
@@ -56,6 +58,7 @@ class Store:
             if self._local:
                 part = self._part(path, data)
                 part.replace(self._at(path))
+                self._settle(part.parent)
             else:
                 with self._fs.open(self._at(path), "wb") as file:
                     file.write(memoryview(data))
@@ -76,6 +79,7 @@ class Store:
                         os.link(part, self._at(path))
                     finally:
                         part.unlink()
+                    self._settle(part.parent)
                 else:
                     self._create_remote(self._at(path), data)
         except FileExistsError:
@@ -102,6 +106,19 @@ class Store:
             file.flush()
             os.fsync(file.fileno())
         return part
+
+    def _settle(self, folder: Path) -> None:
+        """Have the disk hold the names in a folder, and those of folders that were made for it."""
+        while True:
+            handle = os.open(folder, os.O_RDONLY)
+            try:
+                os.fsync(handle)
+            finally:
+                os.close(handle)
+            if folder in self._settled:
+                return
+            self._settled.add(folder)
+            folder = folder.parent
 
     def read(self, path: str) -> bytes:
         """Return a file's bytes."""
