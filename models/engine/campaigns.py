@@ -106,6 +106,11 @@ class CampaignJudge:
         return cards_id(self.detectors)
 
     @property
+    def reference_id(self) -> str:
+        """Nothing: campaigns are compared with what their cards promise alone."""
+        return ""
+
+    @property
     def _cards(self) -> list[tuple[str, str]]:
         return [(detector.pattern, detector.id) for detector in self.detectors]
 
@@ -162,6 +167,7 @@ class CampaignJudge:
             self._suspect(campaign.named if case is campaign else fitting, evidence, shown)
             finding = self.cases.record(
                 _name(campaign.lead or fingerprint), case.pattern, time, card=detector.id,
+                offset=int(block.offsets[block.which[k]]),
                 first_seen=float(since[k]), log_e=evidence[p], score=shown[p], level=detector.null, bar=needed,
                 requests_seen=int(block.seen[k]), signals=explanation.signals[:6],
                 counterfactual=explanation.counterfactual, samples=[s for s in names(samples[k]) if s],

@@ -206,6 +206,10 @@ class Judge(Protocol[Seen]):
     def id(self) -> str:
         """Stands for what it computes."""
 
+    @property
+    def reference_id(self) -> str:
+        """Stands for what it has learnt of what is ordinary; empty where it learns nothing of that."""
+
     def snapshot(self) -> dict[str, npt.NDArray[Any] | bytes]:
         """Copy what it keeps beside the rows."""
 

@@ -34,7 +34,7 @@ from siphonwatch.models.engine.vitals import (
     spent,
 )
 from siphonwatch.models.evidence.budget import NUMBERED, bar, make_budget
-from siphonwatch.models.evidence.calibration import Reference, adopt, make_reference, restore, snapshot
+from siphonwatch.models.evidence.calibration import Reference, adopt, digest, make_reference, restore, snapshot
 from siphonwatch.models.evidence.cases import MAX_OPEN, CaseBook, Finding
 from siphonwatch.models.evidence.places import ERAS, Change, Place, assign, common, seats
 from siphonwatch.models.evidence.process import EVENT, weigh
@@ -102,6 +102,11 @@ class AccountJudge:
     def id(self) -> str:
         """8 hexadecimal digits that stand for its cards."""
         return cards_id(self.detectors)
+
+    @property
+    def reference_id(self) -> str:
+        """16 hexadecimal digits that stand for what it has learnt of ordinary account-hours; 0.2 ms."""
+        return digest(self.reference)
 
     @property
     def _cards(self) -> list[tuple[str, str]]:
@@ -206,7 +211,7 @@ class AccountJudge:
             account, newest, older = names(np.stack([row["account"], *event["samples"]]))
             findings.append(
                 self.cases.record(
-                    account, detector.pattern, float(block.now[i]), card=detector.id,
+                    account, detector.pattern, float(block.now[i]), card=detector.id, offset=int(block.offsets[i]),
                     first_seen=float(block.since[i]), log_e=float(event["log_e"]), score=float(event["score"]),
                     level=float(event["level"]), bar=float(event["bar"]), requests_seen=int(block.seen[i]),
                     signals=explanation.signals[:5],

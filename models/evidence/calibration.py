@@ -24,6 +24,7 @@ Sources: Vovk, Gammerman & Shafer 2005 (conformal p-values); Vovk & Wang 2021 (c
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
@@ -131,6 +132,23 @@ def make_reference(nulls: Sequence[float], trust: Sequence[float], given: Seats 
 def snapshot(reference: Reference) -> dict[str, npt.NDArray[Any]]:
     """Return what a reference has learnt, by name."""
     return {name: getattr(reference, name) for name in LEARNT}
+
+
+def digest(reference: Reference) -> str:
+    """Return 16 hexadecimal digits that stand for what a reference has learnt.
+
+    Examples
+    --------
+    >>> one, other = make_reference([0.4], [1.0]), make_reference([0.4], [1.0])
+    >>> before = digest(one)
+    >>> teach(one, 0, 0, 0, 0.1, 1.0)
+    >>> before == digest(other), before == digest(one)
+    (True, False)
+    """
+    found = hashlib.blake2b(digest_size=8)
+    for learnt in snapshot(reference).values():
+        found.update(learnt.tobytes())
+    return found.hexdigest()
 
 
 def adopt(reference: Reference, other: Reference, places: Collection[tuple[int, int]]) -> None:

@@ -77,6 +77,8 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     counterfactual: str
     samples: list[str]
     """Ids of requests that show it, newest first."""
+    offset: int = -1
+    """Of the newest request that is evidence, as it was given to be scored; -1 where the case is older than that."""
     carriers: list[Carrier] = []
     """Who inside the account sends it; none of several accounts."""
     second_stage: float = math.nan

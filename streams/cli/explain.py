@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 import msgspec
+from msgspec import UnsetType
 from rich.console import Console
 from rich.table import Table
 
@@ -23,7 +24,7 @@ from siphonwatch.streams.deliver.wanted import Filter
 from siphonwatch.streams.edge.adapters import Unreadable, formats
 from siphonwatch.streams.edge.spread import ProcessDied
 from siphonwatch.streams.lab.backtest.version import NoVersion, load_version
-from siphonwatch.streams.lab.explain.exact import OF_VERDICTS, rebuild
+from siphonwatch.streams.lab.explain.exact import rebuild
 from siphonwatch.streams.lab.explain.why_not import WhyNot, why_not
 
 
@@ -97,7 +98,7 @@ def command(
             f"not made again by {again.requests:,} requests: of its accounts they told {told}. Does --data begin "
             "where the workers' state did, and are --partitions and --version those of the workers?"
         )
-    compared = f"after {again.requests:,} requests; not compared, as verdicts change them: {', '.join(OF_VERDICTS)}"
+    compared = f"after {again.requests:,} requests; not compared: {', '.join(again.left_out)}"
     if again.difference:
         raise Failure(f"differs {compared}: {again.difference}")
     click.echo(f"identical {compared}")
@@ -137,6 +138,13 @@ def _show(alert: Alert) -> None:
         f"score      {own.score:.3f}, evidence from {own.level:.3f} on",
         f"card       {own.pattern} {own.card or 'not named'}, release {alert.data.metadata.product.version}",
     ]
+    if not isinstance(model := own.model, UnsetType):
+        place = f"{model.stream}[{model.partition}]"
+        if not isinstance(model.offset, UnsetType):
+            place += f", offset {model.offset:,}"
+        if not isinstance(model.checkpoint, UnsetType):
+            place += f", state of checkpoint {model.checkpoint:,}"
+        lines.append(f"model      version {model.version or 'not named'}, {place}")
     for signal in own.signals:
         words = signal_text(signal.name, signal.observed, signal.direction, signal.baseline, signal.unit)
         lines.append(f"signal     {words}: {signal.meaning}; without it the score falls by {signal.contribution:.2f}")

@@ -16,6 +16,7 @@ from rich.console import Console
 
 from siphonwatch.models.evidence.cases import Finding
 from siphonwatch.models.learn.verdict_book import VerdictBook
+from siphonwatch.models.learn.version import shipped
 from siphonwatch.streams.cli import Failure
 from siphonwatch.streams.cli.table import alert_table
 from siphonwatch.streams.common import chosen
@@ -85,13 +86,16 @@ def command(
     opened: list[Finding] = []
     with contextlib.ExitStack() as stack:
         scorer = stack.enter_context(Offline(settings, partitions, suspicions=scores is not None))
+        reference = scorer.judges()[0].reference_id
         alert_file = _create(stack, alerts)
 
         def take(finding: Finding) -> None:
             if finding.kind == "open":
                 opened.append(finding)
             if alert_file:
-                alert_file.write(encode(to_alert(finding, book.rank_finding(finding), settings.links.runbook)) + b"\n")
+                judged = replay.judged(finding, shipped().id, reference)
+                alert = to_alert(finding, book.rank_finding(finding), settings.links.runbook, judged)
+                alert_file.write(encode(alert) + b"\n")
 
         replay = Replay(settings, scorer, take, _create(stack, telemetry), processes)
         started = time.perf_counter()

@@ -19,6 +19,7 @@ from siphonwatch.models.evidence.cases import MEMBERS, Finding
 from siphonwatch.models.learn.verdict_book import Ranking, VerdictBook
 from siphonwatch.streams.common.release import release
 from siphonwatch.streams.common.settings import DEFAULT_RUNBOOK
+from siphonwatch.streams.contracts.model import Judged, Model
 from siphonwatch.streams.contracts.ocsf import (
     TARGETS,
     AccountUid,
@@ -141,6 +142,7 @@ class Own(msgspec.Struct, frozen=True, kw_only=True):
             "trust, features)."
         ),
     ] = ""
+    model: Model | UnsetType = UNSET
     accounts: Annotated[list[str], Meta(min_length=1)]
     case: _Case
     sequence: Annotated[int, Meta(ge=0)]
@@ -306,8 +308,10 @@ def rfc3339(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
-def to_alert(finding: Finding, ranking: Ranking | None = None, runbook: str = DEFAULT_RUNBOOK) -> Alert:
-    """Return a finding as a CloudEvent; the same finding and ranking always give the same object.
+def to_alert(
+    finding: Finding, ranking: Ranking | None = None, runbook: str = DEFAULT_RUNBOOK, judged: Judged | None = None
+) -> Alert:
+    """Return a finding as a CloudEvent; the same arguments always give the same object.
 
     Parameters
     ----------
@@ -318,10 +322,12 @@ def to_alert(finding: Finding, ranking: Ranking | None = None, runbook: str = DE
         finding sent again keeps its id, and may carry a newer rank.
     runbook
         Beginning of the link to the pattern's entry, `links.runbook`.
+    judged
+        By which version, and where; without it the alert has no `model`.
     """
     ranking = VerdictBook().rank_finding(finding) if ranking is None else ranking
     pattern = _PATTERNS[finding.pattern]
-    own = _own(finding, pattern, ranking, runbook)
+    own = _own(finding, pattern, ranking, runbook, UNSET if judged is None else judged.by(finding.card))
     confidence = next((level for level, least in CONFIDENT.items() if own.e_value >= least), 1)
     pivots = finding.accounts[:PIVOTS]
     return Alert(
@@ -395,10 +401,11 @@ def _message(finding: Finding, title: str) -> str:
     return said
 
 
-def _own(finding: Finding, pattern: Detector, ranking: Ranking, runbook: str) -> Own:
+def _own(finding: Finding, pattern: Detector, ranking: Ranking, runbook: str, model: Model | UnsetType) -> Own:
     return Own(
         pattern=finding.pattern,
         card=finding.card,
+        model=model,
         accounts=list(finding.accounts),
         case=finding.case,
         sequence=finding.sequence,

@@ -76,6 +76,8 @@ class Offline:
             for scorer, log in zip(self._scorers, self._logs, strict=True)
         ]
         self._slices = 0
+        self.told: list[int] = []
+        """The partition of each of the findings that `score` gave last."""
         self._runner = asyncio.Runner()
 
     def __enter__(self) -> Self:
@@ -98,6 +100,11 @@ class Offline:
     def judges(self, shadow: str = "") -> list[AccountJudge]:
         """Return who judges accounts, one a partition: the champion, or a shadow."""
         return [scorer.shadows[shadow][0] if shadow else scorer.judge for scorer in self._scorers]
+
+    @property
+    def partitions(self) -> int:
+        """How many there are."""
+        return len(self._scorers)
 
     @property
     def failed(self) -> list[Failed]:
@@ -130,12 +137,14 @@ class Offline:
     def score(self, requests: Array, offsets: npt.NDArray[np.int64]) -> list[Finding]:
         """Take requests, `(n,) REQUEST`, with their increasing offsets, `(n,) int64`; return what came of them."""
         findings: list[Finding] = []
+        self.told = []
         for start in range(0, len(requests), SLICE):
             findings += self._runner.run(self._score(requests[start : start + SLICE], offsets[start : start + SLICE]))
         return findings
 
     async def _score(self, requests: Array, offsets: npt.NDArray[np.int64]) -> list[Finding]:
         findings: list[Finding] = []
+        told = len(self.told)
         here = partitions_of(requests["account"], len(self._scorers))
         seen = [np.zeros(0, np.int64)]
         for number, (scorer, tiers) in enumerate(zip(self._scorers, self._tiers, strict=True)):
@@ -143,6 +152,7 @@ class Offline:
             own = requests[mine]
             await tiers.admit(own)
             findings += scorer.score(own, offsets[mine])
+            self.told += [number] * (len(findings) + told - len(self.told))
             for field in READ_OTHERWISE:  # as the scorer has them, for the coordinators
                 requests[field][mine] = own[field]
             await tiers.evict()
@@ -155,6 +165,7 @@ class Offline:
         for number, coordinator in enumerate(self._coordinators):
             mine = sighted[there == number]
             findings += coordinator.score(requests[mine], offsets[mine])
+            self.told += [number] * (len(findings) + told - len(self.told))
         return findings
 
     async def _forget(self) -> None:

@@ -7,15 +7,19 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
+from typing import IO, Any, Literal, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
+from siphonwatch.models.account.murmur import partitions_of
 from siphonwatch.models.account.request import Array
+from siphonwatch.models.engine.patterns import patterns
 from siphonwatch.models.engine.scorer import Scorer
 from siphonwatch.models.engine.together import Together
 from siphonwatch.models.evidence.cases import Finding
 from siphonwatch.streams.common.settings import Settings
+from siphonwatch.streams.contracts.model import Judged
 from siphonwatch.streams.contracts.rejected import Rejected
 from siphonwatch.streams.contracts.telemetry import Malformed
 from siphonwatch.streams.edge.adapters import Records, Unreadable, read_records
@@ -27,6 +31,17 @@ from siphonwatch.streams.worker.opening import keys_of
 
 BATCH = 8192
 """Records scored at a time; any other number gives the same findings."""
+Places = tuple[npt.NDArray[Any], npt.NDArray[np.int64]]
+"""Partition and offset of each request."""
+_ACCOUNT = {pattern.pattern for pattern in patterns() if pattern.card.over == "account"}
+
+
+class Place(NamedTuple):
+    """Where the newest evidence of a case is."""
+
+    partition: int
+    offset: int
+    """-1 for a campaign's: how sightings share records depends on the worker that sends them."""
 
 
 @dataclass
@@ -83,6 +98,11 @@ class Replay:
         self._decoder = Decoder(keys_of(settings))
         self._processes = processes
         self.totals = Totals()
+        self.of_topic = True
+        """Whether all that was scored came with the offsets that it had in a topic."""
+        self._topic_places: Places | None = None  # of the requests at hand, where a topic had them
+        self._counts = np.zeros(scorer.partitions if isinstance(scorer, Offline) else 1, np.int64)
+        self._evidence: dict[str, Place] = {}
 
     def run(self, path: Path | str, format: str = "auto") -> None:
         """Score one file, or an archive by its folder or URL.
@@ -109,9 +129,13 @@ class Replay:
         if self._telemetry:
             raise ValueError(f"{url} is an archive, from which no telemetry records are written: leave out --telemetry")
         try:
-            for batch in Archive(url).batches(keys_of(self._settings)):
+            archive = Archive(url)
+            of_log = any(position.log for position in archive.manifests[-1].positions)
+            for batch in archive.batches(keys_of(self._settings)):
                 self.totals.unopened += batch.unopened
+                self._topic_places = None if of_log else (batch.partition, batch.offset)
                 self._score(batch.requests)
+            self._topic_places = None
         except StoreError as error:
             raise ValueError(str(error)) from None
 
@@ -155,14 +179,46 @@ class Replay:
             self.totals.without_text += part.without_text
             yield from part.records
 
+    def judged(self, finding: Finding, version: str, reference: str) -> Judged:
+        """Return what an alert says of what made a finding, within `on_finding`; given what the replay began with."""
+        place = self._evidence.get(finding.case, Place(0, -1))
+        stream: Literal["telemetry", "sightings"] = "telemetry" if finding.pattern in _ACCOUNT else "sightings"
+        return Judged(version, stream, *place, reference if stream == "telemetry" else "")
+
     def _score(self, requests: Array) -> None:
-        first = self.totals.requests
+        first, places = self.totals.requests, self._topic_places
         self.totals.requests += len(requests)
-        for finding in self._scorer.score(requests, np.arange(first, self.totals.requests)):
+        if places is None:
+            self.of_topic = False
+            places = self._count(requests)
+        findings = self._scorer.score(requests, np.arange(first, self.totals.requests))
+        told = self._scorer.told if isinstance(self._scorer, Offline) else [0] * len(findings)
+        for finding, number in zip(findings, told, strict=True):
             if self._allowed.covers(finding.accounts):
                 self.totals.allowed += 1
                 continue
             self.totals.findings[finding.kind] += 1
             if finding.kind == "open":
                 self.totals.patterns[finding.pattern] += 1
+            if finding.pattern not in _ACCOUNT:
+                self._evidence[finding.case] = Place(number, -1)
+            elif finding.kind != "close":
+                at = finding.offset - first
+                self._evidence[finding.case] = Place(int(places[0][at]), int(places[1][at]))
             self._on_finding(finding)
+            if finding.kind == "close":
+                self._evidence.pop(finding.case, None)
+
+    def _count(self, requests: Array) -> Places:
+        """The places of a log's requests in a topic that holds them alone, of as many partitions as are scored in."""
+        n, counts = len(requests), self._counts
+        if len(counts) == 1:
+            counts[0] += n
+            return np.zeros(n, np.int64), np.arange(counts[0] - n, counts[0])
+        here = partitions_of(requests["account"], len(counts)).astype(np.int64)
+        offsets = np.zeros(n, np.int64)
+        for number in range(len(counts)):
+            mine = np.flatnonzero(here == number)
+            offsets[mine] = counts[number] + np.arange(len(mine))
+            counts[number] += len(mine)
+        return here, offsets

@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from eval_fakes import Log, write_log
+from worker_tools import KEY, traffic
 
+from siphonwatch.models.account.murmur import partitions_of
+from siphonwatch.models.learn.version import shipped
 from siphonwatch.streams.cli import cli
-from siphonwatch.streams.contracts.alert import Alert, decode, encode
+from siphonwatch.streams.common.settings import Settings
+from siphonwatch.streams.contracts.alert import Alert, decode, encode, to_alert
+from siphonwatch.streams.contracts.model import Judged, Model
+from siphonwatch.streams.contracts.telemetry import encode as encode_telemetry
+from siphonwatch.streams.lab.archive.store import Store
+from siphonwatch.streams.lab.archive.writer import Writer
+from siphonwatch.streams.worker.decode import Decoder
+from siphonwatch.streams.worker.scoring import make_scorer
 
 
 @pytest.fixture(scope="module")
@@ -28,6 +40,12 @@ def sent(log: Log, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def run(*arguments: str) -> Result:
     return CliRunner().invoke(cli, list(arguments))
+
+
+def replaced(alert: Alert, **own: Any) -> Alert:
+    """An alert with other facts of ours."""
+    unmapped = msgspec.structs.replace(alert.data.unmapped, siphonwatch=msgspec.structs.replace(alert.own, **own))
+    return msgspec.structs.replace(alert, data=msgspec.structs.replace(alert.data, unmapped=unmapped))
 
 
 def alerts(path: Path) -> list[Alert]:
@@ -52,13 +70,60 @@ def test_an_alert_is_made_again_identical_from_the_whole_log_and_from_its_beginn
     assert begun.exit_code == 0 and "identical after" in begun.output, "nothing later is part of it"
 
 
+def test_what_made_an_alert_is_compared_but_for_what_the_data_do_not_say(log: Log, sent: Path, tmp_path: Path) -> None:
+    wanted = next(alert for alert in alerts(sent) if alert.kind == "opened")
+    assert isinstance(wanted.own.model, Model)
+    said = run("explain", wanted.id, "--alerts", str(sent), "--exact", "--data", str(log.requests))
+    left_out = "rank, ranking, model.reference, model.checkpoint, model.offset"
+    assert said.exit_code == 0 and said.output.rstrip().endswith(f"not compared: {left_out}")
+    assert f"model      version {shipped().id}, telemetry[0], offset {wanted.own.model.offset:,}" in said.output
+    other = replaced(wanted, model=msgspec.structs.replace(wanted.own.model, version="0" * 12, offset=7))
+    (tmp_path / "other").write_bytes(encode(other) + b"\n")
+    said = run("explain", other.id, "--alerts", str(tmp_path / "other"), "--exact", "--data", str(log.requests))
+    assert said.exit_code == 1 and f"model.version: '{'0' * 12}' was sent, '{shipped().id}' is made" in said.output
+    before = replaced(wanted, model=msgspec.UNSET)
+    (tmp_path / "before").write_bytes(encode(before) + b"\n")
+    said = run("explain", before.id, "--alerts", str(tmp_path / "before"), "--exact", "--data", str(log.requests))
+    assert said.exit_code == 0 and said.output.rstrip().endswith("rank, ranking, model"), "of an older release"
+
+
+@pytest.mark.parametrize("partitions", [1, 3])
+def test_an_alert_of_a_worker_is_made_again_from_the_archive_with_its_offset(
+    partitions: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SIPHONWATCH_IDENTITY_KEY", KEY)
+    values = [encode_telemetry(record) for record in traffic()]
+    requests = Decoder().decode(values).requests
+    here = partitions_of(requests["account"], partitions)
+    writer, told = Writer(Store(str(tmp_path / "archive"))), []
+    for number in range(partitions):
+        scorer, places = make_scorer(Settings()), np.flatnonzero(here == number)
+        offsets = 1000 * number + 5 + 2 * np.arange(len(places))
+        for finding in scorer.score(requests[places], offsets):
+            judged = Judged(shipped().id, "telemetry", number, finding.offset, "0" * 16, 17)
+            told.append(to_alert(finding, judged=judged))
+        writer.begin("telemetry", number, "one", 0)
+        writer.take("telemetry", number, [values[i] for i in places.tolist()], offsets, 1000 * places)
+    writer.close()
+    for wanted in (told[0], told[len(told) // 2], told[-1]):
+        (tmp_path / "alert").write_bytes(encode(wanted) + b"\n")
+        data = ["--exact", "--data", str(tmp_path / "archive"), "--partitions", str(partitions)]
+        said = run("explain", wanted.id, "--alerts", str(tmp_path / "alert"), *data)
+        assert said.exit_code == 0, said.output
+        assert said.output.rstrip().endswith("rank, ranking, model.reference, model.checkpoint")
+        assert isinstance(wanted.own.model, Model) and isinstance(wanted.own.model.offset, int)
+        offset = wanted.own.model.offset
+        other = replaced(wanted, model=msgspec.structs.replace(wanted.own.model, offset=offset + 1))
+        (tmp_path / "alert").write_bytes(encode(other) + b"\n")
+        said = run("explain", wanted.id, "--alerts", str(tmp_path / "alert"), *data)
+        assert said.exit_code == 1 and f"model.offset: {offset + 1} was sent, {offset} is made again" in said.output
+
+
 def test_the_first_field_that_differs_is_named(log: Log, sent: Path, tmp_path: Path) -> None:
     wanted = next(alert for alert in alerts(sent) if alert.kind == "opened")
-    own = msgspec.structs.replace(wanted.own, requests_seen=wanted.own.requests_seen + 1, rank=0.5)
-    unmapped = msgspec.structs.replace(wanted.data.unmapped, siphonwatch=own)
-    data = msgspec.structs.replace(wanted.data, unmapped=unmapped)
     other = tmp_path / "other.ndjson"
-    other.write_bytes(encode(msgspec.structs.replace(wanted, data=data)) + b"\n")
+    changed = replaced(wanted, requests_seen=wanted.own.requests_seen + 1, rank=0.5)
+    other.write_bytes(encode(changed) + b"\n")
     said = run("explain", wanted.subject, "--alerts", str(other), "--exact", "--data", str(log.requests))
     assert said.exit_code == 1
     right = wanted.own.requests_seen

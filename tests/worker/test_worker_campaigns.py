@@ -10,12 +10,13 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
-from core_fakes import dump_of
 from kafka_broker import over
 from prometheus_client import CollectorRegistry
-from worker_tools import Worker, prepare, produce, read, scored
+from worker_tools import Worker, prepare, produce, read, scored, without_model
 
 from siphonwatch.models.campaign.edges import CAP
+from siphonwatch.models.common.arrays import pack
+from siphonwatch.models.engine.coordinator import Coordinator
 from siphonwatch.streams.common.settings import Settings
 from siphonwatch.streams.contracts.alert import encode as encode_alert
 from siphonwatch.streams.contracts.alert import to_alert
@@ -81,6 +82,16 @@ def expected(settings: Settings, log: list[bytes]) -> set[bytes]:
     return {encode_alert(to_alert(finding)) for finding in findings}
 
 
+def placeless(coordinator: Coordinator) -> bytes:
+    """What a checkpoint keeps, without the places of sightings, which depend on how many went into a record."""
+    parts = coordinator.snapshot()
+    cases = msgspec.msgpack.decode(parts["judge.cases.open"])
+    assert cases, "the campaign's case is open"
+    for case in cases:
+        del case["last"]["offset"]
+    return pack({**parts, "judge.cases.open": msgspec.msgpack.encode(cases)})
+
+
 def members(alerts: set[bytes]) -> set[str]:
     """All accounts that relay alerts name."""
     own = [msgspec.json.decode(alert)["data"]["unmapped"]["siphonwatch"] for alert in alerts]
@@ -111,7 +122,7 @@ async def test_a_campaign_found_over_kafka_is_the_one_a_replay_finds(
             await second.works()
             await coordinated(settings)
             second.stop()
-    alerts = await read(settings, "alerts", 0)
+    alerts = list(map(without_model, await read(settings, "alerts", 0)))
     assert set(alerts) == expected(settings, await read(settings, "telemetry", 0))
     assert members(set(alerts)) == set(MEMBERS)
     state = SightingsPartition(
@@ -125,7 +136,7 @@ async def test_a_campaign_found_over_kafka_is_the_one_a_replay_finds(
         requests = Decoder().decode(await read(settings, "telemetry", 0)).requests
         replayed = make_together(settings)
         replayed.score(requests, np.arange(len(requests)))
-        assert dump_of(state.scorer) == dump_of(replayed.coordinator)
+        assert placeless(state.scorer) == placeless(replayed.coordinator)
     finally:
         await state.close()
 
@@ -138,7 +149,7 @@ async def test_accounts_on_several_partitions_make_one_campaign(settings: Settin
         await produce(settings, traffic(), rate=120, part=12)  # event time goes on alike on all partitions, as in life
         await coordinated(settings)
         worker.stop()
-    alerts = {alert for p in range(4) for alert in await read(settings, "alerts", p)}
+    alerts = {without_model(alert) for p in range(4) for alert in await read(settings, "alerts", p)}
     assert len(members(alerts) & set(MEMBERS)) >= 24
     assert members(alerts) <= set(MEMBERS)
 

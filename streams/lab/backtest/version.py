@@ -25,6 +25,8 @@ class DetectorSet(NamedTuple):
 
     name: str
     detectors: tuple[Detector, ...]
+    id: str = ""
+    """Of the version; empty where they are a directory of cards alone."""
 
 
 def find_version(named: str, settings: Settings) -> Version:
@@ -85,4 +87,4 @@ def _load(name: str, settings: Settings) -> DetectorSet:
         cards = arranged([(read_card(file.read_bytes(), file.name), file.name) for file in files])
         return DetectorSet(folder.resolve().name, bound(cards))
     version.check_judges()
-    return DetectorSet(version.name, version.detectors("account") + version.detectors("campaign"))
+    return DetectorSet(version.name, version.detectors("account") + version.detectors("campaign"), version.id)

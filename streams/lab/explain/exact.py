@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
+from msgspec import UnsetType
 
 from siphonwatch.models.evidence.cases import Finding
 from siphonwatch.streams.common.settings import Settings
@@ -16,6 +17,8 @@ from siphonwatch.streams.lab.replay import Replay
 
 OF_VERDICTS = ("rank", "ranking")
 """What verdicts change in an alert after it was found, below `unmapped.siphonwatch`."""
+OF_CHECKPOINTS = ("reference", "checkpoint")
+"""What depends on where checkpoints fell, below `model`: they change no evidence, and a replay has none."""
 
 
 class _Reached(Exception):
@@ -31,6 +34,8 @@ class Rebuilt(msgspec.Struct, frozen=True, kw_only=True):
     """Whether the replay told the same thing of the same case."""
     difference: str = ""
     """The first field that differs, with both values; empty where all is the same."""
+    left_out: list[str] = []
+    """What was not compared, below `unmapped.siphonwatch`."""
     others: list[str] = []
     """Where it was not found: what the replay told of the accounts instead, by id."""
 
@@ -46,12 +51,13 @@ def rebuild(
     Unreadable, ProcessDied, ValueError
         Where a file cannot be read, as `siphonwatch.streams.lab.replay.Replay.run`.
     """
-    made: list[Finding] = []
+    made: list[Alert] = []
     others: list[str] = []
 
     def take(finding: Finding) -> None:
         if finding.id == alert.id:
-            made.append(finding)
+            runbook = alert.own.runbook.rpartition("#")[0]
+            made.append(to_alert(finding, runbook=runbook, judged=replay.judged(finding, version.id, "")))
             raise _Reached
         if set(finding.accounts) & set(alert.own.accounts):
             others.append(finding.id)
@@ -65,17 +71,33 @@ def rebuild(
             pass
     if not made:
         return Rebuilt(requests=replay.totals.requests, found=False, others=others)
-    again = to_alert(made[0], runbook=alert.own.runbook.rpartition("#")[0])
-    return Rebuilt(
-        requests=replay.totals.requests, found=True, difference=first_difference(_plain(alert), _plain(again)),
-    )  # fmt: skip
+    left_out = _left_out(alert, version, of_topic=replay.of_topic)
+    difference = first_difference(_plain(alert, left_out), _plain(made[0], left_out))
+    return Rebuilt(requests=replay.totals.requests, found=True, difference=difference, left_out=left_out)
 
 
-def _plain(alert: Alert) -> Any:
-    """An alert as JSON has it, without what verdicts change."""
+def _left_out(alert: Alert, version: DetectorSet, *, of_topic: bool) -> list[str]:
+    """What of an alert the data do not determine, below `unmapped.siphonwatch`."""
+    own = alert.own
+    if isinstance(own.model, UnsetType):
+        return [*OF_VERDICTS, "model"]  # it is of a release that named none
+    names = [*OF_VERDICTS, *(f"model.{name}" for name in OF_CHECKPOINTS)]
+    if not of_topic or own.model.stream == "sightings":
+        names.append("model.offset")  # a log has none, and sightings share records as they were sent
+    if not version.id:
+        names.append("model.version")
+    return names
+
+
+def _plain(alert: Alert, left_out: Sequence[str]) -> Any:
+    """An alert as JSON has it, without what is left out below `unmapped.siphonwatch`."""
     plain = msgspec.json.decode(msgspec.json.encode(alert))
-    for name in OF_VERDICTS:
-        plain["data"]["unmapped"]["siphonwatch"].pop(name, None)
+    for name in left_out:
+        place = plain["data"]["unmapped"]["siphonwatch"]
+        *folders, last = name.split(".")
+        for folder in folders:
+            place = place[folder]
+        place.pop(last, None)
     return plain
 
 

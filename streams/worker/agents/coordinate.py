@@ -17,6 +17,7 @@ import numpy.typing as npt
 from siphonwatch.models.account.request import Array
 from siphonwatch.models.campaign.edges import groups
 from siphonwatch.models.engine.scorer import Scorer
+from siphonwatch.models.evidence.cases import Finding
 from siphonwatch.streams.contracts import provenance
 from siphonwatch.streams.contracts.dead_letter import REDRIVEN
 from siphonwatch.streams.contracts.provenance import REDRIVEN_SEAL, SEAL, UNKEYED, Seals, is_sealed
@@ -81,6 +82,9 @@ class SightingsPartition(ScoredPartition):
         super().__init__(*args, hot_accounts=None, forget_after=math.inf, **kwargs)
         self._mac = self._seals.mac(provenance.SIGHTINGS, self._number)
         self._redriven_mac = self._seals.mac(provenance.REDRIVEN, self._number)
+
+    def _offset_of(self, finding: Finding) -> int:
+        return finding.offset // MAX_ROWS - self._numbering.base
 
     def _read(self, batch: Batch) -> Read:
         """Unpack a batch's records, without the sightings that were sent again after a crash."""

@@ -75,6 +75,8 @@ class Judges:
         self._heard: list[tuple[str, Finding]] = []
         self._told: list[Applied] = []
         self._said_off: set[str] = set()
+        self._references: dict[str, str] = {}
+        self.note()
 
     @property
     def due(self) -> bool:
@@ -84,6 +86,15 @@ class Judges:
     def version(self, role: str = CHAMPION) -> str:
         """Return the id of the version in a role."""
         return self.roles[role].version if role in self.roles else shipped().id
+
+    def note(self) -> None:
+        """Note what each judge has learnt of what is ordinary: it is that of a checkpoint now."""
+        judges = {CHAMPION: self._scorer.judge} | {role: judge for role, (judge, _) in self._scorer.shadows.items()}
+        self._references = {role: judge.reference_id for role, judge in judges.items()}
+
+    def reference(self, role: str = CHAMPION) -> str:
+        """Return what stands for that of the judge in a role, as it was at the newest checkpoint."""
+        return self._references.get(role, "")
 
     def apply(self, offset: int) -> list[Finding]:
         """Let what is deployed judge from `offset` on; return what is to be told of cases."""
@@ -172,11 +183,11 @@ class Judges:
             await self._outlet.flush()
         self._told = []
 
-    async def send(self, alert: Callable[[Finding], bytes]) -> None:
-        """Send what shadows have found since."""
+    async def send(self, alert: Callable[[Finding, str], bytes]) -> None:
+        """Send what shadows have found since; an alert is of a finding and a role."""
         heard, self._heard = self._heard, []
         for role, finding in heard:
-            await self._outlet.shadow(finding.case.encode(), alert(finding), role, self.version(role))
+            await self._outlet.shadow(finding.case.encode(), alert(finding, role), role, self.version(role))
 
     def snapshot(self) -> dict[str, bytes]:
         """Return which versions judge, and what is still to be said of that; nothing where none was deployed."""

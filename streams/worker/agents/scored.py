@@ -25,6 +25,8 @@ from siphonwatch.models.learn.verdict_book import VerdictBook
 from siphonwatch.streams.common.settings import DEFAULT_RUNBOOK
 from siphonwatch.streams.contracts import receipt
 from siphonwatch.streams.contracts.alert import encode, rfc3339, to_alert
+from siphonwatch.streams.contracts.control import CHAMPION
+from siphonwatch.streams.contracts.model import Judged
 from siphonwatch.streams.contracts.provenance import UNKEYED, Seals
 from siphonwatch.streams.worker.agents.control_letters import ControlLetters, ControlLetterSender
 from siphonwatch.streams.worker.agents.erasing import Eraser
@@ -222,6 +224,7 @@ class ScoredPartition(ABC):
         self._look()
         self._durable = snapshot.next_offset
         self._numbering = Numbering(**snapshot.meta.get("topic", {}))
+        self._judges.note()
         for closing in self.scorer.end(self._allowed.covers):
             await self._send(closing)
         await self._mute()
@@ -338,8 +341,17 @@ class ScoredPartition(ABC):
         self.meter.alert(finding)
         await self._outlet.alert(finding.case.encode(), self._alert(finding))
 
-    def _alert(self, finding: Finding) -> bytes:
-        return encode(to_alert(finding, self._book.rank_finding(finding), self._runbook))
+    def _alert(self, finding: Finding, role: str = CHAMPION) -> bytes:
+        checkpoint = -1 if self._durable is None else self._durable - self._numbering.base
+        judged = Judged(
+            self._judges.version(role), self.meter.stream, self._number, self._offset_of(finding),  # type: ignore[arg-type]
+            self._judges.reference(role), checkpoint,
+        )  # fmt: skip
+        return encode(to_alert(finding, self._book.rank_finding(finding), self._runbook, judged))
+
+    def _offset_of(self, finding: Finding) -> int:
+        """The offset of the newest record that is evidence, in the topic as it is now; negative where it has none."""
+        return finding.offset - self._numbering.base
 
     def _known_entries(self) -> Entries:
         """The entries as they are known now; those that apply already while nothing is known."""
@@ -397,6 +409,7 @@ class ScoredPartition(ABC):
             return None
         self._judges.say_off()
         self._next, self._durable = None, offset
+        self._judges.note()
         await self._judges.tell()
         self.meter.checkpoint(self._clock() - started, self._log.written - written)
         self._checkpoint_at = self._now()
