@@ -14,6 +14,7 @@ from siphonwatch.streams.cli.replay import offline
 from siphonwatch.streams.common.cores import cores
 from siphonwatch.streams.common.logs import configure
 from siphonwatch.streams.common.settings import Settings, load
+from siphonwatch.streams.common.tail import TailError
 from siphonwatch.streams.edge.adapters import Unreadable, formats
 from siphonwatch.streams.edge.spread import ProcessDied
 
@@ -77,7 +78,7 @@ def command(
                     address=address,
                 )
             )  # fmt: skip
-    except (Unreadable, ProcessDied, ValueError, StoreError, CannotListenError) as error:
+    except (Unreadable, ProcessDied, ValueError, StoreError, CannotListenError, TailError) as error:
         raise Failure(str(error)) from None
     except KafkaError as error:
         raise Failure(

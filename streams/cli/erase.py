@@ -62,7 +62,7 @@ def command(
     on begins anew. A second run finds nothing.
 
     An archive loses its rows of telemetry and verdicts, and the alerts that name the account. What an archiver had not
-    written yet is archived afterwards: run this again once it has.
+    written yet of it is not written any more.
 
     Records that are on the topics of telemetry, alerts and dead letters stay until their retention; what the account
     taught aggregates names nobody and stays.

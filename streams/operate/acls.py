@@ -85,7 +85,7 @@ def rights(settings: Settings, role: str) -> list[Right]:
     elif role == READER:
         allow(TOPIC, ours("telemetry", "alerts", "verdicts", "shadow", "deployments"), "Read")
     elif role == ARCHIVER:
-        allow(TOPIC, ours("telemetry", "alerts", "verdicts"), "Read")
+        allow(TOPIC, ours("telemetry", "alerts", "verdicts", "control"), "Read")
     else:
         raise ValueError(f"{role} is no role")
     return sorted(Right(*resource, frozenset(operations)) for resource, operations in found.items())

@@ -193,6 +193,18 @@ async def test_a_case_that_closes_while_open_ones_are_told_again_is_not_told_as_
     assert said == [(opened.case, True), (opened.case, False)]
 
 
+def test_the_end_of_an_erased_account_s_case_takes_its_name_out_of_what_the_sink_keeps() -> None:
+    kind = Alertmanager(Sink(kind="alertmanager", url="http://127.0.0.1"), "runbook.md", 86_400.0)
+    opened, _, closed = life("org-7")
+    now = time.time()
+    kind.note(0, told(opened), now)
+    (again,) = kind.again(now)
+    assert b"org-7" in again.body
+    kind.note(0, told(replace(closed, accounts=["erased"])), now)
+    assert kind.again(now) == []
+    assert "org-7" not in repr(vars(kind))
+
+
 async def test_people_hear_of_a_case_and_its_end_once_and_of_no_severity_it_never_had(manager: Manager) -> None:
     seen: list[tuple[str, str]] = []
 

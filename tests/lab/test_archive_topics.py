@@ -12,14 +12,23 @@ import time
 from collections import Counter
 from pathlib import Path
 
+import msgspec
 import pytest
+from alert_samples import findings
 from worker_tools import prepare, produce, traffic, until
 
 from siphonwatch.models.account.request import names
 from siphonwatch.streams.common.settings import Settings
+from siphonwatch.streams.common.tail import TailError
+from siphonwatch.streams.contracts import control, verdict
+from siphonwatch.streams.contracts.alert import encode as encode_alert
+from siphonwatch.streams.contracts.alert import to_alert
+from siphonwatch.streams.contracts.control import Erase
+from siphonwatch.streams.edge.producer import connect as producer_of
 from siphonwatch.streams.lab.archive.follow import Follower
 from siphonwatch.streams.lab.archive.layout import Gap
 from siphonwatch.streams.lab.archive.reader import Archive
+from siphonwatch.streams.lab.archive.rewrite import rewrite
 from siphonwatch.streams.lab.archive.store import Store
 from siphonwatch.streams.operate.topics import connect, create
 
@@ -109,6 +118,61 @@ async def test_two_archivers_at_one_archive_hold_each_record_once(settings: Sett
     stop.set()
     await asyncio.gather(*both)
     assert held(tmp_path) == wanted(0, 1200)
+
+
+async def test_what_was_ordered_erased_before_a_step_is_not_written_and_what_came_later_is(
+    settings: Settings, tmp_path: Path
+) -> None:
+    account = Counter(record.account for record in traffic()[:600]).most_common(1)[0][0]
+    mine = [i for i, record in enumerate(traffic()[:600]) if record.account == account]
+    assert len(mine) > 5
+    order_time = traffic()[mine[len(mine) // 2]].time
+    before = [i for i in mine if traffic()[i].time <= order_time]
+    half = mine[1]
+    await produce(settings, traffic()[:half])
+    await once(settings, tmp_path)
+    await produce(settings, traffic()[half:600])
+    named, other = findings(2, start=order_time - 10_000.0)
+    named = msgspec.structs.replace(named, accounts=[account])
+    producer = producer_of(settings, "tests")
+    for finding in (named, other):
+        alert = to_alert(finding)
+        producer.send(settings.topic("alerts"), encode_alert(alert), alert.subject.encode())
+        said = verdict.judge(alert, "true-positive", by="Ann", time=order_time - 1.0, note="of ACME")
+        producer.send(settings.topic("verdicts"), verdict.encode(said), said.case.encode())
+    facts = {"account": account, "by": "Eve"}
+    real = Erase(id="0" * 12, time=order_time, **facts)
+    for order in (real, Erase(id="1" * 12, time=order_time + 1e6, dry_run=True, **facts)):
+        producer.send(settings.topic("control"), control.encode(order), order.id.encode())
+    producer.close(30)
+    assert sum(rewrite(str(tmp_path), [account], "erase").rows.values()) == 1, "what was written before the order"
+    await once(settings, tmp_path)
+    assert held(tmp_path) == wanted(0, 600) - Counter(traffic()[i].id[:64] for i in before)
+    archive = Archive(str(tmp_path))
+    dropped = Counter[str]()
+    for manifest in archive.manifests:
+        for taken in manifest.ranges:
+            dropped[taken.kind] += taken.dropped.get("erased", 0)
+    assert dropped == {"telemetry": len(before) - 1, "alerts": 1, "verdicts": 1}
+    for kind in ("alerts", "verdicts"):
+        (left,) = [row for table in archive.tables(kind) for row in table.to_pylist()]  # type: ignore[arg-type]
+        assert left["case"] == other.case
+    assert rewrite(str(tmp_path), [account], "again", dry_run=True).rows == {
+        "telemetry": len(mine) - len(before), "alerts": 0, "verdicts": 0,
+    }, "what it sent after the order"  # fmt: skip
+
+
+async def test_no_step_is_closed_while_orders_cannot_be_read(settings: Settings, tmp_path: Path) -> None:
+    await produce(settings, traffic()[:50])
+    with connect(settings.kafka) as admin:
+        admin.delete_topics([settings.topic("control")])
+        await until(lambda: settings.topic("control") not in admin.list_topics(), 60)
+    with pytest.raises(TailError, match="control"):
+        await once(settings, tmp_path)
+    with connect(settings.kafka) as admin:
+        create(settings, admin)
+    await once(settings, tmp_path)
+    assert held(tmp_path) == wanted(0, 50)
 
 
 @pytest.mark.parametrize("running", [True, False])

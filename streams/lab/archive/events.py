@@ -16,6 +16,7 @@ from siphonwatch.streams.contracts.telemetry import Malformed
 from siphonwatch.streams.deliver.alert import read
 from siphonwatch.streams.lab.archive.layout import Kind
 from siphonwatch.streams.lab.archive.telemetry import PLACES
+from siphonwatch.streams.worker.orders import Orders
 
 
 class _Verdict(msgspec.Struct, frozen=True):
@@ -100,6 +101,24 @@ def _alert(value: bytes) -> dict[str, Any]:
         "pattern": own.pattern, "card": own.card, "severity": alert.severity, "accounts": own.accounts,
         "e_value": own.e_value, "requests_seen": own.requests_seen, "value": value.decode(),
     }  # fmt: skip
+
+
+def erased(rows: Sequence[dict[str, Any]], orders: Orders) -> npt.NDArray[np.bool_]:
+    """Say which records are about an account that was erased, from before its order, `(n,)`.
+
+    A verdict by its account, an alert by any of its accounts: as a rewriting of an archive takes them out.
+    """
+    until: dict[str, float] = {}
+    for order in orders:
+        if not order.dry_run:
+            until[order.account] = max(until.get(order.account, 0.0), order.time)
+    return np.array(
+        [
+            any(row["time"] <= until.get(name, -np.inf) for name in row.get("accounts") or [row.get("account", "")])
+            for row in rows
+        ],
+        np.bool_,
+    )
 
 
 def to_table(kind: Kind, partition: int, events: Events) -> pa.Table:

@@ -19,13 +19,16 @@ from siphonwatch.streams.common.incarnation import ASK_SECONDS, UNKNOWN, Knowing
 from siphonwatch.streams.common.kafka import make_async_consumer
 from siphonwatch.streams.common.polling import getmany
 from siphonwatch.streams.common.settings import Settings
+from siphonwatch.streams.common.tail import Tail, TailError
 from siphonwatch.streams.contracts import provenance
+from siphonwatch.streams.contracts.control import Erase, NotAControl, decode
 from siphonwatch.streams.contracts.provenance import Seals
 from siphonwatch.streams.lab.archive.layout import KINDS, Gap, Kind, Manifest, Position
 from siphonwatch.streams.lab.archive.metrics import Behind
 from siphonwatch.streams.lab.archive.store import Store, TakenError
 from siphonwatch.streams.lab.archive.writer import STEP_ROWS, Writer
 from siphonwatch.streams.worker.agents.sources import fresh
+from siphonwatch.streams.worker.orders import Order, Orders
 
 POLL_MS = 500
 MAX_RECORDS = 8192
@@ -116,7 +119,7 @@ class Follower:
         ------
         StoreError
             When the archive cannot be read or written.
-        KafkaError
+        KafkaError, TailError
             When the topics cannot be read, and `once` is set.
         """
         while not stop.is_set():
@@ -126,7 +129,7 @@ class Follower:
             except (_Again, TakenError) as error:
                 self._leave(str(error))
                 _log.info("beginning again where the archive ends", reason=str(error))
-            except (KafkaError, OSError) as error:
+            except (KafkaError, OSError, TailError) as error:
                 if once:
                     raise
                 self._leave(f"topics cannot be read: {type(error).__name__}: {error}")
@@ -202,8 +205,24 @@ class Follower:
             self._lags[tp] = lag, since
 
     async def _close(self, writer: Writer) -> None:
+        if writer.waiting:
+            # Up to now, so that what was ordered before somebody looked into the archive is in no later step.
+            writer.orders = await asyncio.to_thread(self._orders)
         if manifest := await asyncio.to_thread(writer.close):
             self._on_step(manifest)
+
+    def _orders(self) -> Orders:
+        """Return the orders to erase accounts."""
+        found = []
+        with Tail.connect(self._settings, self._settings.topic("control")) as tail:
+            for value in tail.history():
+                try:
+                    control = decode(value)
+                except NotAControl:
+                    continue
+                if isinstance(control, Erase):
+                    found.append(Order.of(control))
+        return Orders(found)
 
     async def _another(self, consumer: KnowingConsumer) -> bool:
         """Whether one of the topics is another one than when reading began."""

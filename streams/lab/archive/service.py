@@ -76,7 +76,7 @@ async def archive(
         When the port is taken.
     StoreError
         When the archive cannot be read or written.
-    KafkaError
+    KafkaError, TailError
         When the topics cannot be read, and `once` is set.
     """
     if stop is None:

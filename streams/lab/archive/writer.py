@@ -35,6 +35,7 @@ from siphonwatch.streams.lab.archive.layout import (
     manifest_path,
 )
 from siphonwatch.streams.lab.archive.store import Store, StoreError
+from siphonwatch.streams.worker.orders import Orders
 
 STEP_ROWS = 131_072
 """Rows of a step, some 100 MB of memory: 712 bytes each as records, and once more as columns of the file at hand."""
@@ -138,6 +139,8 @@ class Writer:
         """Rows that no step holds yet."""
         self.since: float | None = None
         """When the first of them was taken, seconds since 1970."""
+        self.orders = Orders()
+        """To erase accounts: what is about one, from before its order, is dropped with reason `erased`."""
 
     def begin(
         self,
@@ -319,6 +322,12 @@ class Writer:
             return [], 0, newest
         rows: Any = (telemetry.join if kind == "telemetry" else events.join)(opened.parts)
         opened.parts = []
+        gone = self.orders.erased(rows.requests) if kind == "telemetry" else events.erased(rows.rows, self.orders)
+        if gone.any():
+            _count(opened.dropped, "erased", int(gone.sum()))
+            rows = rows.at(np.flatnonzero(~gone))
+            if not len(rows.offsets):
+                return [], 0, newest
         times = rows.requests["time"] if kind == "telemetry" else np.array([row["time"] for row in rows.rows])
         hours = np.floor(times / HOUR).astype(np.int64)
         reached = np.maximum.accumulate(np.concatenate([[newest], hours]))
