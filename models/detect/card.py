@@ -45,6 +45,9 @@ class Ramp(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Term(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """Ramps that count together: their product (`all`) or the greatest of them (`any`). One ramp may be given as such.
 
+    A support may also be learned (`learned`, the name of arrays that a version has): then it is 0 where these give a
+    chance of `low` or less, 1 where they give `high` or more, and between rises with the log-odds.
+
     Examples
     --------
     >>> Term(of=("sweep_1h",), low=0.2, high=0.6).ramps
@@ -57,10 +60,19 @@ class Term(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
     high: float = 0.0
     all: tuple[Ramp, ...] = ()
     any: tuple[Ramp, ...] = ()
+    learned: str = ""
+    """Name of a learned support."""
 
     def __post_init__(self) -> None:
-        if bool(self.of) + bool(self.all) + bool(self.any) != 1:
-            raise ValueError("a term is one ramp (`of`, `low`, `high`), or has ramps under `all`, or under `any`")
+        if bool(self.of) + bool(self.all) + bool(self.any) + bool(self.learned) != 1:
+            raise ValueError(
+                "a term is one ramp (`of`, `low`, `high`), or has ramps under `all`, or under `any`, or is `learned`"
+            )
+        if self.learned and not 0.0 < self.low < self.high < 1.0:
+            raise ValueError(
+                f"learned support {self.learned} from {self.low} to {self.high} does not rise: give two chances "
+                "between 0 and 1"
+            )
         if not 0.0 < self.weight < math.inf:
             raise ValueError(f"a term weighs {self.weight}; a weight is above 0: no score falls as a ramp rises")
         if self.of:
@@ -68,7 +80,9 @@ class Term(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
 
     @property
     def ramps(self) -> tuple[Ramp, ...]:
-        """Its ramps, one or several."""
+        """Its ramps over features, one or several; a learned one has none."""
+        if self.learned:
+            return ()
         return (Ramp(self.of, self.low, self.high),) if self.of else self.all or self.any
 
 
@@ -153,6 +167,10 @@ class Card(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
             raise ValueError(f"first {self.first} is not in [0, 1]")
         if not 0.0 < self.span < math.inf or not -math.inf < self.offset <= 0.0:
             raise ValueError(f"span {self.span} is not above 0, or offset {self.offset} is above 0")
+        if any(term.learned for term in self.gates + self.ways) or (self.learned and self.over != "account"):
+            raise ValueError("only supports of a card over accounts can be `learned`")
+        if len(set(self.learned)) != len(self.learned):
+            raise ValueError("a learned support is named twice")
         if not self.ramps:
             raise ValueError("it reads no feature: give it gates, ways or supports")
 
@@ -167,8 +185,13 @@ class Card(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         return tuple(chain.from_iterable(term.ramps for term in self.terms))
 
     @property
+    def learned(self) -> tuple[str, ...]:
+        """Names of its learned supports."""
+        return tuple(term.learned for term in self.supports if term.learned)
+
+    @property
     def needs(self) -> tuple[str, ...]:
-        """Names of the features it reads."""
+        """Names of the features that its ramps read."""
         return tuple(dict.fromkeys(name for ramp in self.ramps for name in ramp.of))
 
 

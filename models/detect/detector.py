@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import NamedTuple, Protocol
 
@@ -16,7 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from siphonwatch.models.common.kernel import inlined, kernel
-from siphonwatch.models.detect.card import Card, CardError, Ramp
+from siphonwatch.models.detect.card import Card, CardError, Ramp, Term
+from siphonwatch.models.detect.support import Support, logit, sigmoid
 
 STEPS = 65
 """Places between a ramp's ends at which an explanation tries its feature."""
@@ -52,6 +53,10 @@ class Signal(NamedTuple):
     meaning: str
     contribution: float
     """How much the score falls with this feature alone at its baseline (leave one out): they need not add up to it."""
+
+
+LEARNED = "learned "
+"""How the signal of a learned support begins; its name follows. It is told as the chance that the support gives."""
 
 
 class Explanation(NamedTuple):
@@ -138,11 +143,13 @@ class Detector:
         The pattern.
     features
         The table of features it reads, F of them, in the order of the columns.
+    supports
+        The learned supports that the card names, among others, by name.
 
     Raises
     ------
     CardError
-        Where the card reads a feature that the table does not have.
+        Where the card reads a feature that the table does not have, or names a support that is not there.
 
     Examples
     --------
@@ -154,11 +161,21 @@ class Detector:
     [0.0, 0.5, 1.0]
     """
 
-    def __init__(self, card: Card, features: Sequence[FeatureLike]) -> None:
+    def __init__(
+        self, card: Card, features: Sequence[FeatureLike], supports: Mapping[str, Support] | None = None
+    ) -> None:
         self.card = card
         self.pattern, self.title, self.atlas, self.owasp = card.pattern, card.title, card.atlas, card.owasp
-        self.null, self.trust, self.needs = card.null, card.trust, card.needs
+        self.null, self.trust = card.null, card.trust
         self.features = tuple(features)
+        if missing := [name for name in card.learned if name not in (supports or {})]:
+            raise CardError(
+                f"card {card.pattern} names the learned support {missing[0]}, which is not there: a version has its "
+                "arrays beside its cards, as supports/NAME.safetensors"
+            )
+        self.supports = {name: (supports or {})[name] for name in card.learned}
+        read = (name for support in self.supports.values() for name in support.reads)
+        self.needs = tuple(dict.fromkeys((*card.needs, *read)))
         self._index = {feature.name: column for column, feature in enumerate(features)}
         unknown = sorted(set(card.needs) - set(self._index))
         if unknown:
@@ -166,6 +183,12 @@ class Detector:
                 f"card {card.pattern} reads features that no {card.over} has: {', '.join(unknown)}; correct their names"
             )
         self._plan = _compile(card, self._index)
+        self._open = _compile(msgspec.structs.replace(card, supports=()), self._index) if self._gated else None
+
+    @property
+    def _gated(self) -> bool:
+        """Whether its learned supports need not be asked of every row."""
+        return bool(self.supports and (self.card.gates or self.card.ways))
 
     @cached_property
     def id(self) -> str:
@@ -174,7 +197,7 @@ class Detector:
         read = sorted(card.needs, key=self._index.__getitem__)
         computed = (
             ARITHMETIC, card.over, card.gates, card.ways, card.first, card.supports, card.offset, card.span,
-            card.null, card.trust, read,
+            card.null, card.trust, read, *(support.digest for support in self.supports.values()),
         )  # fmt: skip
         return hashlib.blake2b(msgspec.json.encode(computed), digest_size=6).hexdigest()
 
@@ -195,7 +218,27 @@ class Detector:
             wanted = f"(n, {len(self.features)}) float32"
             raise ValueError(f"features of {self.card.over}s are {wanted}, not {values.shape} {values.dtype}")
         out = np.empty(len(values), np.float32)
-        _score(values, self._plan, out)
+        if not self.supports:
+            _score(values, self._plan, out)
+            return out
+        if self._open is None:
+            return self._score_with(self._with_learned(values))
+        _score(values, self._open, out)
+        some = np.flatnonzero(out > 0.0)
+        out[some] = self._score_with(self._with_learned(values[some]))
+        return out
+
+    def score_given(self, values: Values, odds: Values) -> Scores:
+        """Return scores where the learned supports' log-odds, `(n, L) float32`, are given, as of a model held out."""
+        return self._score_with(np.column_stack([values, odds]))
+
+    def _with_learned(self, values: Values) -> Values:
+        """Rows with a further column for each learned support: its log-odds."""
+        return np.column_stack([values, *(support.log_odds(values) for support in self.supports.values())])
+
+    def _score_with(self, rows: Values) -> Scores:
+        out = np.empty(len(rows), np.float32)
+        _score(rows, self._plan, out)
         return out
 
     def explain(self, here: Values, level: float) -> Explanation:
@@ -225,12 +268,36 @@ class Detector:
                 self._hold(changed, ramp, tried)
                 turning = float(tried[np.flatnonzero(self.score(changed) < level)[-1]])
                 printed = toward(ramp.low, turning)
+                if self.supports and not self._undone(here, ramp, np.float32(printed), level):
+                    continue
                 moved = abs(turning - observed) / abs(ramp.high - ramp.low)
                 beyond = [n for n in ramp.of if (observed_of[n] > float(printed)) == rising]
                 where = f"{'at or below' if rising else 'at or above'} {printed}"
                 changes.append((moved, f"would be no evidence with {' and '.join(beyond)} {where}"))
+        signals |= {signal.name: signal for signal in self._learned_signals(here, score)}
         strongest = sorted(signals.values(), key=lambda s: -s.contribution)
         return Explanation(strongest, min(changes)[1] if changes else NOTHING_HELPS)
+
+    def _undone(self, here: Values, ramp: Ramp, value: np.float32, level: float) -> bool:
+        """Whether a ramp's features held to a value are no evidence: a learned support may rise as a feature falls."""
+        held = here[np.newaxis].copy()
+        self._hold(held, ramp, value)
+        return float(self.score(held)[0]) < level
+
+    def _learned_signals(self, here: Values, score: float) -> list[Signal]:
+        """What each learned support adds to the score of one row, in words that say which features move it."""
+        found = []
+        terms = {term.learned: term for term in self.card.supports if term.learned}
+        for place, (name, support) in enumerate(self.supports.items()):
+            rows = self._with_learned(here[np.newaxis])
+            column = len(self.features) + place
+            share = float(sigmoid(rows[0, column : column + 1])[0])
+            rows[0, column] = np.float32(logit(terms[name].low))
+            fall = score - float(self._score_with(rows)[0])
+            if fall > 0.0:
+                said = support.words(here)
+                found.append(Signal(f"{LEARNED}{name}", share, terms[name].low, "above", "", said, fall))
+        return found
 
     def _hold(self, rows: Values, ramp: Ramp, values: Values | np.float32) -> None:
         """Hold a ramp's features in `rows`, `(n, F)`, to what `values`, `(n,)` or one for all, allow."""
@@ -239,8 +306,15 @@ class Detector:
             column[:] = np.minimum(column, values) if ramp.low < ramp.high else np.maximum(column, values)
 
 
-def _compile(card: Card, index: dict[str, int]) -> _Plan:
-    ramps, terms = card.ramps, card.terms
+def _ramps(term: Term) -> tuple[Ramp, ...]:
+    """A term's ramps; that of a learned one is over log-odds, in a column behind the features."""
+    return (Ramp((f"{LEARNED}{term.learned}",), logit(term.low), logit(term.high)),) if term.learned else term.ramps
+
+
+def _compile(card: Card, columns: dict[str, int]) -> _Plan:
+    terms = card.terms
+    ramps = [ramp for term in terms for ramp in _ramps(term)]
+    index = columns | {f"{LEARNED}{name}": len(columns) + place for place, name in enumerate(card.learned)}
     weights = np.array([term.weight for term in terms], np.float32)
     supports = len(card.gates) + len(card.ways)
     unit = np.float32(card.span if card.offset else sum(term.weight for term in card.supports) or 1.0)
@@ -250,7 +324,7 @@ def _compile(card: Card, index: dict[str, int]) -> _Plan:
         np.cumsum([0, *(len(ramp.of) for ramp in ramps)]),
         np.array([ramp.low for ramp in ramps], np.float32),
         np.array([1.0 / (ramp.high - ramp.low) for ramp in ramps], np.float32),
-        np.cumsum([0, *(len(term.ramps) for term in terms)]),
+        np.cumsum([0, *(len(_ramps(term)) for term in terms)]),
         np.array([bool(term.any) for term in terms], np.bool_),
         weights,
         len(card.gates),

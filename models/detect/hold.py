@@ -76,5 +76,13 @@ def _opening(detector: Detector, values: Values, at: dict[str, int], level: floa
                 value, observed = float(changed[enough[0], at[name]]), float(values[at[name]])
                 moved = abs(value - observed) / abs(ramp.high - ramp.low)
                 printed = toward(ramp.high, value)
+                if detector.supports and not _opens(detector, values, at[name], np.float32(printed), level):
+                    continue  # a learned support may fall as a feature rises
                 found.append((moved, f"would be evidence with {name} at {printed} instead of {observed:.4g}"))
     return min(found)[1] if found else NOTHING_OPENS
+
+
+def _opens(detector: Detector, values: Values, column: int, value: np.float32, level: float) -> bool:
+    changed = values[np.newaxis].copy()
+    changed[0, column] = value
+    return float(detector.score(changed)[0]) >= level

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any, Literal, NamedTuple
 
@@ -21,16 +21,20 @@ from siphonwatch.models.detect import Card, CardError, Detector
 from siphonwatch.models.detect.card import read_card
 from siphonwatch.models.detect.detector import ARITHMETIC, FeatureLike
 from siphonwatch.models.detect.registry import arranged, cards, texts
+from siphonwatch.models.detect.support import Support, SupportError
 
 SHIPPED = "shipped"
 """Name of the version that the installed cards are."""
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}\Z")
-"""Of a version or an alias, and of a learned support: it is part of a file's name."""
+"""Of a version or an alias: it is part of a file's name."""
 ID = re.compile(r"[0-9a-f]{12}\Z")
 INFO, SUMS, CARD, MLMODEL = "version.json", "SHA256SUMS", "MODEL_CARD.md", "MLmodel"
 CARDS, SUPPORTS = "cards/", "supports/"
 _PATH = re.compile(r"(?:[A-Za-z0-9_-][A-Za-z0-9._-]*/)*[A-Za-z0-9_-][A-Za-z0-9._-]*\Z")
 """A file's name below the version's directory: no part of it leads out, and none is hidden."""
+TENSORS = ".safetensors"
+MAX_SUPPORTS = 520 * 1024
+"""Bytes of a version's arrays in all: in a control record they take 4/3 of that, beside cards of some 25 KB."""
 TABLES: dict[str, Sequence[FeatureLike]] = {"account": ACCOUNT, "campaign": CAMPAIGN}
 
 
@@ -76,7 +80,7 @@ class Version(NamedTuple):
     texts: dict[str, bytes]
     """The cards as TOML, by pattern, the most trusted first."""
     supports: dict[str, dict[str, npt.NDArray[Any]]]
-    """Arrays of each learned support, by its name; they are kept, and no detector reads them yet."""
+    """Arrays of each learned support, by its name."""
     features: str
     """Id of the tables of features that its cards read."""
     extra: dict[str, bytes]
@@ -102,21 +106,9 @@ class Version(NamedTuple):
         return self.info.name
 
     def detectors(self, over: Literal["account", "campaign"] = "account") -> tuple[Detector, ...]:
-        """Return the detectors of accounts, or those of campaigns, in the order of the columns of scores.
-
-        They are its cards alone: see `check_judges`.
-        """
-        return tuple(Detector(card, TABLES[over]) for card in self.cards if card.over == over)
-
-    def check_judges(self) -> None:
-        """Check that its detectors compute all that it holds; call it wherever a version is to judge.
-
-        Raises
-        ------
-        VersionError
-            Where it has learned supports: no detector of this release reads them.
-        """
-        refuse_supports(self.name, self.supports)
+        """Return the detectors of accounts, or those of campaigns, in the order of the columns of scores."""
+        learned = {name: Support(name, arrays, ACCOUNT) for name, arrays in self.supports.items()}
+        return tuple(Detector(card, TABLES[over], learned) for card in self.cards if card.over == over)
 
     def files(self) -> dict[str, bytes]:
         """Return its directory as contents by file name, with `SHA256SUMS` over all others."""
@@ -127,22 +119,13 @@ class Version(NamedTuple):
             info=self.info,
         )
         files = {f"{CARDS}{pattern}.toml": text for pattern, text in self.texts.items()}
-        files |= {f"{SUPPORTS}{name}.safetensors": write_tensors(arrays) for name, arrays in self.supports.items()}
+        files |= {f"{SUPPORTS}{name}{TENSORS}": write_tensors(arrays) for name, arrays in self.supports.items()}
         files |= self.extra
         files[INFO] = msgspec.json.format(msgspec.json.encode(stored), indent=2) + b"\n"
         files[MLMODEL] = _mlmodel(stored)
         files.setdefault(CARD, _model_card(stored, self.cards))
         lines = [f"{hashlib.sha256(files[name]).hexdigest()}  {name}\n" for name in sorted(files)]
         return {**files, SUMS: "".join(lines).encode()}
-
-
-def refuse_supports(name: str, supports: Iterable[str]) -> None:
-    """Refuse a version that is to judge where it has learned supports, by name; raises as `Version.check_judges`."""
-    if named := ", ".join(sorted(supports)):
-        raise VersionError(
-            f"version {name} has learned supports ({named}), which no detector of this release reads, so it cannot "
-            "judge: make it without them"
-        )
 
 
 @cache
@@ -226,15 +209,21 @@ def make_version(
         )
     kept = {name: dict(arrays) for name, arrays in sorted((supports or {}).items())}
     ours = {INFO, SUMS, MLMODEL}
-    for name in (*(extra or {}), *(f"{SUPPORTS}{name}" for name in kept)):
-        if not _PATH.match(name) or name in ours or name.startswith(CARDS):
+    for name in extra or {}:
+        if not _PATH.match(name) or name in ours or name.startswith(CARDS) or name.endswith(TENSORS):
             raise VersionError(f"{named} cannot have a file {name!r}")
+    if idle := sorted(set(kept) - {name for card in ordered for name in card.learned}):
+        raise VersionError(f"{named} has learned supports that no card names ({', '.join(idle)}): remove them")
     version = Version(info, {card.pattern: own[card.pattern] for card in ordered}, kept, features, dict(extra or {}))
     try:
+        if (size := sum(len(write_tensors(arrays)) for arrays in kept.values())) > MAX_SUPPORTS:
+            raise VersionError(
+                f"{named}: its learned supports have {size:,} bytes, where {MAX_SUPPORTS:,} fit into a control record: "
+                "fit a smaller model (fewer trees, fewer leaves)"
+            )
         for over in TABLES:
             version.detectors(over)  # type: ignore[arg-type]
-        version.id  # noqa: B018 - says whether the arrays can be written
-    except (CardError, TensorsError) as error:
+    except (CardError, TensorsError, SupportError) as error:
         raise VersionError(f"{named}: {error}") from None
     return version
 
@@ -292,15 +281,15 @@ def read_version(files: Mapping[str, bytes]) -> Version:
     }
     supports = {}
     for name, data in files.items():
-        if name.startswith(SUPPORTS):
+        if name.startswith(SUPPORTS) and name.endswith(TENSORS):
             try:
-                supports[name.removeprefix(SUPPORTS).removesuffix(".safetensors")] = read_tensors(data)
+                supports[name.removeprefix(SUPPORTS).removesuffix(TENSORS)] = read_tensors(data)
             except TensorsError as error:
                 raise VersionError(f"{name}: {error}") from None
     extra = {
         name: data
         for name, data in files.items()
-        if not name.startswith((CARDS, SUPPORTS)) and name not in (INFO, SUMS, MLMODEL)
+        if not name.startswith(CARDS) and not name.endswith(TENSORS) and name not in (INFO, SUMS, MLMODEL)
     }
     version = make_version(stored.info, cards, supports, extra, stored.features)
     if version.id != stored.id:

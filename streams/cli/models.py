@@ -12,6 +12,7 @@ import click
 import msgspec
 from rich.table import Table
 
+from siphonwatch.models.common.tensors import write_tensors
 from siphonwatch.models.learn.version import Version, VersionError, shipped
 from siphonwatch.streams.cli import Failure
 from siphonwatch.streams.cli.alerts import moment_of
@@ -166,7 +167,6 @@ def promote(version: str, gates: Path | None, force: bool, by: str, why: str) ->
         raise click.UsageError("--force takes --by and --why: they are kept in the log of deployments")
     settings = load().settings
     found = find_version(version, settings)
-    found.check_judges()
     held = hold(read_gates(gates.read_bytes() if gates else None, str(gates)), comparison(settings, found))
     for gate in held:
         click.echo(f"{'passes' if gate.passed else 'FAILS '} {gate.name} {gate.value:g}, bound {gate.bound:g}")
@@ -215,8 +215,11 @@ def diff(one: str, other: str) -> None:
                 if name in ("gates", "ways", "supports", "first", "offset", "span", "null", "trust"):
                     if before.get(name) != after.get(name):
                         click.echo(f"  {name}: {before.get(name)} -> {after.get(name)}")
-    for name in sorted(old.supports.keys() ^ new.supports.keys()):
-        click.echo(f"support {name}: only in {new.id if name in new.supports else old.id}")
+    for name in sorted(old.supports.keys() | new.supports.keys()):
+        if name not in old.supports or name not in new.supports:
+            click.echo(f"support {name}: only in {new.id if name in new.supports else old.id}")
+        elif write_tensors(old.supports[name]) != write_tensors(new.supports[name]):
+            click.echo(f"support {name}: other arrays")
 
 
 @command.command()

@@ -15,7 +15,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from siphonwatch.models.learn.version import Info, Version, VersionError, make_version, refuse_supports
+from siphonwatch.models.common.tensors import TensorsError, read_tensors, write_tensors
+from siphonwatch.models.learn.version import Info, Version, VersionError, make_version
 from siphonwatch.streams.contracts.telemetry import Malformed
 
 MAX_WHY = 2000
@@ -81,7 +82,7 @@ class Deploy(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="d
     cards: dict[str, str] = {}
     """TOML by pattern."""
     supports: dict[str, bytes] = {}
-    """Arrays of each learned support, as safetensors, by name: none, as no detector of this release reads them."""
+    """Arrays of each learned support, as safetensors, by name."""
     features: Annotated[str, Meta(max_length=12)] = ""
     """Id of the tables of features that the cards read."""
     sha256: Annotated[str, Meta(pattern="^([0-9a-f]{64})?$(?!\\n)")] = ""
@@ -160,14 +161,20 @@ def deploy_of(version: Version, role: str, **facts: Any) -> Deploy:
     Raises
     ------
     VersionError
-        Where the version cannot judge in this release.
+        Where the version is too large for a record.
     """
-    version.check_judges()
     cards = {pattern: text.decode() for pattern, text in version.texts.items()}
-    return Deploy(
+    supports = {name: write_tensors(arrays) for name, arrays in version.supports.items()}
+    deploy = Deploy(
         id=role, version=version.id, name=version.name, cards=cards, features=version.features,  # type: ignore[arg-type]
-        sha256=_digest(cards, {}), **facts,
+        supports=supports, sha256=_digest(cards, supports), **facts,
     )  # fmt: skip
+    if (size := len(encode(deploy))) > MAX_BYTES:
+        raise VersionError(
+            f"version {version.name} takes {size:,} bytes in a control record, where {MAX_BYTES:,} are the most: fit a "
+            "smaller learned support, or shorten its cards"
+        )
+    return deploy
 
 
 def version_of(deploy: Deploy) -> Version | None:
@@ -182,10 +189,13 @@ def version_of(deploy: Deploy) -> Version | None:
         if deploy.id == CHAMPION:
             raise VersionError("a champion is not given: there always is one")
         return None
-    refuse_supports(deploy.name or deploy.version, deploy.supports)
     if _digest(deploy.cards, deploy.supports) != deploy.sha256:
         raise VersionError(f"version {deploy.version}: its cards and arrays are not those that its sha256 is of")
-    version = make_version(Info(name=deploy.name), deploy.cards, features=deploy.features)
+    try:
+        supports = {name: read_tensors(data) for name, data in deploy.supports.items()}
+    except TensorsError as error:
+        raise VersionError(f"version {deploy.version}: {error}") from None
+    version = make_version(Info(name=deploy.name), deploy.cards, supports, features=deploy.features)
     if version.id != deploy.version:
         raise VersionError(f"version {deploy.version}: its cards and arrays are those of {version.id}")
     return version

@@ -26,10 +26,11 @@ from numba.core import event
 from prometheus_client import CollectorRegistry
 
 from siphonwatch.models.account import request as rq
-from siphonwatch.models.account.features import WIDTH
+from siphonwatch.models.account.features import FEATURES, WIDTH
 from siphonwatch.models.account.row import ROW
 from siphonwatch.models.common.arrays import pack, unpack
 from siphonwatch.models.common.vocabulary import PROJECTION
+from siphonwatch.models.detect.support import Support, arrays_of
 from siphonwatch.models.engine.config import ScorerConfig
 from siphonwatch.models.engine.coordinator import Coordinator
 from siphonwatch.models.engine.rarity import RarityStage
@@ -202,7 +203,8 @@ def warm(
     """
     began = clock()
     with Beside(other) as beside, compiling(say, beside.start):
-        _rank()  # first, as the other process comes to it only after a while
+        _learned()
+        _rank()  # early, as the other process comes to it only after a while
         if sketches:
             Sketcher(Identity("compiles and keeps nothing")).warm()
         asyncio.run(_coordinate())
@@ -220,6 +222,11 @@ def warm_scoring(say: Callable[[str], None] = lambda _: None) -> None:
 async def _one_partition() -> set[int]:
     """What the topic has."""
     return {0}
+
+
+def _learned() -> None:
+    """Score nobody by a learned support: a deployed version may have one."""
+    Support("warm", arrays_of([0], weights=[1.0]), FEATURES).raw(np.zeros((1, WIDTH), np.float32))
 
 
 def _rank() -> None:

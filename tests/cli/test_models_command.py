@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import pytest
 from alert_samples import fill, findings
 from click.testing import CliRunner, Result
 from version_samples import changed
 
-from siphonwatch.models.learn.version import shipped
+from siphonwatch.models.learn.version import make_version, shipped
 from siphonwatch.streams.cli import cli
 from siphonwatch.streams.cli.allow import recorded
 from siphonwatch.streams.common.settings import Settings
@@ -50,20 +51,22 @@ def test_versions_are_added_listed_shown_and_compared_without_a_broker(tmp_path:
     assert run(settings, tmp_path / "r", "show", "nothing").exit_code == 1
 
 
-@pytest.mark.parametrize("what", ["shadow", "promote"])
-def test_a_version_with_learned_supports_is_not_deployed(what: str, tmp_path: Path) -> None:
-    write_files(str(tmp_path / "v"), changed(learned=True).files())
-    assert run(Settings(), tmp_path / "r", "add", str(tmp_path / "v")).exit_code == 0
-    refused = run(Settings(), tmp_path / "r", what, "ext-2")
-    assert refused.exit_code == 1
-    assert "version ext-2 has learned supports (steps), which no detector of this release reads" in refused.output
+def test_two_versions_of_one_card_differ_by_their_learned_supports(tmp_path: Path) -> None:
+    one, settings = changed(learned=True), Settings()
+    values = {**one.supports["steps"], "value": np.array([0.0, 0.0, -1.5, 0.0, 0.5, 3.0])}
+    other = make_version(msgspec.structs.replace(one.info, name="ext-3"), one.texts, {"steps": values})
+    for version in (one, other):
+        write_files(str(tmp_path / version.name), version.files())
+        assert run(settings, tmp_path / "r", "add", str(tmp_path / version.name)).exit_code == 0
+    compared = run(settings, tmp_path / "r", "diff", "ext-2", "ext-3").output
+    assert "extraction: " in compared and "support steps: other arrays" in compared
 
 
 @pytest.mark.broker
 def test_a_version_is_shadowed_held_to_gates_forced_rolled_back_and_looked_up(
     settings: Settings, tmp_path: Path
 ) -> None:
-    version = changed()
+    version = changed(learned=True)
     write_files(str(tmp_path / "v"), version.files())
     found = findings(4)
     fill(settings, found)

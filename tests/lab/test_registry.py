@@ -9,8 +9,9 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
-from version_samples import changed
+from version_samples import changed, steps
 
+from siphonwatch.models.detect.support import arrays_of
 from siphonwatch.models.learn.version import (
     SUMS,
     Info,
@@ -21,8 +22,8 @@ from siphonwatch.models.learn.version import (
     table_id,
 )
 from siphonwatch.streams.common.settings import Settings
-from siphonwatch.streams.contracts.control import CHALLENGER, NotAControl, decode, deploy_of, encode
-from siphonwatch.streams.lab.backtest.version import NoVersion, load_version
+from siphonwatch.streams.contracts.control import CHALLENGER, NotAControl, decode, deploy_of, encode, version_of
+from siphonwatch.streams.lab.backtest.version import load_version
 from siphonwatch.streams.lab.registry.pyfunc import PyFunc, _load_pyfunc
 from siphonwatch.streams.lab.registry.store import Registry, RegistryError, read_files, write_files
 
@@ -39,7 +40,7 @@ def test_a_version_is_read_back_as_it_was_written_and_is_the_same_bytes_each_tim
     write_files(str(tmp_path / "v"), version.files())
     again = read_version(read_files(str(tmp_path / "v")))
     assert again.id == version.id and again.info == version.info and again.texts == version.texts
-    np.testing.assert_array_equal(again.supports["steps"]["weights"], version.supports["steps"]["weights"])
+    np.testing.assert_array_equal(again.supports["steps"]["value"], version.supports["steps"]["value"])
     assert again.extra["plots/roc.svg"] == b"<svg/>"
     assert again.files() == version.files()
 
@@ -49,7 +50,7 @@ def test_the_id_stands_for_what_is_computed_and_for_nothing_else() -> None:
     assert changed(name="other", learned=True).id == version.id != changed().id
     assert changed().id != shipped().id
     assert changed(null="null = 0.11", learned=True).id != version.id
-    supports = {"steps": {**version.supports["steps"], "weights": np.zeros((2, 3), np.float32)}}
+    supports = {"steps": {**version.supports["steps"], "value": np.zeros(6)}}
     assert make_version(version.info, version.texts, supports).id != version.id
     commented = {pattern: b"# a remark\n" + text for pattern, text in version.texts.items()}
     assert make_version(version.info, commented, version.supports).id == version.id
@@ -215,25 +216,53 @@ def test_writing_a_version_removes_no_file_that_is_not_the_versions(tmp_path: Pa
     assert (tmp_path / "mine.iso").exists() and (tmp_path / "v" / "notes.txt").exists()
 
 
-def test_a_version_with_learned_supports_is_kept_and_refused_wherever_it_would_judge(tmp_path: Path) -> None:
+def test_a_version_with_learned_supports_judges_wherever_a_version_does(tmp_path: Path) -> None:
     version = changed(learned=True)
     assert Registry(str(tmp_path / "r")).add(version.files()).supports.keys() == {"steps"}
     write_files(str(tmp_path / "v"), version.files())
     settings = Settings()
     settings.models.registry = str(tmp_path / "r")
-    said = r"version ext-2 has learned supports \(steps\)"
-    with pytest.raises(VersionError, match=said):
-        deploy_of(version, CHALLENGER, by="Ann", time=0.0)
-    with pytest.raises(VersionError, match=said):
-        PyFunc(version)
-    with pytest.raises(NoVersion, match=said):
-        load_version(str(tmp_path / "v"), Settings())
-    with pytest.raises(NoVersion, match=said):
-        load_version("ext-2", settings)
-    record = deploy_of(changed(), CHALLENGER, by="Ann", time=0.0)
-    assert decode(encode(record)) == record
-    with pytest.raises(NotAControl, match=said):
+    rows = np.random.default_rng(3).uniform(0, 4, (500, len(version.detectors()[0].features))).astype(np.float32)
+    wanted = version.detectors()[0].score(rows)
+    assert wanted.any() and (wanted != changed().detectors()[0].score(rows)).any()
+    record = deploy_of(version, CHALLENGER, by="Ann", time=0.0)
+    received = decode(encode(record))
+    assert received == record
+    deployed = version_of(received)
+    assert deployed is not None and deployed.id == version.id
+    named = [load_version(str(tmp_path / "v"), Settings()), load_version("ext-2", settings)]
+    for found in (deployed.detectors(), *(one.detectors for one in named)):
+        np.testing.assert_array_equal(found[0].score(rows), wanted)
+        assert found[0].id == version.detectors()[0].id != changed().detectors()[0].id
+    np.testing.assert_array_equal(_load_pyfunc(str(tmp_path / "v")).predict(rows)["extraction"], wanted)
+
+
+def test_hostile_arrays_are_refused_when_a_version_is_read() -> None:
+    version = changed(learned=True)
+    record = deploy_of(version, CHALLENGER, by="Ann", time=0.0)
+    with pytest.raises(NotAControl, match="not those that its sha256 is of"):
         decode(encode(msgspec.structs.replace(record, supports={"steps": b"anything"})))
+    back = {**steps(), "left": np.array([1, 0, 0, 4, 0, 0], np.int32)}
+    with pytest.raises(VersionError, match="version ext-2: learned support steps: a node leads to one before it"):
+        make_version(version.info, version.texts, {"steps": back})
+    with pytest.raises(VersionError, match="names the learned support steps, which is not there"):
+        make_version(version.info, version.texts)
+    with pytest.raises(VersionError, match=r"learned supports that no card names \(steps\)"):
+        make_version(version.info, shipped().texts, {"steps": steps()})
+
+
+def test_supports_that_no_control_record_could_hold_are_refused() -> None:
+    n = 15_999
+    many = arrays_of(
+        [0], roots=[0], feature=[0] + [-1] * (n - 1), threshold=[0.0] * n, left=[1] * n, right=[2] * n,
+        missing_left=[False] * n, value=[0.0] * n,
+    )  # fmt: skip
+    version = changed(learned=True)
+    assert deploy_of(make_version(version.info, version.texts, {"steps": {**many}}), CHALLENGER, by="A", time=0.0)
+    term = b'supports = [ { learned = "b", low = 0.1, high = 0.2 },'
+    text = version.texts["extraction"].replace(b"supports = [", term)
+    with pytest.raises(VersionError, match=r"have [\d,]+ bytes, where 532,480 fit into a control record"):
+        make_version(version.info, {**version.texts, "extraction": text}, {"steps": many, "b": many})
 
 
 def test_mlflow_loads_a_version_by_its_mlmodel_file(tmp_path: Path) -> None:

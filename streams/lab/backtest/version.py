@@ -86,5 +86,4 @@ def _load(name: str, settings: Settings) -> DetectorSet:
         files = sorted((folder / "cards" if (folder / "cards").is_dir() else folder).glob("*.toml"))
         cards = arranged([(read_card(file.read_bytes(), file.name), file.name) for file in files])
         return DetectorSet(folder.resolve().name, bound(cards))
-    version.check_judges()
     return DetectorSet(version.name, version.detectors("account") + version.detectors("campaign"), version.id)

@@ -18,15 +18,9 @@ class PyFunc:
     ----------
     version
         Whose cards score.
-
-    Raises
-    ------
-    VersionError
-        Where it cannot judge in this release.
     """
 
     def __init__(self, version: Version) -> None:
-        version.check_judges()
         self.version = version
         self._detectors = version.detectors()
 

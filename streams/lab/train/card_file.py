@@ -62,6 +62,8 @@ def _term(term: Term) -> str:
     weight = f"weight = {term.weight!r}, " if term.weight != 1.0 else ""
     if term.of:
         return f"{{ {weight}{_ramp(term.ramps[0])} }}"
+    if term.learned:
+        return f"{{ {weight}learned = {_value(term.learned)}, low = {term.low!r}, high = {term.high!r} }}"
     inside = ", ".join(f"{{ {_ramp(ramp)} }}" for ramp in term.ramps)
     return f"{{ {weight}{'all' if term.all else 'any'} = [{inside}] }}"
 
