@@ -30,6 +30,11 @@ class Beside:
         self._layout = np.dtype([("hash", "u8"), ("judged", layout)], align=True)
         self._kept: Array = np.zeros(0, self._layout)
 
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return int(self._kept.nbytes)
+
     def of(self, slots: npt.NDArray[np.int64]) -> Array:
         """Return what is kept, `(accounts,)` by slot, once that of the given slots is of who is there now."""
         hashes = self._table.rows["hash"]

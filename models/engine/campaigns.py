@@ -111,6 +111,11 @@ class CampaignJudge:
         return ""
 
     @property
+    def beside_bytes(self) -> int:
+        """Bytes that it keeps beside the rows; 0 for the rows' own judge."""
+        return 0 if self._beside is None else self._beside.size
+
+    @property
     def _cards(self) -> list[tuple[str, str]]:
         return [(detector.pattern, detector.id) for detector in self.detectors]
 

@@ -253,6 +253,10 @@ class Engine(Generic[B, J]):
         """Judges beside the champion, by name, and who hears what each one finds. They change nothing."""
         self.failed: dict[str, Failed] = {}
         """Shadows that failed and were switched off, by name; workers log and count them."""
+        self.clock: Callable[[], float] = _no_clock
+        """Seconds, for what shadows take; whoever wants to know gives one."""
+        self.shadow_seconds: dict[str, float] = {}
+        """What each shadow has taken so far, by name."""
         self.sighted = np.zeros(0, np.int64)
         """Which of the requests last given to `score` a further engine is to see, ascending places."""
 
@@ -426,11 +430,17 @@ class Engine(Generic[B, J]):
     def _each_shadow(self, act: Callable[[str, J, Hear], None]) -> None:
         """Do something with each shadow; one that fails is switched off, and the champion goes on."""
         for name, (shadow, hear) in list(self.shadows.items()):
+            started = self.clock()
             try:
                 act(name, shadow, hear)
             except Exception as error:  # noqa: BLE001 - a candidate may fail in any way
                 del self.shadows[name]
                 self.failed[name] = Failed(_id_of(shadow), f"{type(error).__name__}: {error}")
+            self.shadow_seconds[name] = self.shadow_seconds.get(name, 0.0) + self.clock() - started
+
+
+def _no_clock() -> float:
+    return 0.0
 
 
 def _judge(block: Block, _: str, shadow: Judge[Any], hear: Hear) -> None:

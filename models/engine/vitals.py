@@ -18,7 +18,7 @@ from siphonwatch.models.account.request import Array
 from siphonwatch.models.common.kernel import kernel
 from siphonwatch.models.detect import Detector
 from siphonwatch.models.evidence.budget import FIRST, NUMBERED, Budget, bar, log_gamma
-from siphonwatch.models.evidence.calibration import BINS, POOLED, Reference
+from siphonwatch.models.evidence.calibration import BINS, COHORTS, POOLED, Reference
 from siphonwatch.models.evidence.places import Seats
 
 STEPS = 20
@@ -132,6 +132,23 @@ def reference_hours(reference: Reference, patterns: Sequence[str]) -> dict[str, 
     """Return the weight of the benign account-hours learnt, by pattern, all cohorts together."""
     places = reference.seats.place.tolist()
     return {p: float(reference.total[:, POOLED, at].sum()) for at, p in zip(places, patterns, strict=True)}
+
+
+def mean_scores(reference: Reference, patterns: Sequence[str]) -> dict[str, dict[str, tuple[float, float]]]:
+    """Return the mean score of the benign account-hours learnt, and their weight, by pattern and cohort.
+
+    A score counts as the middle of its bin; cohorts of which nothing was learnt are left out.
+    """
+    found: dict[str, dict[str, tuple[float, float]]] = {}
+    for i, pattern in zip(reference.seats.place.tolist(), patterns, strict=True):
+        edges = reference.edges[i]
+        middles = (edges + np.append(edges[1:], 1.0)) / 2.0
+        for c, cohort in enumerate(COHORTS):
+            total = float(reference.total[c, POOLED, i])
+            if total > 0.0:
+                mean = float(reference.counts[c, POOLED, i] @ middles) / total
+                found.setdefault(pattern, {})[cohort] = mean, total
+    return found
 
 
 def drift(reference: Reference, patterns: Sequence[str]) -> dict[str, float]:

@@ -13,7 +13,7 @@ import msgspec
 from rich.table import Table
 
 from siphonwatch.models.common.tensors import write_tensors
-from siphonwatch.models.learn.version import Version, VersionError, shipped
+from siphonwatch.models.learn.version import Version, VersionError, read_version, shipped
 from siphonwatch.streams.cli import Failure
 from siphonwatch.streams.cli.alerts import moment_of
 from siphonwatch.streams.cli.allow import recorded, send
@@ -26,16 +26,21 @@ from siphonwatch.streams.contracts.alert import decode as decode_alert
 from siphonwatch.streams.contracts.control import CHALLENGER, CHAMPION, Deploy, Gate, deploy_of, version_of
 from siphonwatch.streams.contracts.deployment import Applied, NotADeployment, judging, once
 from siphonwatch.streams.contracts.deployment import decode as decode_applied
+from siphonwatch.streams.contracts.measured import Measured, NotMeasured
+from siphonwatch.streams.contracts.measured import decode as decode_measured
 from siphonwatch.streams.contracts.verdict import NotAVerdict, standing
 from siphonwatch.streams.contracts.verdict import decode as decode_verdict
 from siphonwatch.streams.lab.backtest.version import find_version
 from siphonwatch.streams.lab.registry.compare import Comparison, compare
-from siphonwatch.streams.lab.registry.gates import GatesError, hold, read_gates
+from siphonwatch.streams.lab.registry.gates import Gates, GatesError, hold, line, read_gates, rule, stated
 from siphonwatch.streams.lab.registry.store import Registry, RegistryError, read_files
 from siphonwatch.streams.worker.outlet import VERSION
 
 by_option = click.option("--by", default="", metavar="NAME", help="Who decides.  [default: your login name]")
 why_option = click.option("--why", default="", help="The reason, in your words.")
+gates_option = click.option(
+    "--gates", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="TOML file of gates."
+)
 
 
 class _Guarded(click.Group):
@@ -108,10 +113,14 @@ def add(directory: str, alias: str) -> None:
 @command.command()
 @click.argument("version", required=False)
 @click.option("--end", is_flag=True, help="Let nothing judge beside the champion any more.")
+@gates_option
 @by_option
 @why_option
-def shadow(version: str | None, end: bool, by: str, why: str) -> None:
-    """Let VERSION judge beside the champion: its alerts go to a topic of their own, and to nobody."""
+def shadow(version: str | None, end: bool, gates: Path | None, by: str, why: str) -> None:
+    """Let VERSION judge beside the champion: its alerts go to a topic of their own, and to nobody.
+
+    The gates are kept with it as the rule, stated before anything was seen, of when the trial is over.
+    """
     if end == (version is not None):
         raise click.UsageError("give a VERSION, or --end")
     settings = load().settings
@@ -119,8 +128,10 @@ def shadow(version: str | None, end: bool, by: str, why: str) -> None:
         send(settings, _nobody(by, why))
         return click.echo("nothing judges beside the champion from the next checkpoints on")
     found = find_version(version, settings)
-    send(settings, deploy_of(found, CHALLENGER, by=by or login(), why=why, time=time.time()))
+    until = rule(_gates(gates))
+    send(settings, deploy_of(found, CHALLENGER, by=by or login(), why=why, time=time.time(), gates=until))
     click.echo(f"{found.id} ({found.name}) judges in the shadow from the next checkpoints on")
+    click.echo(f"until: {stated(until)}")
     return click.echo(f"compare it: siphonwatch models report {found.id}")
 
 
@@ -134,7 +145,14 @@ def report(version: str, as_json: bool) -> None:
     shown = comparison(settings, found)
     if as_json:
         return click.echo(msgspec.json.encode(shown))
-    click.echo(f"{found.id} ({found.name}), {shown.days:.2f} days of event time in the shadow")
+    click.echo(
+        f"{found.id} ({found.name}), {shown.days:.2f} days of event time in the shadow, "
+        f"{shown.requests:,} requests seen"
+    )
+    sent = [c for c in recorded(settings) if isinstance(c, Deploy) and (c.id, c.version) == (CHALLENGER, found.id)]
+    if sent and sent[-1].gates:
+        when = time.strftime("%Y-%m-%d %H:%M", time.gmtime(sent[-1].time))
+        click.echo(f"to be ended, as {sent[-1].by} stated on {when} UTC, at: {stated(sent[-1].gates)}")
     click.echo(
         f"cases: {shown.cases_champion:,} by the champion, {shown.cases_challenger:,} by it, {shown.both:,} by both "
         f"(agreement {shown.agreement:.2f})"
@@ -143,17 +161,25 @@ def report(version: str, as_json: bool) -> None:
     click.echo(f"only it: {' '.join(shown.only_challenger[:20]) or 'none'}")
     click.echo(
         f"verdicts: {shown.verdicts:,}, confirmed {shown.confirmed:,}, of which it found {shown.found:,} "
-        f"(at least {shown.recall_low:.2f})"
+        f"(at least {shown.recall_low:.2f}); {shown.unjudged:,} cases are unjudged"
     )
     click.echo(f"a day: {shown.cases_a_day:.2f} cases, {shown.false_a_day:.2f} false or judged by nobody")
     for pattern, moved in shown.shift.items():
         click.echo(f"{pattern}: scores {moved:+.3f}")
-    return None
+    for pattern, cohorts in shown.cohorts.items():
+        of = ", ".join(f"{name} {rise:+.3f}" for name, rise in cohorts.items())
+        click.echo(f"{pattern}: mean scores of benign account-hours, by cohort: {of}")
+    if shown.max_cost is None:
+        return click.echo("cost: no worker has measured it yet; they say so at checkpoints, every five minutes")
+    return click.echo(
+        f"cost, as workers measured it: {shown.microseconds:.2f} microseconds a request, {shown.max_cost:.2f} of the "
+        f"champion's; {shown.bytes_an_account:,.0f} bytes an account in memory"
+    )
 
 
 @command.command()
 @click.argument("version")
-@click.option("--gates", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="TOML file of gates.")
+@gates_option
 @click.option("--force", is_flag=True, help="Though a gate fails; --by and --why must be given.")
 @by_option
 @why_option
@@ -167,13 +193,15 @@ def promote(version: str, gates: Path | None, force: bool, by: str, why: str) ->
         raise click.UsageError("--force takes --by and --why: they are kept in the log of deployments")
     settings = load().settings
     found = find_version(version, settings)
-    held = hold(read_gates(gates.read_bytes() if gates else None, str(gates)), comparison(settings, found))
+    # Its hashes were checked as it was read; what its id stands for is worked out again from what they are of.
+    reproducible = found.id == shipped().id or read_version(found.files()).id == found.id
+    held = hold(_gates(gates), comparison(settings, found), reproducible=reproducible)
     for gate in held:
-        click.echo(f"{'passes' if gate.passed else 'FAILS '} {gate.name} {gate.value:g}, bound {gate.bound:g}")
+        click.echo(line(gate, found.id))
     failed = [gate.name for gate in held if not gate.passed]
     if failed and not force:
         raise Failure(
-            f"{', '.join(failed)}: `siphonwatch models report {found.id}` shows it. Nothing was sent; "
+            f"gates that fail: {', '.join(failed)}. Nothing was sent; "
             "--force --by NAME --why REASON promotes all the same"
         )
     _champion(settings, found, by, why, held, forced=bool(failed))
@@ -251,13 +279,15 @@ def comparison(settings: Settings, version: Version) -> Comparison:
     """
     begun = [a for a in _applied(settings) if a.role == CHALLENGER and a.version == version.id and a.event_time > 0]
     mine: list[Alert] = []
+    measured: list[Measured] = []
     with Tail.connect(settings, settings.topic("shadow")) as tail:
         for record in tail.records():
             if dict(record.headers).get(VERSION) == version.id.encode():
                 mine += _alerts([record.value])
+                measured += _measured(record.value)
     with Tail.connect(settings, settings.topic("alerts")) as tail:
         champion = _alerts(tail.history())
-    if not mine and not begun:
+    if not mine and not begun and not measured:
         raise Failure(f"{version.id} was never in the shadow: `siphonwatch models shadow {version.id}`")
     verdicts = []
     with Tail.connect(settings, settings.topic("verdicts")) as tail:
@@ -266,10 +296,21 @@ def comparison(settings: Settings, version: Version) -> Comparison:
                 verdicts.append(decode_verdict(value))
             except NotAVerdict:
                 continue
-    times = [alert.data.time / 1000.0 for alert in (*mine, *champion)]
+    times = [alert.data.time / 1000.0 for alert in (*mine, *champion)] + [one.event_time for one in measured]
     since = min((one.event_time for one in begun), default=min(times, default=0.0))
     decisions = {verdict.case: str(verdict.decision) for verdict in standing(verdicts)}
-    return compare(champion, mine, decisions, since, max([*times, since]))
+    return compare(champion, mine, decisions, since, max([*times, since]), measured)
+
+
+def _gates(file: Path | None) -> Gates:
+    return read_gates(file.read_bytes() if file else None, str(file))
+
+
+def _measured(value: bytes) -> list[Measured]:
+    try:
+        return [decode_measured(value)]
+    except NotMeasured:
+        return []
 
 
 def _alerts(values: object) -> list[Alert]:

@@ -49,7 +49,7 @@ class Meter:
         plain = (
             metrics.requests, metrics.skipped, metrics.late, metrics.ahead, metrics.checkpoint_bytes,
             metrics.lost_letters, metrics.misplaced, metrics.forged, metrics.unopened, metrics.erased,
-            metrics.passed_over, metrics.recreated,
+            metrics.shadow_seconds, metrics.passed_over, metrics.recreated,
         )  # fmt: skip
         for counter in plain:
             counter.labels(*self.labels)
@@ -80,6 +80,10 @@ class Meter:
         self._metrics.second_stage_seconds.labels(*self.labels).inc(max(seconds - self._closer[0], 0.0))
         self._metrics.second_stage_errors.labels(*self.labels).inc(max(errors - self._closer[1], 0))
         self._closer = seconds, errors
+
+    def shadows(self, seconds: float) -> None:
+        """Count the time that the judges beside the champion took."""
+        self._metrics.shadow_seconds.labels(*self.labels).inc(seconds)
 
     def skipped(self, requests: int) -> None:
         """Count requests that were applied before."""

@@ -131,6 +131,7 @@ class Metrics:
         self.recreated = counter("recreated_topics", "Times the partition's topic turned out to have been made anew")
         self.send_failures = counter("send_failures", "Attempts to send what came of a partition that failed", "to")
         self.stages = counter("stage_seconds", "Time spent, by stage", "stage")
+        self.shadow_seconds = counter("shadow_seconds", "Time spent in judges beside the champion; part of score")
         self.second_stage_seconds = counter("second_stage_seconds", "Time spent in the second stage's model")
         self.second_stage_errors = counter("second_stage_errors", "Failures of the second stage's model")
         self.checkpoint_bytes = counter("checkpoint_bytes", "Written to the state topic")

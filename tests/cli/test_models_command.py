@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import click
 import msgspec
 import numpy as np
 import pytest
@@ -19,9 +20,11 @@ from siphonwatch.streams.contracts.alert import encode as encode_alert
 from siphonwatch.streams.contracts.alert import to_alert
 from siphonwatch.streams.contracts.control import Deploy
 from siphonwatch.streams.contracts.deployment import Applied, encode
+from siphonwatch.streams.contracts.measured import Cohort, Measured
+from siphonwatch.streams.contracts.measured import encode as encode_measured
 from siphonwatch.streams.edge.producer import connect
 from siphonwatch.streams.lab.registry.compare import compare
-from siphonwatch.streams.lab.registry.gates import Gates, GatesError, hold, read_gates
+from siphonwatch.streams.lab.registry.gates import AT_MOST, Gates, GatesError, hold, line, read_gates
 from siphonwatch.streams.lab.registry.store import write_files
 
 
@@ -82,6 +85,13 @@ def test_a_version_is_shadowed_held_to_gates_forced_rolled_back_and_looked_up(
     for finding in found[1:]:
         headers = [("role", b"challenger"), ("version", version.id.encode())]
         producer.send(settings.topic("shadow"), value=encode_alert(to_alert(finding)), headers=headers)
+    cohorts = {"extraction": {"program": Cohort(0.1, 0.12, 30.0), "conversation": Cohort(0.2, 0.1, 5.0)}}
+    for partition, requests in ((0, 3_000), (0, 1_000), (1, 4_000)):
+        one = Measured(
+            stream="telemetry", partition=partition, version=version.id, requests=requests, seconds=requests * 1e-6,
+            champion_seconds=requests * 4e-6, size=50_000, rows=100, cohorts=cohorts, event_time=7.0, time=9.0,
+        )  # fmt: skip
+        producer.send(settings.topic("shadow"), value=encode_measured(one), headers=headers)
     for role, chosen, told in (("champion", version.id, 10.0), ("previous", shipped().id, 10.0)):
         one = Applied(stream="telemetry", partition=0, role=role, version=chosen, offset=7, event_time=5.0, told=told)  # type: ignore[arg-type]
         producer.send(settings.topic("deployments"), value=encode(one))
@@ -89,9 +99,18 @@ def test_a_version_is_shadowed_held_to_gates_forced_rolled_back_and_looked_up(
     report = msgspec.json.decode(run(settings, registry, "report", "ext-2", "--json").stdout)
     assert (report["cases_champion"], report["cases_challenger"], report["both"]) == (4, 3, 3)
     assert report["only_champion"] == [found[0].case]
+    assert (report["requests"], report["unjudged"], report["bytes_an_account"]) == (8_000, 4, 500.0)
+    assert report["max_cost"] == pytest.approx(0.25) and report["microseconds"] == pytest.approx(1.0)
+    assert report["cohorts"]["extraction"] == pytest.approx({"program": 0.02, "conversation": -0.1})
+    said = run(settings, registry, "report", "ext-2").output
+    assert "8,000 requests seen" in said and "4 cases are unjudged" in said
+    assert "1.00 microseconds a request, 0.25 of the champion's; 500 bytes an account" in said
+    assert "as Ann stated on" in said and "days at least 7, verdicts at least 20" in said
+    assert "by cohort: conversation -0.100, program +0.020" in said
     stopped = run(settings, registry, "promote", "ext-2")
-    assert stopped.exit_code == 1 and "FAILS  verdicts 0, bound 20" in stopped.output
-    assert f"siphonwatch models report {version.id}" in stopped.output
+    assert stopped.exit_code == 1
+    assert f"FAILS  verdicts 0, bound 20: `siphonwatch models report {version.id}` shows it" in stopped.output
+    assert "passes max_cost 0.25, bound 0.35" in stopped.output and "passes reproducible 1, bound 1" in stopped.output
     assert run(settings, registry, "promote", "ext-2", "--force").exit_code == 2
     forced = run(settings, registry, "promote", "ext-2", "--force", "--by", "Ann", "--why", "now")
     assert forced.exit_code == 0, forced.output
@@ -103,6 +122,36 @@ def test_a_version_is_shadowed_held_to_gates_forced_rolled_back_and_looked_up(
     back = run(settings, registry, "rollback", "--by", "Ann")
     assert back.exit_code == 0, back.output
     assert [c for c in recorded(settings) if isinstance(c, Deploy) and c.id == "champion"][-1].version == shipped().id
+
+
+@pytest.mark.parametrize("name", [field.name for field in msgspec.structs.fields(Gates)])
+def test_each_gate_that_fails_names_its_number_its_bound_and_a_command_that_shows_it(
+    name: str, settings: Settings, tmp_path: Path
+) -> None:
+    alerts = [to_alert(finding) for finding in findings(4)]
+    verdicts = {alerts[0].subject: "true-positive"}
+    cohorts = {"extraction": {"program": Cohort(0.1, 0.3, 30.0)}}
+    measured = Measured(
+        stream="telemetry", partition=0, version="0" * 12, requests=10, seconds=2.0, champion_seconds=4.0, size=5,
+        rows=1, cohorts=cohorts, event_time=7.0, time=9.0,
+    )  # fmt: skip
+    shown = compare(alerts[:3], alerts[1:], verdicts, 0.0, max(a.data.time for a in alerts) / 1000, [measured])
+    bound = "true" if name == "reproducible" else "0" if name in AT_MOST else "1000000000"
+    (gate,) = hold(read_gates(f"[gates]\n{name} = {bound}"), shown, reproducible=False)
+    said = line(gate, "0123456789ab")
+    assert not gate.passed
+    assert said.startswith(f"FAILS  {name} {gate.value:g}, bound {gate.bound:g}: `siphonwatch models ")
+    words = said.partition("`siphonwatch ")[2].partition("`")[0].split()
+    group = cli.get_command(click.Context(cli), words[0])
+    assert isinstance(group, click.Group)
+    shows = group.get_command(click.Context(group), words[1])
+    assert shows is not None and shows.make_context(words[1], words[2:]).params["version"] == "0123456789ab"
+
+
+def test_a_cost_that_nobody_measured_passes_no_gate() -> None:
+    shown = compare([], [], {}, 0.0, 1.0)
+    for gate in hold(Gates(max_cost=10.0, max_cohort_worse=1.0), shown):
+        assert not gate.passed and "not measured" in line(gate, "0" * 12)
 
 
 def test_gates_are_held_by_number_and_bound() -> None:

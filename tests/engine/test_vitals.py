@@ -13,7 +13,16 @@ from siphonwatch.models.account.row import ROW
 from siphonwatch.models.engine.config import ScorerConfig
 from siphonwatch.models.engine.patterns import detectors
 from siphonwatch.models.engine.scorer import Scorer
-from siphonwatch.models.engine.vitals import LEARNT_ENOUGH, Tally, cards_id, drift, held, release_e, spent
+from siphonwatch.models.engine.vitals import (
+    LEARNT_ENOUGH,
+    Tally,
+    cards_id,
+    drift,
+    held,
+    mean_scores,
+    release_e,
+    spent,
+)
 from siphonwatch.models.evidence.budget import NUMBERED, bar, make_budget
 from siphonwatch.models.evidence.calibration import POOLED, make_reference, teach
 
@@ -39,6 +48,18 @@ def test_a_scorer_tallies_each_request_once_for_each_detector() -> None:
     assert set(taken) == set(PATTERNS)
     assert {int(counts.sum()) for counts, _ in taken.values()} == {1000}
     assert taken["extraction"][1] > 0
+
+
+def test_mean_scores_are_those_of_the_hours_of_each_cohort_to_the_width_of_a_bin() -> None:
+    reference = make_reference([0.3, 0.3], [1.0, 1.0])
+    assert mean_scores(reference, ["a", "b"]) == {}
+    bins = [int(np.searchsorted(reference.edges[1], score, "right")) - 1 for score in (0.1, 0.5)]
+    reference.counts[2, POOLED, 1, bins] += (3.0, 1.0)
+    reference.total[2, POOLED, 1] += 4.0
+    found = mean_scores(reference, ["a", "b"])
+    assert list(found) == ["b"] and list(found["b"]) == ["rest"]
+    mean, hours = found["b"]["rest"]
+    assert hours == 4.0 and mean == pytest.approx(0.2, abs=0.02)
 
 
 def test_the_budget_is_spent_by_accounts_and_never_whole() -> None:

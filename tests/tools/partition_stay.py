@@ -14,6 +14,8 @@ from worker_tools import traffic
 from siphonwatch.streams.common.settings import Settings
 from siphonwatch.streams.contracts.deployment import Applied
 from siphonwatch.streams.contracts.deployment import decode as decode_applied
+from siphonwatch.streams.contracts.measured import Measured, NotMeasured
+from siphonwatch.streams.contracts.measured import decode as decode_measured
 from siphonwatch.streams.contracts.receipt import Receipt, decode
 from siphonwatch.streams.contracts.telemetry import encode
 from siphonwatch.streams.worker.agents.judges import DeployList
@@ -39,6 +41,7 @@ class Kept:
         self.hid: list[tuple[str, dict[str, Any]]] = []
         self.receipts: list[Receipt] = []
         self.shadowed: list[tuple[str, str, dict[str, Any]]] = []
+        self.measured: list[Measured] = []
         self.applied: list[Applied] = []
 
     async def alert(self, key: bytes, value: bytes) -> None:
@@ -52,7 +55,10 @@ class Kept:
         assert key == self.receipts[-1].order.encode()
 
     async def shadow(self, key: bytes, value: bytes, role: str, version: str) -> None:
-        self.shadowed.append((role, version, json.loads(value)))
+        try:
+            self.measured.append(decode_measured(value))
+        except NotMeasured:
+            self.shadowed.append((role, version, json.loads(value)))
 
     async def deployed(self, value: bytes) -> None:
         self.applied.append(decode_applied(value))

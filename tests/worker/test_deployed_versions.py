@@ -77,6 +77,27 @@ async def test_a_challenger_changes_no_alert_and_what_it_finds_goes_elsewhere() 
     assert run.said() == [(CHALLENGER, NEXT.id, 0)]
 
 
+async def test_what_a_challenger_costs_is_said_at_a_checkpoint_and_changes_no_alert() -> None:
+    run = Deployed(Topic(), challenger=NEXT)
+    await run.partition.restore(Begin())
+    await run.feed(LOG, 0, MIDDLE)
+    assert not run.outlet.measured
+    await run.partition.checkpoint()
+    (one,) = run.outlet.measured
+    assert (one.stream, one.partition, one.version, one.requests) == ("telemetry", 0, NEXT.id, MIDDLE)
+    assert one.seconds > 0 and one.champion_seconds > 0 and one.rows > 0
+    assert 100 < one.size / one.rows < 100_000
+    await run.feed(LOG, MIDDLE, len(LOG))
+    await run.partition.checkpoint()
+    assert len(run.outlet.measured) == 1, "not again within five minutes"
+    plain = Deployed(Topic())
+    await plain.partition.restore(Begin())
+    for first, last in ((0, MIDDLE), (MIDDLE, len(LOG))):
+        await plain.feed(LOG, first, last)
+        await plain.partition.checkpoint()
+    assert run.outlet.alerts == plain.outlet.alerts and not plain.outlet.measured
+
+
 async def test_a_challenger_is_promoted_at_the_offset_of_a_checkpoint_and_the_log_says_so() -> None:
     run = Deployed(Topic(), challenger=NEXT)
     await run.partition.restore(Begin())

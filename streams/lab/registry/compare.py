@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from datetime import datetime
+from typing import Any
 
 import msgspec
 
 from siphonwatch.models.learn.verdict_book import DECIDED
 from siphonwatch.streams.contracts.alert import Alert
+from siphonwatch.streams.contracts.measured import Measured
 
 LEVEL = 0.95
 """Of the one-sided lower bound of recall: a convention."""
@@ -31,6 +33,8 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     only_challenger: list[str]
     verdicts: int
     """Cases of either with a verdict that decides."""
+    unjudged: int
+    """Cases of either without one."""
     confirmed: int
     """Of these, those that are true."""
     found: int
@@ -44,6 +48,21 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     """Patterns of which the challenger found fewer confirmed cases than the champion."""
     shift: dict[str, float]
     """By pattern, the mean of the challenger's scores less the champion's, over the cases of both."""
+    requests: int = 0
+    """That the challenger judged, as far as workers have said."""
+    max_cost: float | None = None
+    """What it took of workers' time over what scoring takes without it; None where no worker has said."""
+    microseconds: float = 0.0
+    """That it took of a request."""
+    bytes_an_account: float = 0.0
+    """That it keeps of an account in memory, beside its row."""
+    cohorts: dict[str, dict[str, float]] = {}
+    """By pattern and cohort, the mean score of benign account-hours by the challenger less that by the champion."""
+
+    @property
+    def max_cohort_worse(self) -> float | None:
+        """The most that the mean score of a cohort has risen; None where no worker has said."""
+        return max((rise for of in self.cohorts.values() for rise in of.values()), default=None)
 
     @property
     def agreement(self) -> float:
@@ -53,7 +72,12 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def compare(
-    champion: Iterable[Alert], challenger: Iterable[Alert], verdicts: Mapping[str, str], since: float, until: float
+    champion: Iterable[Alert],
+    challenger: Iterable[Alert],
+    verdicts: Mapping[str, str],
+    since: float,
+    until: float,
+    measured: Iterable[Measured] = (),
 ) -> Comparison:
     """Compare the cases that were opened or went on from event time `since` to `until`, seconds since 1970.
 
@@ -61,6 +85,8 @@ def compare(
     ----------
     verdicts
         Standing decision by case, of either.
+    measured
+        What workers have said of the challenger.
     """
     ours, theirs = _subjects(champion, since), _subjects(challenger, since)
     decided: dict[Subject, bool] = {}
@@ -84,6 +110,7 @@ def compare(
         only_champion=sorted(ours[s].subject for s in ours.keys() - theirs.keys()),
         only_challenger=sorted(theirs[s].subject for s in theirs.keys() - ours.keys()),
         verdicts=len(decided),
+        unjudged=len(ours.keys() | theirs.keys()) - len(decided),
         confirmed=len(confirmed),
         found=len(confirmed & theirs.keys()),
         recall_low=lower_bound(len(confirmed & theirs.keys()), len(confirmed)),
@@ -94,7 +121,36 @@ def compare(
             if sum(s[1] == p and s in theirs for s in confirmed) < sum(s[1] == p and s in ours for s in confirmed)
         ],
         shift={pattern: math.fsum(values) / len(values) for pattern, values in sorted(shifts.items())},
+        **_cost(list(measured)),
     )  # fmt: skip
+
+
+def _cost(measured: list[Measured]) -> dict[str, Any]:
+    """What a challenger costs and how it scores cohorts, over all partitions: the newest word of each on cohorts."""
+    of = [one for one in measured if one.stream == "telemetry"]
+    requests = sum(one.requests for one in of)
+    if not requests:
+        return {}
+    newest = {one.partition: one for one in sorted(of, key=lambda one: one.time)}
+    sums: dict[str, dict[str, list[tuple[float, float]]]] = {}
+    for one in newest.values():
+        for pattern, cohorts in one.cohorts.items():
+            for name, c in cohorts.items():
+                sums.setdefault(pattern, {}).setdefault(name, []).append((c.challenger - c.champion, c.hours))
+    champion = math.fsum(one.champion_seconds for one in measured)
+    return {
+        "requests": requests,
+        "max_cost": math.fsum(one.seconds for one in measured) / champion if champion else None,
+        "microseconds": math.fsum(one.seconds for one in measured) / requests * 1e6,
+        "bytes_an_account": sum(one.size for one in newest.values()) / max(sum(one.rows for one in newest.values()), 1),
+        "cohorts": {
+            pattern: {
+                name: math.fsum(rise * hours for rise, hours in found) / math.fsum(hours for _, hours in found)
+                for name, found in sorted(cohorts.items())
+            }
+            for pattern, cohorts in sorted(sums.items())
+        },
+    }
 
 
 def lower_bound(found: int, of: int) -> float:

@@ -6,7 +6,10 @@ to a topic of its own and to nobody.
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -14,17 +17,22 @@ import structlog
 
 from siphonwatch.models.common.arrays import Parts, as_bytes
 from siphonwatch.models.engine.engine import PREVIOUS, Engine, Hear
+from siphonwatch.models.engine.vitals import mean_scores
 from siphonwatch.models.evidence.cases import Finding
 from siphonwatch.models.learn.version import VersionError, shipped
 from siphonwatch.streams.common.release import release
 from siphonwatch.streams.contracts.control import CHALLENGER, CHAMPION, Deploy, deploy_of, version_of
 from siphonwatch.streams.contracts.deployment import Applied, encode
+from siphonwatch.streams.contracts.measured import Cohort, Measured
+from siphonwatch.streams.contracts.measured import encode as encode_measured
 from siphonwatch.streams.worker.meter import Meter
 from siphonwatch.streams.worker.outlet import Outlet
 from siphonwatch.streams.worker.scoring import make_judge
 
 PART = "deploys"
 """The part of a snapshot that says which versions its judges are of; absent where the installed cards alone judge."""
+MEASURE_SECONDS = 300.0
+"""Between two records of what a challenger costs: 300 bytes, for as long as its alerts are kept."""
 NEXT = "next"
 """Name of a shadow for the moment between its making and its becoming the champion."""
 
@@ -37,6 +45,15 @@ class DeployList:
     def __init__(self) -> None:
         self.known: Mapping[str, Deploy] | None = None
         """By role; None until the control topic was read once."""
+
+
+@dataclass
+class Cost:
+    """What a challenger took since that was last sent."""
+
+    requests: int = 0
+    seconds: float = 0.0
+    champion_seconds: float = 0.0
 
 
 class _Kept(msgspec.Struct):
@@ -60,10 +77,18 @@ class Judges:
         Says which partition it is.
     now
         Seconds since 1970.
+    clock
+        Monotonic seconds, for what shadows take.
     """
 
     def __init__(
-        self, scorer: Engine[Any, Any], listed: DeployList, outlet: Outlet, meter: Meter, now: Callable[[], float]
+        self,
+        scorer: Engine[Any, Any],
+        listed: DeployList,
+        outlet: Outlet,
+        meter: Meter,
+        now: Callable[[], float],
+        clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self.roles: dict[str, Deploy] = {}
         """What was deployed and applies; without a champion the installed cards are it."""
@@ -75,6 +100,9 @@ class Judges:
         self._heard: list[tuple[str, Finding]] = []
         self._told: list[Applied] = []
         self._said_off: set[str] = set()
+        scorer.clock = clock
+        self._cost = Cost()
+        self._measured_at = -math.inf
         self._references: dict[str, str] = {}
         self.note()
 
@@ -106,6 +134,7 @@ class Judges:
             self.roles.pop(CHALLENGER, None)
             self._scorer.shadows.pop(CHALLENGER, None)
             if challenger is not None:
+                self._cost, self._measured_at = Cost(), -math.inf
                 self._shadow(CHALLENGER, challenger)
                 self.roles[CHALLENGER] = challenger
         for role in (CHAMPION, CHALLENGER, PREVIOUS):
@@ -182,12 +211,41 @@ class Judges:
         if self._told:
             await self._outlet.flush()
         self._told = []
+        await self._measure()
 
     async def send(self, alert: Callable[[Finding, str], bytes]) -> None:
         """Send what shadows have found since; an alert is of a finding and a role."""
         heard, self._heard = self._heard, []
         for role, finding in heard:
             await self._outlet.shadow(finding.case.encode(), alert(finding, role), role, self.version(role))
+
+    def scored(self, requests: int, seconds: float) -> None:
+        """Take note of requests that were scored, and how long all judges took together."""
+        taken, self._scorer.shadow_seconds = self._scorer.shadow_seconds, {}
+        self._meter.shadows(math.fsum(taken.values()))
+        if CHALLENGER in self._scorer.shadows:
+            self._cost.requests += requests
+            self._cost.seconds += taken.get(CHALLENGER, 0.0)
+            self._cost.champion_seconds += max(seconds - math.fsum(taken.values()), 0.0)
+
+    async def _measure(self) -> None:
+        """Send what the challenger has cost, where that is due."""
+        if not self._cost.requests or self._now() - self._measured_at < MEASURE_SECONDS:
+            return
+        if (found := self._scorer.shadows.get(CHALLENGER)) is not None:
+            shadow, stream = found[0], self._meter.stream
+            measured = Measured(
+                stream=stream, partition=self._meter.partition, version=self.version(CHALLENGER),  # type: ignore[arg-type]
+                requests=self._cost.requests, seconds=self._cost.seconds, champion_seconds=self._cost.champion_seconds,
+                size=shadow.beside_bytes, rows=len(self._scorer.table.used()),
+                cohorts=_cohorts(self._scorer.judge, shadow) if stream == "telemetry" else {},
+                event_time=max(self._scorer.now, 0.0), time=self._now(),
+            )  # fmt: skip
+            key = f"{stream}-{self._meter.partition}".encode()
+            await self._outlet.shadow(key, encode_measured(measured), CHALLENGER, measured.version)
+            await self._outlet.flush()
+            self._measured_at = self._now()
+        self._cost = Cost()
 
     def snapshot(self) -> dict[str, bytes]:
         """Return which versions judge, and what is still to be said of that; nothing where none was deployed."""
@@ -227,6 +285,19 @@ class Judges:
                 "shadow off", stream=self._meter.stream, partition=self._meter.partition, shadow=name,
                 **self._scorer.failed[name]._asdict(),
             )  # fmt: skip
+
+
+def _cohorts(champion: Any, challenger: Any) -> dict[str, dict[str, Cohort]]:
+    """What both have learnt of the patterns that both have."""
+    ours, theirs = (mean_scores(judge.reference, judge.patterns) for judge in (champion, challenger))
+    return {
+        pattern: {
+            cohort: Cohort(ours[pattern][cohort][0], theirs[pattern][cohort][0], min(ours[pattern][cohort][1], hours))
+            for cohort, (_, hours) in theirs[pattern].items()
+            if cohort in ours[pattern]
+        }
+        for pattern in ours.keys() & theirs.keys()
+    }
 
 
 def _version(deploy: Deploy | None, nothing: str | None = None) -> str:

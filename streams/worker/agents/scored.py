@@ -153,7 +153,7 @@ class ScoredPartition(ABC):
         self._allowed = Allowed(()) if allowed is None else allowed
         self._list = EntryList() if entries is None else entries
         self._controls = None if controls is None else ControlLetterSender(controls, outlet)
-        self._judges = Judges(scorer, DeployList() if deploys is None else deploys, outlet, meter, now)
+        self._judges = Judges(scorer, DeployList() if deploys is None else deploys, outlet, meter, now, clock)
         self._entries = Entries()
         self._expired_until = 0.0  # event time up to which it was looked for entries that expired
         self._forget_after = forget_after
@@ -293,6 +293,7 @@ class ScoredPartition(ABC):
             thawed_at = self._clock()
             findings = self.scorer.score(read.requests[part], read.offsets[part], arrived[part])
             scored_at = self._clock()
+            self._judges.scored(len(read.offsets[part]), scored_at - thawed_at)
             for finding in findings:  # 4. Emit
                 await self._emit(finding)
             await self._judges.send(self._alert)
