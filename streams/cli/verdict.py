@@ -301,17 +301,33 @@ def show(settings: Settings, as_json: bool, *, everything: bool, beginning: str 
 
 
 def precision(verdicts: Iterable[Verdict]) -> list[str]:
-    """Return what share of its judged cases analysts confirmed, a line a pattern, with an interval for every look."""
-    outcomes: dict[str, list[bool]] = {}
+    """Return what share of its judged cases analysts confirmed, a line a pattern, with an interval for every look.
+
+    Where verdicts are on cases of more than one card of a pattern, a line a card follows, in the order of their first
+    verdicts.
+    """
+    found: dict[str, dict[str, list[bool]]] = {}
+    of_pattern: dict[str, list[bool]] = {}
     for verdict in verdicts:
         if verdict.decision in DECIDED:
-            outcomes.setdefault(current(verdict.facts.pattern), []).append(DECIDED[verdict.decision])
-    found = {pattern: anytime(outcomes[pattern]) for pattern in sorted(outcomes)}
-    return [
-        f"{clean(pattern)}: {sum(outcomes[pattern])} of {one.of} confirmed, {one.value:.0%} "
+            pattern, outcome = current(verdict.facts.pattern), DECIDED[verdict.decision]
+            of_pattern.setdefault(pattern, []).append(outcome)
+            found.setdefault(pattern, {}).setdefault(verdict.card, []).append(outcome)
+    lines: list[str] = []
+    for pattern in sorted(found):
+        lines.append(_confirmed(clean(pattern), of_pattern[pattern]))
+        if len(found[pattern]) > 1:
+            for card, outcomes in found[pattern].items():
+                lines.append(_confirmed(f"  card {clean(card)}" if card else "  card not recorded", outcomes))
+    return lines
+
+
+def _confirmed(what: str, outcomes: list[bool]) -> str:
+    one = anytime(outcomes)
+    return (
+        f"{what}: {sum(outcomes)} of {one.of} confirmed, {one.value:.0%} "
         f"({one.low:.0%} to {one.high:.0%}, at 95 % however often you look)"
-        for pattern, one in found.items()
-    ]
+    )
 
 
 def _table(verdicts: Iterable[Verdict]) -> Table:

@@ -42,6 +42,8 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     """Free text for people, which may hold names."""
     of: Annotated[str, Meta(pattern="^([0-9a-f]{16})?$(?!\\n)")] = ""
     """Of a duplicate: the case that it is a duplicate of."""
+    card: Annotated[str, Meta(max_length=64)] = ""
+    """What found it, as the alert says; empty where the verdict or the alert is of a release that did not say."""
     v: Literal[1] = 1
 
     @property
@@ -162,7 +164,7 @@ def judge(alert: Alert, decision: Decision, *, by: str, time: float, note: str =
     facts = facts_of_alert(alert)
     verdict = Verdict(
         case=alert.subject, alert=alert.id, decision=decision, time=time, by=by, note=note, facts=facts,
-        account=alert.own.accounts[0], of=of,
+        account=alert.own.accounts[0], of=of, card=alert.own.card,
     )  # fmt: skip
     return decode(encode(verdict))
 

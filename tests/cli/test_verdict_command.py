@@ -102,6 +102,23 @@ def test_precision_is_of_the_cases_that_were_decided_by_pattern() -> None:
     assert line.startswith("extraction: 3 of 5 confirmed, 60% (") and "at 95 % however often you look" in line
 
 
+def test_precision_is_by_card_too_where_a_pattern_has_had_more_than_one() -> None:
+    cards = ["", "aaaa", "bbbb", "aaaa", "bbbb", "bbbb", "bbbb", "cccc", "cccc"]
+    found = [
+        msgspec.structs.replace(one, card=card)
+        for one, card in zip(findings(7) + findings(2, "shift"), cards, strict=True)
+    ]
+    alerts = [read(encode(to_alert(one)), 0.0).event for one in found]
+    decisions = ["true-positive"] * 5 + ["false-positive", "suspicious"] + ["true-positive"] * 2
+    verdicts = [judge(a, d, by="Ann", time=1.8e9) for a, d in zip(alerts, decisions, strict=True)]  # type: ignore[arg-type]
+    assert [one.card for one in verdicts] == cards
+    lines = [line.split(" confirmed")[0] for line in precision(verdicts)]
+    assert lines == [
+        "extraction: 5 of 6", "  card not recorded: 1 of 1", "  card aaaa: 2 of 2", "  card bbbb: 2 of 3",
+        "shift: 2 of 2",
+    ]  # fmt: skip
+
+
 def test_a_file_gives_many_and_nothing_is_sent_where_one_is_wrong(settings: Settings, tmp_path: Path) -> None:
     found = findings(4)
     fill(settings, found)

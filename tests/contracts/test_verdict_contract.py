@@ -79,6 +79,15 @@ def test_what_is_no_verdict_is_refused_without_a_word_of_it(raw: bytes) -> None:
     assert "hidden" not in str(refused.value)
 
 
+def test_a_verdict_repeats_which_card_found_its_case_and_one_that_does_not_say_is_read() -> None:
+    (finding,) = findings(1)
+    verdict = judge(alert_of(msgspec.structs.replace(finding, card="5f3a")), "true-positive", by="Ann", time=START)
+    assert decode(encode(verdict)).card == "5f3a"
+    record = json.loads(encode(verdict))
+    del record["card"]
+    assert decode(json.dumps(record).encode()) == msgspec.structs.replace(verdict, card="")
+
+
 def test_a_field_of_a_later_version_is_let_pass() -> None:
     assert decode(given_verdict(ticket="T-1")).by == "Ann"
 
