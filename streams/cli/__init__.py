@@ -21,6 +21,8 @@ COMMANDS = (
     "verdict",
     "allow",
     "archive",
+    "dataset",
+    "features",
     "erase",
     "models",
     "replay",

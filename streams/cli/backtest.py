@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
 import msgspec
 from rich.console import Console
 
+from siphonwatch.models.evaluate.data import Truth
 from siphonwatch.streams.cli import Failure
 from siphonwatch.streams.cli.evaluate import FILE, PIPE_WIDTH
 from siphonwatch.streams.cli.replay import OFFLINE_KEY
@@ -20,6 +22,7 @@ from siphonwatch.streams.lab.backtest.page import Page
 from siphonwatch.streams.lab.backtest.run import Stopped, backtest, known, replayed
 from siphonwatch.streams.lab.backtest.table import show
 from siphonwatch.streams.lab.backtest.version import NoVersion, load_version
+from siphonwatch.streams.lab.dataset.layout import is_dataset
 from siphonwatch.streams.lab.evaluate.labels import LabelsError
 from siphonwatch.streams.lab.evaluate.page import NoTemplates
 
@@ -30,10 +33,8 @@ MINUTES = 15.0
 @click.command("backtest", short_help="Compare two versions of the detectors on a labelled stream.")
 @click.argument("champion", metavar="A")
 @click.argument("challenger", metavar="B")
-@click.option(
-    "--data", required=True, multiple=True, metavar="LOG", help="Any log or archive that replay reads; repeatable."
-)
-@click.option("--labels", required=True, multiple=True, type=FILE, help="CSV: account,extracting and more; repeatable.")
+@click.option("--data", required=True, multiple=True, metavar="LOG", help="A data set, log or archive; repeatable.")
+@click.option("--labels", multiple=True, type=FILE, help="CSV: account,extracting and more. A data set has its own.")
 @click.option(
     "--format", "format_", type=click.Choice(["auto", *formats()]), default="auto", show_default=True,
     help="Of the files; auto looks at their first lines.",
@@ -74,15 +75,18 @@ def command(
 
     Both judge the same requests in one pass. Accounts without a label stay unjudged and are counted as that.
     """
+    if not labels and not any(map(is_dataset, data)):
+        raise click.UsageError("give --labels: no --data is a data set, which has its own")
     settings = load().settings
     key = settings.identity.key
     identity = msgspec.structs.replace(settings.identity, key=key or OFFLINE_KEY, plain_ids=True)
     settings = msgspec.structs.replace(settings, identity=identity)
     try:
+        known_labels = known(labels, key, _of_datasets(data))
         versions = load_version(champion, settings), load_version(challenger, settings)
         page = Page() if html else None
         report = backtest(
-            versions, data, known(labels, key), settings, format=format_, partitions=partitions, processes=processes,
+            versions, data, known_labels, settings, format=format_, partitions=partitions, processes=processes,
             minutes=minutes, replicates=replicates, seed=seed,
             tell=lambda text: click.echo(text, err=True) if sys.stderr.isatty() else None,
         )  # fmt: skip
@@ -104,6 +108,13 @@ def command(
                 path.write_bytes(content)
             except OSError as error:
                 raise Failure(f"cannot write {path}: {error.strerror}") from None
+
+
+def _of_datasets(data: Sequence[str]) -> list[Truth]:
+    """The labels of those that are data sets."""
+    from siphonwatch.streams.lab.dataset.read import Dataset
+
+    return [Dataset(path).truth() for path in data if is_dataset(path)]
 
 
 def _json(report: object) -> bytes:

@@ -16,22 +16,26 @@ from siphonwatch.streams.cli import Failure
 from siphonwatch.streams.cli.evaluate import offline
 from siphonwatch.streams.common.settings import Settings, load
 from siphonwatch.streams.edge.adapters import Unreadable
+from siphonwatch.streams.lab.dataset.layout import is_dataset
+from siphonwatch.streams.lab.dataset.split import NONE, TEST_PART, TRAIN
 from siphonwatch.streams.lab.evaluate.labels import LabelsError, read_labels
 
 FILE = click.Path(dir_okay=False, exists=True, path_type=Path)
 LOG = click.Path(exists=True, path_type=Path)
-SPLITS = ("time", "campaign")
 
 
 class Splits(click.ParamType):
-    """`time,campaign`, one of them, or `none`."""
+    """`time,campaign`, one of them, or `none`; by those that are given."""
 
     name = "split"
 
+    def __init__(self, known: tuple[str, ...] = ("time", "campaign")) -> None:
+        self._known = known
+
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
         names = () if value == "none" else tuple(value.split(","))
-        if unknown := [name for name in names if name not in SPLITS]:
-            self.fail(f"{unknown[0]!r} is none of {', '.join(SPLITS)}, none", param, ctx)
+        if unknown := [name for name in names if name not in self._known]:
+            self.fail(f"{unknown[0]!r} is none of {', '.join(self._known)}, none", param, ctx)
         return names
 
 
@@ -50,11 +54,14 @@ class Counts(click.ParamType):
 @click.command("train", short_help="Fit a pattern's card to labelled logs; write a version.")
 @click.argument("pattern")
 @click.option(
-    "--data", multiple=True, required=True, type=LOG, help="Any log or archive that replay reads; repeatable."
+    "--data", multiple=True, required=True, type=LOG,
+    help="A data set, or any log or archive that replay reads; repeatable.",
+)  # fmt: skip
+@click.option(
+    "--labels", multiple=True, type=FILE, help="CSV as `evaluate` takes, one for each --data that is no data set."
 )
-@click.option("--labels", multiple=True, required=True, type=FILE, help="CSV as `evaluate` takes, one for each --data.")
-@click.option("--left-out", multiple=True, type=LOG, help="The same, but only judged on; repeatable.")
-@click.option("--left-out-labels", multiple=True, type=FILE, help="One for each --left-out.")
+@click.option("--left-out", multiple=True, type=LOG, help="As --data, but only judged on; repeatable.")
+@click.option("--left-out-labels", multiple=True, type=FILE, help="One for each --left-out that is no data set.")
 @click.option("--split", type=Splits(), default="time,campaign", show_default=True, help="How data are held out.")
 @click.option("--folds", type=click.IntRange(2, 20), default=3, show_default=True, help="Of whole campaigns.")
 @click.option("--no-families", is_flag=True, help="Do not leave each family of attacks out once.")
@@ -91,16 +98,18 @@ def command(
     cards = {detector.pattern: detector.card for detector in detectors()}
     if pattern not in cards:
         raise click.UsageError(f"{pattern} is no pattern of single accounts: {', '.join(cards)}")
-    if len(data) != len(labels) or len(left_out) != len(left_out_labels):
-        raise click.UsageError("give one --labels for each --data, and one --left-out-labels for each --left-out")
+    if _plain(data) != len(labels) or _plain(left_out) != len(left_out_labels):
+        raise click.UsageError(
+            "give one --labels for each --data that is no data set, and one --left-out-labels for each --left-out"
+        )
     if verdicts and not left_out:
         raise click.UsageError("--verdicts needs --left-out: learning is judged on data that take part in no fit")
     settings = offline(load().settings)
     context = click.get_current_context()
     command = shlex.join(["siphonwatch", "train", pattern, *_spelt(context)])
     try:
-        samples = _collected(data, labels, settings, pattern)
-        rest = _collected(left_out, left_out_labels, settings, pattern)
+        samples, rest = _collected(data, labels, settings, pattern)
+        rest += [one for part in _collected(left_out, left_out_labels, settings, pattern) for one in part]
         trained = train(
             cards[pattern], samples, rest, Choices(split, folds, not no_families, verdicts, wrong), command=command,
             tell=_say,
@@ -115,15 +124,31 @@ def command(
         raise Failure(str(error)) from None
 
 
-def _collected(data: Sequence[Path], labels: Sequence[Path], settings: Settings, pattern: str) -> list[Sample]:
-    from siphonwatch.streams.lab.train.collect import collect
+def _plain(data: Sequence[Path]) -> int:
+    """How many of them need a file of labels."""
+    return sum(not is_dataset(path) for path in data)
 
-    truths = [read_labels(path) for path in labels]
-    names = [path.resolve().parent.name for path in labels]
-    return [
-        collect([str(file)], truth, settings, pattern, name=_unlike(names, i), tell=_say)
-        for i, (file, truth) in enumerate(zip(data, truths, strict=True))
-    ]
+
+def _collected(
+    data: Sequence[Path], labels: Sequence[Path], settings: Settings, pattern: str
+) -> tuple[list[Sample], list[Sample]]:
+    """Account-hours to fit on, and those of data sets that their split keeps for the test."""
+    from siphonwatch.streams.lab.dataset.read import Dataset
+    from siphonwatch.streams.lab.train.collect import collect, collect_parts
+
+    left = iter(labels)
+    given = [None if is_dataset(path) else next(left) for path in data]
+    names = [path.name if file is None else file.resolve().parent.name for path, file in zip(data, given, strict=True)]
+    samples, tested = [], []
+    for i, (path, file) in enumerate(zip(data, given, strict=True)):
+        name = _unlike(names, i)
+        if file is not None:
+            samples.append(collect([str(path)], read_labels(file), settings, pattern, name=name, tell=_say))
+            continue
+        parts = collect_parts(Dataset(path), settings, pattern, name=name, tell=_say)
+        samples += [part for key, part in parts.items() if key == TRAIN or (key == NONE and len(parts) == 1)]
+        tested += [part for key, part in parts.items() if key == TEST_PART]
+    return samples, tested
 
 
 def _unlike(names: Sequence[str], i: int) -> str:

@@ -105,7 +105,7 @@ class Replay:
         self._evidence: dict[str, Place] = {}
 
     def run(self, path: Path | str, format: str = "auto") -> None:
-        """Score one file, or an archive by its folder or URL.
+        """Score one file, or an archive or a data set by its folder or URL.
 
         Raises
         ------
@@ -122,16 +122,19 @@ class Replay:
             self.feed(read_records(path, format, self._settings.ingest.max_record_bytes))
 
     def _archive(self, url: str) -> None:
-        """Score the telemetry of an archive."""
+        """Score the telemetry of an archive, or of a data set with what warms it up."""
         from siphonwatch.streams.lab.archive.reader import Archive
         from siphonwatch.streams.lab.archive.store import StoreError
+        from siphonwatch.streams.lab.dataset.layout import is_dataset
+        from siphonwatch.streams.lab.dataset.read import Dataset
 
         if self._telemetry:
             raise ValueError(f"{url} is an archive, from which no telemetry records are written: leave out --telemetry")
         try:
-            archive = Archive(url)
+            dataset = Dataset(url) if is_dataset(url) else None
+            archive = dataset.archive if dataset else Archive(url)
             of_log = any(position.log for position in archive.manifests[-1].positions)
-            for batch in archive.batches(keys_of(self._settings)):
+            for batch in (dataset or archive).batches(keys_of(self._settings)):
                 self.totals.unopened += batch.unopened
                 self._topic_places = None if of_log else (batch.partition, batch.offset)
                 self._score(batch.requests)

@@ -83,7 +83,7 @@ def test_an_archive_gives_the_account_hours_of_its_log(worlds: tuple[Path, Path]
     made = CliRunner().invoke(cli, ["archive", "--from", str(log), "--to", str(archive), "--plain-ids"])
     assert made.exit_code == 0, made.output
     labels = worlds[0] / "labels.csv"
-    whole, again = _collected([log, archive], [labels, labels], offline(Settings()), "extraction")
+    (whole, again), _ = _collected([log, archive], [labels, labels], offline(Settings()), "extraction")
     assert whole.attack.any() and again._replace(source=whole.source).digest() == whole.digest()
 
 

@@ -6,7 +6,7 @@ A file counts where its hash is what the manifest says; nothing is read past one
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import NamedTuple
 
@@ -25,6 +25,10 @@ from siphonwatch.streams.lab.archive.writer import read_manifests
 
 ENCODED = ("account", "client", "provider", "model", "op", "finish", "lang", "plan", "country")
 """Columns that are read as dictionaries: what follows of a text is worked out once a file."""
+
+
+LAST = 2**63 - 1
+"""An offset behind every one."""
 
 
 class Batch(NamedTuple):
@@ -95,7 +99,12 @@ class Archive:
         """Return the columns of one kind."""
         return telemetry.SCHEMA if kind == "telemetry" else SCHEMAS[kind]
 
-    def batches(self, keys: Words | None = None, files: Sequence[File] | None = None) -> Iterator[Batch]:
+    def batches(
+        self,
+        keys: Words | None = None,
+        files: Sequence[File] | None = None,
+        before: Mapping[tuple[int, str], int] | None = None,
+    ) -> Iterator[Batch]:
         """Give telemetry as records, a step of the archive at a time.
 
         Parameters
@@ -104,6 +113,8 @@ class Archive:
             That sealed parts are opened with, see `siphonwatch.streams.worker.opening.keys_of`.
         files
             Those to read; all of the archive's by default.
+        before
+            Of partitions and their incarnations, the offset at which to stop; the end where it says none.
 
         Raises
         ------
@@ -115,9 +126,11 @@ class Archive:
         for _, step in groupby(chosen, key=lambda file: file.step):
             parts, numbers = [], []
             of_step = sorted(step, key=lambda file: (file.partition, file.incarnation, file.path))
-            for (partition, _), group in groupby(of_step, key=lambda file: (file.partition, file.incarnation)):
+            for place, group in groupby(of_step, key=lambda file: (file.partition, file.incarnation)):
                 rows = telemetry.join([self._requests(file, keys) for file in group])
-                parts.append(rows.at(np.argsort(rows.offsets, kind="stable")))
+                order = np.argsort(rows.offsets, kind="stable")
+                parts.append(rows.at(order[rows.offsets[order] < (before or {}).get(place, LAST)]))
+                partition, rows = place[0], parts[-1]
                 numbers.append(np.full(len(rows.offsets), partition, np.int32))
             rows, partitions = telemetry.join(parts), np.concatenate(numbers)
             if len(parts) > 1:

@@ -32,7 +32,7 @@ class Rows:
         self._archive = archive
         self._kind = kind
         self._columns = list(whole.names if columns is None else columns)
-        self.schema = pa.schema([_plain(whole.field(name)) for name in self._columns])
+        self.schema = pa.schema([plain(whole.field(name)) for name in self._columns])
         """The columns, with units and meanings in the fields' metadata."""
 
     def __len__(self) -> int:
@@ -51,6 +51,6 @@ class Rows:
             yield from table.select(self._columns).cast(self.schema).to_batches()
 
 
-def _plain(field: pa.Field) -> pa.Field:
+def plain(field: pa.Field) -> pa.Field:
     """Labels as texts: a dictionary a file is more than some tools take."""
     return field.with_type(pa.string()) if pa.types.is_dictionary(field.type) else field

@@ -56,15 +56,18 @@ class Known(NamedTuple):
     """Place in the labels, of names as they are and, where there is a key, of their hashes."""
 
 
-def known(paths: Sequence[Path], key: str) -> Known:
-    """Read labels of one stream; with the key of `identity` they also fit telemetry, whose names are hashed.
+def known(paths: Sequence[Path], key: str, more: Sequence[Truth] = ()) -> Known:
+    """Read labels of one stream, and take those that are at hand.
+
+    With the key of `identity` they also fit telemetry, whose names are hashed.
 
     Raises
     ------
     LabelsError
         Where a file is no labels, or two files say different things of an account.
     """
-    parts = [read_labels(path) for path in paths]
+    parts = [*(read_labels(path) for path in paths), *more]
+    sources = [*map(str, paths), *(["a data set"] * len(more))]
     place: dict[str, int] = {}
     rows: list[tuple[int, int]] = []
     for number, part in enumerate(parts):
@@ -72,7 +75,7 @@ def known(paths: Sequence[Path], key: str) -> Known:
             if name in place:
                 first, at = rows[place[name]]
                 if parts[first].attack[at] != part.attack[i]:
-                    raise LabelsError(f"{paths[first]} and {paths[number]} contradict each other on account {name}")
+                    raise LabelsError(f"{sources[first]} and {sources[number]} contradict each other on account {name}")
                 continue
             place[name] = len(rows)
             rows.append((number, i))

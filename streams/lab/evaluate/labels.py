@@ -69,6 +69,25 @@ def read_labels(path: Path) -> Truth:
     )
 
 
+def read_words(path: Path) -> dict[str, tuple[float, float, str]]:
+    """Read when each account's label was decided and known, seconds since 1970, and who decided.
+
+    From the columns `decided_at`, `known_at` and `by`. NaN, and no name, where the file does not say; what was decided
+    and not said to be known later was known at once.
+
+    Raises
+    ------
+    LabelsError
+        As `read_labels`.
+    """
+    found = {}
+    for line, row in _rows(path, REQUIRED):
+        decided, known = (_moment(path, line, row, column) for column in ("decided_at", "known_at"))
+        name = (row["account"] or "").strip().encode()[:NAME_BYTES].decode("ascii", "replace")
+        found[name] = (decided, decided if np.isnan(known) else known, (row.get("by") or "").strip())
+    return found
+
+
 def named_as_in(log: Container[str], truth: Truth, key: str) -> Truth:
     """The labels with each account under the name that the log has: telemetry has hashes, made with `identity.key`."""
     identity = Identity(key) if key else None
@@ -146,15 +165,17 @@ def _share(path: Path, line: int, row: dict[str, str | None]) -> float:
     return share
 
 
-def _moment(path: Path, line: int, row: dict[str, str | None]) -> float:
-    """Epoch seconds, from those or an RFC 3339 time."""
-    text = (row.get("onset") or "").strip()
+def _moment(path: Path, line: int, row: dict[str, str | None], column: str = "onset") -> float:
+    """Epoch seconds, from those or an RFC 3339 time; NaN where the row does not say."""
+    text = (row.get(column) or "").strip()
     try:
         when = datetime.fromisoformat(text.replace("Z", "+00:00")) if re.search(r"\d-\d\d-", text) else None
     except ValueError:
-        raise LabelsError(f"{path} line {line}: onset is {text!r}; write epoch seconds or an RFC 3339 time") from None
+        raise LabelsError(
+            f"{path} line {line}: {column} is {text!r}; write epoch seconds or an RFC 3339 time"
+        ) from None
     if when is None:
-        return _number(path, line, row, "onset")
+        return _number(path, line, row, column)
     return (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp()
 
 

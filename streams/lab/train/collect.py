@@ -11,8 +11,11 @@ from siphonwatch.models.engine.engine import Trace
 from siphonwatch.models.engine.patterns import detectors
 from siphonwatch.models.evaluate.bootstrap import Ints
 from siphonwatch.models.evaluate.data import Truth
+from siphonwatch.models.learn.labels import ATTACK, HONEST, label_at
 from siphonwatch.models.learn.sample import Hours, Sample
 from siphonwatch.streams.common.settings import Settings
+from siphonwatch.streams.lab.dataset.labels import from_table
+from siphonwatch.streams.lab.dataset.read import Dataset
 from siphonwatch.streams.lab.evaluate.labels import LabelsError, named_as_in
 from siphonwatch.streams.lab.evaluate.run import Watched
 from siphonwatch.streams.worker.scoring import make_together
@@ -69,12 +72,9 @@ def collect(
     Unreadable, ValueError
         As `siphonwatch.streams.lab.replay.Replay.run`.
     """
-    replay = _Kept(settings, pattern)
-    for file in files:
-        replay.run(file)
+    replay = _kept(files, settings, pattern, name, tell)
     values, account, time = replay.hours.rows()
     names = list(replay.accounts)
-    tell(f"{name}: {replay.totals.requests:,} requests, {len(time):,} hours of {len(names):,} accounts")
     truth = named_as_in(replay.accounts, truth, settings.identity.key)
     at = {text: i for i, text in enumerate(truth.account)}
     place: Ints = np.array([at.get(text, -1) for text in names], np.int64)
@@ -93,3 +93,65 @@ def collect(
     )  # fmt: skip
     since = np.where(whole.attack, onset[of], -np.inf)[account]
     return whole.where(known, time >= since)
+
+
+def collect_parts(
+    dataset: Dataset,
+    settings: Settings,
+    pattern: str,
+    *,
+    name: str,
+    tell: Callable[[str], None] = lambda text: None,
+) -> dict[str, Sample]:
+    """Return the account-hours of a data set that have a label, by part: `train` and `test`, or all under no name.
+
+    Parameters
+    ----------
+    pattern
+        Whose card says which request stands for an hour, and that labels must speak of.
+    name
+        Of the data set.
+
+    Raises
+    ------
+    LabelsError
+        Where no account-hour has a label.
+    DatasetError, ValueError
+        As `siphonwatch.streams.lab.replay.Replay.run`.
+    """
+    replay = _kept([str(dataset.folder)], settings, pattern, name, tell)
+    values, account, time = replay.hours.rows()
+    names = list(replay.accounts)
+    of_row = [names[i] for i in account.tolist()]
+    rows = from_table(dataset.labels())
+    said, sure = label_at([row.label for row in rows], of_row, time, pattern)
+    attack = np.zeros(len(names), np.bool_)
+    attack[account[said == ATTACK]] = True
+    # what an attacker did before, or what somebody called honest of it, is no attack: such hours are left out
+    known = np.where(attack[account], said == ATTACK, said == HONEST) & dataset.inside(time)
+    if not known.any():
+        raise LabelsError(
+            f"{name}: no hour of an account has a label for {pattern}: siphonwatch dataset --labels adds some"
+        )
+    weight = np.bincount(account[known], sure[known], len(names)) / np.maximum(
+        np.bincount(account[known], minlength=len(names)), 1
+    )
+    campaign = {row.label.account: row.campaign for row in rows}
+    kind = {row.label.account: row.kind for row in rows}
+    whole = Sample(
+        values, account, time, names, attack, weight, [campaign.get(text, "") or text for text in names],
+        [kind.get(text, "") for text in names], [name] * len(names),
+    )  # fmt: skip
+    every = np.ones(len(names), np.bool_)
+    parts = np.array(dataset.parts(of_row, time))
+    return {part: whole.where(every, known & (parts == part)) for part in set(parts[known].tolist())}
+
+
+def _kept(files: Sequence[str], settings: Settings, pattern: str, name: str, tell: Callable[[str], None]) -> _Kept:
+    """Replay files and keep their account-hours."""
+    replay = _Kept(settings, pattern)
+    for file in files:
+        replay.run(file)
+    hours = len(replay.hours.rows()[2])
+    tell(f"{name}: {replay.totals.requests:,} requests, {hours:,} hours of {len(replay.accounts):,} accounts")
+    return replay

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -96,6 +97,8 @@ def _judged(part: Part) -> list[str]:
 
 
 def _gain(value: float, low: float, high: float) -> str:
+    if math.isnan(low):
+        return f"{100 * value:+.1f} points, of too few campaigns for an interval"
     return f"{100 * value:+.1f} points [{100 * low:+.1f}, {100 * high:+.1f}]"
 
 

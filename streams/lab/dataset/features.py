@@ -1,0 +1,305 @@
+"""Features, scores and evidence of a data set's requests, made again by the scorer as replay and workers run it.
+
+The whole archive up to a request makes its features, and nothing after it: what an earlier moment gives is what a later
+one gives of it.
+"""
+
+from __future__ import annotations
+
+import time as clock
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, get_args
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from siphonwatch.models.account.features import FEATURES, NAMES
+from siphonwatch.models.account.request import names
+from siphonwatch.models.engine.engine import Trace
+from siphonwatch.models.engine.patterns import detectors
+from siphonwatch.models.evidence.cases import Finding
+from siphonwatch.models.learn.labels import UNKNOWN, label_at
+from siphonwatch.streams.common.settings import Settings
+from siphonwatch.streams.lab.dataset.labels import NAMES as LABEL_NAMES
+from siphonwatch.streams.lab.dataset.labels import from_table
+from siphonwatch.streams.lab.dataset.layout import DatasetError
+from siphonwatch.streams.lab.dataset.read import Dataset, Known
+from siphonwatch.streams.lab.offline import Offline
+from siphonwatch.streams.worker.opening import keys_of
+
+At = Literal["request", "hourly", "alert"]
+ATS: tuple[At, ...] = get_args(At)
+BLOCK = 8192
+"""Requests scored at a time; any other number gives the same rows."""
+HOUR = 3600.0
+COMPUTED = "computed"
+
+
+class _Rows(NamedTuple):
+    """What the scorer said of some requests, in the order of the archive."""
+
+    sequence: npt.NDArray[np.int64]
+    partition: npt.NDArray[np.int32]
+    offset: npt.NDArray[np.int64]
+    time: npt.NDArray[np.float64]
+    account: npt.NDArray[Any]
+    hour: npt.NDArray[np.int64]
+    """Of the account, hours since 1970: never earlier than that of its request before."""
+    inside: npt.NDArray[np.bool_]
+    features: npt.NDArray[np.float32]
+    scores: npt.NDArray[np.float32]
+    log_e: npt.NDArray[np.float32]
+
+    def at(self, chosen: npt.NDArray[Any]) -> _Rows:
+        return _Rows(*(column[chosen] for column in self))
+
+
+class Features:
+    """The features of a data set at each request, at the end of each account's hour, or at each alert.
+
+    It speaks Arrow's PyCapsule interface and makes its rows while they are read; memory holds a block of requests and,
+    by hour, one row for each account.
+
+    Parameters
+    ----------
+    dataset
+        Which one.
+    at
+        `request`; `hourly`: the account's last request of an hour with requests, and `closed`, the event time of the
+        request that closed it, null where none has; `alert`: the request that made an account's alert, with the case.
+    pattern
+        Whose labels and alerts; all patterns' alerts, and labels of `extraction`, where it is empty.
+    settings
+        Of the scorer.
+    tell
+        Told now and then how far it has come.
+
+    Raises
+    ------
+    DatasetError
+        Where there is no such time or pattern.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        at: At = "alert",
+        pattern: str = "",
+        settings: Settings | None = None,
+        tell: Callable[[str], None] = lambda text: None,
+    ) -> None:
+        self.patterns = [detector.pattern for detector in detectors()]
+        if at not in ATS:
+            raise DatasetError(f"features are made at {', '.join(ATS)}, not at {at!r}")
+        if pattern and pattern not in self.patterns:
+            raise DatasetError(f"{pattern!r} is no pattern of single accounts: {', '.join(self.patterns)}")
+        self._dataset, self._at, self._pattern = dataset, at, pattern
+        self._settings = settings or Settings()
+        self._tell = tell
+        self._labels = [row.label for row in from_table(dataset.labels())]
+        self._labelled = {label.account for label in self._labels}
+        self.schema = _schema(self.patterns, at)
+        """The columns, with units and meanings in the fields' metadata."""
+
+    def __arrow_c_schema__(self) -> Any:
+        """Return the columns as Arrow's PyCapsule."""
+        return self.schema.__arrow_c_schema__()
+
+    def __arrow_c_stream__(self, requested_schema: Any = None) -> Any:
+        """Return the rows as Arrow's PyCapsule."""
+        return self.reader().__arrow_c_stream__(requested_schema)
+
+    def reader(self) -> pa.RecordBatchReader:
+        """Return the rows as a stream of Arrow record batches, in the order of the archive; by hour as hours close."""
+        return pa.RecordBatchReader.from_batches(self.schema, self._batches())
+
+    def write(self, path: Path | str) -> int:
+        """Write the rows as one Parquet file; return how many."""
+        rows = 0
+        with pq.ParquetWriter(path, self.schema) as writer:
+            for batch in self._batches():
+                writer.write_batch(batch)
+                rows += len(batch)
+        return rows
+
+    def _batches(self) -> Iterator[pa.RecordBatch]:
+        begun, done = clock.monotonic(), 0
+        waiting: _Rows | None = None
+        with Offline(self._settings) as offline:
+            watch = _Watch(offline)
+            for known in self._dataset.batches(keys_of(self._settings)):
+                for start in range(0, len(known.requests), BLOCK):
+                    rows, findings = watch.score(_part(known, slice(start, start + BLOCK)))
+                    done += len(known.requests[start : start + BLOCK])
+                    if self._at == "request":
+                        yield from self._made(rows)
+                    elif self._at == "hourly":
+                        closed, closing, waiting = _close(waiting, rows)
+                        yield from self._made(closed, closed=closing)
+                    else:
+                        yield from self._alerts(rows, findings)
+                self._tell(f"{done:,} requests, {done / (clock.monotonic() - begun):,.0f}/s")
+        if waiting is not None:
+            yield from self._made(waiting, closed=np.full(len(waiting.time), np.nan))
+
+    def _alerts(self, rows: _Rows, findings: list[Finding]) -> Iterator[pa.RecordBatch]:
+        """The rows of requests that made an alert of their account: the last ones of their account at its time."""
+        places: dict[tuple[str, float], int] = {}
+        places.update((place, i) for i, place in enumerate(zip(rows.account.tolist(), rows.time.tolist(), strict=True)))
+        found = [
+            (places[f.accounts[0], f.time], f)
+            for f in findings
+            if f.kind != "close"
+            and f.pattern in (self._pattern or self.patterns)
+            and (not self._pattern or f.pattern == self._pattern)
+            and (f.accounts[0], f.time) in places
+        ]
+        chosen = np.array([i for i, _ in found], np.int64)
+        yield from self._made(rows.at(chosen), findings=[f for _, f in found])
+
+    def _made(
+        self,
+        rows: _Rows,
+        closed: npt.NDArray[np.float64] | None = None,
+        findings: list[Finding] | None = None,
+    ) -> Iterator[pa.RecordBatch]:
+        kept = np.flatnonzero(rows.inside)
+        if not len(kept):
+            return
+        rows = rows.at(kept)
+        accounts = rows.account.tolist()
+        columns: dict[str, Any] = {
+            "partition": rows.partition, "offset": rows.offset, "time": rows.time, "account": accounts,
+            "origin": [COMPUTED] * len(kept),
+        }  # fmt: skip
+        if closed is not None:
+            columns["closed"] = pa.array(closed[kept], from_pandas=True)
+        if findings is not None:
+            told = [findings[i] for i in kept.tolist()]
+            columns |= {"case": [f.case for f in told], "pattern": [f.pattern for f in told]}
+        values, weights = self._labelled_at(accounts, rows.time)
+        columns |= {"label": values, "weight": weights, "part": self._dataset.parts(accounts, rows.time)}
+        columns |= {name: rows.features[:, i] for i, name in enumerate(NAMES)}
+        for i, pattern in enumerate(self.patterns):
+            columns[f"score_{pattern}"], columns[f"log_e_{pattern}"] = rows.scores[:, i], rows.log_e[:, i]
+        arrays = [pa.array(columns[field.name], field.type) for field in self.schema]
+        yield pa.RecordBatch.from_arrays(arrays, schema=self.schema)
+
+    def _labelled_at(
+        self, accounts: list[str], times: npt.NDArray[np.float64]
+    ) -> tuple[list[str | None], list[float | None]]:
+        """Label and weight of each row; None where nobody said."""
+        values: list[str | None] = [None] * len(accounts)
+        weights: list[float | None] = [None] * len(accounts)
+        asked = [i for i, account in enumerate(accounts) if account in self._labelled]
+        if asked:
+            pattern = self._pattern or "extraction"
+            said, sure = label_at(self._labels, [accounts[i] for i in asked], times[asked], pattern)
+            for i, value, weight in zip(asked, said.tolist(), sure.tolist(), strict=True):
+                if value != UNKNOWN:
+                    values[i], weights[i] = LABEL_NAMES[value], weight
+        return values, weights
+
+
+class _Watch:
+    """Scores blocks and keeps what the champion's judge saw of them."""
+
+    def __init__(self, offline: Offline) -> None:
+        self._offline = offline
+        (self._judge,) = offline.judges()
+        self._judge.trace = self._take
+        self._traces: list[Trace] = []
+        self._hours: dict[str, int] = {}
+
+    def _take(self, trace: Trace) -> None:
+        kept = trace.taken
+        self._traces.append(
+            trace._replace(
+                offsets=trace.offsets[kept], features=trace.features[kept].copy(), scores=trace.scores[kept].copy(),
+                log_e=trace.log_e[kept].copy(),
+            )
+        )  # fmt: skip
+
+    def score(self, known: Known) -> tuple[_Rows, list[Finding]]:
+        """Score a block; return the rows of what was scored of it, and what was found."""
+        self._traces = []
+        time, account = known.requests["time"].copy(), np.array(names(known.requests["account"]), object)
+        findings = self._offline.score(known.requests, known.sequence)
+        sequence = np.concatenate([t.offsets for t in self._traces] or [np.zeros(0, np.int64)])
+        order = np.argsort(sequence, kind="stable")
+        sequence = sequence[order]
+        at = np.searchsorted(known.sequence, sequence)
+        features, scores, log_e = (
+            np.concatenate([getattr(t, name) for t in self._traces])[order]
+            if self._traces
+            else np.zeros((0, width), np.float32)
+            for name, width in (("features", len(NAMES)), ("scores", 0), ("log_e", 0))
+        )
+        hours = self._effective(account[at], np.floor(time[at] / HOUR).astype(np.int64))
+        rows = _Rows(
+            sequence, known.partition[at], known.offset[at], time[at], account[at], hours, known.inside[at], features,
+            scores, log_e,
+        )  # fmt: skip
+        return rows, findings
+
+    def _effective(self, accounts: npt.NDArray[Any], hours: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """The hour that each request counts for: a late one counts for the hour that its account has reached."""
+        reached = self._hours
+        for i, (account, hour) in enumerate(zip(accounts.tolist(), hours.tolist(), strict=True)):
+            hours[i] = reached[account] = max(hour, reached.get(account, hour))
+        return hours
+
+
+def _part(known: Known, chosen: slice) -> Known:
+    return known._replace(
+        requests=known.requests[chosen], sequence=known.sequence[chosen], partition=known.partition[chosen],
+        offset=known.offset[chosen], inside=known.inside[chosen],
+    )  # fmt: skip
+
+
+def _close(waiting: _Rows | None, rows: _Rows) -> tuple[_Rows, npt.NDArray[np.float64], _Rows]:
+    """Return the last rows of hours that are over, the event times that closed them, and the rows of open hours."""
+    if waiting is not None:
+        pairs: Any = zip(waiting, rows, strict=True)
+        rows = _Rows(*(np.concatenate(pair) for pair in pairs))
+    _, account = np.unique(rows.account.astype("U"), return_inverse=True)
+    order = np.lexsort((rows.sequence, account))
+    ends = np.ones(len(order), np.bool_)
+    same = np.diff(account[order]) == 0
+    ends[:-1] = ~same | (np.diff(rows.hour[order]) != 0)
+    last = np.ones(len(order), np.bool_)
+    last[:-1] = ~same
+    over = np.flatnonzero(ends & ~last)
+    closing = rows.time[order[over + 1]]
+    in_order = np.argsort(rows.sequence[order[over + 1]], kind="stable")
+    return rows.at(order[over][in_order]), closing[in_order], rows.at(np.sort(order[last]))
+
+
+def _schema(patterns: list[str], at: At) -> pa.Schema:
+    def field(name: str, type_: pa.DataType, unit: str, meaning: str) -> pa.Field:
+        return pa.field(name, type_, metadata={"unit": unit, "meaning": meaning})
+
+    columns = [
+        field("partition", pa.int32(), "", "of telemetry"),
+        field("offset", pa.int64(), "", "of the request in its partition"),
+        field("time", pa.float64(), "s", "event time, since 1970"),
+        field("account", pa.string(), "", "as telemetry names it"),
+        field("origin", pa.string(), "", "computed: made again from the archive"),
+    ]
+    if at == "hourly":
+        columns.append(field("closed", pa.float64(), "s", "event time of the request that closed the hour; null: none"))
+    if at == "alert":
+        columns += [field("case", pa.string(), "", "of the alert"), field("pattern", pa.string(), "", "of the alert")]
+    columns += [
+        field("label", pa.string(), "", "attack, honest, out, or null where nobody said"),
+        field("weight", pa.float64(), "share", "of the analysts who agree"),
+        field("part", pa.string(), "", "train, test, or empty"),
+    ]
+    columns += [field(f.name, pa.float32(), f.unit, f.meaning) for f in FEATURES]
+    for pattern in patterns:
+        columns.append(field(f"score_{pattern}", pa.float32(), "0..1", "of the shipped card"))
+        columns.append(field(f"log_e_{pattern}", pa.float32(), "log(e-value)", "after the request; NaN: none"))
+    return pa.schema(columns)
