@@ -146,19 +146,26 @@ class Features:
             yield from self._made(waiting, closed=np.full(len(waiting.time), np.nan))
 
     def _alerts(self, rows: _Rows, findings: list[Finding]) -> Iterator[pa.RecordBatch]:
-        """The rows of requests that made an alert of their account: the last ones of their account at its time."""
-        places: dict[tuple[str, float], int] = {}
-        places.update((place, i) for i, place in enumerate(zip(rows.account.tolist(), rows.time.tolist(), strict=True)))
-        found = [
-            (places[f.accounts[0], f.time], f)
-            for f in findings
-            if f.kind != "close"
-            and f.pattern in (self._pattern or self.patterns)
-            and (not self._pattern or f.pattern == self._pattern)
-            and (f.accounts[0], f.time) in places
-        ]
-        chosen = np.array([i for i, _ in found], np.int64)
-        yield from self._made(rows.at(chosen), findings=[f for _, f in found])
+        """The rows of requests that made an alert of their account.
+
+        An alert has the time that its account had reached, which a request that came late is behind: of the account's
+        requests of the block it is then the last one of the alert's score.
+        """
+        mine: dict[str, list[int]] = {}
+        for i, account in enumerate(rows.account.tolist()):
+            mine.setdefault(account, []).append(i)
+        wanted = {self._pattern} if self._pattern else set(self.patterns)
+        chosen, told = [], []
+        for finding in findings:
+            there = mine.get(finding.accounts[0], []) if finding.accounts else []
+            if finding.kind == "close" or finding.pattern not in wanted or not there:
+                continue
+            score = rows.scores[:, self.patterns.index(finding.pattern)]
+            told.append(finding)
+            chosen.append(
+                max(there, key=lambda i: (rows.time[i] == finding.time, score[i] == np.float32(finding.score), i))
+            )
+        yield from self._made(rows.at(np.array(chosen, np.int64)), findings=told)
 
     def _made(
         self,
