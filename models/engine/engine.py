@@ -21,6 +21,7 @@ from siphonwatch.models.account.table import AccountTable
 from siphonwatch.models.common.arrays import Parts, as_bytes, below, like, under
 from siphonwatch.models.engine.config import ScorerConfig
 from siphonwatch.models.engine.erase import Erased
+from siphonwatch.models.engine.vectors import VectorLog
 from siphonwatch.models.engine.vitals import Bound, Tally, Vitals
 from siphonwatch.models.evidence.cases import CaseBook, Finding
 from siphonwatch.models.evidence.places import Change
@@ -107,6 +108,8 @@ class Stage(Generic[B]):
         self.clock = make_clock()
         self.count = Count()
         self.changes: list[Change] = []
+        self.vectors: VectorLog | None = None
+        """Who keeps the features of what is evidence as the champion saw them; nobody by default."""
 
     @property
     def now(self) -> float:

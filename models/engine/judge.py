@@ -135,6 +135,12 @@ class AccountJudge:
             judged, slots, block.requests, scores, block.now, block.sure, block.fresh, self.reference, self.budget,
             block.number, self._threshold, self._config.close_after, self._trust, strongest, log_e, self._events,
         )  # fmt: skip
+        if self._beside is None and (kept := self._stage.vectors) is not None:
+            closed = block.fresh & taken & (block.seen > 1)
+            kept.take(
+                block.requests, block.offsets, block.now, closed, block.values, scores, log_e,
+                self._events["index"][:written],
+            )  # fmt: skip
         if self.trace is not None:
             which = np.arange(block.start, block.start + n)
             self.trace(Trace(block.offsets, which, taken, block.values, scores, log_e, slots))

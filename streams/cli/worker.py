@@ -120,6 +120,7 @@ async def work(settings: Settings, limits: Limits | None = None, *, afresh: bool
                 allowed=allowed,
                 entries=entries,
                 deploys=deploys,
+                features=settings.features.log,
                 orders=orders,
                 controls=controls if meter.partition == SENDER else None,
                 hot_accounts=settings.state.hot_accounts,

@@ -179,6 +179,14 @@ class Models(msgspec.Struct, forbid_unknown_fields=True):
     """Directory or URL (s3://bucket/path) of the versions that `siphonwatch models` deploys; workers do not read it."""
 
 
+class Features(msgspec.Struct, forbid_unknown_fields=True):
+    """What accounts' requests look like, as they were when scored: see `siphonwatch archive`."""
+
+    log: Literal["off", "alerts", "hourly"] = "alerts"
+    """What workers write to the topic of features: nothing, the features of each alert, or those of each account-hour
+    that closes as well, some 1 KB each."""
+
+
 class State(msgspec.Struct, forbid_unknown_fields=True):
     """Memory and durability of account state."""
 
@@ -258,6 +266,7 @@ class Settings(msgspec.Struct, forbid_unknown_fields=True):
     ingest: Ingest = msgspec.field(default_factory=Ingest)
     scoring: Scoring = msgspec.field(default_factory=Scoring)
     models: Models = msgspec.field(default_factory=Models)
+    features: Features = msgspec.field(default_factory=Features)
     state: State = msgspec.field(default_factory=State)
     web: Web = msgspec.field(default_factory=Web)
     grafana: Grafana = msgspec.field(default_factory=Grafana)

@@ -20,14 +20,14 @@ WHAT = {
     ANALYST: "`siphonwatch alerts`, `siphonwatch verdict`, `siphonwatch allow`, `siphonwatch models`",
     OPERATOR: "`siphonwatch topics --create`, `siphonwatch redrive`; reads dead letters, which may hold prompts",
     READONLY: "`siphonwatch doctor`, `siphonwatch status`, `siphonwatch topics --check`: sees shapes, reads no record",
-    READER: "data scientists: telemetry, which holds no text, alerts, verdicts, what shadows find, deployments",
+    READER: "data scientists: telemetry (it holds no text), features, alerts, verdicts, what shadows find, deployments",
     ARCHIVER: "`siphonwatch archive`: is in no group, writes to no topic",
 }
 """Who has a role."""
 TOPIC, GROUP = "topic", "group"
 ALL = (
     "telemetry", "sightings", "alerts", "hidden", "shadow", "deployments", "receipts", "state", "campaigns", "verdicts",
-    "control", "dlq",
+    "control", "dlq", "features",
 )  # fmt: skip
 """Our topics."""
 
@@ -64,7 +64,7 @@ def rights(settings: Settings, role: str) -> list[Right]:
     elif role == WORKER:
         allow(TOPIC, (*ours("telemetry", "verdicts", "control"), *ingested), "DescribeConfigs Read")
         allow(TOPIC, ours("sightings", "state", "campaigns"), "DescribeConfigs Read Write")
-        allow(TOPIC, ours("alerts", "hidden", "shadow", "deployments", "receipts", "dlq"), "Write")
+        allow(TOPIC, ours("alerts", "hidden", "shadow", "deployments", "receipts", "features", "dlq"), "Write")
         allow(GROUP, (group,), "Read")
         if ingested:
             allow(TOPIC, ours("telemetry"), "Write")
@@ -83,9 +83,9 @@ def rights(settings: Settings, role: str) -> list[Right]:
         allow(TOPIC, (*ours(*ALL), *ingested), "DescribeConfigs")
         allow(GROUP, (group, *(f"{group}-sink-{name}" for name in settings.sinks)), "Describe")
     elif role == READER:
-        allow(TOPIC, ours("telemetry", "alerts", "verdicts", "shadow", "deployments"), "Read")
+        allow(TOPIC, ours("telemetry", "alerts", "verdicts", "shadow", "deployments", "features"), "Read")
     elif role == ARCHIVER:
-        allow(TOPIC, ours("telemetry", "alerts", "verdicts", "control"), "Read")
+        allow(TOPIC, ours("telemetry", "alerts", "verdicts", "features", "control"), "Read")
     else:
         raise ValueError(f"{role} is no role")
     return sorted(Right(*resource, frozenset(operations)) for resource, operations in found.items())

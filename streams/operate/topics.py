@@ -62,6 +62,7 @@ def wanted(settings: Settings) -> list[Topic]:
     configs = {
         "telemetry": deleted | {"retention.ms": str(shape.telemetry_retention_hours * HOUR_MS)},
         "sightings": deleted | {"retention.ms": str(shape.telemetry_retention_hours * HOUR_MS)},
+        "features": deleted | {"retention.ms": str(shape.telemetry_retention_hours * HOUR_MS)},
         "alerts": deleted | {"retention.ms": str(shape.alerts_retention_hours * HOUR_MS)},
         "hidden": deleted | {"retention.ms": str(shape.alerts_retention_hours * HOUR_MS)},
         "shadow": deleted | {"retention.ms": str(shape.alerts_retention_hours * HOUR_MS)},

@@ -75,11 +75,14 @@ class Outlet(Protocol):
     async def receipt(self, key: bytes, value: bytes) -> None:
         """Send the receipt of an order; may wait for room."""
 
+    async def features(self, key: bytes, value: bytes) -> None:
+        """Send the features of a request; may wait for room."""
+
     async def dead_letters(self, letters: Iterable[DeadLetter]) -> list[DeadLetter]:
         """Send bad records with their reasons; returns, once they are acknowledged, those that cannot be kept."""
 
     async def flush(self) -> None:
-        """Wait until every alert, hidden ones too, and every receipt is acknowledged."""
+        """Wait until every alert, hidden ones too, every receipt and all features are acknowledged."""
 
     def blocked(self) -> float:
         """Return for how many seconds a broker has refused or not answered a send; 0 where it has not."""
@@ -106,6 +109,7 @@ class KafkaOutlet:
         self._deployments = settings.topic("deployments")
         self._dlq = settings.topic("dlq")
         self._receipts = settings.topic("receipts")
+        self._features = settings.topic("features")
         self._dead_letters = DeadLetters(producer, self._dlq)
         self._retries = retries
         self._waiting: list[Sent] = []
@@ -132,6 +136,10 @@ class KafkaOutlet:
     async def receipt(self, key: bytes, value: bytes) -> None:
         """Send a receipt keyed by its order, as `alert` sends alerts."""
         await self._send(self._receipts, key, value, [])
+
+    async def features(self, key: bytes, value: bytes) -> None:
+        """Send features keyed by their request's place, as `alert` sends alerts."""
+        await self._send(self._features, key, value, [])
 
     async def _send(self, topic: str, key: bytes, value: bytes, headers: list[tuple[str, bytes]]) -> None:
         while True:

@@ -14,10 +14,13 @@ from worker_tools import traffic
 from siphonwatch.streams.common.settings import Settings
 from siphonwatch.streams.contracts.deployment import Applied
 from siphonwatch.streams.contracts.deployment import decode as decode_applied
+from siphonwatch.streams.contracts.features import Logged
+from siphonwatch.streams.contracts.features import decode as decode_features
 from siphonwatch.streams.contracts.measured import Measured, NotMeasured
 from siphonwatch.streams.contracts.measured import decode as decode_measured
 from siphonwatch.streams.contracts.receipt import Receipt, decode
 from siphonwatch.streams.contracts.telemetry import encode
+from siphonwatch.streams.worker.agents.feature_log import What
 from siphonwatch.streams.worker.agents.judges import DeployList
 from siphonwatch.streams.worker.agents.score import TelemetryPartition
 from siphonwatch.streams.worker.entries import Entries, Entry, EntryList
@@ -43,6 +46,7 @@ class Kept:
         self.shadowed: list[tuple[str, str, dict[str, Any]]] = []
         self.measured: list[Measured] = []
         self.applied: list[Applied] = []
+        self.logged: list[Logged] = []
 
     async def alert(self, key: bytes, value: bytes) -> None:
         self.alerts.append(json.loads(value))
@@ -53,6 +57,11 @@ class Kept:
     async def receipt(self, key: bytes, value: bytes) -> None:
         self.receipts.append(decode(value))
         assert key == self.receipts[-1].order.encode()
+
+    async def features(self, key: bytes, value: bytes) -> None:
+        logged = decode_features(value)
+        assert key == b"%d:%d" % (logged.partition, logged.offset)
+        self.logged.append(logged)
 
     async def shadow(self, key: bytes, value: bytes, role: str, version: str) -> None:
         try:
@@ -74,8 +83,9 @@ class Stay:
     """A partition; `list`, `orders` and `deploys` are what the control topic says."""
 
     def __init__(
-        self, state: Topic, entries: Iterable[Entry] = (), *, orders: Iterable[Order] = (), hot_accounts: int = 1000
-    ) -> None:
+        self, state: Topic, entries: Iterable[Entry] = (), *, orders: Iterable[Order] = (), hot_accounts: int = 1000,
+        features: What = "off",
+    ) -> None:  # fmt: skip
         self.outlet, self.registry = Kept(), CollectorRegistry()
         self.list, self.orders, self.deploys = EntryList(), OrderList(), DeployList()
         self.list.known, self.orders.known = Entries(entries), Orders(orders)
@@ -83,7 +93,7 @@ class Stay:
         self.partition = TelemetryPartition(
             self.scorer, state_log(state, max_value=1 << 20), self.outlet,
             Meter(Metrics(self.registry), TELEMETRY, "", 0), entries=self.list, orders=self.orders,
-            deploys=self.deploys, hot_accounts=hot_accounts, forget_after=1e9,
+            deploys=self.deploys, features=features, hot_accounts=hot_accounts, forget_after=1e9,
         )  # fmt: skip
 
     async def feed(self, log: list[bytes], first: int, last: int, at: int = 0) -> None:

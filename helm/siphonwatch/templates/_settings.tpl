@@ -17,7 +17,7 @@
 {{/* Sections that a component reads: a change of others restarts nothing of it. */}}
 {{- define "siphonwatch.sections" -}}
 {{- if eq . "worker" -}}
-accounts identity ingest kafka links log scoring state topics web who
+accounts features identity ingest kafka links log scoring state topics web who
 {{- else if eq . "deliver" -}}
 deliver grafana kafka links log scoring sinks topics
 {{- else if eq . "archive" -}}

@@ -25,6 +25,7 @@ from siphonwatch.streams.contracts.control import CHALLENGER, CHAMPION, Deploy, 
 from siphonwatch.streams.contracts.deployment import Applied, encode
 from siphonwatch.streams.contracts.measured import Cohort, Measured
 from siphonwatch.streams.contracts.measured import encode as encode_measured
+from siphonwatch.streams.contracts.model import Judged
 from siphonwatch.streams.worker.meter import Meter
 from siphonwatch.streams.worker.outlet import Outlet
 from siphonwatch.streams.worker.scoring import make_judge
@@ -120,9 +121,11 @@ class Judges:
         judges = {CHAMPION: self._scorer.judge} | {role: judge for role, (judge, _) in self._scorer.shadows.items()}
         self._references = {role: judge.reference_id for role, judge in judges.items()}
 
-    def reference(self, role: str = CHAMPION) -> str:
-        """Return what stands for that of the judge in a role, as it was at the newest checkpoint."""
-        return self._references.get(role, "")
+    def judged(self, role: str, offset: int, checkpoint: int) -> Judged:
+        """Return what an alert of the judge in a role says of it; its reference is as of the newest checkpoint."""
+        stream, partition = self._meter.stream, self._meter.partition
+        reference = self._references.get(role, "")
+        return Judged(self.version(role), stream, partition, offset, reference, checkpoint)  # type: ignore[arg-type]
 
     def apply(self, offset: int) -> list[Finding]:
         """Let what is deployed judge from `offset` on; return what is to be told of cases."""

@@ -26,10 +26,10 @@ from siphonwatch.streams.common.settings import DEFAULT_RUNBOOK
 from siphonwatch.streams.contracts import receipt
 from siphonwatch.streams.contracts.alert import encode, rfc3339, to_alert
 from siphonwatch.streams.contracts.control import CHAMPION
-from siphonwatch.streams.contracts.model import Judged
 from siphonwatch.streams.contracts.provenance import UNKEYED, Seals
 from siphonwatch.streams.worker.agents.control_letters import ControlLetters, ControlLetterSender
 from siphonwatch.streams.worker.agents.erasing import Eraser
+from siphonwatch.streams.worker.agents.feature_log import FeatureLog, What
 from siphonwatch.streams.worker.agents.judges import DeployList, Judges
 from siphonwatch.streams.worker.agents.numbering import Numbering
 from siphonwatch.streams.worker.agents.partition import Place
@@ -103,6 +103,8 @@ class ScoredPartition(ABC):
         The control records that cannot be read, where this partition is the one that sends them as dead letters.
     deploys
         The versions that judge as they are known now, taken over as entries are.
+    features
+        Which features are logged as they were when scored, see `siphonwatch.streams.worker.agents.feature_log`.
     hot_accounts, forget_after, cold_accounts, cold_file_bytes
         See `[state]` of the settings.
     placement
@@ -131,6 +133,7 @@ class ScoredPartition(ABC):
         orders: OrderList | None = None,
         controls: ControlLetters | None = None,
         deploys: DeployList | None = None,
+        features: What = "off",
         hot_accounts: int | None,
         forget_after: float,
         placement: Placement | None = None,
@@ -154,6 +157,7 @@ class ScoredPartition(ABC):
         self._list = EntryList() if entries is None else entries
         self._controls = None if controls is None else ControlLetterSender(controls, outlet)
         self._judges = Judges(scorer, DeployList() if deploys is None else deploys, outlet, meter, now, clock)
+        self._features = FeatureLog(scorer, self._judges, outlet, meter.partition, features)
         self._entries = Entries()
         self._expired_until = 0.0  # event time up to which it was looked for entries that expired
         self._forget_after = forget_after
@@ -297,6 +301,7 @@ class ScoredPartition(ABC):
             for finding in findings:  # 4. Emit
                 await self._emit(finding)
             await self._judges.send(self._alert)
+            await self._features.send(self._numbering)
             if self._onward is not None:
                 await self._onward.send(batch, read.requests[part], read.offsets[part] - base)
             for stage, seconds in enumerate((thawed_at - at, scored_at - thawed_at, self._clock() - scored_at), 1):
@@ -340,14 +345,12 @@ class ScoredPartition(ABC):
 
     async def _send(self, finding: Finding) -> None:
         self.meter.alert(finding)
+        self._features.sent(finding)
         await self._outlet.alert(finding.case.encode(), self._alert(finding))
 
     def _alert(self, finding: Finding, role: str = CHAMPION) -> bytes:
         checkpoint = -1 if self._durable is None else self._durable - self._numbering.base
-        judged = Judged(
-            self._judges.version(role), self.meter.stream, self._number, self._offset_of(finding),  # type: ignore[arg-type]
-            self._judges.reference(role), checkpoint,
-        )  # fmt: skip
+        judged = self._judges.judged(role, self._offset_of(finding), checkpoint)
         return encode(to_alert(finding, self._book.rank_finding(finding), self._runbook, judged))
 
     def _offset_of(self, finding: Finding) -> int:
