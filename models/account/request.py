@@ -39,6 +39,9 @@ REQUEST = np.dtype(
     + [(name, "f4") for name in REALS]
     + [
         ("rest", "i4"),
+        ("unread", "f4"),
+        ("trail_new", "f4"),
+        ("stands_for", "f4"),
         ("projection", "i1", (PROJECTION,)),
         ("account", "u8", (NAME_WORDS,)),
         ("id", "u8", (NAME_WORDS,)),
@@ -51,13 +54,19 @@ REQUEST = np.dtype(
 )
 """Fields named as in the telemetry contract. `time` seconds, `item` -1 where absent, `rest` 1 for plain REST.
 Records have no padding, so that equal ones are equal bytes. `chunk` and `chunk_chars` are the hashes
-and lengths of `chunks` in their order, 0 behind the last one; a hash is never 0. So are those of `reply_chunks`."""
+and lengths of `chunks` in their order, 0 behind the last one; a hash is never 0. So are those of `reply_chunks`.
+
+Of a plain REST request scoring says itself, 0 before: `unread`, how surely its resource is new to its account, 0 to 1;
+`trail_new`, the share of such ones on its trail (`trails`); and `stands_for`, how many requests of its account a
+sighting stands for."""
 
 READ_OTHERWISE = (
     "turns", "template", "content", "projection", "system", "max_tokens", "temperature", "top_p",
+    "unread", "trail_new", "stands_for",
 )  # fmt: skip
 """Fields that scoring changes where a request is not what it says: its history is made up
-(`conversations`), or its parameters or system prompt are drawn (`drawn`). Whoever reads it afterwards reads them so."""
+(`conversations`), or its parameters or system prompt are drawn (`drawn`), and what it says of plain REST requests.
+Whoever reads it afterwards reads them so."""
 DRAWN_SYSTEM = np.uint64(1)
 """Stands for a system prompt that was drawn anew for a request (`drawn`)."""
 

@@ -196,6 +196,8 @@ def observe(row: Record, q: Record, now: float, plan: Plan, work: Work, out: npt
         row.last_end = q.time + float(q.duration)
     derive_job(row, place, q, row.last_time, float(row.by_scale[WEEK].requests), work.given[0])
     derive_trail(row, on, work.given[0])
+    if q.rest == 1 and on >= 0:
+        q.unread, q.trail_new = adds.new_resource, F32(work.given[0].trail_new)
     derive(row, row.last_time, gap, plan, work, out)
 
 

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from siphonwatch.models.account.request import Array, Record, mix
+from siphonwatch.models.account.request import Array, Record, label, mix
 from siphonwatch.models.common.arrays import Parts, as_array
 from siphonwatch.models.common.kernel import kernel
 
@@ -16,10 +16,19 @@ EDGES = 2
 CAP = 16
 """Sightings an account makes in an hour of one group and kind (answered and asked once, of a conversation, held back)
 before they are thinned: a relay's makes a few, and a busy honest one must not flood the topic."""
+READS = 4 * CAP
+"""Sightings of plain REST that an account makes in an hour before they are thinned: a share of a walk has few gaps."""
 TOTAL = 8 * CAP
 """Sightings an account makes in an hour of whatever group and kind before they are thinned."""
 THIN = 2
 """Beyond a cap one request in 2**THIN goes on, then with each doubling half as many: 8 a doubling, never none."""
+TILE = 12
+"""Bits of an identifier that are left out of where it lies: 4,096 neighbours are one place of a collection."""
+UNREAD, MOSTLY = 0.5, 0.7
+"""How surely a resource is new to its account, and the share of such ones on the account's trail, from which a plain
+REST request is sighted. Who polls, reloads or comes back to its own is not."""
+GET = label("get")
+READ, UNCHANGED, NOT_FOUND = 200, 304, 404
 CELLS = 1 << 18
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 NONE = np.uint64(0)
@@ -44,7 +53,10 @@ def group_of(q: Record) -> np.uint64:
     """What every fingerprint of a request has in common: parameters and system prompt, or the client where it has none.
 
     Sightings are keyed by it, so that all fingerprints of a campaign meet on one partition. 0 where nothing is pinned.
+    Of a plain REST request it is the route alone: what reads one collection meets whatever its client.
     """
+    if q.rest == 1:
+        return _join(q.route, 6)
     temperature, top_p = _real(q.temperature), _real(q.top_p)
     if temperature == 0 and top_p == 0 and q.max_tokens == 0 and q.system == NONE:
         if q.headers == NONE and q.agent == NONE:
@@ -56,8 +68,29 @@ def group_of(q: Record) -> np.uint64:
 
 
 @kernel
+def _depth(page: int) -> int:
+    """How deep a page lies, in doublings: people read the first ones of a listing, copies all."""
+    depth = 0
+    while page > 0:
+        page >>= 1
+        depth += 1
+    return depth
+
+
+@kernel
 def edges_of(q: Record, group: np.uint64, edges: npt.NDArray[np.uint64]) -> None:
-    """Write a request's fingerprints, `(EDGES,) uint64`; 0 where it has none of the kind."""
+    """Write a request's fingerprints, `(EDGES,) uint64`; 0 where it has none of the kind.
+
+    Those of a plain REST request are its route and client, and, whatever the client, its place in the collection.
+    """
+    if q.rest == 1:
+        edges[0] = _join(_join(group, q.headers), q.agent)
+        edges[1] = NONE
+        if q.item >= 0:
+            edges[1] = _join(group, 1 + (q.item >> TILE))
+        elif q.page >= 0:
+            edges[1] = _join(_join(group, 0), _depth(q.page))
+        return
     edges[0] = NONE
     if q.headers != NONE or q.agent != NONE:
         edges[0] = _join(_join(_join(group, q.headers), q.agent), q.stream)
@@ -69,8 +102,13 @@ def edges_of(q: Record, group: np.uint64, edges: npt.NDArray[np.uint64]) -> None
 
 @kernel
 def worth(q: Record) -> bool:
-    """Whether a request can say something about a campaign: text for a language model, answered or held back."""
-    if q.rest == 1 or q.template == NONE or q.turns < 1:
+    """Whether a request can say something about a campaign: text for a language model, answered or held back, or a
+    read of what its account did not read before, on a trail of such."""
+    if q.rest == 1:
+        if q.unread < UNREAD or q.trail_new < MOSTLY or q.op != GET or q.resource == NONE:
+            return False
+        return bool(READ <= q.status < UNCHANGED or q.status == NOT_FOUND)
+    if q.template == NONE or q.turns < 1:
         return False
     return bool(q.status < 400 or q.status == 429 or q.status == 529)
 
@@ -87,14 +125,20 @@ def _count(name: np.uint64, hour: np.int32, hours: npt.NDArray[np.int32], counts
 
 
 @kernel
-def _goes_on(count: int, cap: int, lot: np.uint64) -> bool:
-    """Whether the `count`-th request of an hour is in its sample, by a random `lot`."""
+def _halvings(count: int, cap: int) -> int:
+    """How often the sample of the `count`-th request of an hour is halved."""
     if count <= cap:
-        return True
+        return 0
     halvings = THIN
     while count > 2 * cap:
         count = (count + 1) // 2
         halvings += 1
+    return halvings
+
+
+@kernel
+def _goes_on(halvings: int, lot: np.uint64) -> bool:
+    """Whether a request is in a sample, by a random `lot`."""
     return bool(lot & np.uint64((1 << halvings) - 1) == NONE)
 
 
@@ -116,12 +160,20 @@ def _pick(
         if group == NONE:
             continue
         hour = np.int32(now[i] / HOUR)
+        if q.rest == 1:
+            # What is left out goes by the resource: of one that stays every account's request does.
+            halvings = _halvings(_count(_join(q.account_hash ^ group, 3), hour, hours, counts), READS)
+            if _goes_on(halvings, mix(q.resource)):
+                q.stands_for = np.float32(1 << halvings)
+                out[found] = i
+                found += 1
+            continue
         kind = 2 if q.status >= 400 else (1 if q.turns > 1 else 0)
         own = _count(_join(q.account_hash ^ group, kind), hour, hours, counts)
         lot = _join(mix(q.account_hash ^ q.content), own)
-        if _goes_on(own, CAP, lot):
+        if _goes_on(_halvings(own, CAP), lot):
             lot >>= np.uint64(32)
-            if _goes_on(_count(mix(q.account_hash), hour, hours, counts), TOTAL, lot):
+            if _goes_on(_halvings(_count(mix(q.account_hash), hour, hours, counts), TOTAL), lot):
                 out[found] = i
                 found += 1
     return found

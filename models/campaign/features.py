@@ -38,6 +38,12 @@ FEATURES = (
     CampaignFeature("seen", "requests", "requests asked once, over 2 days"),
     CampaignFeature("session", "share", "names a session"),
     CampaignFeature("sittings", "share", "accounts that return long before their turn, as people come in sittings"),
+    CampaignFeature("rest", "share", "plain REST: reads of one route, each of what its account did not read before"),
+    CampaignFeature("handed", "share", "identifiers or pages next to where another account was just before"),
+    CampaignFeature("missing", "share", "what was not there (404)"),
+    CampaignFeature("again", "share", "what another account asked for of late"),
+    CampaignFeature("trail_new", "share", "how much of what the accounts read there was new to them"),
+    CampaignFeature("pace", "log(s)", "spread of the time between requests, all accounts': 1.3 drawn, less by a clock"),
 )
 NAMES = tuple(feature.name for feature in FEATURES)
 INDEX = {name: i for i, name in enumerate(NAMES)}

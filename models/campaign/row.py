@@ -28,17 +28,24 @@ SUMS = (
     Sum("net_known", "requests", "1 with an address block", "what `changed` is a share of"),
     Sum("rewrites", "requests", "1 with a long text that is answered about as long", "given back in other words"),
     Sum("batons", "requests", "1 with text that another account was held back with within a minute", "handed over"),
+    Sum("rest", "requests", "1 where it is plain REST", "a read of a collection"),
+    Sum("handed", "requests", "1 that goes on with a walk where another account was", "one walk, handed round"),
+    Sum("missing", "requests", "1 with a 404", "guessed"),
+    Sum("again", "requests", "1 for what another account asked for of late", "accounts read the same"),
+    Sum("trail_new", "requests", "the share of its account's trail that was new to it", "how little comes back"),
     Sum("with_session", "requests", "1 where it names a session", "it belongs to a session"),
     Sum("returned", "requests", "1 from an account in the sample", "what `burst` is a share of"),
     Sum("burst", "requests", "1 of these, where the account returned long before its turn", "people come in sittings"),
 )
 MAX_CARDS = 4
-"""Cards over campaigns whose evidence a row has room for, 9 bytes each: a row fills its two kilobytes."""
+"""Cards over campaigns whose evidence a row has room for, 9 bytes each."""
 ENTRIES = 64
 """Accounts in a fingerprint's sample."""
 CONTENTS, BANDS = 48, 4
 TEMPLATES = 6
 HELD = 8
+WALKS = 12
+KNOWN = 128
 
 PARTS = (
     *HEAD,
@@ -72,6 +79,16 @@ PARTS = (
     Field("held_by", "u8", "hash", "account that sent it", (HELD,)),
     Field("held_at", "f8", "s", "event time of it", (HELD,)),
     Field("next_held", "u1", "place", "among these, the oldest"),
+    # plain REST
+    Field("walk_at", "i4", "", "last identifier or page of each walk, modulo 2**30", (WALKS,)),
+    Field("walk_by", "u4", "hash", "account that was there", (WALKS,)),
+    Field("walk_kind", "u1", "", "identifiers, pages or cursors", (WALKS,)),
+    Field("walk_run", "u1", "requests", "that went on with each, 60 at most; 0 where there is none", (WALKS,)),
+    Field("together", "u1", "", "1 where only reads that go on with handed walks, or miss, are evidence"),
+    Field("known", "u2", "hash", "resources asked for of late, each at the place that its hash says", (KNOWN,)),
+    Field("known_by", "u1", "hash", "account that asked for each first", (KNOWN,)),
+    Field("log_gap", "f4", "log(s)", "running mean of the time between requests"),
+    Field("log_gap_var", "f4", "log(s) squared", "running variance of the same"),
 )
 CAMPAIGN = record(PARTS)
 

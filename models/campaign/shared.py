@@ -22,6 +22,8 @@ def parts_of(q: Record, share: float) -> dict[str, int]:
     """Return what a request pins, by name; `share` is that of its fingerprint's commonest template."""
     given = [float(value) for value in (q["temperature"], q["top_p"]) if not math.isnan(float(value))]
     pinned = (*given, int(q["max_tokens"]))
+    if q["rest"]:
+        return {"client": int(q["agent"]) ^ int(q["headers"]), "route": int(q["route"])}
     parts = {
         "client": int(q["agent"]) ^ int(q["headers"]),
         "system": int(q["system"]),
@@ -50,6 +52,10 @@ def in_words(q: Record, kind: int, share: float) -> list[str]:
     >>> in_words(q, CLIENT, 0.9)
     ['user agent', 'temperature 0.7', 'max_tokens 256', 'streaming', 'one template (90 %)']
     """
+    if q["rest"]:
+        place = "one range of identifiers" if q["item"] >= 0 else "one depth of a listing"
+        client = ["user agent"] * bool(q["agent"]) + ["names and order of headers"] * bool(q["headers"])
+        return ["one route", *([place] if kind == ASKED else client)]
     words = []
     if kind == CLIENT:
         words += ["user agent"] * bool(q["agent"]) + ["names and order of headers"] * bool(q["headers"])

@@ -8,5 +8,6 @@ FIELDS = (
     "status", "chars", "chars_out", "tokens_out", "max_tokens", "n", "logprobs", "tools", "turns", "stream",
     "structured", "canonical",
     "temperature", "top_p",
+    "route", "resource", "item", "page", "rest", "trail_new", "stands_for",
 )  # fmt: skip
 """Of `siphonwatch.models.account.request.REQUEST`. A coordinator finds the same whatever all other fields hold."""

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from siphonwatch.models.account.clock import settled, tick
 from siphonwatch.models.account.request import Array, Record
 from siphonwatch.models.campaign.row import BANDS, CONTENTS, ENTRIES, HELD, TAU, TEMPLATES
+from siphonwatch.models.campaign.walks import BY_CHANCE, count_read
 from siphonwatch.models.common.kernel import kernel
 from siphonwatch.models.common.vocabulary import PROJECTION
 
@@ -180,6 +181,21 @@ def _count_template(row: Record, template: np.uint64, weight: np.float32) -> Non
 
 
 @kernel
+def _count_turn(row: Record, q: Record, weight: np.float32) -> None:
+    """Note whether a request comes from another account and another address block than the one before."""
+    sums = row.sum
+    if row.last_account != ZERO and row.last_account != q.account_hash:
+        sums.moved += weight
+    row.last_account = q.account_hash
+    if q.net != ZERO:
+        sums.net_known += weight
+        if row.last_net != ZERO and row.last_net != q.net:
+            sums.changed += weight
+        row.last_net = q.net
+    row.turn += np.uint32(1)
+
+
+@kernel
 def observe(row: Record, q: Record, time: float, out: Record) -> bool:
     """Take a sighting at event time `time` into its fingerprint's row and derive the features.
 
@@ -198,7 +214,14 @@ def observe(row: Record, q: Record, time: float, out: Record) -> bool:
     row.requests += 1
     sums = row.sum
     proper = False
-    if q.status >= 400:
+    if q.rest == 1:
+        sums.asked += weight
+        proper = count_read(row, q, time, gap, weight)
+        if proper:
+            sums.proper += weight
+            _count_turn(row, q, weight)
+            _count_account(row, q.account_hash, weight * max(q.stands_for, F32(1.0)), int(row.last_time / HOUR))
+    elif q.status >= 400:
         if q.content != ZERO:
             at = row.next_held
             row.held_content[at], row.held_by[at], row.held_at[at] = q.content, q.account_hash, time
@@ -224,15 +247,7 @@ def observe(row: Record, q: Record, time: float, out: Record) -> bool:
                 sums.rewrites += weight
             if q.session != ZERO:
                 sums.with_session += weight
-            if row.last_account != ZERO and row.last_account != q.account_hash:
-                sums.moved += weight
-            row.last_account = q.account_hash
-            if q.net != ZERO:
-                sums.net_known += weight
-                if row.last_net != ZERO and row.last_net != q.net:
-                    sums.changed += weight
-                row.last_net = q.net
-            row.turn += np.uint32(1)
+            _count_turn(row, q, weight)
             _count_account(row, q.account_hash, weight, int(row.last_time / HOUR))
             _count_template(row, q.template, weight)
             for j in range(PROJECTION):
@@ -289,6 +304,13 @@ def _derive(row: Record, out: Record) -> None:
     out.batons = F32(float(sums.batons))
     out.seen = F32(proper)
     out.session = F32(float(sums.with_session) / below)
+    reads = float(sums.rest) + PRIOR
+    out.rest = F32(float(sums.rest) / (float(sums.asked) + PRIOR))
+    out.handed = F32(float(sums.handed) / reads)
+    out.missing = F32(float(sums.missing) / reads)
+    out.again = F32(float(sums.again) / reads)
+    out.trail_new = F32(float(sums.trail_new) / reads)
+    out.pace = F32(math.sqrt(float(row.log_gap_var if row.log_gap_var > F32(0.0) else BY_CHANCE)))
     out.sittings = F32((float(sums.burst) + BURSTY) / (float(sums.returned) + BURSTY))
 
 

@@ -31,7 +31,7 @@ def cards() -> tuple[Card, ...]:
     Examples
     --------
     >>> [card.pattern for card in cards() if card.trust > 1.0]
-    ['cleaning', 'harvest', 'extraction', 'campaign', 'scraping']
+    ['cleaning', 'harvest', 'swarm', 'extraction', 'campaign', 'scraping']
     """
     return arranged([pair for package in _packages() for pair in _cards_of(package)])
 

@@ -25,7 +25,7 @@ PRUNE_BLOCKS = 128
 FORGET = 5 * 86_400.0
 """Event-time seconds after which an idle fingerprint is forgotten: its windows have faded by then."""
 FINGERPRINTS = 200_000
-"""Fingerprints that have a row, 2.3 KB each; beyond, the longest idle ones are forgotten."""
+"""Fingerprints that have a row, 2.6 KB each; beyond, the longest idle ones are forgotten."""
 
 
 class FingerprintBlock(NamedTuple):

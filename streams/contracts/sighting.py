@@ -35,8 +35,8 @@ from siphonwatch.streams.contracts.telemetry import Malformed
 
 MAGIC = b"SWSG"
 FORMAT = 1
-MAX_ROWS = 2880
-"""Rows a record: 934 kB, below the 1 MiB that brokers take by default even if nothing compresses, and whole as a dead
+MAX_ROWS = 2700
+"""Rows a record: 929 kB, below the 1 MiB that brokers take by default even if nothing compresses, and whole as a dead
 letter. Part of the format: rows are told apart by the record's offset times this, plus their place in it."""
 LATEST = 2.0**34
 """Times are seconds since 1970, from 0 to this, as the telemetry contract has it."""

@@ -212,7 +212,7 @@ def test_our_cards_say_where_their_numbers_come_from() -> None:
 def test_accounts_cards_come_by_trust_and_null_level() -> None:
     order = ["extraction", "scraping", "desensitisation", "elicitation", "replay", "shift", "rarity"]
     assert [d.pattern for d in detectors()] == order
-    assert [d.pattern for d in detectors("campaign")] == ["cleaning", "harvest", "campaign"]
+    assert [d.pattern for d in detectors("campaign")] == ["cleaning", "harvest", "swarm", "campaign"]
 
 
 def distribution(room: Path, package: str, files: dict[str, str]) -> None:
@@ -249,7 +249,7 @@ def test_a_card_of_another_distribution_is_one_file_and_one_entry_point(tmp_path
     distribution(tmp_path, "acme_cards", {"good.toml": text(card(trust=2.0))})
     run = found(tmp_path)
     assert run.returncode == 0, run.stderr
-    expected = ["extraction", "good", *(d.pattern for d in detectors()[1:]), "cleaning", "harvest", "campaign"]
+    expected = ["extraction", "good", *(d.pattern for d in detectors()[1:]), "cleaning", "harvest", "swarm", "campaign"]
     assert run.stdout.startswith(str(expected))
 
 
