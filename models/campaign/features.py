@@ -44,6 +44,7 @@ FEATURES = (
     CampaignFeature("again", "share", "what another account asked for of late"),
     CampaignFeature("trail_new", "share", "how much of what the accounts read there was new to them"),
     CampaignFeature("pace", "log(s)", "spread of the time between requests, all accounts': 1.3 drawn, less by a clock"),
+    CampaignFeature("together", "0 or 1", "1 where only reads that go on with handed walks, or miss, are evidence"),
 )
 NAMES = tuple(feature.name for feature in FEATURES)
 INDEX = {name: i for i, name in enumerate(NAMES)}

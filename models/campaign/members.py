@@ -54,6 +54,8 @@ class Campaign(msgspec.Struct):
     """Accounts named so far, in the order of their naming."""
     joined: dict[str, Member] = {}
     """Further accounts of its case, named by fingerprints that joined it, and what they know of each."""
+    together: bool = False
+    """Whether these are the accounts that hand walks round, or guess: plain REST."""
     pattern: str = ""
     """Of its case; "" before the first."""
     fell_silent: float = -1.0
@@ -85,6 +87,11 @@ class Campaign(msgspec.Struct):
         if len(self.members) >= KEPT:
             self._forget(KEPT // 8)
         self.members[account] = Member(1, time, time)
+
+    def begin_anew(self, together: bool) -> None:
+        """Forget who was seen, but not who was named, where other reads are evidence from now on."""
+        if together != self.together:
+            self.together, self.members = together, {}
 
     def take(self, other: Campaign, accounts: list[str]) -> None:
         """Take accounts of another fingerprint, which joins this one's case, with what is known of them."""

@@ -33,6 +33,9 @@ NOT_FOUND = 404
 SOME, FEW, HARDLY = 0.25, 2.0, 0.1
 """Share of a fingerprint's reads that go on with handed walks or miss, and how many more, from which only such ones are
 evidence; and the share below which all are again."""
+SWEEPS = 0.9
+"""Share of new ones on an account's trail from which its reads are evidence: who copies reads nothing twice, and who
+uses an app comes back to its own."""
 F32 = np.float32
 
 
@@ -110,14 +113,16 @@ def _asked_again(row: Record, q: Record) -> bool:
 def count_read(row: Record, q: Record, time: float, gap: float, weight: np.float32) -> bool:
     """Take a read at event time `time` into the sums of its fingerprint; `gap` seconds after the one before.
 
-    Returns whether it is evidence. Where accounts hand walks round, or guess, only such a read is: who reads
-    otherwise with the same client or in the same place takes no part.
+    Returns whether it is evidence: its account's trail is all new, and nobody else asked for the same. Where accounts
+    hand walks round, or guess, only such a read is: who reads otherwise with the same client or in the same place
+    takes no part.
     """
     sums = row.sum
     sums.rest += weight
     sums.trail_new += weight * q.trail_new
     missing, handed = q.status == NOT_FOUND, False
-    if _asked_again(row, q):
+    again = _asked_again(row, q)
+    if again:
         sums.again += weight
     else:
         handed = _handed(row, q)
@@ -134,7 +139,8 @@ def count_read(row: Record, q: Record, time: float, gap: float, weight: np.float
     elif row.together == 1 and together < HARDLY * sums.rest:
         row.together = 0
         _count_anew(row)
-    return bool(missing or handed or row.together == 0)
+    own = missing or handed or (row.together == 0 and not again)
+    return bool(own and q.trail_new >= F32(SWEEPS))
 
 
 @kernel

@@ -310,6 +310,7 @@ def _derive(row: Record, out: Record) -> None:
     out.missing = F32(float(sums.missing) / reads)
     out.again = F32(float(sums.again) / reads)
     out.trail_new = F32(float(sums.trail_new) / reads)
+    out.together = F32(row.together)
     out.pace = F32(math.sqrt(float(row.log_gap_var if row.log_gap_var > F32(0.0) else BY_CHANCE)))
     out.sittings = F32((float(sums.burst) + BURSTY) / (float(sums.returned) + BURSTY))
 

@@ -89,7 +89,8 @@ class CampaignJudge:
         self.trace: Watcher | None = None
         self.changes: list[Change] = []
         self._closed: list[Finding] = []  # cases of a card that has changed, until somebody asks for them
-        self.budget = make_budget(config.budget, [d.trust for d in self.detectors])
+        self._reads = np.array([_is_of_reads(d) for d in self.detectors])
+        self.budget = make_budget(config.budget, [d.trust for d in self.detectors], self._reads)
         self.cases = CaseBook(config.alpha, config.close_after, config.budget)
         self.kept = _Kept(cards=assign(self._cards, (), MAX_CARDS)[0])
         self.tally = Tally(self.patterns)
@@ -123,6 +124,7 @@ class CampaignJudge:
         """Take a block's features into the fingerprints' evidence; return what came of it."""
         m, which, now, sure, proper = len(block.slots), block.which, block.now, block.sure, block.proper
         scores = np.stack([detector.score(block.values) for detector in self.detectors], axis=1)
+        scores[(block.requests["rest"][which] == 1)[:, None] != self._reads] = 0.0
         self.tally.add(scores, proper)
         log_e, since, number = np.full(scores.shape, np.nan), np.zeros(m), np.zeros(m, np.int64)
         samples = np.zeros((m, 2, block.rows.dtype["samples"].shape[1]), np.uint64)
@@ -146,6 +148,7 @@ class CampaignJudge:
             campaign = self._watch(fingerprint, group, time, max(e for e in evidence if not math.isnan(e)))
             if campaign is None:
                 continue
+            campaign.begin_anew(bool(block.values[k, INDEX["together"]]))
             campaign.add(account, time)
             p = self._column(campaign, evidence, shown, number[k])
             if p is not None and time - campaign.asked >= JOINED_SOON:
@@ -450,6 +453,12 @@ class CampaignJudge:
                 campaign.log_e, campaign.told_log_e, campaign.told = 0.0, 0.0, -1.0
         dropped = book.drop(others, self._stage.now)
         self._closed = [finding for finding in dropped if finding.pattern in self.patterns]
+
+
+def _is_of_reads(detector: Detector) -> bool:
+    """Whether a card is about fingerprints of plain REST, as one of its gates says; others see none of those."""
+    gates = [ramp for gate in detector.card.gates for ramp in gate.ramps]
+    return any(ramp.of == ("rest",) and ramp.low < ramp.high for ramp in gates)
 
 
 def _parts(block: FingerprintBlock, k: int) -> dict[str, int]:

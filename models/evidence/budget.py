@@ -40,10 +40,10 @@ class Budget(NamedTuple):
     counts: npt.NDArray[np.int64]
     """`(2,)` hypotheses numbered (accounts), and releases, ever."""
     log_share: npt.NDArray[np.float64]
-    """`(P,)` logarithm of each pattern's part of the budget; the parts add up to the budget."""
+    """`(P,)` logarithm of each pattern's part of the budget; the parts of one kind add up to the budget."""
 
 
-def make_budget(budget: float, trust: Sequence[float]) -> Budget:
+def make_budget(budget: float, trust: Sequence[float], kinds: Sequence[bool] | npt.NDArray[np.bool_] = ()) -> Budget:
     """Return an account with no releases.
 
     Parameters
@@ -52,6 +52,9 @@ def make_budget(budget: float, trust: Sequence[float]) -> Budget:
         Share of released cases that may be false, in (0, 1].
     trust
         Of each pattern, positive: how the patterns divide the budget.
+    kinds
+        Of each pattern, which of two kinds of hypotheses it is asked about; patterns of one kind by default. As each
+        hypothesis is of one kind, each kind's patterns divide the whole budget.
 
     Raises
     ------
@@ -63,7 +66,9 @@ def make_budget(budget: float, trust: Sequence[float]) -> Budget:
     if not trust or min(trust) <= 0.0:
         raise ValueError(f"trust {list(trust)} must be positive for each pattern")
     parts = np.array(trust, np.float64)
-    return Budget(np.zeros(2, np.int64), np.log(budget * parts / parts.sum()))
+    kind = np.asarray(kinds, np.bool_) if len(kinds) else np.zeros(len(parts), np.bool_)
+    whole = np.array([parts[kind == own].sum() for own in kind])
+    return Budget(np.zeros(2, np.int64), np.log(budget * parts / whole))
 
 
 @kernel

@@ -76,7 +76,7 @@ def test_customers_who_read_what_is_theirs_are_spared(case: str, seed: int) -> N
     assert coordinate(reads) == []
 
 
-@pytest.mark.parametrize("crowd", ["merchants", "partners", "backups"])
+@pytest.mark.parametrize("crowd", ["merchants", "partners", "backups", "apps"])
 def test_a_pool_among_customers_with_the_same_client_is_named_without_them(crowd: str) -> None:
     reads = Reads(5)
     LOOKALIKES[crowd](reads)
