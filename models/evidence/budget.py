@@ -14,7 +14,8 @@ counts as a new arrival: its levels only fall.
 gamma: arrivals fall into blocks of FIRST, 2 FIRST, 4 FIRST... accounts; block b has the share `1 / ((b + 1)(b + 2))`,
 divided evenly. The shares add up to 1 over an unbounded life, and the n-th account's is of order `1 / (n log^2 n)`:
 1/2,048 for each of the first 1,024, 1 in 100 million or so for the millionth, where R has grown as well.
-Patterns divide an account's share by their trust. With several partitions each keeps its own budget.
+Patterns divide an account's share by their trust: those of one kind, where there are two. With several partitions
+each keeps its own budget.
 """
 
 from __future__ import annotations
@@ -53,8 +54,9 @@ def make_budget(budget: float, trust: Sequence[float], kinds: Sequence[bool] | n
     trust
         Of each pattern, positive: how the patterns divide the budget.
     kinds
-        Of each pattern, which of two kinds of hypotheses it is asked about; patterns of one kind by default. As each
-        hypothesis is of one kind, each kind's patterns divide the whole budget.
+        Of each pattern, which of two kinds of hypotheses it is asked about, as fingerprints of plain REST and of
+        language models are; of one kind where it is left out. A hypothesis is of one kind only and has a number of
+        its own, so the patterns of each kind divide the whole budget, and all levels still add up to it at most.
 
     Raises
     ------

@@ -70,6 +70,13 @@ def test_patterns_divide_the_budget_by_trust_and_releases_lower_the_bar() -> Non
     assert bar(budget, 0, 0) == pytest.approx(math.log(2 * FIRST / 0.05 / 10))
 
 
+def test_patterns_that_are_asked_about_different_hypotheses_have_a_budget_each() -> None:
+    budget = make_budget(0.2, [1.0, 3.0, 2.0], [False, False, True])
+    assert np.exp(budget.log_share) == pytest.approx([0.05, 0.15, 0.2])
+    alike = make_budget(0.2, [1.0, 3.0], [True, True])
+    assert (alike.log_share == make_budget(0.2, [1.0, 3.0]).log_share).all(), "one kind divides it as ever"
+
+
 @pytest.mark.parametrize(("share", "trust"), [(0.0, [1.0]), (1.5, [1.0]), (0.1, []), (0.1, [1.0, 0.0])])
 def test_a_budget_out_of_range_is_refused_with_its_value(share: float, trust: list[float]) -> None:
     with pytest.raises(ValueError, match="must be"):
