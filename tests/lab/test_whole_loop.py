@@ -1,5 +1,5 @@
-"""The data scientist's whole loop on Apache Kafka, by commands alone: traffic, verdicts, archive, a better card, its
-backtest, shadow and promotion, a worker that is killed, the way back, an alert made again, and an account erased.
+"""The data scientist's whole loop on Apache Kafka, by commands alone: traffic, verdicts, archive, data set, a better
+card, its backtest, shadow and promotion, a worker that is killed, the way back, an alert made again, an account erased.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from worker_tools import Worker, prepare, scored, until
 
 from siphonwatch.streams.common.identity import Identity
 from siphonwatch.streams.common.settings import Settings
+from siphonwatch.streams.lab import notebook as lab
 
 pytestmark = [pytest.mark.broker, pytest.mark.kafka, pytest.mark.timeout(1200)]
 PARTITIONS = 2
@@ -87,17 +88,18 @@ async def test_from_traffic_to_a_better_detector_and_back(settings: Settings, tm
         desk.run("verdict", "--file", "verdicts.csv", "--by", "Ann")
         desk.run("archive", "--to", "archive", "--once")
 
-        told = desk.run(
-            "train", "extraction", "--data", "archive", "--labels", "traffic/labels.csv", "--no-families",
-            "--out", "ext-2",
-        )  # fmt: skip
+        told = desk.run("dataset", "may", "--data", "archive", "--labels", "verdicts", "--labels", "traffic/labels.csv")
+        assert re.fullmatch(r"[0-9a-f]{12}", told.split()[-1]) and "attack:" in told and "honest:" in told
+        assert set(_labels(desk.folder / "may")) == {"verdicts", "labels.csv"}
+        assert "rows of" in desk.run("features", "may", "--at", "alert", "--out", "alerts.parquet")
+
+        told = desk.run("train", "extraction", "--data", "may", "--no-families", "--out", "ext-2")
         version = re.search(r"^version ([0-9a-f]{12}) ", told, re.MULTILINE)
         assert version and "Held out" in told and (tmp_path / "ext-2" / "MODEL_CARD.md").is_file()
         assert desk.run("models", "add", "ext-2").strip() == version[1]
         assert "extraction:" in desk.run("models", "diff", "shipped", "ext-2")
         answer = desk.run(
-            "backtest", "shipped", "ext-2", "--data", "archive", "--labels", "traffic/labels.csv", "--partitions", 2,
-            "--html", "diff.html", "--quiet",
+            "backtest", "shipped", "ext-2", "--data", "may", "--partitions", 2, "--html", "diff.html", "--quiet"
         )  # fmt: skip
         assert "analyst minutes a day" in answer and "ext-2" in (tmp_path / "diff.html").read_text()
 
@@ -137,6 +139,11 @@ async def test_from_traffic_to_a_better_detector_and_back(settings: Settings, tm
         again = json.loads(desk.run("erase", account, "--archive", "archive", "--by", "Ann", "--json"))["counts"]
         assert set(again.values()) == {0}, again
         worker.stop()
+
+
+def _labels(folder: Path) -> list[str]:
+    """Where the labels of a data set come from."""
+    return [str(source) for source in lab.dataset(folder).labels()["source"].to_pylist()]
 
 
 def _champions(desk: Desk, version: str) -> int:
