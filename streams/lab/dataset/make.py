@@ -86,7 +86,8 @@ def make(
     encoded = to_bytes(rows)
     newest = archive.manifests[max((file.step for file in files), default=0)]
     made = Manifest(
-        archive=url if "://" in url else str(Path(url).resolve()), release=release(), since=wish.since, until=wish.until, as_of=wish.as_of, files=files,
+        archive=url if "://" in url else str(Path(url).resolve()), release=release(), since=wish.since,
+        until=wish.until, as_of=wish.as_of, files=files,
         ranges=_ranges(archive, files, survey), layout=newest.layout, features=newest.features, cards=newest.cards,
         split=split, labels=len(rows), sources=[Path(source).name for source in dict.fromkeys(wish.labels)],
         labels_sha256=hashlib.sha256(encoded).hexdigest(),
