@@ -124,6 +124,14 @@ class VerdictBook:
         """Return the number of standing votes by pattern and decision."""
         return Counter((current(vote.facts.pattern), vote.decision) for vote in self._votes.values())
 
+    def outcomes(self) -> dict[str, list[bool]]:
+        """Return whether each standing vote that decides confirms its case, by pattern, in the order of the log."""
+        found: dict[str, list[bool]] = {}
+        for vote in self._votes.values():
+            if vote.decision in DECIDED:
+                found.setdefault(current(vote.facts.pattern), []).append(DECIDED[vote.decision])
+        return found
+
     def _forget(self) -> None:
         """Start anew: what was learnt holds a vote that no longer stands."""
         self._ranker = Ranker()

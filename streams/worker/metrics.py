@@ -36,6 +36,13 @@ ALLOWED, ENTRY = WITHHELD = ("allowed", "entry")
 """Why an alert is not sent: its accounts are on the allow-list of the settings, or an allow entry covers it."""
 COMMITTED, MOVED, TIMEOUT = COMMITS = ("committed", "moved", "timeout")
 """Outcomes of a commit; `moved` where the group went on without us."""
+PRECISION = {
+    "decided": "Judged cases that are decided, of the verdicts that the worker keeps",
+    "confirmed": "Decided cases that analysts confirmed",
+    "low": "Least share of confirmed cases, with 95 % however often one looks",
+    "high": "Most share of confirmed cases, with 95 % however often one looks",
+}
+"""What is shown of each pattern's decided cases."""
 STAGES = ("decode", "thaw", "score", "emit")
 
 FRESHNESS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0)
@@ -168,6 +175,10 @@ class Metrics:
             "siphonwatch_analyst_precision", "Share of the judged cases that analysts confirmed", ["pattern"],
             registry=registry,
         )  # fmt: skip
+        self.precision = {
+            name: Gauge(f"siphonwatch_precision_{name}", what, ["pattern"], registry=registry)
+            for name, what in PRECISION.items()
+        }
         self._begin_at_zero()
         self.ranker_updates = Counter(
             "siphonwatch_ranker_updates", "Verdicts that changed the ranker since the start", registry=registry

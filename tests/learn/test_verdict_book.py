@@ -46,6 +46,18 @@ def test_a_withdrawn_vote_teaches_nothing() -> None:
     assert withdrawn.take([taken_back]) == 0, "again it is no news"
 
 
+def test_outcomes_are_those_of_the_standing_votes_that_decide_in_the_order_of_the_log() -> None:
+    book = VerdictBook(capacity=5)
+    given = [("a", "true-positive"), ("b", "false-positive"), ("c", "suspicious"), ("a", "benign-expected")]
+    book.take(Vote(case=case, account="x", decision=one, facts=facts("shift")) for case, one in given)  # type: ignore[arg-type]
+    book.take([vote("d", True, facts("rarity")), vote("e", True, facts("shift"))])
+    assert book.outcomes() == {"shift": [False, False, True], "rarity": [True]}
+    book.take([msgspec.structs.replace(vote("d"), decision=WITHDRAWN), vote("f", True, facts("shift"))])
+    assert book.outcomes() == {"shift": [False, False, True, True]}
+    book.take([vote("g", False, facts("shift"))])
+    assert book.outcomes() == {"shift": [False, True, True, False]}, "the oldest, of b, left"
+
+
 def test_without_verdicts_the_order_is_that_of_the_evidence() -> None:
     book = VerdictBook()
     for severity in SEVERITIES:

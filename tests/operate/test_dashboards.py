@@ -19,6 +19,7 @@ from siphonwatch.models.engine.patterns import patterns
 from siphonwatch.streams.common.settings import Links
 from siphonwatch.streams.operate.provision.bundled import dashboards
 from siphonwatch.streams.operate.provision.marks import MARK, PREFIX
+from siphonwatch.streams.worker.metrics import PRECISION
 
 ROOT = Path(__file__).parents[2]
 BOARDS = dashboards(Links())
@@ -171,6 +172,7 @@ def test_what_every_worker_knows_is_not_added_up() -> None:
         for name in (
             "siphonwatch_verdicts",
             "siphonwatch_analyst_precision",
+            *(f"siphonwatch_precision_{name}" for name in PRECISION),
             "siphonwatch_ranker_updates_total",
             "siphonwatch_unreadable_controls_total",
         ):

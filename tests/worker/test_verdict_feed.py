@@ -19,6 +19,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from verdict_samples import facts
 from worker_tools import Worker, expected_alerts, prepare, produce, read, scored, traffic, until, without_model
 
+from siphonwatch.models.evaluate.anytime import anytime
 from siphonwatch.models.learn.verdict_book import VerdictBook
 from siphonwatch.streams.cli.verdict import send
 from siphonwatch.streams.common.settings import Settings
@@ -97,6 +98,29 @@ def test_metrics_count_decisions_by_pattern_and_name_nobody() -> None:
     assert precision is not None and math.isnan(precision), "of nothing"
     text = generate_latest(fed.registry).decode()
     assert not re.search("Ann|acme|private|not of ours", text)
+
+
+def test_the_interval_of_each_pattern_s_precision_is_shown_once_the_topic_is_read() -> None:
+    fed = Fed(Settings())
+    names = ("decided", "confirmed", "low", "high")
+
+    def shown(pattern: str) -> list[float | None]:
+        return [fed.metric(f"precision_{name}", pattern=pattern) for name in names]
+
+    outcomes = [i % 4 != 0 for i in range(40)]
+    fed.feed.take(encode(verdict(i, "true-positive" if one else "false-positive")) for i, one in enumerate(outcomes))
+    fed.feed.take([encode(verdict(90, "suspicious", "extraction")), encode(verdict(91, pattern="not of ours"))])
+    assert shown("shift") == [None] * 4, "older ones may follow"
+    fed.feed.reached_end()
+    one = anytime(outcomes)
+    assert shown("shift") == [40, 30, one.low, one.high] and 0.4 < one.low < 0.75 < one.high < 1
+    assert shown("extraction") == [None] * 4, "nothing is decided"
+    fed.feed.take([encode(verdict(i, "withdrawn")) for i in range(1, 40)])
+    fed.feed.reached_end()
+    assert shown("shift")[:2] == [1, 0]
+    fed.feed.clear()
+    assert shown("shift") == [0, 0, 0, 1], "anything may be"
+    assert "not of ours" not in generate_latest(fed.registry).decode()
 
 
 @pytest.mark.broker

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from siphonwatch.models.engine.patterns import patterns
+from siphonwatch.models.evaluate.anytime import anytime
 from siphonwatch.models.learn.verdict_book import DECIDED, DECISIONS, VerdictBook, Vote
 from siphonwatch.streams.common.settings import Settings
 from siphonwatch.streams.contracts.verdict import NotAVerdict, decode
@@ -48,6 +49,7 @@ class VerdictFeed(Feed):
         self._book = book
         self._patterns = {pattern.pattern for pattern in patterns()}
         self._measured: set[str] = set()
+        self._outcomes: dict[str, list[bool]] = {}
 
     def take_records(self, records: Sequence[Any]) -> None:
         """Take records of the topic."""
@@ -57,9 +59,11 @@ class VerdictFeed(Feed):
         """Forget every verdict."""
         self._book.clear()
         self._measure()
+        self._measure_precision()
 
     def reached_end(self) -> None:
-        """Verdicts count as they come."""
+        """Measure how sure the precision is. Verdicts count as they come, this takes up to a tenth of a second."""
+        self._measure_precision()
 
     def take(self, values: Iterable[bytes | None]) -> None:
         """Take records of the topic in their order; those that are no verdicts are counted and left out."""
@@ -82,3 +86,14 @@ class VerdictFeed(Feed):
                     self._metrics.verdicts.labels(pattern, decision).set(count)
                 confirmed, decided = counts[pattern, "true-positive"], sum(counts[pattern, one] for one in DECIDED)
                 self._metrics.analyst_precision.labels(pattern).set(confirmed / decided if decided else math.nan)
+
+    def _measure_precision(self) -> None:
+        """Show each pattern's outcomes with their interval, where they are others than those shown."""
+        known, self._outcomes = self._outcomes, self._book.outcomes()
+        for pattern in self._patterns & (known.keys() | self._outcomes.keys()):
+            outcomes = self._outcomes.get(pattern, [])
+            if outcomes != known.get(pattern):
+                seen = anytime(outcomes)
+                figures = {"decided": seen.of, "confirmed": sum(outcomes), "low": seen.low, "high": seen.high}
+                for name, value in figures.items():
+                    self._metrics.precision[name].labels(pattern).set(value)
