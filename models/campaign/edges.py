@@ -12,10 +12,12 @@ from siphonwatch.models.common.arrays import Parts, as_array
 from siphonwatch.models.common.kernel import kernel
 
 EDGES = 2
-"""Fingerprints a request has: by its client (headers and agent too), and by what it asks for (whatever the client)."""
+"""Fingerprints over accounts that a request has: by its client (headers and agent too), and by what it asks for
+(whatever the client)."""
 CAP = 16
 """Sightings an account makes in an hour of one group and kind (answered and asked once, of a conversation, held back)
-before they are thinned: a relay's makes a few, and a busy honest one must not flood the topic."""
+before they are thinned: a relay's makes a few, and a busy honest one must not flood the topic. So does each of its end
+users where those are looked for."""
 READS = 4 * CAP
 """Sightings of plain REST that an account makes in an hour before they are thinned: a share of a walk has few gaps."""
 TOTAL = 8 * CAP
@@ -147,6 +149,7 @@ def _pick(
     requests: Array,
     slots: npt.NDArray[np.int64],
     now: npt.NDArray[np.float64],
+    by_user: bool,
     hours: npt.NDArray[np.int32],
     counts: npt.NDArray[np.int32],
     out: npt.NDArray[np.int64],
@@ -169,7 +172,10 @@ def _pick(
                 found += 1
             continue
         kind = 2 if q.status >= 400 else (1 if q.turns > 1 else 0)
-        own = _count(_join(q.account_hash ^ group, kind), hour, hours, counts)
+        whose = q.account_hash
+        if by_user and q.user != NONE:
+            whose = mix(whose ^ mix(q.user))
+        own = _count(_join(whose ^ group, kind), hour, hours, counts)
         lot = _join(mix(q.account_hash ^ q.content), own)
         if _goes_on(_halvings(own, CAP), lot):
             lot >>= np.uint64(32)
@@ -213,6 +219,11 @@ class Spotter:
     What an account sends with other parameters, in conversations or in vain takes nothing from the allowance of the
     rest, short of `TOTAL`. Accounts share `CELLS` counters by their hash: where two meet that thins them both.
 
+    Parameters
+    ----------
+    end_users
+        Whether each end user of an account has an allowance of its own.
+
     Examples
     --------
     >>> from siphonwatch.models.account.request import blank
@@ -222,7 +233,8 @@ class Spotter:
     True
     """
 
-    def __init__(self) -> None:
+    def __init__(self, end_users: bool = False) -> None:
+        self._end_users = end_users
         self._hours = np.zeros(CELLS, np.int32)
         self._counts = np.zeros(CELLS, np.int32)
         self._hour = np.int32(0)
@@ -238,7 +250,7 @@ class Spotter:
         if len(now):
             self._hour = np.int32(now[-1] / HOUR)
         out = np.empty(len(requests), np.int64)
-        return out[: _pick(requests, slots, now, self._hours, self._counts, out)]
+        return out[: _pick(requests, slots, now, self._end_users, self._hours, self._counts, out)]
 
     def snapshot(self) -> dict[str, npt.NDArray[np.int64]]:
         """Return the counters of the present hour, `(m, 3) int64`: cell, hour, count."""

@@ -8,6 +8,7 @@ from collections.abc import Collection
 import msgspec
 
 from siphonwatch.models.campaign.evidence import FLOOR
+from siphonwatch.models.evidence.cases import ERASED
 
 KEPT = 4096
 """Accounts remembered of one campaign."""
@@ -36,6 +37,15 @@ PRESENT = 3 * 86_400.0
 """Seconds of silence after which an account is no longer counted among those at work."""
 
 
+OF = "/"
+"""Between an account and its end user in the name of a member."""
+
+
+def as_member(account: str, user: int) -> str:
+    """Return an end user of an account, by hash, as a member."""
+    return f"{account}{OF}{user:016x}"
+
+
 class Member(msgspec.Struct, array_like=True):
     """One account's part in a campaign."""
 
@@ -60,6 +70,8 @@ class Campaign(msgspec.Struct):
     """Of its case; "" before the first."""
     fell_silent: float = -1.0
     """Event time at which the pool named first had fallen silent, where another followed; -1 where none did."""
+    within: str = ""
+    """The account whose end users its members are; "" where they are accounts."""
     parts: dict[str, int] = {}
     """What its requests pin, as it was when it was last looked at for something to tell."""
     lead: int = 0
@@ -71,6 +83,14 @@ class Campaign(msgspec.Struct):
     told_log_e: float = 0.0
     log_e: float = FLOOR
     """Evidence when it was last seen."""
+
+    def user(self, member: str) -> str:
+        """Return the end user that a member is; "" where it is an account."""
+        return member.rpartition(OF)[2] if self.within else ""
+
+    def accounts(self, members: list[str]) -> list[str]:
+        """Return the accounts that members are: themselves, or the one whose end users they are."""
+        return [self.within] if self.within else members
 
     def strength(self, now: float) -> float:
         """Return what keeps it watched at event time `now` where others want its place: evidence that is not idle."""
@@ -107,7 +127,9 @@ class Campaign(msgspec.Struct):
         return self.members.keys() | self.named.keys() | self.joined.keys()
 
     def erase(self, accounts: Collection[str]) -> None:
-        """Forget some accounts."""
+        """Forget some accounts, with the end users of one."""
+        if self.within in accounts:
+            self.within, self.members, self.named, self.joined = ERASED, {}, {}, {}
         for account in accounts:
             self.members.pop(account, None)
             self.named.pop(account, None)

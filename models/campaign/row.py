@@ -98,9 +98,17 @@ def layout_id() -> str:
     return identity(PARTS, TAU)
 
 
-def as_accounts(edges: npt.NDArray[np.uint64]) -> Array:
-    """Return fingerprints, `(n,)`, as the table looks accounts up."""
+def as_accounts(edges: npt.NDArray[np.uint64], around: npt.NDArray[np.uint64]) -> Array:
+    """Return fingerprints, `(n,)`, as the table looks accounts up.
+
+    `around`, `(n,)`, is the account that one is inside of; 0 for those over accounts.
+    """
     out = np.zeros(len(edges), NAME)
     out["account_hash"] = edges
-    out["account"][:, 0] = edges
+    out["account"][:, 0], out["account"][:, 1] = edges, around
     return out
+
+
+def within(names: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    """Return the account that each fingerprint is inside of, of its row's name `(n, NAME_WORDS)`; 0 for none."""
+    return names[:, 1]

@@ -10,8 +10,9 @@ import numpy as np
 from siphonwatch.models.account.drawn import DRAWN_TEMPERATURE
 from siphonwatch.models.account.request import DRAWN_SYSTEM, Record
 
-CLIENT, ASKED = 0, 1
-"""Kinds of fingerprints, in the order of `siphonwatch.models.campaign.edges.edges_of`."""
+CLIENT, ASKED, INSIDE = range(3)
+"""Kinds of fingerprints: in the order of `siphonwatch.models.campaign.edges.edges_of`, then the one of end users inside
+one account (`siphonwatch.models.campaign.inside`)."""
 COMMON = 0.5
 """Share of the requests from which their commonest template is the fingerprint's wrapper."""
 MOST_TOKENS = 10_000_000
@@ -56,7 +57,7 @@ def in_words(q: Record, kind: int, share: float) -> list[str]:
         place = "one range of identifiers" if q["item"] >= 0 else "one depth of a listing"
         client = ["user agent"] * bool(q["agent"]) + ["names and order of headers"] * bool(q["headers"])
         return ["one route", *([place] if kind == ASKED else client)]
-    words = []
+    words = ["one account, whose end users they are"] * (kind == INSIDE)
     if kind == CLIENT:
         words += ["user agent"] * bool(q["agent"]) + ["names and order of headers"] * bool(q["headers"])
     else:

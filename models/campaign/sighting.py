@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 FIELDS = (
-    "time", "account_hash", "session", "net", "agent", "headers", "template", "system", "content", "model",
+    "time", "account_hash", "user", "session", "net", "agent", "headers", "template", "system", "content", "model",
     "account", "id", "projection",
     "status", "chars", "chars_out", "tokens_out", "max_tokens", "n", "logprobs", "tools", "turns", "stream",
     "structured", "canonical",

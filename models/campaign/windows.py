@@ -132,10 +132,10 @@ def _present(row: Record) -> int:
 
 
 @kernel
-def _passed_on(row: Record, q: Record, now: float) -> bool:
+def _passed_on(row: Record, q: Record, member: np.uint64, now: float) -> bool:
     """Whether another account's request of the same content was held back a moment ago."""
     for j in range(HELD):
-        if row.held_content[j] == q.content and row.held_by[j] != q.account_hash:
+        if row.held_content[j] == q.content and row.held_by[j] != member:
             if abs(now - row.held_at[j]) <= PASS_SECONDS:
                 row.held_content[j] = ZERO
                 return True
@@ -181,12 +181,12 @@ def _count_template(row: Record, template: np.uint64, weight: np.float32) -> Non
 
 
 @kernel
-def _count_turn(row: Record, q: Record, weight: np.float32) -> None:
+def _count_turn(row: Record, q: Record, member: np.uint64, weight: np.float32) -> None:
     """Note whether a request comes from another account and another address block than the one before."""
     sums = row.sum
-    if row.last_account != ZERO and row.last_account != q.account_hash:
+    if row.last_account != ZERO and row.last_account != member:
         sums.moved += weight
-    row.last_account = q.account_hash
+    row.last_account = member
     if q.net != ZERO:
         sums.net_known += weight
         if row.last_net != ZERO and row.last_net != q.net:
@@ -196,8 +196,10 @@ def _count_turn(row: Record, q: Record, weight: np.float32) -> None:
 
 
 @kernel
-def observe(row: Record, q: Record, time: float, out: Record) -> bool:
-    """Take a sighting at event time `time` into its fingerprint's row and derive the features.
+def observe(row: Record, q: Record, member: np.uint64, time: float, out: Record) -> bool:
+    """Take a sighting of a member (an account, or an end user of one) at event time `time` into its fingerprint's row.
+
+    Derives the features.
 
     Returns whether it is a request asked once and answered: only such ones are evidence. One that is late joins with
     the weight it would have kept, so that the order within the grace matters little.
@@ -219,12 +221,12 @@ def observe(row: Record, q: Record, time: float, out: Record) -> bool:
         proper = count_read(row, q, time, gap, weight)
         if proper:
             sums.proper += weight
-            _count_turn(row, q, weight)
-            _count_account(row, q.account_hash, weight * max(q.stands_for, F32(1.0)), int(row.last_time / HOUR))
+            _count_turn(row, q, member, weight)
+            _count_account(row, member, weight * max(q.stands_for, F32(1.0)), int(row.last_time / HOUR))
     elif q.status >= 400:
         if q.content != ZERO:
             at = row.next_held
-            row.held_content[at], row.held_by[at], row.held_at[at] = q.content, q.account_hash, time
+            row.held_content[at], row.held_by[at], row.held_at[at] = q.content, member, time
             row.next_held = (at + 1) % HELD
     else:
         sums.asked += weight
@@ -239,7 +241,7 @@ def observe(row: Record, q: Record, time: float, out: Record) -> bool:
             proper = True
             sums.proper += weight
             if q.content != ZERO:
-                if _passed_on(row, q, time):
+                if _passed_on(row, q, member, time):
                     sums.batons += weight
                 if _is_new(row, q.content):
                     sums.new += weight
@@ -247,8 +249,8 @@ def observe(row: Record, q: Record, time: float, out: Record) -> bool:
                 sums.rewrites += weight
             if q.session != ZERO:
                 sums.with_session += weight
-            _count_turn(row, q, weight)
-            _count_account(row, q.account_hash, weight, int(row.last_time / HOUR))
+            _count_turn(row, q, member, weight)
+            _count_account(row, member, weight, int(row.last_time / HOUR))
             _count_template(row, q.template, weight)
             for j in range(PROJECTION):
                 row.embed[j] += weight * F32(q.projection[j]) * F32(1.0 / 127.0)
@@ -320,6 +322,7 @@ def observe_all(
     rows: Array,
     slots: npt.NDArray[np.int64],
     which: npt.NDArray[np.int64],
+    members: npt.NDArray[np.uint64],
     requests: Array,
     offsets: npt.NDArray[np.int64],
     arrived: npt.NDArray[np.float64],
@@ -334,10 +337,11 @@ def observe_all(
 ) -> int:
     """Take sightings into their fingerprints' rows in order; returns how many requests were skipped.
 
-    `slots` and `which`, `(m,)`: the row of each fingerprint, and its request; those of a request stand together. What
-    a row has applied before is skipped, its slot becomes -1. `arrived`, `(n,)` seconds, is when the broker had each
-    one. Writes the features, `values (m,) VALUES`, the event time `now` and the one that many accounts agree on
-    (`sure`), whether it is evidence (`proper`), and how many sightings its row has `seen`, each `(m,)`.
+    `slots`, `which` and `members`, `(m,)`: the row of each fingerprint, its request and its member; those of a
+    request stand together. What a row has applied before is skipped, its slot becomes -1. `arrived`, `(n,)` seconds, is
+    when the broker had each one. Writes the features, `values (m,) VALUES`, the event time `now` and the one that many
+    accounts agree on (`sure`), whether it is evidence (`proper`), and how many sightings its row has `seen`, each
+    `(m,)`.
     """
     skipped, previous, time = 0, -1, 0.0
     for k in range(len(slots)):
@@ -358,6 +362,6 @@ def observe_all(
         now[k], sure[k] = clock[0].now, settled(clock[0], max_ahead)
         if row.requests > 0 and row.last_time > max(now[k], time) + max_ahead:
             row.last_time = clock[0].now  # the clock was set back: what ran ahead counts as now
-        proper[k] = observe(row, q, time, values[k])
+        proper[k] = observe(row, q, members[k], time, values[k])
         seen[k] = row.requests
     return skipped

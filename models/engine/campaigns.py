@@ -13,9 +13,9 @@ import numpy.typing as npt
 from siphonwatch.models.account.request import Array, names
 from siphonwatch.models.campaign.evidence import weigh
 from siphonwatch.models.campaign.features import INDEX
-from siphonwatch.models.campaign.members import Campaign
+from siphonwatch.models.campaign.members import Campaign, as_member
 from siphonwatch.models.campaign.row import CAMPAIGN, MAX_CARDS
-from siphonwatch.models.campaign.shared import alike, in_words, parts_of
+from siphonwatch.models.campaign.shared import INSIDE, alike, in_words, parts_of
 from siphonwatch.models.common.arrays import Parts, as_bytes, below, like, under
 from siphonwatch.models.detect import Detector
 from siphonwatch.models.detect.indicators import present
@@ -25,11 +25,11 @@ from siphonwatch.models.engine.engine import Trace, Watcher
 from siphonwatch.models.engine.erase import CAMPAIGNS, Erased
 from siphonwatch.models.engine.erase import SUSPECTS as SUSPECTED
 from siphonwatch.models.engine.fingerprints import FORGET, FingerprintBlock, FingerprintStage
+from siphonwatch.models.engine.named import carriers, parts
 from siphonwatch.models.engine.patterns import detectors
 from siphonwatch.models.engine.vitals import Bound, Tally, Vitals, cards_id, release_e, spent
 from siphonwatch.models.evidence.budget import NUMBERED, RELEASED, bar, make_budget
-from siphonwatch.models.evidence.cases import MAX_OPEN, CaseBook, Finding, Member
-from siphonwatch.models.evidence.cases import MEMBERS as MEMBERS_TOLD
+from siphonwatch.models.evidence.cases import MAX_OPEN, CaseBook, Finding
 from siphonwatch.models.evidence.places import ERAS, Change, Place, assign, common, seats
 
 MEMBERS = 100_000
@@ -124,6 +124,8 @@ class CampaignJudge:
         """Take a block's features into the fingerprints' evidence; return what came of it."""
         m, which, now, sure, proper = len(block.slots), block.which, block.now, block.sure, block.proper
         scores = np.stack([detector.score(block.values) for detector in self.detectors], axis=1)
+        if block.weight is not None:
+            scores *= block.weight[:, None]
         scores[(block.requests["rest"][which] == 1)[:, None] != self._reads] = 0.0
         self.tally.add(scores, proper)
         log_e, since, number = np.full(scores.shape, np.nan), np.zeros(m), np.zeros(m, np.int64)
@@ -140,20 +142,24 @@ class CampaignJudge:
         hits = np.flatnonzero(proper & (scores > 0).any(axis=1))
         latest = _latest(sure, hits)
         accounts = names(block.requests["account"][which[hits]])
-        facts = [array[hits].tolist() for array in (block.edge, block.group, now, log_e, scores)]
-        for k, until, account, fingerprint, group, time, evidence, shown in zip(
-            hits.tolist(), latest.tolist(), accounts, *facts, strict=True
+        users = block.requests["user"][which[hits]].tolist()
+        facts = [array[hits].tolist() for array in (block.kind, block.edge, block.group, now, log_e, scores)]
+        for k, until, account, user, kind, fingerprint, group, time, evidence, shown in zip(
+            hits.tolist(), latest.tolist(), accounts, users, *facts, strict=True
         ):
             findings += self._close_until(until)
             campaign = self._watch(fingerprint, group, time, max(e for e in evidence if not math.isnan(e)))
             if campaign is None:
                 continue
             campaign.begin_anew(bool(block.values[k, INDEX["together"]]))
-            campaign.add(account, time)
+            member = account
+            if kind == INSIDE:
+                campaign.within, member = account, as_member(account, user)
+            campaign.add(member, time)
             p = self._column(campaign, evidence, shown, number[k])
             if p is not None and time - campaign.asked >= JOINED_SOON:
                 campaign.parts = _parts(block, k)
-            if p is None or not self._is_due(campaign, account, time, evidence[p]):
+            if p is None or not self._is_due(campaign, member, time, evidence[p]):
                 continue
             detector, needed = self.detectors[p], self._needed(number[k], p)
             case = self._case_of(campaign)
@@ -172,7 +178,7 @@ class CampaignJudge:
             if case.told < 0:
                 case.pattern = detector.pattern
             case.told, members = time, case.all_named()
-            self._suspect(campaign.named if case is campaign else fitting, evidence, shown)
+            self._suspect(case.accounts(list(campaign.named) if case is campaign else fitting), evidence, shown)
             finding = self.cases.record(
                 _name(campaign.lead or fingerprint), case.pattern, time, card=detector.id,
                 offset=int(block.offsets[block.which[k]]),
@@ -183,10 +189,11 @@ class CampaignJudge:
             )  # fmt: skip
             finding = msgspec.structs.replace(
                 finding,
-                accounts=members,
+                accounts=case.accounts(members),
                 shared=_shared(block, k),
-                members=_members(case, members),
-                follows=case.before(),
+                members=(why := parts(case, members)),
+                carriers=carriers(case, why),
+                follows=[] if case.within else case.before(),
             )
             findings.append(finding)
         if m:
@@ -320,7 +327,10 @@ class CampaignJudge:
         found = [
             (alike(campaign.parts, other.parts), edge)
             for edge, other in self.kept.campaigns.items()
-            if other.told >= 0 and (hush := other.hush(other.named, now)) >= 0 and campaign.began_after(fitting, hush)
+            if other.told >= 0
+            and other.within == campaign.within
+            and (hush := other.hush(other.named, now)) >= 0
+            and campaign.began_after(fitting, hush)
         ]
         parts, edge = max(found, default=(0, 0))
         return edge if parts >= ALIKE else 0
@@ -354,7 +364,12 @@ class CampaignJudge:
         """The closing of a case with the accounts of its campaign, which may open another."""
         campaign = self._campaign(closing)
         campaign.told = campaign.fell_silent = -1.0
-        return msgspec.structs.replace(closing, accounts=campaign.name())
+        return msgspec.structs.replace(closing, accounts=campaign.accounts(campaign.name()))
+
+    def _named(self, finding: Finding) -> list[str]:
+        """The accounts that a case is about."""
+        campaign = self._campaign(finding)
+        return campaign.accounts(campaign.all_named())
 
     def _campaign(self, finding: Finding) -> Campaign:
         return self.kept.campaigns[int(finding.accounts[0], 16)]
@@ -379,7 +394,7 @@ class CampaignJudge:
     def end(self, spared: Callable[[Collection[str]], bool]) -> list[Finding]:
         """Close the campaigns that were told and are of such accounts alone; return what is to be told of it."""
         ended, self._closed = self._closed, []
-        ended += self.cases.end(lambda finding: spared(self._campaign(finding).all_named()), self._stage.now)
+        ended += self.cases.end(lambda finding: spared(self._named(finding)), self._stage.now)
         return [self._ended(finding) for finding in ended]
 
     def mute(self, wanted: Callable[[Finding], bool]) -> list[Finding]:
@@ -389,12 +404,14 @@ class CampaignJudge:
 
     def _as_told(self, finding: Finding) -> Finding:
         """A finding with the accounts that its campaign has named, instead of its fingerprint."""
-        return msgspec.structs.replace(finding, accounts=self._campaign(finding).all_named())
+        return msgspec.structs.replace(finding, accounts=self._named(finding))
 
     def erase(self, accounts: Collection[str], *, remove: bool = True) -> Erased:
         """Remove some accounts from the campaigns that remember them, or only count those; the cases go on."""
         wanted = set(accounts)
-        holding = [c for c in self.kept.campaigns.values() if not wanted.isdisjoint(c.remembered())]
+        holding = [
+            c for c in self.kept.campaigns.values() if c.within in wanted or not wanted.isdisjoint(c.remembered())
+        ]
         suspects = wanted & self.kept.suspects.keys()
         if remove:
             for campaign in holding:
@@ -470,13 +487,6 @@ def _shared(block: FingerprintBlock, k: int) -> list[str]:
     """What the requests of the fingerprint of an entry share, in words."""
     share = float(block.values[k, INDEX["top_template"]])
     return in_words(block.requests[block.which[k]], int(block.kind[k]), share)
-
-
-def _members(case: Campaign, accounts: list[str]) -> list[Member]:
-    """Why each of the first accounts is in a case."""
-    known = [(account, part) for account in accounts if (part := case.of(account)) is not None]
-    total = sum(part.seen for _, part in known)
-    return [Member(account, part.seen, part.seen / total, part.first) for account, part in known[:MEMBERS_TOLD]]
 
 
 def _name(edge: int) -> str:

@@ -16,6 +16,8 @@ class ScorerConfig:
     max_ahead: float = 600.0
     close_after: float = 86_400.0
     seed: int = 42
+    end_users: bool = False
+    """Whether end users of one account that act together are looked for."""
     second_stage: str = ""
     """Name of the second stage's model; what a model of another name learnt is not taken over."""
     second_stage_level: float = 0.5

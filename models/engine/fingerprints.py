@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -11,15 +11,20 @@ import numpy.typing as npt
 from siphonwatch.models.account.request import Array
 from siphonwatch.models.account.table import named
 from siphonwatch.models.campaign.edges import EDGES, fingerprints
-from siphonwatch.models.campaign.features import VALUES, WIDTH
-from siphonwatch.models.campaign.row import CAMPAIGN, as_accounts, layout_id
+from siphonwatch.models.campaign.features import INDEX, VALUES, WIDTH
+from siphonwatch.models.campaign.inside import Inside, Seen, apart
+from siphonwatch.models.campaign.row import CAMPAIGN, as_accounts, layout_id, within
+from siphonwatch.models.campaign.shared import INSIDE
 from siphonwatch.models.campaign.windows import observe_all, sample_names
+from siphonwatch.models.common.arrays import Parts, below, under
 from siphonwatch.models.engine.config import ScorerConfig
 from siphonwatch.models.engine.engine import BLOCK, Stage
 from siphonwatch.models.engine.erase import FINGERPRINTS as HOLDING
 from siphonwatch.models.engine.erase import Erased
 from siphonwatch.models.engine.vitals import Bound
 
+KINDS = EDGES + 1
+"""Fingerprints a request has: those over accounts, and the one inside its account."""
 PRUNE_BLOCKS = 128
 """Blocks between two looks for what may be forgotten."""
 FORGET = 5 * 86_400.0
@@ -50,6 +55,9 @@ class FingerprintBlock(NamedTuple):
     """`(m,)` its row; -1 where the request was applied before."""
     values: npt.NDArray[np.float32]
     """`(m, WIDTH)` features."""
+    weight: npt.NDArray[np.float32] | None
+    """`(m,)` what counts of a score: of a group inside an account, how far that is apart from what its users do; None
+    where all of each does."""
     now: npt.NDArray[np.float64]
     """`(m,)` event time at its request, seconds."""
     sure: npt.NDArray[np.float64]
@@ -77,7 +85,8 @@ class FingerprintStage(Stage[FingerprintBlock]):
 
     def __init__(self, config: ScorerConfig, most: int = FINGERPRINTS) -> None:
         super().__init__(config, CAMPAIGN, layout_id())
-        self.table.reserve(most + EDGES * 2 * BLOCK)  # a block's new ones are counted at its end
+        self._inside = Inside() if config.end_users else None
+        self.table.reserve(most + KINDS * 2 * BLOCK)  # a block's new ones are counted at its end
         self._most = most
         self._forgotten = 0  # fingerprints that had to go because there were too many
 
@@ -86,27 +95,37 @@ class FingerprintStage(Stage[FingerprintBlock]):
     ) -> FingerprintBlock:
         """Take sightings into their fingerprints' rows."""
         group, edges = fingerprints(requests)
+        inside = None if self._inside is None else self._inside.find(requests, group)
+        if inside is not None:
+            edges = np.column_stack([edges, inside.edges])
+        kinds = edges.shape[1]
         places = np.flatnonzero(edges)
-        edge, which = edges.ravel()[places], places // EDGES
-        slots = self.table.locate(as_accounts(edge))
+        edge, which, kind = edges.ravel()[places], places // kinds, places % kinds
+        members = requests["account_hash"][which]
+        if inside is not None:
+            members = np.where(kind == INSIDE, inside.members[which], members)
+        around = np.where(kind == INSIDE, requests["account_hash"][which], np.uint64(0))
+        slots = self.table.locate(as_accounts(edge, around))
         m = len(slots)
         values, now, sure = np.zeros((m, WIDTH), np.float32), np.zeros(m), np.zeros(m)
         proper, seen = np.zeros(m, np.bool_), np.zeros(m, np.int64)
         rows = self.table.rows
         skipped = observe_all(
-            rows, slots, which, requests, offsets, arrived, self.clock, self.config.grace, self.config.max_ahead,
-            values.view(VALUES)[:, 0], now, sure, proper, seen,
+            rows, slots, which, members, requests, offsets, arrived, self.clock, self.config.grace,
+            self.config.max_ahead, values.view(VALUES)[:, 0], now, sure, proper, seen,
         )  # fmt: skip
+        weight = None if inside is None else np.where(kind == INSIDE, _apart(inside, which, values), np.float32(1.0))
         self.count.skipped += skipped
         self.count.requests += len(requests) - skipped
         return FingerprintBlock(
-            start, requests, offsets, rows, edge, group[which], places % EDGES, which, slots, values, now, sure, proper,
-            seen, np.zeros(0, np.int64),
+            start, requests, offsets, rows, edge, group[which], kind, which, slots, values, weight, now, sure,
+            proper, seen, np.zeros(0, np.int64),
         )  # fmt: skip
 
     def erase(self, accounts: Collection[str], *, remove: bool = True) -> Erased:
         """Remove some accounts' hashes from the rows, or only count the rows that hold one."""
         hashes = named(accounts)["account_hash"]
+        inside = self._erase_inside(hashes, remove=remove)
         used = self.table.used()
         rows = self.table.rows
         sampled = np.isin(rows["sample"][used], sample_names(hashes))
@@ -121,7 +140,17 @@ class FingerprintStage(Stage[FingerprintBlock]):
                 values[gone] = 0
                 rows[field][used] = values
             self.table.touch(used[holding])
-        return Erased({HOLDING: int(holding.sum())})
+        return Erased({HOLDING: int(holding.sum()) + inside})
+
+    def _erase_inside(self, hashes: npt.NDArray[np.uint64], *, remove: bool) -> int:
+        """Remove the rows of groups inside some accounts, and what is known of these; or only count the rows."""
+        used = self.table.used()
+        inside = used[np.isin(within(self.table.rows["account"][used]), hashes)]
+        if remove:
+            self.table.free(inside)
+            if self._inside is not None:
+                self._inside.erase(hashes)
+        return len(inside)
 
     def tidy(self) -> bool:
         """Now and then forget what is idle, and of more rows than there may be those that are idle longest."""
@@ -139,6 +168,30 @@ class FingerprintStage(Stage[FingerprintBlock]):
             self.table.shrink()
         return True
 
+    def snapshot(self) -> dict[str, npt.NDArray[Any] | bytes]:
+        """Copy the clock and what is known of end users, where they are looked for."""
+        inside = {} if self._inside is None else self._inside.snapshot()
+        return {**super().snapshot(), **under("inside", inside)}
+
+    def restore(self, parts: Parts) -> None:
+        """Take over a snapshot.
+
+        Raises
+        ------
+        ValueError
+            Where it does not fit this version.
+        """
+        inside, known = Inside() if self.config.end_users else None, below("inside", parts)
+        if inside is not None and known:  # none where they were not looked for before
+            inside.restore(known)
+        super().restore(parts)
+        self._inside = inside
+
     def bounds(self) -> list[Bound]:
         """Return what its memory is bounded by."""
         return [Bound("fingerprints", len(self.table), self._most, self._forgotten)]
+
+
+def _apart(inside: Seen, which: npt.NDArray[np.int64], values: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    disparity = values[:, INDEX["disparity"]].astype(np.float64)
+    return apart(inside.alone[which], inside.others[which], disparity)

@@ -73,7 +73,7 @@ class AccountStage(Stage[AccountBlock]):
     def __init__(self, config: ScorerConfig) -> None:
         super().__init__(config, ROW, layout_id())
         self.rarity = RarityStage(config.seed)
-        self._spotter = Spotter()
+        self._spotter = Spotter(config.end_users)
         self._plan = plan()
         self._work = make_work()
         self._values = np.zeros((BLOCK, WIDTH), np.float32)
@@ -130,7 +130,7 @@ class AccountStage(Stage[AccountBlock]):
         ValueError
             Where it does not fit this version.
         """
-        spotter, rarity = Spotter(), RarityStage(self.config.seed)
+        spotter, rarity = Spotter(self.config.end_users), RarityStage(self.config.seed)
         spotter.restore(below("sightings", parts))
         change = rarity.restore(below("rarity", parts))
         super().restore(parts)

@@ -42,6 +42,8 @@ class Member(msgspec.Struct, frozen=True):
     """Of all such requests of the case's accounts."""
     joined: float
     """Event time of its first one."""
+    user: str = ""
+    """Keyed hash of the end user of the account that it is about; "" where it is about the whole account."""
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):

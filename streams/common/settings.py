@@ -165,6 +165,8 @@ class Scoring(msgspec.Struct, forbid_unknown_fields=True):
     """Event-time seconds that one record may be ahead of its partition's clock."""
     close_after: Seconds = 86_400.0
     """A case closes when its account showed no evidence for this long, in event time."""
+    end_users: bool = False
+    """Look for end users of one account that act together: some more sightings of accounts that name end users."""
     second_stage: str = ""
     """Import path of a River model or factory that also scores what the first stage ranks highest."""
     second_stage_level: Annotated[float, Meta(ge=0, le=1)] = 0.5

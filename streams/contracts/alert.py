@@ -129,6 +129,17 @@ class Part(msgspec.Struct, frozen=True):
     requests: Annotated[int, Meta(ge=0, description="Of those looked at that carry what the case's accounts share.")]
     share: Annotated[float, Meta(ge=0, le=1, description="Of all such requests of the accounts of the case.")]
     joined: Annotated[str, Meta(description="Event time of its first one.", extra_json_schema={"format": "date-time"})]
+    user: (
+        Annotated[
+            str,
+            Meta(
+                pattern="^[0-9a-f]{16}$(?!\\n)",
+                description="The end user that it is about, by the keyed hash that telemetry has in `user`, where the "
+                "case is of end users of one account.",
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
 
 
 class Own(msgspec.Struct, frozen=True, kw_only=True):
@@ -172,7 +183,8 @@ class Own(msgspec.Struct, frozen=True, kw_only=True):
         list[Carrier],
         Meta(
             max_length=15,
-            description="Who inside an account sends a quarter or more of what is evidence, by any pattern.",
+            description="Who inside an account sends a quarter or more of what is evidence, by any pattern; or the "
+            "first of its end users that act together, with their shares of what these send.",
         ),
     ] = []
     atlas: list[str]
@@ -428,7 +440,7 @@ def _own(finding: Finding, pattern: Detector, ranking: Ranking, runbook: str, mo
         indicators=[Indicator(**shown._asdict()) for shown in finding.indicators],
         runbook=f"{runbook}#{finding.pattern}",
         shared=list(finding.shared),
-        members=[Part(m.account, m.requests, m.share, rfc3339(m.joined)) for m in finding.members],
+        members=[Part(m.account, m.requests, m.share, rfc3339(m.joined), m.user or UNSET) for m in finding.members],
         follows=list(finding.follows),
         second_stage=UNSET if math.isnan(finding.second_stage) else finding.second_stage,
         rank=ranking.rank,

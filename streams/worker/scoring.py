@@ -81,6 +81,7 @@ def _config(settings: Settings) -> ScorerConfig:
         max_ahead=chosen.max_ahead,
         close_after=chosen.close_after,
         seed=chosen.seed,
+        end_users=chosen.end_users,
         second_stage=chosen.second_stage,
         second_stage_level=chosen.second_stage_level,
     )
