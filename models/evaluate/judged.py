@@ -47,13 +47,13 @@ class Judged(NamedTuple):
     """`(n,)` each account's highest score, before and after."""
 
 
-def judge_cards(before: Card, after: Card, sample: Sample, replicates: int = 200, seed: int = 1) -> Judged:
+def judge_cards(before: Detector, after: Detector, sample: Sample, replicates: int = 200, seed: int = 1) -> Judged:
     """Hold two cards of one pattern against each other; the thresholds are those of each data set of the sample."""
-    rows = [Detector(card, FEATURES).score(sample.values) for card in (before, after)]
+    rows = [detector.score(sample.values) for detector in (before, after)]
     highest = sample.highest(rows[0]), sample.highest(rows[1])
     honest = ~sample.attack[sample.account]
     beyond = tuple(
-        float((scores[honest] >= card.null).mean()) for scores, card in zip(rows, (before, after), strict=True)
+        float((scores[honest] >= detector.null).mean()) for scores, detector in zip(rows, (before, after), strict=True)
     )
     attack, source, kind = sample.attack, np.array(sample.source, object), np.array(sample.kind, object)
     above = np.zeros((2, len(FPRS), len(attack)), np.bool_)

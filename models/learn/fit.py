@@ -27,8 +27,9 @@ import numpy as np
 import numpy.typing as npt
 
 from siphonwatch.models.account.features import FEATURES
-from siphonwatch.models.detect import Card, Detector
+from siphonwatch.models.detect import Card, Detector, Scores
 from siphonwatch.models.detect.card import Term
+from siphonwatch.models.detect.support import Support
 from siphonwatch.models.evidence.calibration import AT_NULL, DEPTH
 from siphonwatch.models.learn.sample import Bools, Floats, Sample
 
@@ -64,6 +65,17 @@ class Fit(NamedTuple):
     credit: float
     moved: list[tuple[str, float, float]]
     """What is another number now: name, before, after; a term that was dropped weighs 0."""
+    supports: dict[str, Support] = {}  # noqa: RUF012 - never changed
+    """Learned ones that the card names."""
+    held: Scores | None = None
+    """`(m,)` scores of the rows it was fitted on, where a learned support was fitted: by one that did not see them."""
+    told: list[str] = []  # noqa: RUF012 - never changed
+    """What is told of a learned support."""
+
+    @property
+    def detector(self) -> Detector:
+        """The fitted card over the features of accounts."""
+        return Detector(self.card, FEATURES, self.supports)
 
 
 class _Ramp(NamedTuple):
@@ -75,7 +87,12 @@ class _Ramp(NamedTuple):
 
 def credit(detector: Detector, sample: Sample) -> float:
     """Return the mean credit of a sample's attack accounts, in [0, 1]."""
-    return _credit(sample.highest(detector.score(sample.values)), sample.attack, _weights(sample), sample.weight)
+    return credit_of(detector.score(sample.values), sample)
+
+
+def credit_of(scores: Scores, sample: Sample) -> float:
+    """Return the same of the scores of a sample's rows, `(m,)`."""
+    return _credit(sample.highest(scores), sample.attack, _weights(sample), sample.weight)
 
 
 def _credit(highest: Floats, attack: Bools, weight: Floats, sure: Floats) -> float:
@@ -166,18 +183,18 @@ def narrowed(sample: Sample, detector: Detector, most: int = ROWS) -> Sample:
     return sample.where(np.ones(len(sample.name), np.bool_), kept)
 
 
-def share_beyond(detector: Detector, sample: Sample, null: float) -> float:
-    """Return the share of a sample's honest account-hours that reach a level."""
-    return float((detector.score(sample.values)[~sample.attack[sample.account]] >= null).mean())
+def share_beyond(scores: Scores, sample: Sample, null: float) -> float:
+    """Return the share of a sample's honest account-hours, of scores `(m,)`, that reach a level."""
+    return float((scores[~sample.attack[sample.account]] >= null).mean())
 
 
-def honest_null(detector: Detector, sample: Sample, least: float = 0.02) -> float:
+def honest_null(scored: Scores, sample: Sample, least: float = 0.02) -> float:
     """Return the lowest null level at which the honest account-hours of a sample keep the card's promise.
 
     The promise is that of `siphonwatch.models.evidence.calibration`: one hour in 20 reaches it, and beyond it the tail
     falls at least as fast, as far as `LEAST_TAIL` hours tell.
     """
-    scores = np.sort(detector.score(sample.values)[~sample.attack[sample.account]].astype(np.float64))[::-1]
+    scores = np.sort(scored[~sample.attack[sample.account]].astype(np.float64))[::-1]
     share = np.arange(1, len(scores) + 1) / max(len(scores), 1)
     at_null = -math.log(AT_NULL)
     told = scores[LEAST_TAIL - 1 :], share[LEAST_TAIL - 1 :]

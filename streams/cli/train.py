@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import click
 
+from siphonwatch.models.detect import Card
 from siphonwatch.models.engine.patterns import detectors
+from siphonwatch.models.learn.fit import Fit, fit_card
 from siphonwatch.models.learn.sample import Sample
 from siphonwatch.models.learn.version import VersionError, shipped
 from siphonwatch.streams.cli import Failure
@@ -69,6 +71,11 @@ class Counts(click.ParamType):
     "--verdicts", type=Counts(), default="", metavar="N,N", help="Learn from so few verdicts too; needs --left-out."
 )
 @click.option("--wrong", type=click.FloatRange(0, 0.5), default=0.1, show_default=True, help="Share of wrong verdicts.")
+@click.option(
+    "--sklearn", metavar="MODULE:FACTORY", default="", help="Fit this estimator as a learned support instead."
+)
+@click.option("--river", metavar="MODULE:PIPELINE", default="", help="The same with an estimator of River.")
+@click.option("--and-weights", is_flag=True, help="Fit the card's own weights too, before a learned support.")
 @click.option("--out", type=click.Path(file_okay=False), help="Directory or URL of the version that is written.")
 @click.option("--name", default="", help="Of the version.  [default: the last part of --out]")
 def command(
@@ -82,6 +89,9 @@ def command(
     no_families: bool,
     verdicts: tuple[int, ...],
     wrong: float,
+    sklearn: str,
+    river: str,
+    and_weights: bool,
     out: str | None,
     name: str,
 ) -> None:
@@ -90,6 +100,10 @@ def command(
     Prints what moved, where the fitted card is worse, and whether honest hours keep its promise, on whole campaigns
     and on families that were held out, and on data that took part in no fit. With --out it writes a version: the
     shipped cards with the fitted one among them, MODEL_CARD.md and plots. It changes nothing that runs.
+
+    With --sklearn or --river an estimator is fitted to the features of account-hours and added to the card as a
+    learned support, calibrated and weighed on campaigns that it did not see. FACTORY is imported here and nowhere else:
+    what is written are arrays. Classes that cannot become arrays are refused by name before anything is fitted.
     """
     from siphonwatch.streams.lab.registry.store import RegistryError, write_files
     from siphonwatch.streams.lab.train.report import tell
@@ -104,6 +118,9 @@ def command(
         )
     if verdicts and not left_out:
         raise click.UsageError("--verdicts needs --left-out: learning is judged on data that take part in no fit")
+    if (sklearn and river) or (and_weights and not (sklearn or river)):
+        raise click.UsageError("give one of --sklearn and --river; --and-weights goes with either")
+    fit = _fit(sklearn, river, and_weights)
     settings = offline(load().settings)
     context = click.get_current_context()
     command = shlex.join(["siphonwatch", "train", pattern, *_spelt(context)])
@@ -111,8 +128,8 @@ def command(
         samples, rest = _collected(data, labels, settings, pattern)
         rest += [one for part in _collected(left_out, left_out_labels, settings, pattern) for one in part]
         trained = train(
-            cards[pattern], samples, rest, Choices(split, folds, not no_families, verdicts, wrong), command=command,
-            tell=_say,
+            cards[pattern], samples, rest, Choices(split, folds, not no_families, verdicts, wrong, fit=fit),
+            command=command, tell=_say,
         )  # fmt: skip
         click.echo("\n".join(tell(trained)))
         if out:
@@ -127,6 +144,25 @@ def command(
 def _plain(data: Sequence[Path]) -> int:
     """How many of them need a file of labels."""
     return sum(not is_dataset(path) for path in data)
+
+
+def _fit(sklearn: str, river: str, and_weights: bool) -> Callable[[Card, Sample, Callable[[str], None]], Fit]:
+    """What is fitted; an estimator that cannot be used is refused here, before anything is read."""
+    if not (sklearn or river):
+        return fit_card
+    from siphonwatch.streams.lab.train.learned import fit_learned, load_maker
+
+    try:
+        maker = load_maker(sklearn or river, "sklearn" if sklearn else "river")
+    except ValueError as error:
+        raise Failure(str(error)) from None
+
+    def fit(card: Card, sample: Sample, tell: Callable[[str], None]) -> Fit:
+        own = fit_card(card, sample, tell) if and_weights else None
+        found = fit_learned(own.card if own else card, sample, maker, tell)
+        return found._replace(moved=own.moved) if own else found
+
+    return fit
 
 
 def _collected(

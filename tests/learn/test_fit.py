@@ -109,7 +109,7 @@ def test_the_null_level_is_where_honest_hours_keep_the_promise() -> None:
     scored = sample(3000, attackers=0.01)
     card = msgspec.structs.replace(CARD, supports=(Term(of=("sweep_1h",), low=0.0, high=1.0),))
     detector = Detector(card, FEATURES)
-    null = honest_null(detector, scored)
+    null = honest_null(detector.score(scored.values), scored)
     scores = detector.score(scored.values)[~scored.attack[scored.account]]
     assert (scores >= null).mean() <= AT_NULL < (scores >= 0.5 * null).mean()
     beyond = null + 0.5 * (1.0 - null)
@@ -135,17 +135,18 @@ def test_folds_hold_whole_campaigns_out_and_time_is_split_with_an_embargo() -> N
 
 
 def test_the_judgement_of_a_card_against_itself_is_a_draw() -> None:
-    judged = judge_cards(CARD, CARD, sample(200), replicates=20)
+    detector = Detector(CARD, FEATURES)
+    judged = judge_cards(detector, detector, sample(200), replicates=20)
     assert all(line.before == line.after for line in judged.lines)
     assert [one.value for one in judged.gained] == [0.0, 0.0] and judged.beyond[0] == judged.beyond[1]
     assert {(line.by, line.name) for line in judged.lines} >= {("all", "all attacks"), ("honest", "chat")}
 
 
 def test_accounts_of_one_campaign_are_drawn_together() -> None:
-    one, after = sample(100, seed=4), fit_card(CARD, sample(400)).card
+    one, before, after = sample(100, seed=4), Detector(CARD, FEATURES), fit_card(CARD, sample(400)).detector
     copies = joined([one._replace(campaign=list(one.name))] * 6)._replace(source=["one"] * 600)
     alone = copies._replace(campaign=[f"{i}" for i in range(600)])
-    wide, narrow = (judge_cards(CARD, after, each).gained[0] for each in (copies, alone))
+    wide, narrow = (judge_cards(before, after, each).gained[0] for each in (copies, alone))
     assert wide.value == narrow.value > 0.1 and wide.high - wide.low > 1.5 * (narrow.high - narrow.low) > 0.0
 
 

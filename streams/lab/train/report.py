@@ -58,12 +58,14 @@ def tell(trained: Trained) -> list[str]:
     """Return the report, line by line; Markdown tables that are read as text too."""
     fit = trained.fit
     lines = ["## What it was fitted on", "", *(f"- {line}" for line in trained.data), "", "## What moved", ""]
-    if fit.moved or fit.card.null != trained.before.null:
+    if fit.moved or fit.told or fit.card.null != trained.before.null:
         lines += ["| what | before | after |", "|---|---:|---:|"]
         lines += [f"| {name} | {before:g} | {after:g} |" for name, before, after in fit.moved]
         lines += [f"| null level | {trained.before.null:g} | {fit.card.null:g} |"]
     else:
         lines.append("Nothing: the data do not say enough to leave the card.")
+    if fit.told:
+        lines += ["", f"## Learned support {', '.join(fit.supports)}", "", *fit.told]
     for part in trained.parts:
         lines += ["", f"## {part.name}", "", *_judged(part)]
     if trained.learnt:

@@ -46,6 +46,8 @@ class Choices(NamedTuple):
     verdicts: tuple[int, ...] = ()
     wrong: float = 0.1
     seeds: int = 5
+    fit: Callable[[Card, Sample, Callable[[str], None]], Fit] = fit_card
+    """What is fitted: the card's own numbers, or a learned support."""
 
 
 def train(
@@ -81,7 +83,8 @@ def train(
         raise ValueError("left-out data have no attack account: give some that have")
     whole = joined(list(fitted_on))
     tell(f"fitting on {len(whole.name):,} accounts, {int(whole.attack.sum()):,} of them attacking")
-    fit = _with_null(card, fit_card(card, whole, tell), whole)
+    prior, fit_it = Detector(card, FEATURES), choices.fit
+    fit = _with_null(card, fit_it(card, whole, tell), whole)
     names = ", ".join(one.source[0] for one in fitted_on)
     fit = fit._replace(card=msgspec.structs.replace(fit.card, fitted=Fitted(names, command), measured=()))
     parts: list[Part] = []
@@ -91,7 +94,7 @@ def train(
         parts += _families(card, whole, choices, tell)
     if left_out:
         rest = joined(list(left_out))
-        parts.append(Part(LEFT_OUT, len(rest.name), judge_cards(card, fit.card, rest)))
+        parts.append(Part(LEFT_OUT, len(rest.name), judge_cards(prior, fit.detector, rest)))
     learnt = []
     for count in choices.verdicts:
         found = [
@@ -99,7 +102,7 @@ def train(
             for seed in range(choices.seeds)
         ]
         for i, one in enumerate(left_out):
-            highest = one.highest(Detector(card, FEATURES).score(one.values))
+            highest = one.highest(prior.score(one.values))
             unsupervised = precision_at(highest, one.attack)
             median = float(np.median([precision[i] for precision in found]))
             learnt.append(Learnt(one.source[0], count, unsupervised, median))
@@ -120,11 +123,11 @@ def _with_null(card: Card, fit: Fit, sample: Sample) -> Fit:
     """
     if int((~sample.attack[sample.account]).sum()) < LEAST_HOURS:
         return fit
-    detector = Detector(fit.card, FEATURES)
-    bearable = max(AT_NULL, share_beyond(Detector(card, FEATURES), sample, card.null))
-    kept = honest_null(detector, sample)
+    scores = fit.detector.score(sample.values) if fit.held is None else fit.held
+    bearable = max(AT_NULL, share_beyond(Detector(card, FEATURES).score(sample.values), sample, card.null))
+    kept = honest_null(scores, sample)
     null = card.null
-    while null < kept and share_beyond(detector, sample, null) > bearable:
+    while null < kept and share_beyond(scores, sample, null) > bearable:
         null = round(null + 0.01, 2)
     return fit._replace(card=msgspec.structs.replace(fit.card, null=null))
 
@@ -144,9 +147,9 @@ def _held_out(card: Card, whole: Sample, choices: Choices, tell: Callable[[str],
         seen, unseen = early.where(inside), _with_threshold(late.where(outside))
         if not (_has_both(seen) and _has_both(unseen)):
             continue
-        fitted = _with_null(card, fit_card(card, seen), seen)
+        fitted = _with_null(card, choices.fit(card, seen, lambda text: None), seen)
         before.append(unseen)
-        after.append(fitted.card)
+        after.append(fitted.detector)
         tell(f"fold {k + 1}: credit {fitted.credit_before:.3f} -> {fitted.credit:.3f} where it was fitted")
     if not before:
         raise ValueError("no fold has attack accounts and honest ones on both sides: give more data, or --split none")
@@ -160,7 +163,7 @@ def _families(card: Card, whole: Sample, choices: Choices, tell: Callable[[str],
     if len(kinds) < 2:
         return []
     half = folds(whole, 2)[0]
-    samples, cards = [], []
+    samples, after = [], []
     for kind in kinds:
         members = np.array([one == kind for one in whole.kind]) & whole.attack
         seen = whole.where((whole.attack & ~members) | (~whole.attack & half))
@@ -168,11 +171,11 @@ def _families(card: Card, whole: Sample, choices: Choices, tell: Callable[[str],
         if not (_has_both(seen) and _has_both(unseen)):
             continue
         samples.append(unseen)
-        cards.append(_with_null(card, fit_card(card, seen), seen).card)
+        after.append(_with_null(card, choices.fit(card, seen, lambda text: None), seen).detector)
         tell(f"family {kind}: left out")
     if not samples:
         return []
-    return [_pooled("Families left out one at a time", card, cards, samples)]
+    return [_pooled("Families left out one at a time", card, after, samples)]
 
 
 def _with_threshold(sample: Sample) -> Sample:
@@ -189,9 +192,10 @@ def _keys(sample: Sample) -> list[tuple[str, str]]:
     return list(zip(sample.source, sample.name, strict=True))
 
 
-def _pooled(name: str, before: Card, cards: Sequence[Card], samples: Sequence[Sample]) -> Part:
+def _pooled(name: str, card: Card, detectors: Sequence[Detector], samples: Sequence[Sample]) -> Part:
     """Several judgements as one, each sample judged by its own card; without intervals, as the samples overlap."""
-    told = [judge_cards(before, after, sample, replicates=0) for after, sample in zip(cards, samples, strict=True)]
+    before = Detector(card, FEATURES)
+    told = [judge_cards(before, after, sample, replicates=0) for after, sample in zip(detectors, samples, strict=True)]
     lines: dict[tuple[str, str], list[Line]] = {}
     for one in told:
         for line in one.lines:
@@ -213,8 +217,12 @@ def _pooled(name: str, before: Card, cards: Sequence[Card], samples: Sequence[Sa
 
 def version_of(trained: Trained, parent: Version, name: str, created: float, left_out: Sequence[Sample]) -> Version:
     """Return the parent's cards with the trained one in its place, its report and its plots, as a version."""
+    supports = {name: support.arrays for name, support in trained.fit.supports.items()}
     texts = {**parent.texts, trained.before.pattern: write_card(trained.fit.card).encode()}
     extra = {"MODEL_CARD.md": model_card(trained, name)}
+    for name_of, support in trained.fit.supports.items():
+        about = {"features": support.reads, "bytes": support.size, "sha256": support.digest, "told": trained.fit.told}
+        extra[f"supports/{name_of}.json"] = msgspec.json.format(msgspec.json.encode(about), indent=2) + b"\n"
     for part in trained.parts:
         if part.name == LEFT_OUT:
             extra[PLOT] = plot(part, joined(list(left_out)))
@@ -222,4 +230,4 @@ def version_of(trained: Trained, parent: Version, name: str, created: float, lef
         name=name, parent=parent.id, made_by=trained.command, created=created, data=trained.digest, release=release(),
         lock=packages_digest(), metrics=metrics(trained),
     )  # fmt: skip
-    return make_version(info, texts, dict(parent.supports), extra)
+    return make_version(info, texts, {**parent.supports, **supports}, extra)
