@@ -1,4 +1,4 @@
-"""`siphonwatch archive`: keeps telemetry, alerts and verdicts as Parquet by hour, from Kafka or from log files."""
+"""`siphonwatch archive`: keeps telemetry, features, alerts and verdicts as Parquet by hour, from Kafka or from logs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from siphonwatch.streams.lab.archive.layout import Manifest
 
 
-@click.command("archive", short_help="Keep telemetry, alerts and verdicts as Parquet.")
+@click.command("archive", short_help="Keep telemetry, features, alerts and verdicts as Parquet.")
 @click.option("--to", "url", required=True, metavar="DIR|URL", help="Where the archive is, or begins.")
 @click.option("--once", is_flag=True, help="Archive what the topics hold now, and end.")
 @click.option(

@@ -64,8 +64,8 @@ def command(
     An archive loses its rows of telemetry and verdicts, and the alerts that name the account. What an archiver had not
     written yet of it is not written any more.
 
-    Records that are on the topics of telemetry, alerts and dead letters stay until their retention; what the account
-    taught aggregates names nobody and stays.
+    Records that are on the topics of telemetry, features, alerts and dead letters stay until their retention; what the
+    account taught aggregates names nobody and stays.
 
     Exit code 0: every partition has answered; 1: not all did in time, or the broker did not answer; 2: bad usage.
     """

@@ -1,4 +1,4 @@
-"""Alerts and verdicts as columns: each record whole, and beside it what it is looked up by."""
+"""Alerts, verdicts and logged features as columns: what each is looked up by; of the first two the whole record too."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from msgspec import Meta
 from siphonwatch.streams.contracts.alert import NotAnAlert
 from siphonwatch.streams.contracts.telemetry import Malformed
 from siphonwatch.streams.deliver.alert import read
+from siphonwatch.streams.lab.archive import features
 from siphonwatch.streams.lab.archive.layout import Kind
 from siphonwatch.streams.lab.archive.telemetry import PLACES
 from siphonwatch.streams.worker.orders import Orders
@@ -46,7 +47,7 @@ VERDICTS = pa.schema(
         pa.field("value", pa.string(), metadata={"meaning": "the verdict"}),
     ]
 )
-SCHEMAS: dict[Kind, pa.Schema] = {"alerts": ALERTS, "verdicts": VERDICTS}
+SCHEMAS: dict[Kind, pa.Schema] = {"alerts": ALERTS, "verdicts": VERDICTS, "features": features.schema()}
 
 
 class Events(NamedTuple):
@@ -82,6 +83,8 @@ def parse(kind: Kind, value: bytes) -> dict[str, Any]:
     try:
         if kind == "alerts":
             return _alert(value)
+        if kind == "features":
+            return features.parse(value)
         found = _verdict.decode(value)
     except (NotAnAlert, msgspec.DecodeError, UnicodeError, RecursionError):
         raise Malformed("schema", f"no record of {kind}") from None
@@ -123,6 +126,8 @@ def erased(rows: Sequence[dict[str, Any]], orders: Orders) -> npt.NDArray[np.boo
 
 def to_table(kind: Kind, partition: int, events: Events) -> pa.Table:
     """Return records as a table."""
+    if kind == "features":
+        return features.to_table(partition, events.rows, events.offsets, events.arrived)
     schema = SCHEMAS[kind]
     places = {
         "partition": pa.array(np.full(len(events.rows), partition, np.int32)),

@@ -14,8 +14,8 @@ import msgspec
 
 FORMAT = 1
 MANIFESTS = "_manifests"
-Kind = Literal["telemetry", "alerts", "verdicts"]
-KINDS: tuple[Kind, ...] = ("telemetry", "alerts", "verdicts")
+Kind = Literal["telemetry", "alerts", "verdicts", "features"]
+KINDS: tuple[Kind, ...] = ("telemetry", "alerts", "verdicts", "features")
 """Our topics that are archived, by name without prefix."""
 HOUR = 3600
 MIXED = "dt=1970-01-01/hr=00"

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from siphonwatch.models.account.request import Array
 from siphonwatch.streams.contracts.sealed import Words
-from siphonwatch.streams.lab.archive import telemetry
+from siphonwatch.streams.lab.archive import features, telemetry
 from siphonwatch.streams.lab.archive.events import SCHEMAS
 from siphonwatch.streams.lab.archive.layout import File, Kind, Manifest, live
 from siphonwatch.streams.lab.archive.store import Store, StoreError
@@ -93,7 +93,10 @@ class Archive:
     def tables(self, kind: Kind, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
         """Give one kind's rows, a file at a time, in the order of writing."""
         for file in self.files(kind):
-            yield self.table_of(file, columns)
+            if kind == "features":
+                yield features.conform(self.table_of(file), list(columns or self.schema(kind).names))
+            else:
+                yield self.table_of(file, columns)
 
     def schema(self, kind: Kind) -> pa.Schema:
         """Return the columns of one kind."""

@@ -72,7 +72,9 @@ def rewrite(url: str, drop: Collection[str], why: str, *, now: float | None = No
             removed.append(file.path)
             if dry_run:
                 continue
-            left = table.filter(keep).cast(archive.schema(kind))
+            left = table.filter(keep)
+            if kind != "features":  # whose columns are those of the release that wrote them
+                left = left.cast(archive.schema(kind))
             if left.num_rows:
                 path = f"{file.path.removesuffix('.parquet').partition('~')[0]}~{number}.parquet"
                 new.append(

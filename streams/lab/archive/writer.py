@@ -20,7 +20,7 @@ from siphonwatch.models.engine.patterns import patterns
 from siphonwatch.models.learn.version import table_id
 from siphonwatch.streams.common.release import release
 from siphonwatch.streams.contracts.telemetry import Malformed
-from siphonwatch.streams.lab.archive import events, telemetry
+from siphonwatch.streams.lab.archive import events, features, telemetry
 from siphonwatch.streams.lab.archive.layout import (
     FORMAT,
     HOUR,
@@ -357,7 +357,8 @@ def write_file(store: Store, path: str, table: pa.Table, **known: Any) -> File:
     """Write a table as a file of the archive; return what a manifest says of it."""
     data = encode(known["kind"], table)
     store.write(path, data)
-    offsets, times = table.column("offset"), table.column("time").to_numpy()
+    offsets = table.column(features.OFFSET if known["kind"] == "features" else "offset")
+    times = table.column("time").to_numpy()
     return File(
         path=path, first=offsets[0].as_py(), last=offsets[-1].as_py(), rows=table.num_rows, size=data.size,
         sha256=hashlib.sha256(data).hexdigest(), low=float(times.min()), high=float(times.max()), **known,

@@ -1,0 +1,111 @@
+"""Logged features as columns, one a feature of this installation's table of accounts. Reads and writes no file.
+
+What this installation has no column for, as another release or another card wrote it, is kept in `value`, whole.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from siphonwatch.models.account.features import FEATURES, WIDTH
+from siphonwatch.models.engine.patterns import detectors
+from siphonwatch.models.learn.version import table_id
+from siphonwatch.streams.contracts.features import decode
+
+OFFSET = "log_offset"
+"""Where a row's own record stands in the topic of features; `partition` and `offset` are those of its request."""
+_FACTS: tuple[tuple[str, pa.DataType, str, str], ...] = (
+    ("partition", pa.int32(), "", "of telemetry, of the request"),
+    ("offset", pa.int64(), "", "of telemetry, of the request"),
+    ("time", pa.float64(), "s", "event time, since 1970"),
+    ("account", pa.string(), "keyed hash", "who pays"),
+    ("version", pa.string(), "", "of the detectors that judged"),
+    ("at", pa.list_(pa.string()), "", "alert: it raised one that was sent; hourly: an hour of the account had closed"),
+    ("alerts", pa.list_(pa.string()), "", "ids of the alerts that it raised"),
+    ("incarnation", pa.string(), "", "of the telemetry topic"),
+    ("table", pa.string(), "", "id of the tables of features"),
+    ("log_partition", pa.int32(), "", "of the topic of features"),
+    (OFFSET, pa.int64(), "", "of the topic of features"),
+    ("arrived", pa.timestamp("ms", "UTC"), "ms", "when the broker had the record"),
+    ("value", pa.string(), "", "the record, where something of it has no column here; else null"),
+)
+
+
+@cache
+def schema() -> pa.Schema:
+    """Return the columns, with units and meanings in the fields' metadata."""
+    fields = [_field(*fact) for fact in _FACTS]
+    fields += [_field(feature.name, pa.float32(), feature.unit, feature.meaning) for feature in FEATURES]
+    for pattern in _patterns():
+        fields.append(_field(f"score_{pattern}", pa.float32(), "", f"of {pattern}, in [0, 1]"))
+    for pattern in _patterns():
+        meaning = f"natural logarithm of the e-value of {pattern} after the request; null where there is none"
+        fields.append(_field(f"log_e_{pattern}", pa.float32(), "", meaning))
+    return pa.schema(fields)
+
+
+def _field(name: str, type_: pa.DataType, unit: str, meaning: str) -> pa.Field:
+    return pa.field(name, type_, metadata={"unit": unit, "meaning": meaning} if unit else {"meaning": meaning})
+
+
+@cache
+def _patterns() -> tuple[str, ...]:
+    return tuple(detector.pattern for detector in detectors())
+
+
+def parse(value: bytes) -> dict[str, Any]:
+    """Return the facts of one record, with `values`, `(F,) float32`, and scores by pattern.
+
+    Raises
+    ------
+    NoFeatures
+        Where it is none.
+    """
+    logged = decode(value)
+    vector: npt.NDArray[np.float32] | None = logged.vector
+    if logged.table != table_id() or logged.vector.shape != (WIDTH,):
+        vector = None  # another order, or other features
+    whole = vector is not None and logged.scores.keys() <= set(_patterns()) >= logged.log_e.keys()
+    return {
+        "partition": logged.partition, "offset": logged.offset, "time": logged.time, "account": logged.account,
+        "version": logged.version, "at": logged.at, "alerts": logged.alerts, "incarnation": logged.incarnation,
+        "table": logged.table, "value": None if whole else value.decode(), "features": vector,
+        "scores": logged.scores, "log_e": logged.log_e,
+    }  # fmt: skip
+
+
+def to_table(
+    partition: int, rows: list[dict[str, Any]], offsets: npt.NDArray[np.int64], arrived: npt.NDArray[np.int64]
+) -> pa.Table:
+    """Return rows as a table, given the partition and the offsets of their own records."""
+    n = len(rows)
+    places = {
+        "log_partition": pa.array(np.full(n, partition, np.int32)),
+        OFFSET: pa.array(offsets),
+        "arrived": pa.array(arrived, pa.int64()).cast(pa.timestamp("ms", "UTC")),
+    }
+    columns = [
+        places[name] if name in places else pa.array([row[name] for row in rows], type_) for name, type_, *_ in _FACTS
+    ]
+    known = np.array([row["features"] is not None for row in rows], np.bool_)
+    values = np.zeros((n, WIDTH), np.float32)
+    for i in np.flatnonzero(known).tolist():
+        values[i] = rows[i]["features"]
+    columns += [pa.array(values[:, k], pa.float32(), mask=~known) for k in range(WIDTH)]
+    for kind in ("scores", "log_e"):
+        columns += [pa.array([row[kind].get(pattern) for row in rows], pa.float32()) for pattern in _patterns()]
+    return pa.Table.from_arrays(columns, schema=schema())
+
+
+def conform(table: pa.Table, names: list[str]) -> pa.Table:
+    """Return columns of a table, those that another release did not write as nulls."""
+    found = [
+        table.column(name) if name in table.column_names else pa.nulls(table.num_rows, schema().field(name).type)
+        for name in names
+    ]
+    return pa.Table.from_arrays(found, schema=pa.schema([schema().field(name) for name in names]))
