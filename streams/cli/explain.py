@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
 import click
@@ -35,7 +36,9 @@ from siphonwatch.streams.lab.explain.why_not import WhyNot, why_not
     help="Find the alert in this file, one JSON object a line, instead of on the topic.",
 )  # fmt: skip
 @click.option(
-    "--exact", is_flag=True, help="Make the alert again from --data: identical, or the first field that differs."
+    "--exact",
+    is_flag=True,
+    help="Make the alert again from --data, or from the topic: identical, or the first field that differs.",
 )
 @click.option("--why-not", "account", metavar="ACCOUNT", help="Say how near an account came to an alert in --data.")
 @click.option("--data", multiple=True, metavar="LOG", help="Any log or archive that replay reads, whole; repeatable.")
@@ -60,12 +63,15 @@ def command(
 ) -> None:
     """Explain ALERT, by its id or its case's (the newest one of a case).
 
+    Without --data, --exact reads the telemetry of the alert's partition from the topic, where it still is from its
+    first record on; else it says which offsets are gone.
+
     Exit code 0: explained, and identical where asked; 1: it differs, or is not found; 2: bad usage or settings.
     """
     if bool(alert) == bool(account):
         raise click.UsageError("give an ALERT, or --why-not ACCOUNT")
-    if (exact or account) and not data:
-        raise click.UsageError(f"{'--exact' if exact else '--why-not'} needs --data: the log, from its beginning")
+    if account and not data:
+        raise click.UsageError("--why-not needs --data: the log, from its beginning")
     settings = load().settings
     key = settings.identity.key or OFFLINE_KEY
     identity = msgspec.structs.replace(settings.identity, key=key, plain_ids=plain_ids or settings.identity.plain_ids)
@@ -87,10 +93,15 @@ def command(
                 f"version {version.name} has card {mine} of {sent.own.pattern}, the alert is by {sent.own.card}",
                 err=True,
             )
-        again = rebuild(sent, version, data, offline, format=format_, partitions=partitions, processes=cores())
+        with tempfile.TemporaryDirectory(prefix="siphonwatch-explain-") as folder:
+            if not data:
+                from siphonwatch.streams.lab.explain.topic import keep
+
+                data, format_, partitions = (folder,), "auto", keep(settings, sent, folder)
+            again = rebuild(sent, version, data, offline, format=format_, partitions=partitions, processes=cores())
     except NoVersion as error:
         raise click.UsageError(str(error)) from None
-    except (Unreadable, ProcessDied, ValueError) as error:
+    except (Unreadable, ProcessDied, ValueError, TailError) as error:
         raise Failure(str(error)) from None
     if not again.found:
         told = ", ".join(again.others[:5]) or "nothing"

@@ -70,6 +70,10 @@ class Tail:
         end: int = self._ends[tp]
         return end
 
+    def begin(self, tp: TopicPartition) -> int:
+        """Return the offset of a partition's first record that is still there."""
+        return int(self._consumer.beginning_offsets([tp])[tp])
+
     def begin_at(self, offsets: Mapping[TopicPartition, int]) -> None:
         """Read from these offsets on instead."""
         for tp, offset in offsets.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,13 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from eval_fakes import Log, write_log
-from worker_tools import KEY, traffic
+from worker_tools import KEY, prepare, produce, read, traffic
 
 from siphonwatch.models.account.murmur import partitions_of
 from siphonwatch.models.learn.version import shipped
 from siphonwatch.streams.cli import cli
 from siphonwatch.streams.common.settings import Settings
+from siphonwatch.streams.common.tail import Tail
 from siphonwatch.streams.contracts.alert import Alert, decode, encode, to_alert
 from siphonwatch.streams.contracts.model import Judged, Model
 from siphonwatch.streams.contracts.telemetry import encode as encode_telemetry
@@ -119,6 +121,48 @@ def test_an_alert_of_a_worker_is_made_again_from_the_archive_with_its_offset(
         assert said.exit_code == 1 and f"model.offset: {offset + 1} was sent, {offset} is made again" in said.output
 
 
+@pytest.mark.broker
+async def test_an_alert_is_made_again_from_the_topic_or_the_offsets_that_left_it_are_named(
+    tansu: str, prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = Settings()
+    settings.kafka.bootstrap, settings.topics.prefix = tansu, prefix
+    prepare(settings, 2)
+    for name, value in (("KAFKA_BOOTSTRAP", tansu), ("TOPICS_PREFIX", prefix), ("IDENTITY_KEY", KEY)):
+        monkeypatch.setenv(f"SIPHONWATCH_{name}", value)
+    await produce(settings, traffic())
+    told = []
+    for number in range(2):
+        values = await read(settings, "telemetry", number)
+        requests = Decoder().decode(values).requests
+        for finding in make_scorer(Settings()).score(requests, np.arange(len(requests))):
+            judged = Judged(shipped().id, "telemetry", number, finding.offset, "0" * 16, 17)
+            told.append(to_alert(finding, judged=judged))
+    (first, *_, last) = sorted(told, key=lambda alert: alert.own.model.offset)  # type: ignore[union-attr]
+    out = tmp_path / "alerts"
+
+    def said(alert: Alert) -> Result:
+        out.write_bytes(encode(alert) + b"\n")
+        return run("explain", alert.id, "--alerts", str(out), "--exact")
+
+    for wanted in (first, last):
+        result = await asyncio.to_thread(said, wanted)
+        assert result.exit_code == 0, result.output
+        assert result.output.rstrip().endswith("rank, ranking, model.reference, model.checkpoint")
+    model = last.own.model
+    assert isinstance(model, Model)
+    beyond = replaced(last, model=msgspec.structs.replace(model, offset=10**6))
+    result = await asyncio.to_thread(said, beyond)
+    assert result.exit_code == 1 and "it was made anew since; give an archive" in result.output
+    unnamed = await asyncio.to_thread(said, replaced(last, model=msgspec.UNSET))
+    assert unnamed.exit_code == 1 and "of a release that named no record" in unnamed.output
+    monkeypatch.setattr(Tail, "begin", lambda self, tp: 1234)
+    gone = await asyncio.to_thread(said, last)
+    assert gone.exit_code == 1
+    assert f"offsets that have left {prefix}.telemetry.v1, by partition: {model.partition}: 0 to 1,233;" in gone.output
+    assert "--data DIR" in gone.output
+
+
 def test_the_first_field_that_differs_is_named(log: Log, sent: Path, tmp_path: Path) -> None:
     wanted = next(alert for alert in alerts(sent) if alert.kind == "opened")
     other = tmp_path / "other.ndjson"
@@ -139,7 +183,7 @@ def test_what_a_log_does_not_hold_is_not_made_again(log: Log, sent: Path, tmp_pa
     assert said.exit_code == 1 and "not made again by 50 requests" in said.output
     assert run("explain", "ffff", "--alerts", str(sent)).exit_code == 1
     assert run("explain").exit_code == 2
-    assert run("explain", wanted.id, "--exact").exit_code == 2
+    assert run("explain", "--why-not", "org-1").exit_code == 2
 
 
 def test_an_account_without_an_alert_hears_what_holds_it_by_every_pattern(log: Log, sent: Path) -> None:
