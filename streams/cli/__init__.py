@@ -29,6 +29,7 @@ COMMANDS = (
     "evaluate",
     "backtest",
     "train",
+    "drift",
     "explain",
     "scenario",
     "redrive",
