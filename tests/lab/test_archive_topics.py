@@ -158,7 +158,7 @@ async def test_what_was_ordered_erased_before_a_step_is_not_written_and_what_cam
         (left,) = [row for table in archive.tables(kind) for row in table.to_pylist()]  # type: ignore[arg-type]
         assert left["case"] == other.case
     assert rewrite(str(tmp_path), [account], "again", dry_run=True).rows == {
-        "telemetry": len(mine) - len(before), "alerts": 0, "verdicts": 0,
+        "telemetry": len(mine) - len(before), "alerts": 0, "verdicts": 0, "features": 0,
     }, "what it sent after the order"  # fmt: skip
 
 
