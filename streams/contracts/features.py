@@ -22,11 +22,11 @@ FLOAT = np.dtype("<f4")
 class Logged(msgspec.Struct, frozen=True, kw_only=True):
     """What was seen and said of one request of telemetry."""
 
-    partition: Annotated[int, Meta(ge=0, description="Of telemetry.")]
-    offset: Annotated[int, Meta(ge=0)]
+    partition: Annotated[int, Meta(ge=0, le=2**31 - 1, description="Of telemetry.")]
+    offset: Annotated[int, Meta(ge=0, le=2**63 - 1)]
     incarnation: Annotated[str, Meta(description="Id of the topic, which one that was made anew has not.")] = ""
     account: Annotated[str, Meta(min_length=1, description="As telemetry names it: a keyed hash.")]
-    time: Annotated[float, Meta(description="Event time, seconds since 1970.")]
+    time: Annotated[float, Meta(ge=0, le=2**34, description="Event time, seconds since 1970.")]
     at: Annotated[
         list[Literal["alert", "hourly"]],
         Meta(
@@ -101,8 +101,6 @@ def decode(raw: bytes) -> Logged:
         raise NoFeatures("schema", "an unknown value" if "Invalid enum" in str(error) else str(error)) from None
     if len(logged.features) % FLOAT.itemsize:
         raise NoFeatures("schema", "features are no whole number of float32")
-    if not math.isfinite(logged.time):
-        raise NoFeatures("schema", "time is no number")
     return logged
 
 

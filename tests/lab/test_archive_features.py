@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pyarrow as pa
+import pytest
 
 from siphonwatch.models.account.features import FEATURES, WIDTH
 from siphonwatch.models.engine.patterns import detectors
@@ -71,6 +72,15 @@ def test_what_another_release_or_card_wrote_is_kept_whole(tmp_path: Path) -> Non
     first, second = sorted(table.to_pylist(), key=lambda row: row["offset"])
     assert first["seen"] is None and first["value"] == encode(other).decode()
     assert second["seen"] is not None and second["value"] == encode(card).decode()
+
+
+@pytest.mark.parametrize(
+    "facts", [{"partition": 2**31}, {"offset": 2**63}, {"time": 1e300}, {"time": -5e12}], ids=lambda facts: str(facts)
+)
+def test_what_no_column_or_folder_takes_is_dropped_and_stops_nothing(tmp_path: Path, facts: dict[str, float]) -> None:
+    archive = archived(tmp_path, [encode(msgspec.structs.replace(logged(1), **facts)), encode(logged(2))])
+    (taken,) = archive.manifests[-1].ranges
+    assert (taken.rows, taken.dropped) == (1, {"schema": 1})
 
 
 def test_a_file_with_other_columns_is_read_with_nulls_for_those_it_has_not(tmp_path: Path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
