@@ -24,7 +24,7 @@ class GoneError(ValueError):
 def keep(settings: Settings, alert: Alert, folder: str) -> int:
     """Write the telemetry of an alert's partition up to its record into an archive; return the topic's partitions.
 
-    For a campaign it is that of all partitions, up to now.
+    For the end of a case it is that up to now, as some later record told it; for a campaign that of all partitions.
 
     Raises
     ------
@@ -36,7 +36,8 @@ def keep(settings: Settings, alert: Alert, folder: str) -> int:
     model = alert.own.model
     if isinstance(model, UnsetType):
         raise GoneError(f"the alert is of a release that named no record; {REMEDY}")
-    until = None if model.stream == "sightings" or isinstance(model.offset, UnsetType) else model.offset
+    least = None if model.stream == "sightings" or isinstance(model.offset, UnsetType) else model.offset
+    until = None if alert.kind == "closed" else least
     topic = settings.topic("telemetry")
     with Tail.connect(settings, topic) as tail:
         wanted = [tp for tp in tail.partitions if model.stream == "sightings" or tp.partition == model.partition]
@@ -69,9 +70,9 @@ def keep(settings: Settings, alert: Alert, folder: str) -> int:
                 writer.close()
         read = writer.next("telemetry", wanted[0].partition)
         writer.close()
-        if until is not None and read <= until:
+        if least is not None and read <= least:
             raise GoneError(
-                f"{topic} ends at offset {read:,} of partition {model.partition}, the alert is of {until:,}: "
+                f"{topic} ends at offset {read:,} of partition {model.partition}, the alert is of {least:,}: "
                 f"it was made anew since; {REMEDY}"
             )
         return len(tail.partitions)
