@@ -28,7 +28,7 @@ from hypothesis import strategies as st
 
 from siphonwatch.streams.common.settings import Settings, load
 from siphonwatch.streams.deliver.make import check
-from siphonwatch.streams.operate.acls import DELIVER, READONLY, WORKER, rights
+from siphonwatch.streams.operate.acls import ARCHIVER, DELIVER, READONLY, WORKER, rights
 from siphonwatch.streams.operate.topics import wanted
 
 
@@ -160,11 +160,12 @@ def test_strimzis_topics_are_those_that_siphonwatch_wants(shape: dict[str, Any],
     assert made == {topic.name: (topic.partitions, topic.replication, topic.config) for topic in topics}
 
 
+@pytest.mark.parametrize("archiver", [False, True])
 @pytest.mark.parametrize("example", ["strimzi-tls", "production"])
-def test_strimzis_user_may_do_what_workers_deliverer_and_doctor_need_and_nothing_else(
-    example: str, tmp_path: Path
+def test_strimzis_user_may_do_what_workers_deliverer_archiver_and_doctor_need_and_nothing_else(
+    example: str, archiver: bool, tmp_path: Path
 ) -> None:
-    objects = manifests(values(example))
+    objects = manifests(merged(values(example), {"archive": {"enabled": archiver}}))
     made: dict[tuple[str, str, bool], set[str]] = {}
     for acl in one(objects, "KafkaUser")["spec"]["authorization"]["acls"]:
         resource = acl["resource"]
@@ -174,7 +175,7 @@ def test_strimzis_user_may_do_what_workers_deliverer_and_doctor_need_and_nothing
     if example == "production":
         own.sinks = loaded(toml(objects, "deliver"), tmp_path).sinks
         assert own.sinks
-    for role in (WORKER, DELIVER, READONLY):
+    for role in (WORKER, DELIVER, READONLY, *([ARCHIVER] if archiver else [])):
         for kind, name, prefixed, operations in rights(own, role):
             wanted_by_roles.setdefault((kind, name, prefixed), set()).update(operations)
     assert made == wanted_by_roles
