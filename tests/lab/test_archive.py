@@ -163,7 +163,7 @@ def test_files_and_their_names_are_on_the_disk_before_the_manifest_is_and_it_bef
         place = folder / file.path
         first = next(i for i, path in enumerate(synced) if f"/.{place.name}." in path)
         assert first < synced.index(str(place.parent), first) < named, "bytes, then the name"
-    for made in (folder / "telemetry", folder, folder.parent):
+    for made in (folder / "telemetry", folder, folder.parent, tmp_path):
         assert synced.index(str(made)) < named, "folders that were made have names of their own"
     assert synced[named - 1].startswith(str(folder / "_manifests" / ".0")), "its bytes"
     assert synced[named + 1] == str(folder / "_manifests"), "its name"

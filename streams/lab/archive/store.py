@@ -47,7 +47,10 @@ class Store:
         except (ImportError, ValueError) as error:
             raise StoreError(f"{url}: {error}; S3 comes with `pip install 'siphonwatch[s3]'`") from None
         self._local = "file" in ((self._fs.protocol,) if isinstance(self._fs.protocol, str) else self._fs.protocol)
-        self._settled = {Path(self._root).parent}
+        above = Path(self._root).parent
+        while self._local and above != above.parent and not os.access(above, os.F_OK):
+            above = above.parent
+        self._settled = {above}
 
     def _at(self, path: str) -> str:
         return f"{self._root.rstrip('/')}/{path}"
