@@ -259,7 +259,7 @@ class Engine(Generic[B, J]):
         self.clock: Callable[[], float] = _no_clock
         """Seconds, for what shadows take; whoever wants to know gives one."""
         self.shadow_seconds: dict[str, float] = {}
-        """What each shadow has taken so far, by name."""
+        """What each shadow has taken of the last `score`, and of what came since; by name."""
         self.sighted = np.zeros(0, np.int64)
         """Which of the requests last given to `score` a further engine is to see, ascending places."""
 
@@ -275,6 +275,7 @@ class Engine(Generic[B, J]):
         if arrived is None:
             arrived = np.full(len(requests), np.inf)
         stage, findings, sighted, start = self.stage, [], [np.zeros(0, np.int64)], 0
+        self.shadow_seconds = {}  # without snapshots and the like, which are no part of scoring
         while start < len(requests):
             number = stage.number
             end = min(start + BLOCK - stage.count.requests % BLOCK, len(requests))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import msgspec
@@ -85,6 +86,18 @@ def test_a_state_that_knows_no_shadow_lets_it_begin_afresh() -> None:
     load_into(scorer, dump_of(plain))
     shadow, _ = scorer.shadows["next"]
     assert not shadow.suspicion() and not found and scorer.judge.places == plain.judge.places
+
+
+def test_what_shadows_take_is_that_of_scoring_without_the_snapshots_between() -> None:
+    scorer, _ = with_shadow()
+    ticks = itertools.count()
+    scorer.clock = lambda: float(next(ticks))
+    run(scorer, TRAFFIC[:200])
+    taken = scorer.shadow_seconds["next"]
+    scorer.snapshot()
+    assert scorer.shadow_seconds["next"] == taken + 1.0 > 1.0
+    scorer.score(TRAFFIC[:0], np.zeros(0, np.int64))
+    assert not scorer.shadow_seconds
 
 
 class Failing(AccountJudge):

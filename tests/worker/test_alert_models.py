@@ -16,6 +16,7 @@ from test_worker_campaigns import traffic as relayed
 from siphonwatch.models.learn.version import shipped
 from siphonwatch.streams.common.release import release
 from siphonwatch.streams.common.settings import Settings
+from siphonwatch.streams.contracts.control import CHALLENGER
 from siphonwatch.streams.contracts.provenance import SEAL, UNKEYED
 from siphonwatch.streams.contracts.provenance import SIGHTINGS as SIGHTINGS_SEAL
 from siphonwatch.streams.contracts.sighting import pack
@@ -102,6 +103,16 @@ async def test_what_a_shadow_finds_names_its_version_and_its_own_reference() -> 
     ours = models(run.outlet.alerts[alerts:])
     assert {model["version"] for model in theirs} == {NEXT.id}
     assert {model["reference"] for model in theirs}.isdisjoint(model["reference"] for model in ours)
+
+
+async def test_before_the_first_checkpoint_a_deployed_version_s_reference_is_that_of_its_beginning() -> None:
+    run = Deployed(Topic(), champion=NEXT, challenger=shipped())
+    await run.partition.restore(Begin())
+    ours, theirs = run.scorer.judge.reference_id, run.scorer.shadows[CHALLENGER][0].reference_id
+    await run.feed(LOG, 0, MIDDLE)
+    assert run.outlet.alerts and {model["reference"] for model in models(run.outlet.alerts)} == {ours}
+    shadowed = [alert for role, _, alert in run.outlet.shadowed if role == CHALLENGER]
+    assert shadowed and {model.get("reference") for model in models(shadowed)} == {theirs}
 
 
 async def test_offsets_are_those_of_the_topic_as_it_is_now() -> None:

@@ -127,6 +127,11 @@ class Judges:
         reference = self._references.get(role, "")
         return Judged(self.version(role), stream, partition, offset, reference, checkpoint)  # type: ignore[arg-type]
 
+    def begin(self) -> None:
+        """Let what is deployed judge from the beginning, where nothing was judged yet."""
+        self.apply(0)
+        self.note()
+
     def apply(self, offset: int) -> list[Finding]:
         """Let what is deployed judge from `offset` on; return what is to be told of cases."""
         wanted, before, findings = self._wanted(), dict(self.roles), list[Finding]()
@@ -224,7 +229,7 @@ class Judges:
 
     def scored(self, requests: int, seconds: float) -> None:
         """Take note of requests that were scored, and how long all judges took together."""
-        taken, self._scorer.shadow_seconds = self._scorer.shadow_seconds, {}
+        taken = self._scorer.shadow_seconds
         self._meter.shadows(math.fsum(taken.values()))
         if CHALLENGER in self._scorer.shadows:
             self._cost.requests += requests

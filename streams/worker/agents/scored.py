@@ -202,7 +202,7 @@ class ScoredPartition(ABC):
                 )
             self._numbering = Numbering(begin.incarnation)
             self._entries = self._known_entries()
-            self._judges.apply(0)
+            self._judges.begin()
             return Place(None)
         table = self.scorer.table
         async for part in snapshot.hot():
@@ -389,7 +389,7 @@ class ScoredPartition(ABC):
         sent = await self._erase(due) or sent
         if due is None:
             self._entries = entries  # nothing was judged yet
-            self._judges.apply(0)
+            self._judges.begin()
             return None
         switching = self._judges.due
         if self._next is None and entries == self._entries and not sent and not switching:
