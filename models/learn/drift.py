@@ -169,6 +169,8 @@ class DriftWatch:
         self._late = 0
         self._kept: dict[tuple[int, int], Values] = {}
         self._edges: dict[int, list[Values]] = {}
+        self._nobody = np.zeros((self._width, 2 * BINS), np.int64)
+        """Bins of every day without requests: a log may have a gap of years."""
         self._bins: dict[tuple[int, int], Ints] = {}
         self._accounts: dict[tuple[int, int], Ints] = {}
         self._cases: dict[tuple[int, int], dict[int, Ints]] = {}
@@ -226,7 +228,9 @@ class DriftWatch:
                 self._bins[day, c] = self._histogram(self._kept.pop((day, c)), c)
 
     def _histogram(self, values: Values, cohort: int) -> Ints:
-        out = np.zeros((self._width, 2 * BINS), np.int64)
+        if not len(values):
+            return self._nobody
+        out = np.zeros_like(self._nobody)
         for k, edges in enumerate(self._edges[cohort]):
             place = np.searchsorted(edges, values[:, k])
             out[k] = np.bincount(place, minlength=2 * BINS)

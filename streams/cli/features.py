@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from siphonwatch.streams.cli import Failure
+from siphonwatch.streams.cli.replay import SEALED
 from siphonwatch.streams.common.settings import load
 
 ATS = ("request", "hourly", "alert")
@@ -45,6 +46,8 @@ def command(name: Path, at: str, pattern: str, out: Path) -> None:
         raise Failure(f"cannot write {out}: {error.strerror or error}") from None
     finally:
         partial.unlink(missing_ok=True)
+    if found.unopened:
+        click.echo(f"{found.unopened:,} requests with sealed parts that no key opens; {SEALED}", err=True)
     click.echo(f"{rows:,} rows of {len(found.schema)} columns in {time.monotonic() - begun:.1f} s: {out}")
 
 

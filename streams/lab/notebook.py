@@ -35,7 +35,7 @@ def archive(url: str) -> Archive:
 
 
 def rows(url: str, kind: str, columns: Sequence[str] | None = None) -> Rows:
-    """Return the rows of an archive's `telemetry`, `alerts` or `verdicts`; raises as `archive`."""
+    """Return the rows of an archive's `telemetry`, `alerts`, `verdicts` or logged `features`; raises as `archive`."""
     from siphonwatch.streams.lab.archive.layout import KINDS
     from siphonwatch.streams.lab.archive.rows import Rows
 

@@ -13,6 +13,7 @@ from siphonwatch.models.account.features import FEATURES, WIDTH
 from siphonwatch.models.engine.patterns import detectors
 from siphonwatch.models.learn.version import table_id
 from siphonwatch.streams.contracts.features import Logged, encode
+from siphonwatch.streams.lab import notebook as lab
 from siphonwatch.streams.lab.archive.reader import Archive
 from siphonwatch.streams.lab.archive.rewrite import rewrite
 from siphonwatch.streams.lab.archive.rows import Rows
@@ -63,6 +64,7 @@ def test_a_record_comes_back_by_its_columns_to_the_last_bit(tmp_path: Path) -> N
         told = archive.schema("features").field(feature.name).metadata
         assert told[b"meaning"].decode() == feature.meaning and told.get(b"unit", b"").decode() == feature.unit
     assert pa.table(Rows(archive, "features", ["offset", "seen"])).num_rows == 3
+    assert pa.table(lab.rows(str(tmp_path), "features")).equals(table)
 
 
 def test_what_another_release_or_card_wrote_is_kept_whole(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from worker_tools import traffic
 from siphonwatch.models.account.features import FEATURES
 from siphonwatch.streams.cli import cli
 from siphonwatch.streams.contracts.alert import encode as encode_alert
+from siphonwatch.streams.contracts.sealed import Sealer
 from siphonwatch.streams.contracts.telemetry import encode
 from siphonwatch.streams.contracts.verdict import encode as encode_verdict
 from siphonwatch.streams.contracts.verdict import judge
@@ -149,9 +150,10 @@ def test_rows_at_alerts_are_the_requests_that_replay_alerts_at(archive: str, tmp
     rows = table(tmp_path / "d", "alert").to_pylist()
     own = [a["data"]["unmapped"]["siphonwatch"] for a in told if "case.closed" not in a["type"]]
     patterns = set(lab.features(lab.dataset(tmp_path / "d")).patterns)
-    wanted = [(o["case"], round(o["score"], 5)) for o in own if o["pattern"] in patterns]
+    wanted = [(o["case"], o["model"]["offset"], round(o["score"], 5)) for o in own if o["pattern"] in patterns]
     assert wanted
-    assert sorted((row["case"], round(row[f"score_{row['pattern']}"], 5)) for row in rows) == sorted(wanted)
+    found = [(row["case"], row["offset"], round(row[f"score_{row['pattern']}"], 5)) for row in rows]
+    assert sorted(found) == sorted(wanted)
 
 
 def test_no_account_and_no_campaign_is_on_both_sides_of_a_split(whole: Dataset) -> None:
@@ -258,6 +260,17 @@ def test_a_data_set_whose_account_was_erased_says_so(tmp_path: Path) -> None:
         lab.dataset(tmp_path / "d")
     make(tmp_path / "e", archive, Wish())
     assert account not in _column(lab.dataset(tmp_path / "e").requests(["account"]), "account")
+
+
+def test_features_say_how_many_requests_no_key_opens(tmp_path: Path) -> None:
+    sealer = Sealer(bytes(range(32)))
+    records = [sealer.seal(record) for record in traffic()[:100]]
+    (tmp_path / "log.ndjson").write_bytes(b"\n".join(map(encode, records)) + b"\n")
+    run("archive", "--from", tmp_path / "log.ndjson", "--to", tmp_path / "archive")
+    make(tmp_path / "d", str(tmp_path / "archive"), Wish())
+    told = run("features", tmp_path / "d", "--at", "request", "--out", tmp_path / "f.parquet")
+    sealed = sum(bool(record.sealed) for record in records)
+    assert sealed and f"{sealed} requests with sealed parts that no key opens" in told and "100 rows" in told
 
 
 def test_nothing_in_a_time_is_said(archive: str, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from zlib import crc32
 
 import pytest
 from click.testing import CliRunner, Result
@@ -52,6 +53,32 @@ def test_a_change_of_all_customers_is_named_with_its_cards_and_a_command(logs: t
 def test_the_same_traffic_without_the_change_moves_no_such_feature(logs: tuple[Path, Path]) -> None:
     result = drift("--data", str(logs[0]), *GIVEN)
     assert "logprobs" not in result.output and " of features and references moved" in result.output
+
+
+def test_accounts_of_wrong_clocks_hide_no_change(logs: tuple[Path, Path], tmp_path: Path) -> None:
+    lines = logs[1].read_text().splitlines()
+    wrong = json.loads(lines[0])
+    for line, years in ((len(lines) // 2, 15), (0, -15)):
+        moment = EPOCH + years * 365.25 * 86_400
+        lines.insert(line, json.dumps(wrong | {"id": f"wrong-{years}", "startTime": moment, "endTime": moment + 1}))
+    (tmp_path / "log.ndjson").write_text("\n".join(lines) + "\n")
+    report = json.loads(drift("--data", str(tmp_path / "log.ndjson"), *GIVEN, "--json").stdout)
+    without = json.loads(drift("--data", str(logs[1]), *GIVEN, "--json").stdout)
+    assert report["requests"] == without["requests"] + 2
+    assert (report["baseline"], report["until"]) == (without["baseline"], without["until"])
+    assert "logprobs_1d" in {one["name"] for one in report["moved"]}
+
+
+def test_where_no_cohort_can_be_compared_the_command_fails(logs: tuple[Path, Path], tmp_path: Path) -> None:
+    few = [line for line in logs[0].read_text().splitlines() if hash_of(line) % 16 == 0]
+    (tmp_path / "log.ndjson").write_text("\n".join(few) + "\n")
+    result = drift("--data", str(tmp_path / "log.ndjson"), "--baseline", "2d", "--warm-up", "1")
+    assert result.exit_code == 1 and "nothing was compared: no cohort has 30 accounts" in result.output
+
+
+def hash_of(line: str) -> int:
+    """A number that is the same for all records of an account."""
+    return crc32(json.loads(line)["metadata"]["user_api_key_org_id"].encode())
 
 
 def test_data_that_are_too_short_are_refused_with_the_remedy(logs: tuple[Path, Path]) -> None:

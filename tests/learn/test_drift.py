@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Callable
 
 import numpy as np
@@ -170,6 +171,19 @@ def test_requests_of_a_day_that_is_closed_are_counted() -> None:
         watch.take(np.array([0]), np.array([0]), np.array([float(time)]), np.zeros((1, 1), np.float32),
                    np.zeros((1, 1), np.float32))  # fmt: skip
     assert watch.result().late == 1
+
+
+def test_a_gap_of_years_takes_no_memory_for_its_days() -> None:
+    features, years = 90, 10
+    watch = DriftWatch(features, PATTERNS, BEGIN, BEGIN + DAY)
+    tracemalloc.start()
+    try:
+        for time in (BEGIN, BEGIN + years * 365 * DAY):
+            watch.take(np.array([0]), np.array([0]), np.array([float(time)]), np.zeros((1, features), np.float32),
+                       np.zeros((1, PATTERNS), np.float32))  # fmt: skip
+        assert tracemalloc.get_traced_memory()[0] < 20e6, "16 KB a day and cohort would be 160 MB"
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_baseline_that_leaves_nothing_to_compare_is_refused_with_what_there_is() -> None:

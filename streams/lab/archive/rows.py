@@ -22,7 +22,7 @@ class Rows:
     archive
         Which one.
     kind
-        `telemetry`, `alerts` or `verdicts`.
+        `telemetry`, `alerts`, `verdicts` or `features`.
     columns
         Those wanted, in this order; all by default.
     """

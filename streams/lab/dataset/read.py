@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -109,9 +110,14 @@ class Dataset:
         rows = from_table(self.labels())
         return {row.label.account: (row.campaign if by_campaign else "") or row.label.account for row in rows}
 
+    @cached_property
+    def _groups(self) -> dict[str, str]:
+        """As `groups`, read once: parts are asked for block by block."""
+        return self.groups()
+
     def parts(self, accounts: Sequence[str], times: npt.NDArray[np.float64]) -> list[str]:
         """Return the part, `train`, `test` or none, that each account is in at each time."""
-        groups = self.groups()
+        groups = self._groups
         return part(self.manifest.split, [groups.get(account, account) for account in accounts], times)
 
     def inside(self, time: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
