@@ -212,5 +212,6 @@ def read_card(text: str | bytes, name: str) -> Card:
     """
     try:
         return msgspec.toml.decode(text, type=Card)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    # Cards come by a topic too: one that is nested too deep, or has a number of too many digits, stops nobody.
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise CardError(f"card {name}: {error}") from None

@@ -301,7 +301,8 @@ def _checked(name: str, arrays: Arrays, width: int) -> _Model:
         if sizes[letter] > most:
             raise refuse(f"{sizes[letter]:,} {what}, where {most:,} are the most: fit a smaller model")
     m = _Model(**{part: np.array(arrays[part], order="C") for part in _SHAPES})
-    if not 0 < sizes["K"] <= width or (np.diff(m.columns) <= 0).any() or m.columns[0] < 0 or m.columns[-1] >= width:
+    steps = np.diff(m.columns.astype(np.int64))  # of 32 bits, a step back by 2^31 would wrap round and ascend
+    if not 0 < sizes["K"] <= width or (steps <= 0).any() or m.columns[0] < 0 or m.columns[-1] >= width:
         raise refuse(f"columns are not places in a table of {width} features, ascending")
     if sizes["W"] not in (0, sizes["K"]) or (sizes["W"] == 0) == (sizes["T"] == 0):
         raise refuse("it is neither weights, one a feature, nor trees")

@@ -124,7 +124,10 @@ def test_what_is_no_card_is_refused_with_its_name_and_what_is_wrong(parts: dict[
         read_card(as_toml(whole), "acme/good.toml")
 
 
-@pytest.mark.parametrize("raw", [b"", b"pattern = ", b"\xff"])
+@pytest.mark.parametrize(
+    "raw", [b"", b"pattern = ", b"\xff", b"null = " + b"[" * 50_000, b"null = " + b"1" * 5000],
+    ids=["empty", "broken", "bytes", "nested", "digits"],
+)  # fmt: skip
 def test_what_is_no_toml_or_empty_is_refused_with_its_name(raw: bytes) -> None:
     with pytest.raises(CardError, match=r"card here\.toml: "):
         read_card(raw, "here.toml")

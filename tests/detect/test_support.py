@@ -139,6 +139,11 @@ HOSTILE: dict[str, tuple[dict[str, Any], str]] = {
     "a value that is no number": ({"value": np.array([np.nan] * 6)}, "value holds what is no number"),
     "a huge value": ({"value": np.full(6, 1e7)}, "huge"),
     "a median without end": ({"median": np.full(2, np.inf, np.float32)}, "median holds"),
+    "columns that wrap round": (
+        {part: np.resize(steps()[part], 5) for part in ("shift", "scale", "median")}
+        | {"quantiles": np.zeros((5, 0)), "columns": np.array([0, 2**31 - 1, -(2**31), -1, 5], I4)},
+        "ascending",
+    ),
     "no scale": ({"scale": np.zeros(2)}, "scale"),
     "a calibration that turns round": ({"platt": np.array([-1.0, 0.0])}, "slope of its calibration"),
     "neither kind": ({"roots": np.zeros(0, I4)}, "neither weights"),

@@ -242,6 +242,9 @@ def test_hostile_arrays_are_refused_when_a_version_is_read() -> None:
     record = deploy_of(version, CHALLENGER, by="Ann", time=0.0)
     with pytest.raises(NotAControl, match="not those that its sha256 is of"):
         decode(encode(msgspec.structs.replace(record, supports={"steps": b"anything"})))
+    far = arrays_of(np.array([0, 2**31 - 1, -(2**31), -1, 5]), weights=np.ones(5))
+    with pytest.raises(NotAControl, match="learned support steps: columns are not places in a table"):
+        decode(encode(deploy_of(version._replace(supports={"steps": far}), CHALLENGER, by="Ann", time=0.0)))
     back = {**steps(), "left": np.array([1, 0, 0, 4, 0, 0], np.int32)}
     with pytest.raises(VersionError, match="version ext-2: learned support steps: a node leads to one before it"):
         make_version(version.info, version.texts, {"steps": back})
