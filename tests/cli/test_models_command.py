@@ -152,6 +152,13 @@ def test_a_cost_that_nobody_measured_passes_no_gate() -> None:
     shown = compare([], [], {}, 0.0, 1.0)
     for gate in hold(Gates(max_cost=10.0, max_cohort_worse=1.0), shown):
         assert not gate.passed and "not measured" in line(gate, "0" * 12)
+    of_none = {"extraction": {"program": Cohort(0.1, 0.3, 0.0)}}
+    measured = Measured(
+        stream="telemetry", partition=0, version="0" * 12, requests=1, seconds=0.0, champion_seconds=0.0, size=0,
+        rows=0, cohorts=of_none, event_time=7.0, time=9.0,
+    )  # fmt: skip
+    shown = compare([], [], {}, 0.0, 1.0, [measured])
+    assert shown.max_cost is None and shown.max_cohort_worse is None, "of no account-hours nothing is said"
 
 
 def test_gates_are_held_by_number_and_bound() -> None:

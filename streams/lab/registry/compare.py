@@ -136,6 +136,8 @@ def _cost(measured: list[Measured]) -> dict[str, Any]:
     for one in newest.values():
         for pattern, cohorts in one.cohorts.items():
             for name, c in cohorts.items():
+                if not c.hours:
+                    continue
                 sums.setdefault(pattern, {}).setdefault(name, []).append((c.challenger - c.champion, c.hours))
     champion = math.fsum(one.champion_seconds for one in measured)
     return {
