@@ -44,6 +44,10 @@ class EstimatorError(ValueError):
     """An estimator cannot become a learned support; the message names its class and those that can."""
 
 
+class NothingLearnt(EstimatorError):
+    """An estimator could, but tells nothing of the data it was given."""
+
+
 def class_of(model: Any) -> str:
     """Return where a model's class is defined, and its name."""
     return f"{type(model).__module__}.{type(model).__qualname__}"
@@ -95,6 +99,7 @@ def check_estimator(model: Any, library: str) -> None:
 
 _WANTED: dict[str, dict[str, tuple[Any, ...]]] = {
     "MinMaxScaler": {"clip": (False,)},
+    "MaxAbsScaler": {"clip": (False,)},
     "QuantileTransformer": {"output_distribution": ("uniform",)},
     "GradientBoostingClassifier": {"loss": ("log_loss",), "init": (None, "zero")},
     "HistGradientBoostingClassifier": {"loss": ("log_loss",), "categorical_features": (None, "from_dtype")},
@@ -111,7 +116,7 @@ def arrays_from(model: Any, names: Sequence[str]) -> dict[str, npt.NDArray[Any]]
     Raises
     ------
     EstimatorError
-        Where it is none of the classes, was not fitted on two classes, or looks at nothing.
+        Where it is none of the classes, was not fitted on two classes, or looks at nothing (`NothingLearnt`).
     """
     library = "river" if class_of(model).startswith("river.") else "sklearn"
     check_estimator(model, library)
@@ -134,7 +139,7 @@ def _narrowed(arrays: Arrays) -> dict[str, npt.NDArray[Any]]:
         arrays["weights"]
     )  # fmt: skip
     if not len(looked):
-        raise EstimatorError("the fitted model looks at no feature: it found nothing that tells attacks")
+        raise NothingLearnt("the fitted model looks at no feature: it found nothing that tells attacks")
     place = np.full(len(arrays["columns"]) + 1, LEAF, np.int32)  # the last one is a leaf's
     place[looked] = np.arange(len(looked))
     found = dict(arrays)
@@ -156,7 +161,9 @@ def _scaled(scaler: Any, names: Sequence[str], library: str) -> dict[str, Any]:
     if kind == "MinMaxScaler":  # x * scale_ + min_
         return {"shift": -scaler.min_ / scaler.scale_, "scale": 1.0 / scaler.scale_}
     shift = {"StandardScaler": "mean_", "RobustScaler": "center_"}.get(kind, "")
-    found, scale = getattr(scaler, shift, None), getattr(scaler, "scale_", None)
+    # A StandardScaler keeps the means that it does not take off.
+    found = getattr(scaler, shift, None) if getattr(scaler, "with_mean", True) else None
+    scale = getattr(scaler, "scale_", None)
     return {"shift": np.zeros(k) if found is None else found, "scale": np.ones(k) if scale is None else scale}
 
 
@@ -262,7 +269,7 @@ def _river(model: Any, names: Sequence[str]) -> dict[str, Any]:
 
     root = model._root  # noqa: SLF001 - River has no public way to its nodes
     if root is None:
-        raise EstimatorError("HoeffdingTreeClassifier has learnt nothing yet")
+        raise NothingLearnt("HoeffdingTreeClassifier has learnt nothing yet")
     visit(root)
     trees = _Trees()
     trees.add(*map(list, zip(*nodes, strict=True)))

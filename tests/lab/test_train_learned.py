@@ -13,14 +13,14 @@ from river import linear_model, preprocessing
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import QuantileTransformer, StandardScaler
 
 from siphonwatch.models.account.features import FEATURES, INDEX, WIDTH
 from siphonwatch.models.detect import Card, Detector
 from siphonwatch.models.detect.card import Fitted, Term
 from siphonwatch.models.detect.support import sigmoid
 from siphonwatch.models.evidence.calibration import AT_NULL
-from siphonwatch.models.learn.estimators import EstimatorError
+from siphonwatch.models.learn.estimators import EstimatorError, NothingLearnt
 from siphonwatch.models.learn.fit import share_beyond
 from siphonwatch.models.learn.sample import HOUR, Sample
 from siphonwatch.models.learn.version import read_version, shipped
@@ -63,7 +63,15 @@ def logistic() -> Any:
     return make_pipeline(StandardScaler(), LogisticRegression())
 
 
+def by_quantile() -> Any:
+    return make_pipeline(QuantileTransformer(n_quantiles=20, subsample=50), LogisticRegression())
+
+
 pipeline = preprocessing.StandardScaler() | linear_model.LogisticRegression()
+
+
+def same_each_time() -> Any:
+    return pipeline
 
 
 @pytest.fixture(autouse=True)
@@ -104,6 +112,35 @@ def test_the_scores_that_set_the_null_level_are_of_models_that_did_not_see_the_c
     attack, opened = one.attack[one.account], one.values[:, INDEX["seen"]] > 0
     told = [scores[attack & opened].mean() - scores[~attack & opened].mean() for scores in (seen, fit.held)]
     assert told[0] > told[1] + 0.02
+
+
+def test_a_scaler_that_draws_its_rows_draws_the_same_again() -> None:
+    one = sample(200)
+    fits = [fit_learned(CARD, one, load_maker("estimators_of_mine:by_quantile", "sklearn")) for _ in range(2)]
+    assert fits[0].detector.id == fits[1].detector.id
+
+
+def test_a_factory_that_gives_one_estimator_each_time_does_not_carry_over_what_was_learnt() -> None:
+    maker = load_maker("estimators_of_mine:same_each_time", "river")
+    maker.make().learn_one({"novelty": 1.0}, True)
+    assert not maker.make()["LogisticRegression"].weights and not pipeline["LogisticRegression"].weights
+
+
+def test_where_a_part_of_the_data_teaches_nothing_the_card_stands_for_it_and_the_rest_is_told() -> None:
+    """Though the estimator that is fitted on all of them is the one that is written."""
+    said: list[str] = []
+    maker = load_maker("estimators_of_mine:logistic", "sklearn")
+
+    def fit(card: Card, of: Sample, tell: Any) -> Any:
+        if len(of.name) < 400:
+            raise NothingLearnt("it adds nothing")
+        return fit_learned(card, of, maker, tell)
+
+    made = train(CARD, [sample()], [], Choices(("campaign",), 2, False, fit=fit), command="train", tell=said.append)
+    assert made.fit.supports and [line for line in said if "fold 1: it adds nothing; judged by the card" in line]
+    (part,) = made.parts
+    (line,) = [line for line in part.judged.lines if line.by == "all"]
+    assert line.before == line.after
 
 
 def test_a_card_that_was_trained_keeps_its_promise_on_held_out_scores() -> None:
@@ -162,10 +199,10 @@ def test_what_cannot_be_one_is_refused_by_name(path: str, library: Any, said: st
 def test_an_estimator_that_tells_nothing_of_other_campaigns_is_refused() -> None:
     one = sample(200)
     labels = np.random.default_rng(3).permutation(one.attack)
-    with pytest.raises(ValueError, match=r"tells nothing|adds nothing"):
+    with pytest.raises(NothingLearnt, match=r"tells nothing|adds nothing"):
         fit_learned(CARD, one._replace(attack=labels), load_maker("estimators_of_mine:logistic", "sklearn"))
     few = one.where(np.arange(200) < 52)._replace(campaign=["p"] * 50 + ["a", "b"])
-    with pytest.raises(ValueError, match="too few campaigns"):
+    with pytest.raises(NothingLearnt, match="too few campaigns"):
         fit_learned(CARD, few, load_maker("estimators_of_mine:logistic", "sklearn"))
 
 

@@ -1,8 +1,9 @@
 """Fits an estimator of scikit-learn or River as a card's learned support. The command `train` alone imports it.
 
-The estimator sees the account-hours at which the card's gates are open, and an account counts as much however many
-hours it has. What it says of campaigns that it was not fitted on decides everything else: its calibration (Platt
-1999), its weight, its ramp, the offset of a scorecard and the null level.
+The estimator sees the account-hours at which the card's gates are open. In scikit-learn, and in the calibration of
+either library, an account counts as much however many hours it has; River learns from each hour alike. What it says of
+campaigns that it was not fitted on decides everything else: its calibration (Platt 1999), its weight, its ramp, the
+offset of a scorecard and the null level.
 """
 
 from __future__ import annotations
@@ -29,7 +30,14 @@ from siphonwatch.models.detect.card import Term
 from siphonwatch.models.detect.support import Support, sigmoid
 from siphonwatch.models.evaluate.judged import folds
 from siphonwatch.models.evidence.calibration import AT_NULL
-from siphonwatch.models.learn.estimators import EstimatorError, arrays_from, check_estimator, class_of, steps
+from siphonwatch.models.learn.estimators import (
+    EstimatorError,
+    NothingLearnt,
+    arrays_from,
+    check_estimator,
+    class_of,
+    steps,
+)
 from siphonwatch.models.learn.fit import PROMISE, Fit, credit_of, share_beyond
 from siphonwatch.models.learn.sample import Bools, Floats, Sample
 
@@ -85,7 +93,11 @@ def load_maker(path: str, library: Library) -> Maker:
         found = importlib.import_module(module)
         for part in factory.split("."):
             found = getattr(found, part)
-        make = found if callable(found) else lambda: copy.deepcopy(found)
+
+        def make() -> Any:
+            """Return a copy: one that a factory gives each time would know what is held out from it."""
+            return copy.deepcopy(found() if callable(found) else found)
+
         check_estimator(make(), library)
     except EstimatorError as error:
         raise EstimatorError(f"{path}: {error}") from None
@@ -102,7 +114,7 @@ def fit_learned(card: Card, sample: Sample, maker: Maker, tell: Callable[[str], 
 
     Raises
     ------
-    ValueError
+    NothingLearnt
         Where there are too few campaigns or honest accounts to hold some out, or the estimator tells nothing of them.
     EstimatorError, SupportError
         Where the fitted estimator cannot become arrays, or has too many.
@@ -115,7 +127,7 @@ def fit_learned(card: Card, sample: Sample, maker: Maker, tell: Callable[[str], 
     odds = _held_out(card, sample, rows, weight, maker)
     slope, offset = platt(odds[rows].astype(np.float64), attack[rows], weight[rows])
     if not slope > 0.0:
-        raise ValueError(f"{maker.spelt} tells nothing of campaigns that it was not fitted on: try another estimator")
+        raise NothingLearnt(f"{maker.spelt} tells nothing of campaigns it was not fitted on: try another estimator")
     held: npt.NDArray[np.float32] = np.clip(slope * odds + offset, -1e6, 1e6).astype(np.float32)
     arrays = _fitted(card, sample, rows, weight, maker)
     arrays["platt"] = np.array([slope, offset])
@@ -124,7 +136,7 @@ def fit_learned(card: Card, sample: Sample, maker: Maker, tell: Callable[[str], 
     before = credit_of(Detector(card, FEATURES).score(sample.values), sample)
     fitted, reached = _weighed(card, sample, support, held)
     if reached <= before:
-        raise ValueError(f"{maker.spelt} adds nothing to the card on campaigns that it was not fitted on")
+        raise NothingLearnt(f"{maker.spelt} adds nothing to the card on campaigns that it was not fitted on")
     scores = Detector(fitted, FEATURES, {support.name: support}).score_given(sample.values, held[:, None])
     tell(f"learned {support.name}: credit {before:.3f} -> {reached:.3f} on campaigns held out")
     lines = _lines(card, fitted, support, maker, sample, rows, sigmoid(held))
@@ -156,7 +168,7 @@ def _held_out(card: Card, sample: Sample, rows: Bools, weight: Floats, maker: Ma
         if not unseen.any():
             continue
         if not (attack & seen).any() or not (~attack & seen).any():
-            raise ValueError("too few campaigns or honest accounts to hold some out: give more data")
+            raise NothingLearnt("too few campaigns or honest accounts to hold some out: give more data")
         support = Support(maker.name, _fitted(card, sample, seen, weight, maker), FEATURES)
         odds[unseen] = support.log_odds(sample.values[unseen])
     return odds
@@ -172,8 +184,9 @@ def _fitted(card: Card, sample: Sample, rows: Bools, weight: Floats, maker: Make
             model.learn_one(dict(zip(NAMES, values[i].tolist(), strict=True)), bool(attack[i]))
     else:
         last, given = steps(model)[-1], {}
-        if getattr(last, "random_state", 0) is None:
-            last.set_params(random_state=SEED)
+        for part in steps(model):
+            if getattr(part, "random_state", 0) is None:
+                part.set_params(random_state=SEED)
         if getattr(last, "monotonic_cst", 0) is None:
             last.set_params(monotonic_cst=directions(card))
         if "sample_weight" in inspect.signature(last.fit).parameters:

@@ -22,7 +22,8 @@ from siphonwatch.models.evaluate.judged import (
     split_time,
 )
 from siphonwatch.models.evidence.calibration import AT_NULL
-from siphonwatch.models.learn.fit import Fit, fit_card, honest_null, share_beyond
+from siphonwatch.models.learn.estimators import NothingLearnt
+from siphonwatch.models.learn.fit import Fit, credit, fit_card, honest_null, share_beyond
 from siphonwatch.models.learn.sample import Sample, joined
 from siphonwatch.models.learn.version import Info, Version, make_version
 from siphonwatch.streams.common.release import packages_digest, release
@@ -132,6 +133,16 @@ def _with_null(card: Card, fit: Fit, sample: Sample) -> Fit:
     return fit._replace(card=msgspec.structs.replace(fit.card, null=null))
 
 
+def _fitted(card: Card, seen: Sample, choices: Choices, named: str, tell: Callable[[str], None]) -> Fit:
+    """What a training on some of the data gives: where they teach an estimator nothing, the card as it is."""
+    try:
+        return _with_null(card, choices.fit(card, seen, lambda text: None), seen)
+    except NothingLearnt as error:
+        tell(f"{named}: {error}; judged by the card as it is")
+        reached = credit(Detector(card, FEATURES), seen)
+        return Fit(card, reached, reached, [])
+
+
 def _held_out(card: Card, whole: Sample, choices: Choices, tell: Callable[[str], None]) -> Part:
     """Each fold judged by a card that has seen none of its campaigns, nor its time where that is split too."""
     before, after = [], []
@@ -147,7 +158,7 @@ def _held_out(card: Card, whole: Sample, choices: Choices, tell: Callable[[str],
         seen, unseen = early.where(inside), _with_threshold(late.where(outside))
         if not (_has_both(seen) and _has_both(unseen)):
             continue
-        fitted = _with_null(card, choices.fit(card, seen, lambda text: None), seen)
+        fitted = _fitted(card, seen, choices, f"fold {k + 1}", tell)
         before.append(unseen)
         after.append(fitted.detector)
         tell(f"fold {k + 1}: credit {fitted.credit_before:.3f} -> {fitted.credit:.3f} where it was fitted")
@@ -171,7 +182,7 @@ def _families(card: Card, whole: Sample, choices: Choices, tell: Callable[[str],
         if not (_has_both(seen) and _has_both(unseen)):
             continue
         samples.append(unseen)
-        after.append(_with_null(card, choices.fit(card, seen, lambda text: None), seen).detector)
+        after.append(_fitted(card, seen, choices, f"family {kind}", tell).detector)
         tell(f"family {kind}: left out")
     if not samples:
         return []
