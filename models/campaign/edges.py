@@ -20,8 +20,9 @@ before they are thinned: a relay's makes a few, and a busy honest one must not f
 users where those are looked for."""
 READS = 4 * CAP
 """Sightings of plain REST that an account makes in an hour before they are thinned: a share of a walk has few gaps."""
-TOTAL = 8 * CAP
-"""Sightings an account makes in an hour of whatever group and kind before they are thinned."""
+TOTAL, TOTAL_READS = 8 * CAP, 8 * READS
+"""Sightings an account makes in an hour of whatever group and kind before they are thinned, and those of plain REST:
+who asks for ever new routes must neither flood the topic nor crowd out the fingerprints of others."""
 THIN = 2
 """Beyond a cap one request in 2**THIN goes on, then with each doubling half as many: 8 a doubling, never none."""
 TILE = 12
@@ -165,11 +166,14 @@ def _pick(
         hour = np.int32(now[i] / HOUR)
         if q.rest == 1:
             # What is left out goes by the resource: of one that stays every account's request does.
+            lot = mix(q.resource)
             halvings = _halvings(_count(_join(q.account_hash ^ group, 3), hour, hours, counts), READS)
-            if _goes_on(halvings, mix(q.resource)):
-                q.stands_for = np.float32(1 << halvings)
-                out[found] = i
-                found += 1
+            if _goes_on(halvings, lot):
+                more = _halvings(_count(_join(q.account_hash, 4), hour, hours, counts), TOTAL_READS)
+                if _goes_on(more, lot >> np.uint64(32)):
+                    q.stands_for = np.float32(1 << (halvings + more))
+                    out[found] = i
+                    found += 1
             continue
         kind = 2 if q.status >= 400 else (1 if q.turns > 1 else 0)
         whose = q.account_hash
@@ -217,7 +221,8 @@ class Spotter:
     """Picks the requests that become sightings: of an account and hour all of the first, then ever thinner samples.
 
     What an account sends with other parameters, in conversations or in vain takes nothing from the allowance of the
-    rest, short of `TOTAL`. Accounts share `CELLS` counters by their hash: where two meet that thins them both.
+    rest, short of `TOTAL` and `TOTAL_READS`. Accounts share `CELLS` counters by their hash: where two meet that thins
+    them both.
 
     Parameters
     ----------

@@ -89,8 +89,9 @@ class Campaign(msgspec.Struct):
         return member.rpartition(OF)[2] if self.within else ""
 
     def accounts(self, members: list[str]) -> list[str]:
-        """Return the accounts that members are: themselves, or the one whose end users they are."""
-        return [self.within] if self.within else members
+        """Return the accounts that members are: themselves, or the one whose end users they are. Where all that a case
+        named are erased, what stands for those."""
+        return [self.within] if self.within else members or [ERASED]
 
     def strength(self, now: float) -> float:
         """Return what keeps it watched at event time `now` where others want its place: evidence that is not idle."""
@@ -111,7 +112,7 @@ class Campaign(msgspec.Struct):
     def begin_anew(self, together: bool) -> None:
         """Forget who was seen, but not who was named, where other reads are evidence from now on."""
         if together != self.together:
-            self.together, self.members = together, {}
+            self.together, self.members, self.last = together, {}, -math.inf
 
     def take(self, other: Campaign, accounts: list[str]) -> None:
         """Take accounts of another fingerprint, which joins this one's case, with what is known of them."""

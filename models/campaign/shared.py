@@ -24,7 +24,8 @@ def parts_of(q: Record, share: float) -> dict[str, int]:
     given = [float(value) for value in (q["temperature"], q["top_p"]) if not math.isnan(float(value))]
     pinned = (*given, int(q["max_tokens"]))
     if q["rest"]:
-        return {"client": int(q["agent"]) ^ int(q["headers"]), "route": int(q["route"])}
+        read = {"client": int(q["agent"]) ^ int(q["headers"]), "route": int(q["route"])}
+        return {name: value for name, value in read.items() if value}
     parts = {
         "client": int(q["agent"]) ^ int(q["headers"]),
         "system": int(q["system"]),

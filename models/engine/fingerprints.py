@@ -55,7 +55,7 @@ class FingerprintBlock(NamedTuple):
     """`(m,)` its row; -1 where the request was applied before."""
     values: npt.NDArray[np.float32]
     """`(m, WIDTH)` features."""
-    weight: npt.NDArray[np.float32] | None
+    weight: npt.NDArray[np.float64] | None
     """`(m,)` what counts of a score: of a group inside an account, how far that is apart from what its users do; None
     where all of each does."""
     now: npt.NDArray[np.float64]
@@ -114,7 +114,7 @@ class FingerprintStage(Stage[FingerprintBlock]):
             rows, slots, which, members, requests, offsets, arrived, self.clock, self.config.grace,
             self.config.max_ahead, values.view(VALUES)[:, 0], now, sure, proper, seen,
         )  # fmt: skip
-        weight = None if inside is None else np.where(kind == INSIDE, _apart(inside, which, values), np.float32(1.0))
+        weight = None if inside is None else np.where(kind == INSIDE, _apart(inside, which, values), 1.0)
         self.count.skipped += skipped
         self.count.requests += len(requests) - skipped
         return FingerprintBlock(
@@ -130,11 +130,12 @@ class FingerprintStage(Stage[FingerprintBlock]):
         rows = self.table.rows
         sampled = np.isin(rows["sample"][used], sample_names(hashes))
         held, last = np.isin(rows["held_by"][used], hashes), np.isin(rows["last_account"][used], hashes)
-        holding = sampled.any(axis=1) | held.any(axis=1) | last
+        walked = np.isin(rows["walk_by"][used], sample_names(hashes))
+        holding = sampled.any(axis=1) | held.any(axis=1) | last | walked.any(axis=1)
         if remove:
             for field, gone in (
                 ("sample", sampled), ("weight", sampled), ("held_by", held), ("held_content", held), ("held_at", held),
-                ("last_account", last),
+                ("last_account", last), ("walk_by", walked),
             ):  # fmt: skip
                 values = rows[field][used]
                 values[gone] = 0

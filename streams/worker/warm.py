@@ -256,7 +256,8 @@ async def _score() -> None:
 
 async def _coordinate() -> None:
     meter = Meter(Metrics(CollectorRegistry()), SIGHTINGS_STREAM, "", 0)
-    sightings = SightingsPartition(Coordinator(ScorerConfig()), LocalStateLog(), _Nowhere(), meter)
+    config = ScorerConfig(end_users=True)  # what is compiled for those is, where they are not looked for, not called
+    sightings = SightingsPartition(Coordinator(config), LocalStateLog(), _Nowhere(), meter)
     requests = np.empty(ACCOUNTS, rq.REQUEST)
     for number in range(ROUNDS):
         sent = FIRST + number * STEP + ACCOUNTS
@@ -268,7 +269,7 @@ async def _coordinate() -> None:
     table = sightings.scorer.table  # its rows are others than an account's, and so is the code that finds them
     table.free(table.used())
     table.settle()
-    Coordinator(ScorerConfig()).restore(unpack(pack(sightings.scorer.snapshot())))
+    Coordinator(config).restore(unpack(pack(sightings.scorer.snapshot())))
 
 
 def _request(account: int, number: int) -> Telemetry:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from relay_traffic import DAY, START, Traffic
 from test_relay_campaigns import PRODUCT, coordinate, named
@@ -114,3 +115,6 @@ def test_parts_are_compared_where_both_have_them() -> None:
     assert alike(parts_of(one, 0.2), parts_of(other, 0.2)) == 4
     other["headers"], one["template"], other["template"] = 1, 6, 6
     assert alike(parts_of(one, 0.2), parts_of(other, 0.2)) == 3 and alike(parts_of(one, 0.7), parts_of(other, 0.7)) == 4
+    reads = np.repeat(blank(), 2)
+    reads["rest"], reads["route"] = 1, 5
+    assert alike(parts_of(reads[0], 0.0), parts_of(reads[1], 0.0)) == 1, "no client is no common client"

@@ -9,7 +9,8 @@ import pytest
 from collection_traffic import ITEMS, LISTING, LOOKALIKES, Reads
 from relay_traffic import DAY
 
-from siphonwatch.models.campaign.edges import READS, Spotter, fingerprints
+from siphonwatch.models.campaign.edges import READS, TOTAL_READS, Spotter, fingerprints
+from siphonwatch.models.campaign.members import Campaign
 from siphonwatch.models.engine.config import ScorerConfig
 from siphonwatch.models.engine.coordinator import Coordinator
 from siphonwatch.models.engine.scorer import Scorer
@@ -123,6 +124,24 @@ def test_what_a_thinned_account_is_sighted_with_is_chosen_by_the_resource() -> N
     kept = [set(late["item"][late["account_hash"] == h].tolist()) for h in np.unique(late["account_hash"])]
     assert len(kept[0] & kept[1]) >= 0.8 * len(kept[0]), "so that who asks for the same is seen to"
     assert (late["stands_for"] >= 4).all()
+
+
+def test_an_account_that_asks_for_ever_new_routes_is_thinned_on_the_whole() -> None:
+    reads = Reads(15)
+    reads.send("scans", reads.day(20_000, 0.02), np.arange(20_000))
+    requests = reads.requests()
+    requests["unread"], requests["trail_new"], requests["route"] = 1.0, 1.0, np.arange(20_000) + 1
+    places = Spotter().pick(requests, np.zeros(len(requests), np.int64), np.zeros(len(requests)))
+    assert TOTAL_READS < len(places) < 4 * TOTAL_READS
+    assert (requests["stands_for"][places[-100:]] >= 4).all()
+
+
+def test_where_other_reads_are_evidence_from_now_on_who_is_at_work_is_counted_from_now_on() -> None:
+    campaign = Campaign(1, 0.0)
+    campaign.add("early", 10 * DAY)
+    campaign.begin_anew(True)
+    campaign.add("late", DAY)  # the clock was set back
+    assert campaign.fitting() == ["late"]
 
 
 def test_reads_of_one_place_meet_whatever_their_client() -> None:

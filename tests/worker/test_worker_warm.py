@@ -27,7 +27,7 @@ before = compiled()
 from siphonwatch.streams.contracts.telemetry import encode
 from siphonwatch.streams.worker.decode import Decoder
 from siphonwatch.streams.worker.scoring import make_together
-from siphonwatch.streams.common.settings import Settings
+from siphonwatch.streams.common.settings import Scoring, Settings
 sys.path.insert(0, sys.argv[1])
 from worker_tools import traffic
 import numpy as np
@@ -35,8 +35,9 @@ import numpy as np
 records = [encode(record) for record in traffic()]
 known = compiled() - before  # the sketcher's own, which made the traffic
 requests = Decoder().decode(records).requests
-both = make_together(Settings())
-both.score(requests, np.arange(len(requests)))
+for settings in (Settings(), Settings(scoring=Scoring(end_users=True))):
+    both = make_together(settings)
+    both.score(requests, np.arange(len(requests)))
 for table in (both.table, both.coordinator.table):  # as accounts leave memory and come back, and rows are restored
     table.evict(table.used())
     table.settle()
