@@ -41,7 +41,7 @@ REQUEST = np.dtype(
         ("rest", "i4"),
         ("unread", "f4"),
         ("trail_new", "f4"),
-        ("stands_for", "f4"),
+        ("stands_for", "f8"),  # of eight bytes, so that nothing is padded
         ("projection", "i1", (PROJECTION,)),
         ("account", "u8", (NAME_WORDS,)),
         ("id", "u8", (NAME_WORDS,)),
