@@ -35,7 +35,7 @@ from siphonwatch.streams.contracts.telemetry import Malformed
 
 MAGIC = b"SWSG"
 FORMAT = 1
-MAX_ROWS = 2700
+MAX_ROWS = 2500
 """Rows a record: 929 kB, below the 1 MiB that brokers take by default even if nothing compresses, and whole as a dead
 letter. Part of the format: rows are told apart by the record's offset times this, plus their place in it."""
 LATEST = 2.0**34
