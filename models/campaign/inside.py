@@ -249,12 +249,12 @@ class Inside:
     Examples
     --------
     >>> from siphonwatch.models.account.request import blank
-    >>> requests = np.repeat(blank(), 80)
+    >>> requests = np.repeat(blank(), 120)
     >>> requests["account_hash"], requests["turns"] = 7, 1
-    >>> requests["user"], requests["template"] = np.arange(80) % 40 + 1, np.where(np.arange(80) % 40 < 4, 5, 6)
-    >>> seen = Inside().find(requests, np.full(80, 9, np.uint64))
-    >>> np.flatnonzero(seen.edges).tolist(), len(np.unique(seen.members))
-    ([42, 43], 40)
+    >>> requests["user"], requests["template"] = np.arange(120) % 40 + 1, np.where(np.arange(120) % 40 < 4, 5, 6)
+    >>> seen = Inside().find(requests, np.full(120, 9, np.uint64))
+    >>> np.flatnonzero(seen.edges[80:]).tolist(), len(np.unique(seen.members))
+    ([0, 1, 2, 3], 40)
     """
 
     def __init__(self) -> None:

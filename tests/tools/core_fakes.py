@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
+import pytest
 
 from siphonwatch.models.account import request as rq
 from siphonwatch.models.account.request import Array
 from siphonwatch.models.common.arrays import Parts, pack, unpack
 from siphonwatch.models.engine.coordinator import Coordinator
 from siphonwatch.models.engine.scorer import Scorer
-from siphonwatch.models.evidence.cases import Finding
+from siphonwatch.models.evidence.cases import CaseBook, Finding
 from siphonwatch.streams.worker.state.pages import to_page
 
 START = 1_767_571_200.0
@@ -31,6 +33,17 @@ class Kept(Protocol):
 def dump_of(kept: Kept) -> bytes:
     """What a checkpoint keeps of a scorer or the like."""
     return pack(kept.snapshot())
+
+
+def placeless(findings: Iterable[Finding]) -> list[Finding]:
+    """Findings without the place in the topic at which they were made: the same ones found in another log are equal."""
+    return [msgspec.structs.replace(finding, offset=-1) for finding in findings]
+
+
+def made_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have cases remember no place in the topic, so that states made from one log packed otherwise are equal."""
+    record = CaseBook.record
+    monkeypatch.setattr(CaseBook, "record", lambda self, *args, **facts: record(self, *args, **facts | {"offset": -1}))
 
 
 def load_into(kept: Kept, data: bytes) -> None:

@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 import pytest
 from aiokafka.errors import KafkaTimeoutError
-from core_fakes import dump_of
+from core_fakes import dump_of, made_nowhere
 from prometheus_client import CollectorRegistry
 from test_worker_campaigns import traffic
 
@@ -134,7 +134,8 @@ def test_batches_cut_in_any_way_leave_the_same_alerts_and_the_same_state_to_the_
         assert state(again) == state(whole)
 
 
-def test_records_packed_in_any_way_make_the_same_alerts() -> None:
+def test_records_packed_in_any_way_make_the_same_alerts(monkeypatch: pytest.MonkeyPatch) -> None:
+    made_nowhere(monkeypatch)
     requests = campaign(1500)
     for seed in range(3):
         partition, outlet = run([batch(packed(requests, random.Random(seed)))])
@@ -144,7 +145,8 @@ def test_records_packed_in_any_way_make_the_same_alerts() -> None:
         assert dump_of(partition.scorer) == dump_of(coordinator)
 
 
-def test_sightings_sent_again_after_a_crash_are_passed_over_row_by_row() -> None:
+def test_sightings_sent_again_after_a_crash_are_passed_over_row_by_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    made_nowhere(monkeypatch)
     requests = campaign(1500)
     r = random.Random(2)
     offsets = np.arange(len(requests))
