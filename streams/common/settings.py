@@ -16,6 +16,7 @@ from msgspec import Meta
 
 from siphonwatch.streams.common import extensions
 from siphonwatch.streams.common.addresses import IPV6_PREFIX, PRIVATE, Addresses
+from siphonwatch.streams.common.desk_settings import Desk
 from siphonwatch.streams.common.sink_settings import NAME, Deliver, Sink, place
 
 PREFIX = "SIPHONWATCH_"
@@ -274,6 +275,7 @@ class Settings(msgspec.Struct, forbid_unknown_fields=True):
     grafana: Grafana = msgspec.field(default_factory=Grafana)
     links: Links = msgspec.field(default_factory=Links)
     deliver: Deliver = msgspec.field(default_factory=Deliver)
+    desk: Desk = msgspec.field(default_factory=Desk)
     sinks: dict[str, Sink] = {}
     """By name: where `siphonwatch deliver` sends alerts."""
     log: Log = msgspec.field(default_factory=Log)

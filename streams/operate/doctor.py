@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 SECRETS = frozenset(
     {
+        "desk.oidc_secret",
+        "desk.secret",
         "identity.key",
         "identity.seal_key",
         "kafka.sasl_password",

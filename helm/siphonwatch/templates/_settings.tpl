@@ -22,6 +22,8 @@ accounts features identity ingest kafka links log scoring state topics web who
 deliver grafana kafka links log scoring sinks topics
 {{- else if eq . "archive" -}}
 identity kafka log topics
+{{- else if eq . "desk" -}}
+desk features identity kafka links log models topics
 {{- else if eq . "topics" -}}
 ingest kafka log models topics
 {{- else if eq . "provision" -}}
