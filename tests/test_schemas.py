@@ -21,6 +21,7 @@ from siphonwatch.streams.contracts.alert import ACCOUNT_AT, OCSF_VERSION, PIVOTS
 from siphonwatch.streams.contracts.alert import json_schema as alert_schema
 from siphonwatch.streams.contracts.control import json_schema as control_schema
 from siphonwatch.streams.contracts.deployment import json_schema as deployment_schema
+from siphonwatch.streams.contracts.desk import json_schema as desk_schema
 from siphonwatch.streams.contracts.receipt import json_schema as receipt_schema
 from siphonwatch.streams.contracts.telemetry import encode as encode_telemetry
 from siphonwatch.streams.contracts.telemetry import json_schema
@@ -64,6 +65,11 @@ def test_the_deployment_schema_is_the_contract_s() -> None:
 def test_the_receipt_schema_is_the_contract_s() -> None:
     published = json.loads((SCHEMAS / "receipt.v1.json").read_text())
     assert published == receipt_schema(), "renew deploy/schemas/receipt.v1.json: the contract has changed"
+
+
+def test_the_desk_schema_is_the_contract_s() -> None:
+    published = json.loads((SCHEMAS / "desk.v1.json").read_text())
+    assert published == desk_schema(), "renew deploy/schemas/desk.v1.json: the contract has changed"
 
 
 def test_a_verdict_on_every_alert_is_valid_and_one_without_its_facts_is_not() -> None:

@@ -25,7 +25,7 @@ from siphonwatch.streams.cli.verdict import DELIVERY_SECONDS, login
 from siphonwatch.streams.common.identity import Identity
 from siphonwatch.streams.common.settings import Settings, load
 from siphonwatch.streams.common.tail import Tail, TailError
-from siphonwatch.streams.contracts import receipt, verdict
+from siphonwatch.streams.contracts import desk, receipt, verdict
 from siphonwatch.streams.contracts.control import Erase, NotAControl, decode, encode
 from siphonwatch.streams.contracts.receipt import Receipt
 from siphonwatch.streams.contracts.verdict import Verdict
@@ -57,9 +57,9 @@ def command(
     """Erase ACCOUNT: an id as alerts show it, or a name where identity.key is set.
 
     Workers remove its row, wherever it is kept, its open cases and what campaigns remember of it, each partition at its
-    next checkpoint (state.checkpoint_interval), and tell the ends of its cases without its name; its verdicts are
-    written anew without its name and their notes. What it sent up to now is not applied again. What it sends from now
-    on begins anew. A second run finds nothing.
+    next checkpoint (state.checkpoint_interval), and tell the ends of its cases without its name; its verdicts, and what
+    was noted at the desk, are written anew without its name and without notes. What it sent up to now is not applied
+    again. What it sends from now on begins anew. A second run finds nothing.
 
     An archive loses its rows of telemetry and verdicts, and the alerts that name the account. What an archiver had not
     written yet of it is not written any more.
@@ -83,7 +83,10 @@ def command(
     try:
         with Tail.connect(settings, settings.topic("verdicts")) as tail:
             found = list(_verdicts(tail.history(), who))
+        with Tail.connect(settings, settings.topic("desk")) as tail:
+            noted = list(_desk(tail.history(), who))
         if not dry_run:
+            _send(settings, "desk", [(desk.encode(desk.blanked(one, who)), one.id.encode()) for one in noted])
             _send(settings, "verdicts", [(verdict.encode(_blank(one)), one.case.encode()) for one in found])
         _send(settings, "control", [(encode(order), order.id.encode())])
         asked = _partitions(settings)
@@ -94,6 +97,7 @@ def command(
     for one in receipts.values():
         counts.update(one.counts)
     counts["verdicts"] = len({one.case for one in found})
+    counts["desk"] = len(noted)
     if archives:
         counts["archive"] = sum(_archived(url, order) for url in archives)
     missing = sorted(asked - receipts.keys())
@@ -144,6 +148,17 @@ def _verdicts(raw: Iterable[bytes], account: str) -> Iterator[Verdict]:
         if one.account == account:
             last[one.case] = one
     yield from last.values()
+
+
+def _desk(raw: Iterable[bytes], account: str) -> Iterator[desk.Desk]:
+    """What the desk's topic says of an account."""
+    records: list[desk.Desk] = []
+    for value in raw:
+        try:
+            records.append(desk.decode(value))
+        except desk.NotOfTheDesk:
+            continue
+    yield from (one for one in desk.history(records) if desk.names(one, account))
 
 
 def _blank(one: Verdict) -> Verdict:

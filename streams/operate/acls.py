@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 from siphonwatch.streams.common.settings import Settings
 
-GATEWAY, WORKER, DELIVER, ANALYST, OPERATOR, READONLY, READER, ARCHIVER = ROLES = (
-    "gateway", "worker", "deliver", "analyst", "operator", "readonly", "reader", "archiver",
+GATEWAY, WORKER, DELIVER, ANALYST, OPERATOR, READONLY, READER, ARCHIVER, DESK = ROLES = (
+    "gateway", "worker", "deliver", "analyst", "operator", "readonly", "reader", "archiver", "desk",
 )  # fmt: skip
 WHAT = {
     GATEWAY: "writes telemetry, or its own topic of ingest.topics: gateways, `siphonwatch produce`",
@@ -22,12 +22,14 @@ WHAT = {
     READONLY: "`siphonwatch doctor`, `siphonwatch status`, `siphonwatch topics --check`: sees shapes, reads no record",
     READER: "data scientists: telemetry (it holds no text), features, alerts, verdicts, what shadows find, deployments",
     ARCHIVER: "`siphonwatch archive`: is in no group, writes to no topic",
+    DESK: "`siphonwatch desk`, `siphonwatch cases`, `siphonwatch case`, `siphonwatch account`, `siphonwatch find`: an "
+    "analyst who also sees telemetry (it holds no text) and features; is in no group",
 }
 """Who has a role."""
 TOPIC, GROUP = "topic", "group"
 ALL = (
     "telemetry", "sightings", "alerts", "hidden", "shadow", "deployments", "receipts", "state", "campaigns", "verdicts",
-    "control", "dlq", "features",
+    "control", "dlq", "features", "desk",
 )  # fmt: skip
 """Our topics."""
 
@@ -74,6 +76,7 @@ def rights(settings: Settings, role: str) -> list[Right]:
     elif role == ANALYST:
         allow(TOPIC, ours("alerts", "hidden", "shadow", "deployments", "receipts", "verdicts", "control"), "Read")
         allow(TOPIC, ours("verdicts", "control"), "Write")
+        allow(TOPIC, ours("desk"), "Read Write")
     elif role == OPERATOR:
         allow(TOPIC, (f"{settings.topics.prefix}.",), "Alter Create DescribeConfigs", prefixed=True)
         allow(TOPIC, ours("dlq"), "Read")
@@ -86,6 +89,9 @@ def rights(settings: Settings, role: str) -> list[Right]:
         allow(TOPIC, ours("telemetry", "alerts", "verdicts", "shadow", "deployments", "features"), "Read")
     elif role == ARCHIVER:
         allow(TOPIC, ours("telemetry", "alerts", "verdicts", "features", "control"), "Read")
+    elif role == DESK:
+        allow(TOPIC, ours("telemetry", "alerts", "hidden", "features"), "Read")
+        allow(TOPIC, ours("verdicts", "control", "desk"), "Read Write")
     else:
         raise ValueError(f"{role} is no role")
     return sorted(Right(*resource, frozenset(operations)) for resource, operations in found.items())

@@ -21,7 +21,7 @@ from siphonwatch.streams.common.settings import Kafka, Settings
 HOUR_MS = 3_600_000
 STATE_MESSAGE_BYTES = 8 * 1024 * 1024
 """A page of account rows or a partition's models is one record of the state topic, compressed."""
-PARTITIONS = {"verdicts": 1, "control": 1, "deployments": 1, "receipts": 1}
+PARTITIONS = {"verdicts": 1, "control": 1, "deployments": 1, "receipts": 1, "desk": 1}
 """Few records, and whoever reads them reads them all in one order."""
 FOLLOWERS = {"campaigns": "sightings", "sightings": "telemetry", "state": "telemetry"}
 """Topics that need at least the partitions of another one, in the order in which they grow: partition N of state holds
@@ -78,6 +78,8 @@ def wanted(settings: Settings) -> list[Topic]:
             "cleanup.policy": "compact",
             "min.compaction.lag.ms": str(shape.control_history_hours * HOUR_MS),
         },
+        # Each record has a key of its own and stays; compaction takes what was replaced when an account was erased.
+        "desk": {"cleanup.policy": "compact"},
         "dlq": deleted | {"retention.ms": str(shape.dlq_retention_hours * HOUR_MS)},
     }
     safe = {"min.insync.replicas": "2"} if shape.replication >= SAFE_REPLICATION else {}

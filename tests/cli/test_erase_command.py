@@ -18,7 +18,7 @@ from siphonwatch.streams.cli.allow import recorded
 from siphonwatch.streams.common.identity import Identity
 from siphonwatch.streams.common.settings import Settings
 from siphonwatch.streams.common.tail import Tail
-from siphonwatch.streams.contracts import receipt, verdict
+from siphonwatch.streams.contracts import desk, receipt, verdict
 from siphonwatch.streams.contracts.alert import to_alert
 from siphonwatch.streams.contracts.control import Erase
 from siphonwatch.streams.contracts.receipt import Receipt
@@ -93,6 +93,10 @@ def test_an_order_is_sent_verdicts_lose_the_name_and_all_partitions_answer(setti
     for alert in (own, to_alert(found[1])):
         said = verdict.judge(alert, "true-positive", by="Ann", time=1.0, note="asked Bob of ACME")
         producer.send(settings.topic("verdicts"), verdict.encode(said), said.case.encode())
+        noted = desk.Note(
+            id=said.case[:12], case=said.case, account=said.account, by="Ann", time=1.0, text="asked Bob of ACME"
+        )
+        producer.send(settings.topic("desk"), desk.encode(noted), noted.id.encode())
     producer.close(30)
     worker = threading.Thread(target=answer, args=(settings, partitions, 2))
     worker.start()
@@ -109,7 +113,7 @@ def test_an_order_is_sent_verdicts_lose_the_name_and_all_partitions_answer(setti
         worker.join()
     receipt_ = json.loads(done.stdout)
     assert (receipt_["account"], receipt_["missing"], len(receipt_["partitions"])) == (account, [], 2 * partitions)
-    assert [receipt_["counts"][place] for place in ("archive", "rows", "verdicts")] == [1, 1, 1]
+    assert [receipt_["counts"][place] for place in ("archive", "rows", "verdicts", "desk")] == [1, 1, 1, 1]
     (first, second) = [order for order in recorded(settings) if isinstance(order, Erase)]
     assert (first.dry_run, second.dry_run, second.why, second.by) == (True, False, "art. 17", "Eve")
     last = {one.case: one for one in verdicts(settings)}
@@ -118,6 +122,11 @@ def test_an_order_is_sent_verdicts_lose_the_name_and_all_partitions_answer(setti
     earlier = next(one for one in verdicts(settings) if one.case == own.subject)
     assert (earlier.account, earlier.note) == (account, "asked Bob of ACME"), "until compaction, as the runbook says"
     assert last[found[1].case].note == "asked Bob of ACME"
+    with Tail.connect(settings, settings.topic("desk")) as tail:
+        notes = desk.history([desk.decode(value) for value in tail.history()])
+    assert [(one.account, desk.text_of(one)) for one in sorted(notes, key=lambda one: one.account == "erased")] == [
+        (found[1].accounts[0], "asked Bob of ACME"), ("erased", ""),
+    ]  # fmt: skip
 
 
 @pytest.mark.broker

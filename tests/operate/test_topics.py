@@ -56,7 +56,9 @@ def test_creating_twice_creates_once_and_then_the_check_passes(settings: Setting
         assert check(settings, admin) == []
         shapes = {topic.name: topic.partitions for topic in describe(settings, admin)}
     assert shapes == {
-        topic.name: 1 if topic.name in map(settings.topic, ("verdicts", "control", "deployments", "receipts")) else 2
+        topic.name: 1
+        if topic.name in map(settings.topic, ("verdicts", "control", "deployments", "receipts", "desk"))
+        else 2
         for topic in wanted(settings)
     }
 
