@@ -28,7 +28,7 @@ RECORDS: st.SearchStrategy[desk.Desk] = st.one_of(
     st.builds(desk.Assign, **COMMON, to=st.text(max_size=64)),
     st.builds(desk.Snooze, **COMMON, until=st.floats(0, 2**34), text=TEXT),
     st.builds(desk.Reopen, **COMMON, text=TEXT),
-    st.builds(desk.Merge, **COMMON, of=st.just("f" * 15 + "g").map(lambda _: "e" * 16), text=TEXT),
+    st.builds(desk.Merge, **COMMON, of=st.just("e" * 16), text=TEXT),
     st.builds(desk.Split, **COMMON, accounts=st.lists(COMMON["account"], max_size=5), text=TEXT),
 )
 
@@ -52,7 +52,6 @@ def test_an_erased_account_leaves_no_name_and_no_text_and_only_its_own_records_c
     blank = desk.blanked(record, record.account)
     assert not desk.names(blank, record.account) or record.account == "erased"
     assert (blank.id, blank.time, desk.text_of(blank)) == (record.id, record.time, "")
-    assert desk.blanked(record, record.account + "?") in (record, desk.blanked(record, record.account + "?"))
     assert desk.history([record, blank]) == [blank]
 
 
