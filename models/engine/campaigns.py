@@ -27,6 +27,7 @@ from siphonwatch.models.engine.erase import SUSPECTS as SUSPECTED
 from siphonwatch.models.engine.fingerprints import FORGET, FingerprintBlock, FingerprintStage
 from siphonwatch.models.engine.named import carriers, parts
 from siphonwatch.models.engine.patterns import detectors
+from siphonwatch.models.engine.vectors import Shared
 from siphonwatch.models.engine.vitals import Bound, Tally, Vitals, cards_id, release_e, spent
 from siphonwatch.models.evidence.budget import NUMBERED, RELEASED, bar, make_budget
 from siphonwatch.models.evidence.cases import MAX_OPEN, CaseBook, Finding
@@ -196,6 +197,9 @@ class CampaignJudge:
                 follows=[] if case.within else case.before(),
             )
             findings.append(finding)
+            if self._beside is None and (kept := self._stage.vectors) is not None:
+                seen = (row[k].astype(np.float32) for row in (block.values, scores, log_e))
+                kept.share(Shared(finding.id, finding.offset, account, time, fingerprint, *seen))
         if m:
             findings += self._close_until(float(sure[hits[-1] if len(hits) else 0 :].max()))
         return findings

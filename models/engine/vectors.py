@@ -1,4 +1,4 @@
-"""Features of requests as they were when scored: of those that are evidence, and of one an account-hour."""
+"""Features as they were when scored: of requests that are evidence, of one an account-hour, and of fingerprints."""
 
 from __future__ import annotations
 
@@ -27,6 +27,25 @@ class Vectors(NamedTuple):
     """`(k, P)` natural logarithm of the e-value after the request; NaN where there is none."""
 
 
+class Shared(NamedTuple):
+    """What was seen and said of a fingerprint at the request that raised a finding on it."""
+
+    finding: str
+    """Its id."""
+    offset: int
+    account: str
+    """Whose request it was."""
+    time: float
+    """Event time, seconds since 1970."""
+    fingerprint: int
+    features: npt.NDArray[np.float32]
+    """`(C,)` in the order of the table of fingerprints."""
+    scores: npt.NDArray[np.float32]
+    """`(Q,)` in the order of the judge's patterns."""
+    log_e: npt.NDArray[np.float32]
+    """`(Q,)` natural logarithm of the e-value after the request; NaN where there is none."""
+
+
 class VectorLog:
     """Keeps copies of what a judge sees, until somebody takes them.
 
@@ -39,6 +58,7 @@ class VectorLog:
     def __init__(self, *, hourly: bool = False) -> None:
         self.hourly = hourly
         self._kept: list[Vectors] = []
+        self._shared: list[Shared] = []
 
     def take(
         self,
@@ -70,3 +90,12 @@ class VectorLog:
         """Return what was kept since."""
         kept, self._kept = self._kept, []
         return kept
+
+    def share(self, shared: Shared) -> None:
+        """Keep what was seen of a fingerprint."""
+        self._shared.append(shared)
+
+    def drain_shared(self) -> list[Shared]:
+        """Return what was kept of fingerprints since."""
+        shared, self._shared = self._shared, []
+        return shared

@@ -1,4 +1,4 @@
-"""The features contract, version 1: the features of a request as they were when it was scored. It decides nothing.
+"""The features contract, version 1: features of requests and of fingerprints as they were when scored.
 
 A record that was sent again after a crash is the same, byte for byte, under the same key: readers keep one of a key.
 """
@@ -20,12 +20,14 @@ FLOAT = np.dtype("<f4")
 
 
 class Logged(msgspec.Struct, frozen=True, kw_only=True):
-    """What was seen and said of one request of telemetry."""
+    """What was seen and said of one request of telemetry, or of one fingerprint at one sighting."""
 
-    partition: Annotated[int, Meta(ge=0, le=2**31 - 1, description="Of telemetry.")]
+    partition: Annotated[int, Meta(ge=0, le=2**31 - 1, description="Of telemetry; over campaigns, of sightings.")]
     offset: Annotated[int, Meta(ge=0, le=2**63 - 1)]
     incarnation: Annotated[str, Meta(description="Id of the topic, which one that was made anew has not.")] = ""
-    account: Annotated[str, Meta(min_length=1, description="As telemetry names it: a keyed hash.")]
+    account: Annotated[
+        str, Meta(min_length=1, description="Whose request it was, as telemetry names it: a keyed hash.")
+    ]
     time: Annotated[float, Meta(ge=0, le=2**34, description="Event time, seconds since 1970.")]
     at: Annotated[
         list[Literal["alert", "hourly"]],
@@ -36,10 +38,25 @@ class Logged(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ]
     alerts: Annotated[list[str], Meta(description="Ids of the alerts that it raised.")] = []
+    patterns: Annotated[
+        list[str], Meta(description="Of each of `alerts`; none in records of before they were said.")
+    ] = []
+    over: Annotated[
+        Literal["account", "campaign"],
+        Meta(description="Whose features these are: the account's, or those of a fingerprint that accounts share."),
+    ] = "account"
+    row: Annotated[
+        int, Meta(ge=0, le=2**31 - 1, description="Over campaigns, place in the record of sightings; else 0.")
+    ] = 0
+    fingerprint: Annotated[
+        str, Meta(description="Over campaigns, which one, 16 hexadecimal digits: that of the first one names the case.")
+    ] = ""
     version: Annotated[str, Meta(description="Of the detectors that judged.")]
     cards: Annotated[dict[str, str], Meta(description="Id of the card of each pattern.")]
     table: Annotated[str, Meta(description="Id of the tables of features: the order and meaning of `features`.")]
-    features: Annotated[bytes, Meta(description="float32, little endian, in the order of the table of accounts.")]
+    features: Annotated[
+        bytes, Meta(description="float32, little endian, in the order of the table of accounts, or of fingerprints.")
+    ]
     scores: Annotated[dict[str, float], Meta(description="By pattern, in [0, 1].")]
     log_e: Annotated[
         dict[str, float],
@@ -48,9 +65,9 @@ class Logged(msgspec.Struct, frozen=True, kw_only=True):
     v: Literal[1] = 1
 
     @property
-    def key(self) -> tuple[str, int, int]:
+    def key(self) -> tuple[str, str, int, int, int, str]:
         """The same of a record that was sent again."""
-        return self.incarnation, self.partition, self.offset
+        return self.over, self.incarnation, self.partition, self.offset, self.row, self.fingerprint
 
     @property
     def vector(self) -> npt.NDArray[np.float32]:
@@ -82,9 +99,15 @@ def encode(logged: Logged) -> bytes:
     return _encoder.encode(logged)
 
 
-def key(partition: int, offset: int) -> bytes:
-    """Return the key of a record: the place of its request."""
-    return b"%d:%d" % (partition, offset)
+def key(partition: int, offset: int, over: str = "account") -> bytes:
+    """Return the key of a record: the place of its request in telemetry, or of its record of sightings.
+
+    Examples
+    --------
+    >>> key(3, 1042), key(3, 1042, "campaign")
+    (b'3:1042', b'sightings:3:1042')
+    """
+    return b"%s%d:%d" % (b"sightings:" if over == "campaign" else b"", partition, offset)
 
 
 def decode(raw: bytes) -> Logged:

@@ -60,7 +60,8 @@ class Kept:
 
     async def features(self, key: bytes, value: bytes) -> None:
         logged = decode_features(value)
-        assert key == b"%d:%d" % (logged.partition, logged.offset)
+        sightings = b"sightings:" if logged.over == "campaign" else b""
+        assert key == b"%s%d:%d" % (sightings, logged.partition, logged.offset)
         self.logged.append(logged)
 
     async def shadow(self, key: bytes, value: bytes, role: str, version: str) -> None:

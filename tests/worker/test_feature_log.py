@@ -67,6 +67,7 @@ async def test_each_alert_that_is_sent_has_its_features_to_the_last_bit() -> Non
             assert raised[id_]["model"]["offset"] == logged.offset and raised[id_]["accounts"] == [logged.account]
             assert logged.log_e[raised[id_]["pattern"]] == np.float32(raised[id_]["log_e_value"])
             assert logged.cards[raised[id_]["pattern"]] == raised[id_]["card"]
+        assert logged.patterns == [raised[id_]["pattern"] for id_ in logged.alerts]
         assert logged.account == msgspec.json.decode(LOG[logged.offset])["account"]
         assert (logged.at, logged.incarnation, logged.table) == (["alert"], "one", table_id())
 
@@ -122,10 +123,15 @@ async def test_what_an_allow_entry_hides_is_not_logged() -> None:
     ids = {alert["id"] for _, alert in hidden.outlet.hid}
     assert ids
     left = [
-        msgspec.structs.replace(logged, alerts=[id_ for id_ in logged.alerts if id_ not in ids])
-        for logged in whole.outlet.logged
+        (logged, [place for place, id_ in enumerate(logged.alerts) if id_ not in ids]) for logged in whole.outlet.logged
     ]
-    assert hidden.outlet.logged == [logged for logged in left if logged.alerts]
+    assert hidden.outlet.logged == [
+        msgspec.structs.replace(
+            logged, alerts=[logged.alerts[i] for i in kept], patterns=[logged.patterns[i] for i in kept]
+        )
+        for logged, kept in left
+        if kept
+    ]
 
 
 async def test_from_a_promotion_on_the_new_version_and_its_cards_are_named() -> None:

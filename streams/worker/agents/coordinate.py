@@ -80,6 +80,7 @@ class SightingsPartition(ScoredPartition):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, hot_accounts=None, forget_after=math.inf, **kwargs)
+        self._features.rows = MAX_ROWS
         self._mac = self._seals.mac(provenance.SIGHTINGS, self._number)
         self._redriven_mac = self._seals.mac(provenance.REDRIVEN, self._number)
 
