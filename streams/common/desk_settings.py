@@ -52,8 +52,8 @@ class Desk(msgspec.Struct, forbid_unknown_fields=True):
     administer: list[str] = []
     """Groups whose people may see who did what as well."""
     tokens: list[Annotated[str, Meta(pattern=TOKEN)]] = []
-    """Programs that may use the HTTP API: name, role and SHA-256 of the token, as `siphonwatch desk --token NAME` prints
-    them."""
+    """Programs that may use the HTTP API: name, role and SHA-256 of the token, as `siphonwatch desk --token NAME`
+    prints them."""
     secret: str = ""
     """Signs sessions, 32 characters at least and the same at every desk of one address; empty for a new one at each
     start, which logs everybody out."""
