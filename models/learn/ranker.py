@@ -99,6 +99,39 @@ class Ranker(base.Classifier):
         yes = 1.0 / (1.0 + math.exp(-max(min(logit, 30.0), -30.0)))
         return {False: 1.0 - yes, True: yes}
 
+    def predict_proba_many(
+        self,
+        names: Mapping[str, int],
+        ends: npt.NDArray[np.int64],
+        places: npt.NDArray[np.int32],
+        values: npt.NDArray[np.float64],
+    ) -> npt.NDArray[np.float64]:
+        """Return the chance that each of many cases is confirmed, `(n,)`, as `predict_proba_one` says each.
+
+        Parameters
+        ----------
+        names
+            Place of each feature that one of them has.
+        ends
+            `(n,)`, where each case's features end.
+        places, values
+            Flat: the features of the cases, one case behind the other.
+        """
+        learnt, weights = self._weights(), np.zeros(len(names))
+        for name, place in names.items():
+            if name in self._place:
+                weights[place] = learnt[self._place[name]]
+        case = np.repeat(np.arange(len(ends)), np.diff(ends, prepend=0))
+        given = np.zeros(len(ends))
+        if PRIOR in names:
+            mine = places == names[PRIOR]
+            given[case[mine]] = np.tanh(0.5 * values[mine])
+        mean = learnt[self._place[BASE]] + np.bincount(case, weights[places] * values, len(ends)) + given
+        beyond = np.abs(mean) - STRAIGHT
+        straight = 2.0 * np.arctanh(np.clip(mean, -STRAIGHT, STRAIGHT))
+        logit = straight + np.sign(mean) * np.maximum(beyond, 0.0) * 2.0 / (1.0 - STRAIGHT**2)
+        return 1.0 / (1.0 + np.exp(-np.clip(logit, -30.0, 30.0)))  # type: ignore[no-any-return]
+
     def effects(self, x: Mapping[str, float]) -> dict[str, float]:
         """Return by how much each feature moves the chance, strongest first; the base rate is left out.
 

@@ -16,6 +16,13 @@ TOKEN = r"^[a-z0-9][a-z0-9-]{0,31}:(read|decide|administer):[0-9a-f]{64}$"  # no
 class Desk(msgspec.Struct, forbid_unknown_fields=True):
     """`siphonwatch desk`: addresses, who logs in how, and what each may do."""
 
+    index: str = ""
+    """File of the index, made of the topics at any time; empty: in the user's cache."""
+    days: Annotated[int, Meta(ge=1, le=366)] = 14
+    """Of requests that the index keeps in sums, by event time."""
+    names: str = ""
+    """Customers' names, shown beside accounts and sent nowhere: a CSV file with columns `account` (as gateways log it,
+    or as alerts show it) and `name`; or, behind `!`, a command that prints one."""
     host: str = "127.0.0.1"
     """Anything but loopback needs `login`."""
     port: Annotated[int, Meta(ge=0, le=65535)] = 6070

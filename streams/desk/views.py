@@ -300,6 +300,10 @@ class Unknown(LookupError):
     """No such case, account or entry."""
 
 
+class NotSent(RuntimeError):
+    """The broker did not take the decision; the message says why. Nothing is decided, and it can be tried again."""
+
+
 class Act(msgspec.Struct, frozen=True, kw_only=True):
     """One decision of one person on one or several cases."""
 
@@ -351,4 +355,5 @@ class Acts(Protocol):
     """What can be decided at the desk."""
 
     def act(self, act: Act, by: str) -> str:
-        """Decide; return one line of what was done. Raises `Overtaken`, `Unknown`, or ValueError with what is wrong."""
+        """Decide; return one line of what was done. Raises `Overtaken`, `Unknown`, `NotSent`, or ValueError with what is
+        wrong."""

@@ -1,0 +1,226 @@
+"""A case opened: everything that the index knows about it, in the order in which an analyst asks. Writes nothing."""
+
+from __future__ import annotations
+
+import sqlite3
+import zlib
+from datetime import datetime
+
+import msgspec
+
+from siphonwatch.models.evidence.cases import ERASED
+from siphonwatch.streams.contracts import desk, verdict
+from siphonwatch.streams.contracts.alert import Alert, decode
+from siphonwatch.streams.contracts.control import Allow
+from siphonwatch.streams.desk import wording
+from siphonwatch.streams.desk.exposure import exposure, hashes, hours
+from siphonwatch.streams.desk.index.traffic import DAY
+from siphonwatch.streams.desk.likeness import alike
+from siphonwatch.streams.desk.names import Names
+from siphonwatch.streams.desk.peers import Peers, cohort_of
+from siphonwatch.streams.desk.queue import COLUMNS, case_rows
+from siphonwatch.streams.desk.views import CasePage, CaseRow, Event, Member, Signal, Unknown
+from siphonwatch.streams.worker.entries import Entry
+
+SHOWN_DAYS = 14
+"""Of the timeline: the last ones of the case."""
+RELATED = 50
+MEMBERS = 1000
+SILENT = DAY
+"""A member that sent nothing for so long while others did has left."""
+
+
+def newest(of: sqlite3.Connection, case: str) -> tuple[bytes, Alert]:
+    """Return the newest alert of a case that says something, as it stands on the topic and decoded.
+
+    Raises
+    ------
+    Unknown
+        When there is none.
+    """
+    row = of.execute("SELECT alert FROM newest WHERE id = ?", (case,)).fetchone()
+    if row is None:
+        raise Unknown(f"case {case} has no alert on the alerts topic")
+    value = zlib.decompress(row[0])
+    return value, decode(value)
+
+
+def row_of(of: sqlite3.Connection, case: str, names: Names, now: float, person: str = "") -> CaseRow:
+    """Return a case as lists show it.
+
+    Raises
+    ------
+    Unknown
+        When there is none.
+    """
+    rows = of.execute(f"SELECT {COLUMNS} FROM cases WHERE id = ?", (case,)).fetchall()
+    if not rows:
+        raise Unknown(f"case {case} has no alert on the alerts topic")
+    return case_rows(of, rows, names, now, person)[0]
+
+
+def case_page(
+    of: sqlite3.Connection, case: str, names: Names, peers: Peers, standing: list[Allow], now: float, person: str = ""
+) -> CasePage:
+    """Return the page of a case.
+
+    Parameters
+    ----------
+    of
+        A connection whose statements see one moment.
+    case
+        Its whole id.
+    names
+        Of customers.
+    peers
+        To compare its signals with.
+    standing
+        The allow entries that were not ended.
+    now
+        Seconds since 1970.
+    person
+        Who asks.
+
+    Raises
+    ------
+    Unknown
+        When there is no such case.
+    """
+    row = row_of(of, case, names, now, person)
+    value, alert = newest(of, case)
+    own = alert.own
+    (decisions,) = of.execute("SELECT decisions FROM cases WHERE id = ?", (case,)).fetchone()
+    known = hashes(of, own.accounts)
+    first = alert.data.finding_info.first_seen_time / 1000
+    (updated,) = of.execute("SELECT max(time) FROM told WHERE id = ?", (case,)).fetchone()
+    related = of.execute(
+        f"SELECT {COLUMNS} FROM cases WHERE belongs = ? AND id != ? ORDER BY closed, updated DESC, id LIMIT ?",
+        (row.group, case, RELATED),
+    ).fetchall()
+    return CasePage(
+        row=row,
+        sentence=wording.sentence(alert, names.of(own.accounts[0])),
+        observed=wording.observed(alert),
+        inferred=wording.inferred(alert),
+        chance=wording.likelihood(alert),
+        budget=own.budget,
+        signals=_signals(of, alert, known, peers),
+        indicators=[(one.name, one.scored) for one in own.indicators],
+        atlas=own.atlas,
+        owasp=own.owasp,
+        counterfactual=own.counterfactual,
+        samples=own.sample_requests,
+        carried_by=[(one.kind, one.name, one.share) for one in own.carried_by],
+        hours=hours(of, list(known.values()), max(first, updated - SHOWN_DAYS * DAY), updated + DAY),
+        members=members(of, case, alert, names),
+        shared=own.shared,
+        history=history(of, case),
+        related=case_rows(of, related, names, now, person),
+        alike=alike(of, case, alert, names, now),
+        exposure=exposure(of, own.accounts, first, updated),
+        steps=wording.steps(row.pattern),
+        runbook=own.runbook,
+        alert=msgspec.Raw(value),
+        hidden_by=[
+            entry.id for entry in standing
+            if entry.until > updated and Entry.of(entry).covers(own.pattern, case, own.accounts)
+        ],
+        version=decisions,
+    )  # fmt: skip
+
+
+def members(of: sqlite3.Connection, case: str, alert: Alert, names: Names) -> list[Member]:
+    """Return the accounts of a case, without those that were split off; of one account, itself."""
+    own = alert.own
+    split = {name for (name,) in of.execute("SELECT account FROM member WHERE id = ? AND split", (case,))}
+    parts = {part.account: part for part in own.members}
+    known = hashes(of, own.accounts)
+    last = {name: _last(of, hash_) for name, hash_ in known.items()}
+    newest_of_all = max(last.values(), default=0.0)
+    found = []
+    for account in own.accounts[:MEMBERS]:
+        if account in split or account == ERASED:
+            continue
+        part = parts.get(account)
+        seen = last.get(account, 0.0)
+        alone = of.execute(
+            "SELECT c.id FROM member m JOIN cases c USING (id) "
+            "WHERE m.account = ? AND c.id != ? AND NOT c.closed AND c.accounts = 1 ORDER BY c.id",
+            (account, case),
+        ).fetchall()
+        joined = alert.data.finding_info.first_seen_time / 1000
+        found.append(
+            Member(
+                account=account, name=names.of(account),
+                requests=part.requests if part else (own.requests_seen if len(own.accounts) == 1 else 0),
+                share=part.share if part else float(len(own.accounts) == 1),
+                joined=datetime.fromisoformat(part.joined).timestamp() if part else joined,
+                left=seen if seen and newest_of_all - seen > SILENT else None,
+                follows=account in own.follows, alone=[one for (one,) in alone],
+            )
+        )  # fmt: skip
+    return found
+
+
+def history(of: sqlite3.Connection, case: str) -> list[Event]:
+    """Return what happened to a case, oldest first: its alerts by event time, decisions by when they were made."""
+    events = [
+        Event(time=time, what=kind, log_e=log_e, requests=requests)
+        for kind, time, log_e, requests in of.execute(
+            "SELECT kind, time, log_e, requests FROM told WHERE id = ?", (case,)
+        )
+    ]
+    for (raw,) in of.execute("SELECT value FROM verdict WHERE id = ? ORDER BY offset", (case,)):
+        one = verdict.decode(raw)
+        of_ = f"of {one.of}" if one.of else ""
+        events.append(Event(time=one.time, what=one.decision, by=one.by, text=": ".join(filter(None, (of_, one.note)))))
+    for (raw,) in of.execute("SELECT value FROM desk WHERE id = ? ORDER BY time, record", (case,)):
+        events.append(_event(desk.decode(raw)))
+    for (raw,) in of.execute("SELECT value FROM desk JOIN cases ON cases.id = desk.id WHERE cases.merged = ?", (case,)):
+        record = desk.decode(raw)
+        if isinstance(record, desk.Merge) and record.of == case:
+            events.append(Event(time=record.time, what="merge", by=record.by, text=f"with case {record.case}"))
+    return sorted(events, key=lambda event: event.time)
+
+
+def _event(record: desk.Desk) -> Event:
+    said = desk.text_of(record)
+    match record:
+        case desk.Assign():
+            what, more = "assign", f"to {record.to}" if record.to else "to nobody"
+        case desk.Snooze():
+            what, more = "snooze", f"until {wording.moment(record.until)}"
+        case desk.Merge():
+            what, more = "merge", f"into case {record.of}"
+        case desk.Split():
+            what, more = "split", f"without {', '.join(record.accounts)}" if record.accounts else "no longer merged"
+        case desk.Reopen():
+            what, more = "reopen", ""
+        case _:
+            what, more = "note", ""
+    return Event(time=record.time, what=what, by=record.by, text=": ".join(filter(None, (more, said))))
+
+
+def _signals(of: sqlite3.Connection, alert: Alert, known: dict[str, int], peers: Peers) -> list[Signal]:
+    own = alert.own
+    alone = len(own.accounts) == 1 and own.accounts[0] in known
+    cohort = cohort_of(of, known[own.accounts[0]]) if alone else ""
+    found = []
+    for one in own.signals:
+        compared = peers.compare(cohort, one.name, one.observed) if cohort else None
+        found.append(
+            Signal(
+                name=one.name, meaning=one.meaning, unit=one.unit, observed=one.observed, baseline=one.baseline,
+                direction=one.direction, percentile=compared and compared.percentile,
+                cohort=cohort if compared else "", typical=compared.typical if compared else [],
+            )
+        )  # fmt: skip
+    return found
+
+
+def _last(of: sqlite3.Connection, account: int) -> float:
+    row = of.execute("SELECT day FROM account WHERE hash = ?", (account,)).fetchone()
+    if row is None:
+        return 0.0
+    found = of.execute("SELECT last FROM day WHERE day = ? AND account = ?", (row[0], account)).fetchone()
+    return float(found[0]) if found else 0.0

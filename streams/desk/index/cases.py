@@ -1,0 +1,344 @@
+"""Cases in the index: what alerts, verdicts, desk records and control records do to them, in whatever order the topics
+are read. What people decided is folded anew from their records each time, so that no order of arrival changes it.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import zlib
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from siphonwatch.models.detect.registry import current
+from siphonwatch.models.evidence.cases import ERASED
+from siphonwatch.models.learn.labels import revise
+from siphonwatch.models.learn.ranker_features import Facts
+from siphonwatch.models.learn.verdict_book import WITHDRAWN
+from siphonwatch.streams.contracts import alert as alerts
+from siphonwatch.streams.contracts import control, verdict
+from siphonwatch.streams.contracts import desk as noted
+from siphonwatch.streams.contracts.alert import Alert
+from siphonwatch.streams.contracts.wording import signal_text
+from siphonwatch.streams.desk.index.erasure import gone, without
+from siphonwatch.streams.desk.index.groups import regroup
+
+REASONS = 2
+"""Signals that a headline has."""
+_facts = msgspec.msgpack.Decoder(Facts)
+
+
+class Record(NamedTuple):
+    """What of a topic's record is taken in."""
+
+    offset: int
+    sent: float
+    """By the record's stamp, seconds since 1970."""
+    value: bytes
+    allowed: str = ""
+    """Of a hidden alert: the entry that hid it."""
+
+
+class Decisions(NamedTuple):
+    """What people decided on a case."""
+
+    verdict: str
+    assignee: str
+    snoozed: float
+    merged: str
+    split: frozenset[str]
+    reopened: float
+    records: int
+    touched: float
+
+
+class Cases:
+    """Takes records in, within the transaction of a connection that is given to each call.
+
+    Attributes
+    ----------
+    dirty
+        Cases that `settle` has to look at.
+    erasing
+        Accounts that were erased by what was taken in, and until when: what else is kept of them goes too.
+    """
+
+    def __init__(self) -> None:
+        self.dirty: set[str] = set()
+        self.erasing: dict[str, float] = {}
+
+    def alerts(self, to: sqlite3.Connection, records: Iterable[Record]) -> int:
+        """Take alerts in; return how many are none."""
+        skipped, erased = 0, erasures(to)
+        for record in records:
+            try:
+                found = alerts.decode(record.value)
+            except alerts.NotAnAlert:
+                skipped += 1
+                continue
+            self._alert(to, record.value, found, record.sent, erased)
+        return skipped
+
+    def verdicts(self, to: sqlite3.Connection, records: Iterable[Record]) -> int:
+        """Take verdicts in; return how many are none."""
+        skipped, erased = 0, erasures(to)
+        for record in records:
+            try:
+                found = verdict.decode(record.value)
+            except verdict.NotAVerdict:
+                skipped += 1
+                continue
+            if found.time <= erased.get(found.account, -1.0):
+                found = msgspec.structs.replace(found, account=ERASED, note="")
+            row = record.offset, found.case, found.account, verdict.encode(found)
+            to.execute("INSERT OR REPLACE INTO verdict VALUES (?, ?, ?, ?)", row)
+            self.dirty.add(found.case)
+        return skipped
+
+    def desk(self, to: sqlite3.Connection, records: Iterable[Record]) -> int:
+        """Take records of the desk in; return how many are none."""
+        skipped, erased = 0, erasures(to)
+        for record in records:
+            try:
+                found = noted.decode(record.value)
+            except noted.NotOfTheDesk:
+                skipped += 1
+                continue
+            self._noted(to, found, erased)
+        return skipped
+
+    def control(self, to: sqlite3.Connection, records: Iterable[Record]) -> int:
+        """Take allow entries and erasures in; return how many are no control records."""
+        skipped = 0
+        for record in records:
+            try:
+                found = control.decode(record.value)
+            except control.NotAControl:
+                skipped += 1
+                continue
+            if isinstance(found, control.Allow):
+                to.execute("INSERT OR REPLACE INTO allow VALUES (?, ?, 0)", (found.id, control.encode(found)))
+            elif isinstance(found, control.AllowEnd):
+                to.execute("UPDATE allow SET ended = 1 WHERE id = ?", (found.id,))
+            elif isinstance(found, control.Erase) and not found.dry_run:
+                to.execute(
+                    "INSERT INTO erased VALUES (?, ?) ON CONFLICT DO UPDATE SET until = max(until, excluded.until)",
+                    (found.account, found.time),
+                )
+                self.erasing[found.account] = max(found.time, self.erasing.get(found.account, 0.0))
+        return skipped
+
+    def hidden(self, to: sqlite3.Connection, records: Iterable[Record]) -> int:
+        """Take alerts in that were not sent; return how many are none."""
+        skipped, erased = 0, erasures(to)
+        for record in records:
+            try:
+                found = alerts.decode(record.value)
+            except alerts.NotAnAlert:
+                skipped += 1
+                continue
+            if without(record.value, found, gone(found, erased)) is not None:
+                row = found.id, record.allowed, found.data.time / 1000
+                to.execute("INSERT OR REPLACE INTO hidden VALUES (?, ?, ?)", row)
+        return skipped
+
+    def settle(self, to: sqlite3.Connection) -> set[str]:
+        """Erase what is to be erased, and fold what people decided into the cases that are touched; return those."""
+        for account in self.erasing:
+            self._erase(to, account, erasures(to))
+        moved: set[str] = set()
+        for case in sorted(self.dirty):
+            row = to.execute("SELECT ended, sent, merged FROM cases WHERE id = ?", (case,)).fetchone()
+            if row is None:
+                continue
+            ended, sent, merged = row
+            said = decisions(to, case)
+            if said.merged != merged or _split(to, case, said.split):
+                moved |= {case, merged, said.merged} - {""}
+            to.execute(
+                "UPDATE cases SET closed = ?, verdict = ?, assignee = ?, snoozed = ?, merged = ?, decisions = ?, "
+                "touched = ? WHERE id = ?",
+                (
+                    ended and said.reopened <= sent, said.verdict, said.assignee, said.snoozed, said.merged,
+                    said.records, max(sent, said.touched), case,
+                ),
+            )  # fmt: skip
+        regroup(to, self.dirty | moved)
+        settled, self.dirty, self.erasing = self.dirty, set(), {}
+        return settled
+
+    def forget(self, to: sqlite3.Connection, seconds: float) -> None:
+        """Remove cases whose newest alert is so much older than the newest of all, by event time."""
+        (newest,) = to.execute("SELECT max(updated) FROM cases").fetchone()
+        if newest is not None:
+            old = to.execute("SELECT id FROM cases WHERE updated < ?", (newest - seconds,)).fetchall()
+            for (case,) in old:
+                self._remove(to, case)
+        to.execute("DELETE FROM hidden WHERE time < (SELECT max(time) FROM hidden) - ?", (seconds,))
+
+    def _alert(self, to: sqlite3.Connection, value: bytes, found: Alert, sent: float, erased: dict[str, float]) -> None:
+        kept = without(value, found, gone(found, erased))
+        if kept is None:
+            return
+        value, found = kept
+        own, data, case = found.own, found.data, found.subject
+        time = data.time / 1000
+        row = case, own.sequence, found.kind, time, sent, own.log_e_value, own.requests_seen
+        to.execute("INSERT OR REPLACE INTO told VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+        to.executemany(
+            "INSERT OR IGNORE INTO member (account, id) VALUES (?, ?)",
+            ((account, case) for account in own.accounts if account != ERASED),
+        )
+        self.dirty.add(case)
+        known = to.execute("SELECT sequence, said FROM cases WHERE id = ?", (case,)).fetchone()
+        ended = found.kind == "closed"
+        if known is None:
+            to.execute(
+                "INSERT INTO cases (id, pattern, title, severity, account, accounts, requests, log_e, opened, updated,"
+                " sequence, sent, ended, headline, said) VALUES (?, '', '', '', '', 0, 0, 0, 0, 0, -1, 0, 0, '', -1)",
+                (case,),
+            )
+            known = -1, -1
+        if own.sequence >= known[0]:
+            to.execute(
+                "UPDATE cases SET pattern = ?, title = ?, severity = ?, account = ?, accounts = ?, requests = ?,"
+                " log_e = ?, opened = ?, updated = ?, sequence = ?, sent = ?, ended = ? WHERE id = ?",
+                (
+                    current(own.pattern), data.finding_info.title, data.severity.lower(), own.accounts[0],
+                    len(own.accounts), own.requests_seen, own.log_e_value, data.finding_info.created_time / 1000, time,
+                    own.sequence, sent, ended, case,
+                ),
+            )  # fmt: skip
+        # A closing repeats what was known: it stands in for what says something only where nothing else is there.
+        place = -1 if ended else own.sequence
+        if place > known[1] or (place == known[1] and (not ended or known[0] < 0)):
+            to.execute("UPDATE cases SET headline = ?, said = ? WHERE id = ?", (headline(found), place, case))
+            newest = case, zlib.compress(value, 1), _facts_of(found)
+            to.execute("INSERT OR REPLACE INTO newest VALUES (?, ?, ?)", newest)
+
+    def _noted(self, to: sqlite3.Connection, found: noted.Desk, erased: dict[str, float]) -> None:
+        for account, until in erased.items() if erased else ():
+            if found.time <= until:
+                found = noted.blanked(found, account)
+        row = found.id, found.case, found.time, found.account, noted.encode(found)
+        known = to.execute("SELECT id FROM desk WHERE record = ?", (found.id,)).fetchone()
+        to.execute("INSERT OR REPLACE INTO desk VALUES (?, ?, ?, ?, ?)", row)
+        self.dirty |= {found.case, *(known or ())}
+
+    def _erase(self, to: sqlite3.Connection, account: str, erased: dict[str, float]) -> None:
+        """Take an account out of all that is known of cases."""
+        until = erased[account]
+        for case, time, raw in to.execute(
+            "SELECT id, updated, alert FROM member JOIN cases USING (id) JOIN newest USING (id) "
+            "WHERE member.account = ?",
+            (account,),
+        ).fetchall():
+            value = zlib.decompress(raw)
+            found = alerts.decode(value)
+            kept = without(value, found, gone(found, {account: until}))
+            if kept is None and time <= until:
+                self._remove(to, case)
+                continue
+            if kept is not None:
+                value, found = kept
+                to.execute("UPDATE newest SET alert = ? WHERE id = ?", (zlib.compress(value, 1), case))
+            if time <= until:
+                to.execute("UPDATE cases SET account = ? WHERE id = ?", (found.own.accounts[0], case))
+                to.execute("DELETE FROM member WHERE account = ? AND id = ?", (account, case))
+            self.dirty.add(case)
+        for offset, raw in to.execute("SELECT offset, value FROM verdict WHERE account = ?", (account,)).fetchall():
+            one = verdict.decode(raw)
+            if one.time <= until:
+                blank = msgspec.structs.replace(one, account=ERASED, note="")
+                to.execute(
+                    "UPDATE verdict SET account = ?, value = ? WHERE offset = ?",
+                    (ERASED, verdict.encode(blank), offset),
+                )
+        for (raw,) in to.execute("SELECT value FROM desk").fetchall():
+            record = noted.decode(raw)
+            if record.time <= until and noted.names(record, account):
+                self._noted(to, record, {account: until})
+
+    def _remove(self, to: sqlite3.Connection, case: str) -> None:
+        neighbours = to.execute(
+            "SELECT id FROM cases WHERE belongs = (SELECT belongs FROM cases WHERE id = ?)", (case,)
+        ).fetchall()
+        for table in ("cases", "newest", "told", "member", "looked"):
+            to.execute(f"DELETE FROM {table} WHERE id = ?", (case,))
+        self.dirty |= {one for (one,) in neighbours} - {case}
+
+
+def erasures(of: sqlite3.Connection) -> dict[str, float]:
+    """Return the accounts that were erased, and until when, seconds since 1970."""
+    return dict(of.execute("SELECT account, until FROM erased"))
+
+
+def decisions(of: sqlite3.Connection, case: str) -> Decisions:
+    """Return what people decided on a case, by all their records."""
+    chain: list[verdict.Verdict] = []
+    count, touched = 0, 0.0
+    for (raw,) in of.execute("SELECT value FROM verdict WHERE id = ? ORDER BY offset", (case,)):
+        one = verdict.decode(raw)
+        revise(chain, one, lambda word: (word.decision, word.time, word.by))
+        count, touched = count + 1, max(touched, one.time)
+    stands = chain[-1].decision if chain else (WITHDRAWN if count else "")
+    assignee, snoozed, merged, split, reopened = "", 0.0, "", set[str](), 0.0
+    for (raw,) in of.execute("SELECT value FROM desk WHERE id = ? ORDER BY time, record", (case,)):
+        record = noted.decode(raw)
+        count, touched = count + 1, max(touched, record.time)
+        match record:
+            case noted.Assign():
+                assignee = record.to
+            case noted.Snooze():
+                snoozed = record.until
+            case noted.Reopen():
+                snoozed, reopened = 0.0, record.time
+            case noted.Merge():
+                merged = record.of
+            case noted.Split():
+                split |= set(record.accounts)
+                merged = merged if record.accounts else ""
+            case _:
+                pass
+    return Decisions(stands, assignee, snoozed, merged, frozenset(split), reopened, count, touched)
+
+
+def headline(alert: Alert) -> str:
+    """Return why a case is there, in a few words: its strongest signals, each feature once."""
+    said: dict[str, str] = {}
+    for signal in alert.own.signals:
+        try:
+            text = signal_text(signal.name, signal.observed, signal.direction, signal.baseline, signal.unit)
+        except OverflowError:  # a logarithm that counts more than a float can
+            text = signal.name
+        said.setdefault(signal.name, text)
+    return "; ".join(list(said.values())[:REASONS])
+
+
+def newest_alert(raw: bytes) -> bytes:
+    """Return the record that stands deflated in `newest.alert`."""
+    return zlib.decompress(raw)
+
+
+def facts_of(raw: bytes) -> Facts:
+    """Return what stands in `newest.facts`."""
+    return _facts.decode(raw)
+
+
+def _facts_of(alert: Alert) -> bytes | None:
+    try:
+        return msgspec.msgpack.encode(verdict.facts_of_alert(alert))
+    except verdict.NotAVerdict:  # a figure beyond what a verdict may hold: such a case is ranked last
+        return None
+
+
+def _split(to: sqlite3.Connection, case: str, accounts: Sequence[str] | frozenset[str]) -> bool:
+    """Mark the members that do not belong; return whether that changes something."""
+    before = {name for (name,) in to.execute("SELECT account FROM member WHERE id = ? AND split", (case,))}
+    wanted = {name for (name,) in to.execute("SELECT account FROM member WHERE id = ?", (case,))} & set(accounts)
+    if before == wanted:
+        return False
+    to.execute("UPDATE member SET split = 0 WHERE id = ?", (case,))
+    to.executemany("UPDATE member SET split = 1 WHERE id = ? AND account = ?", ((case, name) for name in wanted))
+    return True

@@ -1,0 +1,68 @@
+"""Which cases belong together: those that are about one account, and those that somebody merged. A group is named after
+the first of its cases by id, so that it has one name whatever came first.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable
+
+IN = 500
+"""Values of one question: SQLite takes 999 at least."""
+
+
+def regroup(to: sqlite3.Connection, touched: Iterable[str]) -> None:
+    """Group anew the cases that are given, those of their groups, and those that now belong to them.
+
+    Parameters
+    ----------
+    to
+        Within a transaction.
+    touched
+        Cases whose members or merge changed, or whose group lost a case; unknown ones are left out.
+    """
+    waiting = set(touched)
+    old = {name for (name,) in _ask(to, "SELECT DISTINCT belongs FROM cases WHERE id IN ({})", waiting) if name}
+    waiting |= {case for (case,) in _ask(to, "SELECT id FROM cases WHERE belongs IN ({})", old)}
+    links: list[tuple[str, str]] = []
+    reached: set[str] = set()
+    while waiting := waiting - reached:
+        known = {case for (case,) in _ask(to, "SELECT id FROM cases WHERE id IN ({})", waiting)}
+        reached |= waiting
+        found = [
+            *_ask(
+                to,
+                "SELECT m.id, n.id FROM member m CROSS JOIN member n ON m.account = n.account "
+                "WHERE m.id IN ({}) AND NOT m.split AND NOT n.split AND m.id != n.id",
+                known,
+            ),
+            *_ask(to, "SELECT id, merged FROM cases WHERE id IN ({}) AND merged != ''", known),
+            *_ask(to, "SELECT merged, id FROM cases WHERE merged IN ({})", known),
+        ]
+        links += [(first, second) for first, second in found]
+        waiting = {second for _, second in found}
+    members = {case for (case,) in _ask(to, "SELECT id FROM cases WHERE id IN ({})", reached)}
+    group = {case: case for case in members}
+    for first, second in links:
+        if first in group and second in group:
+            a, b = _root(group, first), _root(group, second)
+            group[max(a, b)] = min(a, b)
+    to.executemany(
+        "UPDATE cases SET belongs = ?1 WHERE id = ?2 AND belongs != ?1",
+        ((_root(group, case), case) for case in sorted(members)),
+    )
+
+
+def _root(group: dict[str, str], case: str) -> str:
+    while group[case] != case:
+        group[case] = group[group[case]]
+        case = group[case]
+    return case
+
+
+def _ask(to: sqlite3.Connection, question: str, values: Iterable[str]) -> Iterable[tuple[str, ...]]:
+    """All answers to a question about many values, a part of them at a time."""
+    given = sorted(values)
+    for start in range(0, len(given), IN):
+        part = given[start : start + IN]
+        yield from to.execute(question.format(", ".join("?" * len(part))), part).fetchall()

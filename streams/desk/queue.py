@@ -1,0 +1,139 @@
+"""Lists of cases: filters, orders, and pages that begin behind the last row of the page before, so that nothing is left
+out or shown twice by what comes meanwhile. Reads the index alone.
+"""
+
+from __future__ import annotations
+
+import base64
+import sqlite3
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+
+from siphonwatch.models.detect.registry import current
+from siphonwatch.streams.desk.names import Names
+from siphonwatch.streams.desk.views import Ask, CaseRow, Queue
+
+COLUMNS = (
+    "id, pattern, title, severity, account, accounts, requests, log_e, rank, opened, updated, sequence, belongs,"
+    " verdict, assignee, snoozed, headline, closed, touched"
+)
+
+
+class _Order(NamedTuple):
+    """How a list is sorted: by a column, then by id."""
+
+    column: str
+    down: bool
+
+
+_ORDERS = {"rank": _Order("rank", True), "age": _Order("opened", False), "changed": _Order("touched", True)}
+_After = tuple[str, float, str]
+
+
+def page(of: sqlite3.Connection, ask: Ask, names: Names, now: float, person: str = "") -> Queue:
+    """Return a page of a list.
+
+    Parameters
+    ----------
+    of
+        A connection whose statements see one moment.
+    ask
+        Which cases, in which order.
+    names
+        Of customers.
+    now
+        Seconds since 1970: snoozes are over by then.
+    person
+        Who asks.
+
+    Raises
+    ------
+    ValueError
+        Where `ask.after` is of no page of such a list.
+    """
+    order = _ORDERS[ask.order]
+    where, values = _where(ask, now)
+    (total,) = of.execute(f"SELECT count(*) FROM cases WHERE {where}", values).fetchone()
+    if ask.after:
+        key, last = _read(ask)
+        sign = "<" if order.down else ">"
+        where += f" AND {order.column} {sign}= ? AND ({order.column} {sign} ? OR id > ?)"
+        values += [key, key, last]
+    direction = "DESC" if order.down else "ASC"
+    rows = of.execute(
+        f"SELECT {COLUMNS}, {order.column} FROM cases WHERE {where} ORDER BY {order.column} {direction}, id LIMIT ?",
+        [*values, ask.limit + 1],
+    ).fetchall()
+    after = ""
+    if len(rows) > ask.limit:
+        rows = rows[: ask.limit]
+        after = _written((ask.order, rows[-1][-1], rows[-1][0]))
+    return Queue(case_rows(of, [row[:-1] for row in rows], names, now, person), total, after)
+
+
+def case_rows(
+    of: sqlite3.Connection, rows: Iterable[Sequence[Any]], names: Names, now: float, person: str = ""
+) -> list[CaseRow]:
+    """Return rows of `COLUMNS` as a list shows them."""
+    found = list(rows)
+    looked: dict[str, float] = {}
+    if person and found:
+        marks = ", ".join("?" * len(found))
+        looked = dict(
+            of.execute(
+                f"SELECT id, at FROM looked WHERE person = ? AND id IN ({marks})",
+                [person, *(row[0] for row in found)],
+            )
+        )
+    return [_row(row, names, now, looked.get(row[0])) for row in found]
+
+
+def _row(row: Sequence[Any], names: Names, now: float, looked: float | None) -> CaseRow:
+    (
+        case, pattern, title, severity, account, accounts, requests, log_e, rank, opened, updated, sequence, belongs,
+        verdict, assignee, snoozed, headline, closed, touched,
+    ) = row  # fmt: skip
+    return CaseRow(
+        case=case, pattern=pattern, title=title, severity=severity, account=account, name=names.of(account),
+        accounts=accounts, requests=requests, log_e=log_e, rank=rank, opened=opened, updated=updated,
+        sequence=sequence, group=belongs, verdict=verdict, assignee=assignee, snoozed_until=snoozed, headline=headline,
+        state="closed" if closed else "snoozed" if snoozed > now else "open",
+        changed=looked is not None and touched > looked,
+    )  # fmt: skip
+
+
+def _where(ask: Ask, now: float) -> tuple[str, list[Any]]:
+    parts: list[str] = ["closed IN (0, 1)" if ask.state == "all" else f"closed = {int(ask.state == 'closed')}"]
+    values: list[Any] = []
+    if ask.state in ("open", "snoozed"):
+        parts.append(f"snoozed {'<=' if ask.state == 'open' else '>'} ?")
+        values.append(now)
+    if ask.unjudged:
+        parts.append("verdict IN ('', 'withdrawn')")
+    given = {
+        "assignee = ?": ask.assignee, "pattern = ?": current(ask.pattern) if ask.pattern else "",
+        "severity = ?": ask.severity, "id IN (SELECT id FROM member WHERE account = ?)": ask.account,
+        "updated >= ?": ask.since, "opened <= ?": ask.until,
+    }  # fmt: skip
+    for part, value in given.items():
+        if value not in ("", None):
+            parts.append(part)
+            values.append(value)
+    return " AND ".join(parts), values
+
+
+def _written(after: _After) -> str:
+    return base64.urlsafe_b64encode(msgspec.json.encode(after)).decode().rstrip("=")
+
+
+def _read(ask: Ask) -> tuple[float, str]:
+    try:
+        raw = base64.urlsafe_b64decode(ask.after + "=" * (-len(ask.after) % 4))
+        order, key, last = msgspec.json.decode(raw, type=_After)
+    except (ValueError, msgspec.DecodeError):
+        order, key, last = "", 0.0, ""
+    if order != ask.order:
+        raise ValueError("`after` is of no page of this list: begin it again")
+    return key, last
