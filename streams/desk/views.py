@@ -355,5 +355,7 @@ class Acts(Protocol):
     """What can be decided at the desk."""
 
     def act(self, act: Act, by: str) -> str:
-        """Decide; return one line of what was done. Raises `Overtaken`, `Unknown`, `NotSent`, or ValueError with what is
-        wrong."""
+        """Decide; return one line of what was done.
+
+        Raises `Overtaken`, `Unknown`, `NotSent`, or ValueError with what is wrong.
+        """
