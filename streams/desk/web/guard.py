@@ -83,7 +83,7 @@ def guarded(desk: Desk, route: Route) -> Served:
             if route.method == "POST":
                 await posted(asked, route)
             response = await route.handler(asked)
-            if asked.fresh and route.kind == "page":
+            if asked.fresh and route.kind != "open" and not asked.person.program:
                 desk.sessions.give(response, asked.session)
         except Refused as refusal:
             response = _refuse(desk, request, route, asked, refusal)
@@ -91,7 +91,7 @@ def guarded(desk: Desk, route: Route) -> Served:
             response = fail(desk, route, asked, 404, "Not here", str(error).strip("'\"") or "There is no such thing.")
         except Overtaken as error:
             response = fail(desk, route, asked, 409, "Somebody decided meanwhile", str(error))
-        except msgspec.ValidationError as error:
+        except msgspec.DecodeError as error:
             response = fail(desk, route, asked, 400, "Not a question that can be answered", str(error))
         except ValueError as error:
             response = fail(desk, route, asked, 422, "This cannot be done", str(error))

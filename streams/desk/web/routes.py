@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from siphonwatch.streams.desk.web import dossier, forms, login, pages
+from siphonwatch.streams.desk.web import api, dossier, forms, login, openapi, pages
 from siphonwatch.streams.desk.web.desk import Desk
 from siphonwatch.streams.desk.web.guard import DESK, Route, guarded, headed
 
@@ -27,6 +27,8 @@ ROUTES = (
     Route("GET", "/login", "", login.begin, "open"),
     Route("GET", "/login/back", "", login.back, "open"),
     Route("GET", "/static/{name}", "", login.static, "open"),
+    *(Route(call.method, api.PREFIX + call.path, call.role, api.handler(call), "api") for call in api.CALLS),
+    Route("GET", api.PREFIX + "/openapi.json", "read", openapi.description, "api"),
 )
 
 
