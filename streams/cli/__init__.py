@@ -18,6 +18,7 @@ COMMANDS = (
     "topics",
     "alerts",
     "deliver",
+    "desk",
     "verdict",
     "allow",
     "archive",

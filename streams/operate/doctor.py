@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
-from siphonwatch.streams.common import chosen, extensions, kafka
+from siphonwatch.streams.common import chosen, desk_access, extensions, kafka
 from siphonwatch.streams.common.connection import ClientLog, reason
 from siphonwatch.streams.common.settings import PREFIX, Loaded, Settings, SettingsError
 from siphonwatch.streams.common.sink_settings import SECRET_FIELDS
@@ -102,6 +102,7 @@ def examine(settings: Settings, *, offline: bool = False, environ: Mapping[str, 
         links(settings),
     ]
     checks += [sinks(settings)] if settings.sinks else []
+    checks += [desk(settings)]
     checks += [Check("accounts", "warning", warning) for warning in chosen.warnings(settings)]
     checks += [otlp_text()] if "otlp" in settings.ingest.topics.values() else []
     if offline:
@@ -245,6 +246,20 @@ def sinks(settings: Settings) -> Check:
     except SettingsError as error:
         return Check("sinks", "failed", str(error), remedy)
     return Check("sinks", "ok", f"{names}; `siphonwatch deliver --check` sends each a test alert")
+
+
+def desk(settings: Settings) -> Check:
+    """The desk is for this machine alone, or says who may use it."""
+    try:
+        desk_access.check(settings.desk)
+    except SettingsError as error:
+        return Check("desk", "failed", str(error), "set it right, or leave it to the machine that runs the desk")
+    mine = settings.desk
+    if not mine.login:
+        return Check("desk", "ok", f"on {mine.host}:{mine.port}, for who is on this machine")
+    kept = "" if mine.secret else "; desk.secret is not set: a restart logs everybody out"
+    return Check("desk", "ok" if mine.secret else "warning", f"{mine.address}, login by {mine.login}{kept}",
+                 "" if mine.secret else "set desk.secret to the output of `openssl rand -hex 32`")  # fmt: skip
 
 
 def grafana(settings: Settings) -> Check:

@@ -15,9 +15,9 @@ from desk_client import BEHIND_PROXY, Clock, Visit, as_role, make_desk, visit
 from desk_double import Double
 from test_desk_pages import Checker, places
 
+from siphonwatch.streams.common.desk_access import check
 from siphonwatch.streams.common.desk_settings import Desk as Settings
 from siphonwatch.streams.common.settings import SettingsError
-from siphonwatch.streams.desk.web.doors import check
 from siphonwatch.streams.desk.web.forms import local
 from siphonwatch.streams.desk.web.people import ROLES
 from siphonwatch.streams.desk.web.routes import ROUTES, make_app

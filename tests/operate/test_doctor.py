@@ -79,7 +79,7 @@ def test_a_missing_identity_key_fails_and_says_how_to_make_one() -> None:
     done = run("--offline")
     assert done.returncode == 1
     assert "SIPHONWATCH_IDENTITY_KEY" in done.stdout and "openssl rand -hex 32" in done.stdout
-    assert "1 of 10 checks failed" in done.stderr
+    assert "1 of 11 checks failed" in done.stderr
 
 
 def test_an_unreachable_broker_fails_in_bounded_time_and_leaves_the_topics_out() -> None:

@@ -13,9 +13,9 @@ import msgspec
 import structlog
 from aiohttp import web
 
+from siphonwatch.streams.common.desk_access import LOOPBACK
 from siphonwatch.streams.desk.views import Overtaken, Unknown
 from siphonwatch.streams.desk.web.desk import Asked, Busy, Desk
-from siphonwatch.streams.desk.web.doors import LOOPBACK
 from siphonwatch.streams.desk.web.people import Person, Role
 from siphonwatch.streams.desk.web.render import page, problem
 

@@ -17,8 +17,8 @@ import jwt
 import msgspec
 from aiohttp import web
 
+from siphonwatch.streams.common.desk_access import client_secret
 from siphonwatch.streams.common.desk_settings import Desk
-from siphonwatch.streams.desk.web.doors import client_secret
 from siphonwatch.streams.desk.web.people import Person, named, role_of
 from siphonwatch.streams.desk.web.session import Session, Sessions
 

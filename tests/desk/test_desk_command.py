@@ -1,0 +1,125 @@
+"""`siphonwatch desk` as a process: pages of real topics, a decision that lands on them, health apart, a clean stop."""
+
+from __future__ import annotations
+
+import http.cookiejar
+import os
+import re
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from pathlib import Path
+
+import msgspec
+import pytest
+from alert_samples import fill, findings
+from click.testing import CliRunner
+
+from siphonwatch.streams.cli import cli
+from siphonwatch.streams.common.desk_settings import Desk
+from siphonwatch.streams.common.settings import Settings, SettingsError, load
+from siphonwatch.streams.common.tail import Tail
+from siphonwatch.streams.contracts import verdict
+from siphonwatch.streams.lab.broker.process import free_port
+from siphonwatch.streams.operate import doctor
+
+ROOT = Path(__file__).parents[2]
+QUIET = {name: value for name, value in os.environ.items() if not name.startswith("SIPHONWATCH_")}
+
+
+def fetch(opener: urllib.request.OpenerDirector, url: str, fields: dict[str, str] | None = None) -> str:
+    data = urllib.parse.urlencode(fields).encode() if fields else None
+    with opener.open(url, data, timeout=60) as answer:
+        return str(answer.read().decode())
+
+
+@pytest.mark.broker
+def test_the_desk_shows_decides_tells_its_health_and_stops(settings: Settings, tmp_path: Path) -> None:
+    found = findings(3)
+    fill(settings, found)
+    status, log = free_port(), tmp_path / "desk.log"
+    variables = {
+        "KAFKA_BOOTSTRAP": settings.kafka.bootstrap, "TOPICS_PREFIX": settings.topics.prefix,
+        "IDENTITY_KEY": "a secret of the tests only", "DESK_STATUS_PORT": str(status), "LOG_FORMAT": "json",
+    }  # fmt: skip
+    with log.open("wb") as out:
+        process = subprocess.Popen(
+            [sys.executable, "-c", "from siphonwatch.streams.cli import main; main()", "desk", "--port", "0", "--index",
+             str(tmp_path / "desk.sqlite")],
+            env={**QUIET, **{f"SIPHONWATCH_{name}": value for name, value in variables.items()}}, cwd=ROOT, stdout=out,
+            stderr=out,
+        )  # fmt: skip
+    try:
+        address = ""
+        while not address:
+            assert process.poll() is None, log.read_text()
+            match = re.search(r"the desk is open at (\S+)", log.read_text())
+            address = match[1] if match else ""
+            time.sleep(0.2)
+        opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(http.cookiejar.CookieJar()))
+        case = found[0].case
+        while case not in (page := fetch(opener, address + "/")):
+            assert process.poll() is None, log.read_text()
+            time.sleep(0.2)
+        token = re.search(r'name="csrf" value="([0-9a-f]{64})"', page)
+        assert token
+        act = {"csrf": token[1], "kind": "verdict", "cases": case, "decision": "true-positive", "text": "seen"}
+        assert "confirmed" in fetch(opener, address + "/decide", act)
+        with Tail.connect(settings, settings.topic("verdicts")) as tail:
+            (given,) = [verdict.decode(value) for value in tail.history()]
+        assert (given.case, given.decision, given.note) == (case, "true-positive", "seen")
+        while True:
+            try:
+                assert fetch(opener, f"http://127.0.0.1:{status}/readyz") == "ok\n"
+                break
+            except urllib.error.HTTPError as error:  # it has not read all topics yet
+                assert error.code == 503 and process.poll() is None
+                time.sleep(0.2)
+        metrics = fetch(opener, f"http://127.0.0.1:{status}/metrics")
+        assert 'siphonwatch_desk_decisions_total{kind="verdict",outcome="done"} 1.0' in metrics
+        assert 'siphonwatch_desk_behind_records{topic="alerts"} 0.0' in metrics
+        assert 'siphonwatch_desk_requests_total{route="/case/{case}",status="200"} 1.0' in metrics
+        process.terminate()
+        assert process.wait(120) == 0, log.read_text()
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.wait()
+    (line,) = [msgspec.json.decode(line) for line in log.read_text().splitlines() if '"outcome"' in line]
+    assert (line["what"], line["outcome"], line["cases"], line["role"]) == ("verdict", "done", [case], "administer")
+
+
+def test_a_token_is_made_with_the_setting_that_knows_it() -> None:
+    done = CliRunner().invoke(cli, ["desk", "--token", "soar", "--role", "decide"])
+    known = done.output.split("desk.tokens: ")[1].strip()
+    assert done.exit_code == 0 and load({"SIPHONWATCH_DESK_TOKENS": known}).settings.desk.tokens == [known]
+    assert re.search(r"shown once: \S{40,}", done.output)
+    assert CliRunner().invoke(cli, ["desk", "--token", "a b"]).exit_code == 2
+
+
+def test_a_desk_that_everybody_could_reach_does_not_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("siphonwatch.streams.cli.desk.configure", lambda log: None)
+    done = CliRunner().invoke(cli, ["desk"], env={"SIPHONWATCH_DESK_HOST": "198.51.100.7"})
+    assert isinstance(done.exception, SettingsError), "main() makes exit code 2 of it"
+    assert "whoever reaches it could decide" in str(done.exception)
+
+
+@pytest.mark.parametrize(
+    ("changed", "state", "says"),
+    [
+        ({}, "ok", "on 127.0.0.1:6070"),
+        ({"host": "198.51.100.7"}, "failed", "whoever reaches it could decide"),
+        ({"login": "proxy", "address": "https://desk.example", "proxies": ["192.0.2.1"], "read": ["a"]}, "warning",
+         "a restart logs everybody out"),
+        ({"login": "proxy", "address": "https://desk.example", "proxies": ["192.0.2.1"], "read": ["a"],
+          "secret": "k" * 32}, "ok", "login by proxy"),
+    ],
+)  # fmt: skip
+def test_doctor_says_what_is_wrong_with_the_desk(changed: dict[str, object], state: str, says: str) -> None:
+    settings = Settings(desk=Desk(**changed))  # type: ignore[arg-type]
+    check = doctor.desk(settings)
+    assert check.state == state and says in check.message
+    assert check in doctor.examine(settings, offline=True)
