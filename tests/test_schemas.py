@@ -28,7 +28,7 @@ from siphonwatch.streams.contracts.telemetry import json_schema
 from siphonwatch.streams.contracts.verdict import encode as encode_verdict
 from siphonwatch.streams.contracts.verdict import json_schema as verdict_schema
 from siphonwatch.streams.contracts.verdict import judge
-from siphonwatch.streams.deliver.trial import make_alerts
+from siphonwatch.streams.deliver.sample import make_alerts
 from siphonwatch.streams.worker.decode import Decoder
 
 SCHEMAS = Path(__file__).parents[1] / "deploy" / "schemas"

@@ -20,6 +20,7 @@ COMMANDS = (
     "deliver",
     "desk",
     "verdict",
+    "noise",
     "allow",
     "archive",
     "dataset",

@@ -58,7 +58,7 @@ def names(group: str) -> tuple[str, ...]:
     Examples
     --------
     >>> names(SINKS)
-    ('alertmanager', 'grafana', 'pagerduty', 'slack', 'webhook')
+    ('alertmanager', 'apprise', 'grafana', 'iris', 'jira', 'mail', 'pagerduty', 'slack', 'thehive', 'webhook')
     """
     return tuple(_points(group))
 

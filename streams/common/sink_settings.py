@@ -13,6 +13,10 @@ from msgspec import Meta
 
 SECRET_FIELDS = ("url", "secret", "token", "routing_key")
 """May stand in a file named by `<field>_file` instead, and are never shown."""
+KIND_FIELDS = (
+    "username", "project", "issue_type", "edition", "on_close", "sender", "recipients", "title", "body",
+)  # fmt: skip
+"""Settings that some kinds of sinks have a use for, and others not."""
 NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\Z")
 _Seconds = Annotated[float, Meta(gt=0)]
 
@@ -38,14 +42,38 @@ class Sink(msgspec.Struct, forbid_unknown_fields=True):
     kind: Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_-]{0,31}$")]
     """One that is installed: `siphonwatch.streams.common.extensions`."""
     url: str = ""
-    """Where to send; PagerDuty has a default, and a Grafana sink uses the [grafana] section instead."""
+    """Where to send; PagerDuty has a default, and a Grafana sink uses the [grafana] section instead. Of a mail sink the
+    server: `smtps://host:465`, `smtp://host:587` (STARTTLS) or `smtp-plain://host:25`; of apprise any of its own."""
     url_file: str = ""
     secret: str = ""
     """Of a webhook: `whsec_` and base64; several, separated by blanks or commas, while one replaces another."""
     secret_file: str = ""
     token: str = ""
-    """Sent as a bearer token, to a webhook or an Alertmanager behind a proxy that wants one."""
+    """Sent as a bearer token, to a webhook or an Alertmanager behind a proxy that wants one; API key of TheHive, IRIS
+    or Jira; password of a mail server."""
     token_file: str = ""
+    username: str = ""
+    """To log in with beside `token`: at a mail server, or the e-mail address of an account of Jira Cloud."""
+    project: str = ""
+    """Key of a project of Jira, organisation of TheHive, number of a customer of IRIS (1 where it is empty)."""
+    issue_type: str = "Task"
+    """Of Jira."""
+    edition: Literal["cloud", "data-center"] = "cloud"
+    """Of Jira: which API it has, and how its texts are marked up."""
+    on_close: str = ""
+    """What an object becomes when its case closes: status of TheHive or IRIS, transition of Jira. Empty: it gets a
+    comment and stays as it is, for that an account fell silent judges nothing."""
+    sender: str = ""
+    """Address that mail comes from."""
+    recipients: list[str] = []
+    """Addresses that mail goes to."""
+    title: str = ""
+    """Template of the title or subject (Jinja2, docs/operations.md); empty for ours."""
+    body: str = ""
+    """Template of the text; empty for ours."""
+    updates: Literal["", "all", "changes", "doublings"] = ""
+    """Which updates of a case it gets: all; those where severity rose, an account joined or the evidence doubled; or
+    those where severity rose or accounts or evidence doubled. Empty: `changes` where people read, else `all`."""
     routing_key: str = ""
     """Integration key of a PagerDuty service (Events API v2)."""
     routing_key_file: str = ""
@@ -61,6 +89,10 @@ class Sink(msgspec.Struct, forbid_unknown_fields=True):
     """Only these; empty for all."""
     since: Annotated[str, Meta(pattern=r"^(all|\d+(\.\d+)?[smhd])$")] = "1h"
     """How far back a sink that never ran begins: alerts sent so long ago, or `all` that the topic holds."""
+
+
+class UnusableSink(ValueError):
+    """A sink cannot work as it is set; the message names the setting and never a secret."""
 
 
 class UnusableSecret(ValueError):

@@ -17,6 +17,7 @@ from siphonwatch.streams.common.incarnation import ASK_SECONDS, UNKNOWN
 from siphonwatch.streams.common.polling import getmany
 from siphonwatch.streams.contracts.alert import NotAnAlert
 from siphonwatch.streams.deliver.alert import AlertRecord, id_of, read
+from siphonwatch.streams.deliver.changes import Changes
 from siphonwatch.streams.deliver.make import Channel
 from siphonwatch.streams.deliver.metrics import SinkMetrics
 from siphonwatch.streams.deliver.recent import REMEMBERED, Recent
@@ -72,6 +73,7 @@ class Lane:
         self._clock = clock
         self._pause = pause
         self._recent = Recent()
+        self._changes = Changes(channel.updates)
         self._committed: int | None = None
         self._attempting = False
         self._stopping = False
@@ -219,6 +221,7 @@ class Lane:
         )  # fmt: skip
         first = (await self._consumer.beginning_offsets([self.tp]))[self.tp]
         self.next, self._recent = await self._fresh(first), Recent()
+        self._changes = Changes(self._channel.updates)
         self._consumer.seek(self.tp, self.next)
         return True
 
@@ -254,13 +257,15 @@ class Lane:
 
     def _recall(self, record: Any) -> None:
         """Learn from a record that was handled before."""
-        self._recent.add(id_of(record.value))
-        if self._channel.receiver.reach:
+        id = id_of(record.value)
+        again = id in self._recent
+        self._recent.add(id)
+        if self._channel.receiver.reach or self._channel.updates != "all":
             try:
                 alert = read(record.value, record.timestamp / 1000)
             except NotAnAlert:
                 return
-            if self._channel.wanted.takes(alert.event):
+            if not again and self._channel.wanted.takes(alert.event) and self._changes.takes(alert):
                 self._channel.receiver.note(self.tp.partition, alert, alert.sent)
 
     async def _take(self, record: Any) -> bool:
@@ -281,6 +286,8 @@ class Lane:
             self._metrics.count("filtered")
         elif alert.id in self._recent:
             self._metrics.count("repeated")
+        elif not self._changes.takes(alert):
+            self._metrics.count("unchanged")
         elif await self._deliver(alert):
             sent = True
             self._channel.receiver.note(self.tp.partition, alert, self._clock())

@@ -13,9 +13,17 @@ from siphonwatch.models.detect.registry import current
 from siphonwatch.models.engine.patterns import patterns
 from siphonwatch.streams.common import extensions
 from siphonwatch.streams.common.settings import Settings, SettingsError
-from siphonwatch.streams.common.sink_settings import SECRET_FIELDS, Sink, UnusableSecret, secret
+from siphonwatch.streams.common.sink_settings import (
+    KIND_FIELDS,
+    SECRET_FIELDS,
+    Sink,
+    UnusableSecret,
+    UnusableSink,
+    secret,
+)
+from siphonwatch.streams.deliver.changes import Wanted
 from siphonwatch.streams.deliver.outcome import Backoff
-from siphonwatch.streams.deliver.post import BadUrl, check_url, tls
+from siphonwatch.streams.deliver.post import HTTP, BadUrl, check_url, tls
 from siphonwatch.streams.deliver.receivers import HttpReceiver, Kind, Receiver, poster_of
 from siphonwatch.streams.deliver.signature import BadSecret
 from siphonwatch.streams.deliver.wanted import Filter, severities
@@ -37,6 +45,7 @@ class Channel(msgspec.Struct, frozen=True):
     wanted: Filter
     receiver: Receiver
     backoff: Backoff
+    updates: Wanted = "all"
 
 
 def check(settings: Settings, names: Iterable[str] = ()) -> dict[str, Sink]:
@@ -77,18 +86,27 @@ def _check(name: str, sink: Sink, settings: Settings) -> None:
             raise SettingsError(f"{where}: a sink of kind {sink.kind} needs {field}, or {field}_file")
         if not value.isascii() or not value.isprintable():
             raise SettingsError(f"{where}.{field} has characters that no header or address can: look for line breaks")
+    defaults = Sink(kind=sink.kind)
+    for field in KIND_FIELDS:
+        if getattr(sink, field) != getattr(defaults, field) and field not in getattr(kind, "fields", ()):
+            raise SettingsError(f"{where}.{field}: a sink of kind {sink.kind} has no use for it: leave it out")
+    if sink.updates not in ("", "all") and getattr(kind, "needs_all", False):
+        raise SettingsError(f"{where}.updates: a sink of kind {sink.kind} needs all of them: leave it out")
     try:
         tls(sink.cafile)
         if check_more := getattr(kind, "check", None):
             check_more(settings, sink)
+    except UnusableSink as error:
+        raise SettingsError(f"{where}: {error}") from None
     except BadSecret as error:
         raise SettingsError(f"{where}.secret: {error}") from None
     except OSError as error:
         raise SettingsError(f"{where}.cafile {sink.cafile} cannot be loaded: {error}") from None
     for field, address in {"url": secret(sink, "url"), "proxy": sink.proxy}.items():
+        schemes = getattr(kind, "schemes", HTTP) if field == "url" else HTTP
         try:
-            if address:
-                check_url(address)
+            if address and schemes is not None:
+                check_url(address, schemes)
         except BadUrl as error:
             raise SettingsError(f"{where}.{field} is no address to send to: {error}") from None
 
@@ -110,12 +128,14 @@ def make(settings: Settings, name: str, clock: Callable[[], float] = time.time) 
         Seconds since 1970.
     """
     sink, shared = settings.sinks[name], settings.deliver
-    url = secret(sink, "url")
-    if url and check_url(url):
+    url, kind = secret(sink, "url"), _kind(sink.kind)
+    schemes = getattr(kind, "schemes", HTTP)
+    if url and schemes is not None and check_url(url, schemes):
         _log.warning("alerts travel unencrypted over a network: use https", sink=name)
     backoff = Backoff(shared.backoff, shared.backoff_max, shared.backoff_misconfigured, random.SystemRandom().uniform)
     wanted = Filter(patterns=sink.patterns, severities=severities(sink.severity), kinds=sink.kinds)
-    return Channel(name, sink, wanted, _receiver(settings, name, clock), backoff)
+    updates: Wanted = sink.updates if sink.updates else getattr(kind, "updates", "all")
+    return Channel(name, sink, wanted, _receiver(settings, name, clock), backoff, updates)
 
 
 def _receiver(settings: Settings, name: str, clock: Callable[[], float]) -> Receiver:

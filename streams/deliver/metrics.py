@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-OUTCOMES = ("delivered", "failed", "refused", "filtered", "repeated", "unreadable", "expired")
+OUTCOMES = ("delivered", "failed", "refused", "filtered", "unchanged", "repeated", "unreadable", "expired")
 ATTEMPT = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 DELAY = (0.1, 0.5, 1, 2, 5, 10, 30, 60, 300, 900, 3600)
 

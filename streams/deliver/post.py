@@ -1,5 +1,5 @@
-"""Posts to a receiver over HTTP, once, and returns the outcome. It follows no redirect, repeats nothing, and is
-bounded in time and in what it reads.
+"""Asks a receiver over HTTP, once, and returns the outcome. It follows no redirect, repeats nothing, and is bounded in
+time and in what it reads.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import contextlib
 import ipaddress
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -23,6 +23,8 @@ ANSWER_BYTES = 4096
 SHOWN = 200
 """Characters of an answer that are logged."""
 AGENT = "siphonwatch"
+HTTP = {"http": False, "https": True}
+"""Schemes of addresses, and whether each encrypts."""
 Judge = Callable[[int, bytes], Verdict]
 
 
@@ -32,31 +34,48 @@ class Message(msgspec.Struct, frozen=True):
     url: str
     body: bytes
     headers: dict[str, str]
+    method: str = "POST"
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """What came back."""
+
+    outcome: Outcome
+    status: int = 0
+    """Of HTTP; 0 where there was no answer."""
+    said: bytes = b""
+    """The body's beginning."""
 
 
 class BadUrl(ValueError):
     """A sink's URL cannot be used; the message does not show it, as it may be a secret."""
 
 
-def check_url(url: str) -> bool:
+def check_url(url: str, schemes: Mapping[str, bool] = HTTP) -> bool:
     """Return whether alerts and secrets travel to a URL unencrypted over a network.
+
+    Parameters
+    ----------
+    schemes
+        What it may begin with, and whether that encrypts.
 
     Raises
     ------
     BadUrl
-        When it is not an http or https URL with a host.
+        When it is another URL, or has no host.
     """
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
     except ValueError as error:
         raise BadUrl(str(error)) from None
-    if parts.scheme not in ("http", "https") or not host or clean(url) != url or " " in url:
-        raise BadUrl("write https://host/path")
-    return parts.scheme == "http" and not _loopback(host)
+    if parts.scheme not in schemes or not host or clean(url) != url or " " in url:
+        raise BadUrl("write https://host/path" if schemes is HTTP else f"write one of {', '.join(schemes)}://host:port")
+    return not schemes[parts.scheme] and not loopback(host)
 
 
-def _loopback(host: str) -> bool:
+def loopback(host: str) -> bool:
+    """Whether a host is this machine."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:  # a name
@@ -108,30 +127,44 @@ class Poster:
         await self._session.close()
 
     async def post(self, message: Message, judged: Judge = lambda status, _: judge(status)) -> Outcome:
-        """Post once; every failure is an outcome."""
+        """Send once what needs no answer but its status; every failure is an outcome."""
+        return (await self.ask(message, judged, 0)).outcome
+
+    async def ask(
+        self, message: Message, judged: Judge = lambda status, _: judge(status), most: int = ANSWER_BYTES
+    ) -> Answer:
+        """Send once; every failure is an outcome.
+
+        Parameters
+        ----------
+        judged
+            What a status and an answer's beginning mean.
+        most
+            Bytes to read of an answer that says yes; with 0 yes is yes, whatever becomes of the rest of the answer.
+        """
         try:
-            async with self._session.post(
-                message.url, data=message.body, headers=message.headers, allow_redirects=False, proxy=self._proxy
-            ) as answer:
-                # Taken is taken, whatever becomes of the rest of the answer.
-                said = await _beginning(answer.content) if answer.status >= 300 else b""
+            async with self._session.request(
+                message.method, message.url, data=message.body, headers=message.headers, allow_redirects=False,
+                proxy=self._proxy,
+            ) as answer:  # fmt: skip
+                said = await _beginning(answer.content, ANSWER_BYTES if answer.status >= 300 else most)
                 verdict = judged(answer.status, said)
-                detail = _detail(answer.status, said, message)
+                detail = _detail(answer.status, said if answer.status >= 300 else b"", message)
                 wait = retry_after(answer.headers.get("Retry-After"), self._clock())
-                return Outcome(verdict, detail, None if verdict == "delivered" else wait)
+                return Answer(Outcome(verdict, detail, None if verdict == "delivered" else wait), answer.status, said)
         except TimeoutError:
-            return Outcome("failed", f"no answer within {self._timeout:g} s")
+            return Answer(Outcome("failed", f"no answer within {self._timeout:g} s"))
         except aiohttp.ClientConnectorCertificateError as error:
-            return Outcome("failed", _without(message, f"its certificate is not trusted: {error}"))
+            return Answer(Outcome("failed", _without(message, f"its certificate is not trusted: {error}")))
         except (aiohttp.ClientError, OSError, asyncio.IncompleteReadError, ValueError) as error:
-            return Outcome("failed", _without(message, f"{type(error).__name__}: {error}"))
+            return Answer(Outcome("failed", _without(message, f"{type(error).__name__}: {error}")))
 
 
-async def _beginning(content: aiohttp.StreamReader) -> bytes:
+async def _beginning(content: aiohttp.StreamReader, most: int) -> bytes:
     """An answer's first bytes, in however many parts they come."""
     said = b""
     with contextlib.suppress(aiohttp.ClientPayloadError):  # cut off: what was read has to do
-        while len(said) < ANSWER_BYTES and (part := await content.read(ANSWER_BYTES - len(said))):
+        while len(said) < most and (part := await content.read(most - len(said))):
             said += part
     return said
 
@@ -148,7 +181,7 @@ def _without(message: Message, text: str) -> str:
     """Text without the URL or its path, which are secrets of some receivers, and without the token."""
     parts = urlsplit(message.url)
     path = parts.path + (f"?{parts.query}" if parts.query else "")
-    token = message.headers.get("Authorization", "").removeprefix("Bearer ")
+    token = message.headers.get("Authorization", "").partition(" ")[2]
     for secret in (message.url, path, parts.path, parts.query, token):
         if len(secret) > 1:
             text = text.replace(secret, "<hidden>")

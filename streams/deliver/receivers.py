@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, Mapping
+from typing import ClassVar, Protocol
 
 import structlog
 
@@ -16,7 +16,7 @@ from siphonwatch.streams.deliver.alert import AlertRecord
 from siphonwatch.streams.deliver.alertmanager import AGAIN_SECONDS, Alertmanager
 from siphonwatch.streams.deliver.annotate import Annotator
 from siphonwatch.streams.deliver.outcome import Outcome, Verdict, judge
-from siphonwatch.streams.deliver.post import Message, Poster, tls
+from siphonwatch.streams.deliver.post import HTTP, Message, Poster, tls
 from siphonwatch.streams.deliver.signature import BadSecret
 
 _log = structlog.get_logger(__name__)
@@ -39,7 +39,9 @@ class Kind(Protocol):
     needs: tuple[str, ...]
     """Of `siphonwatch.streams.common.sink_settings.SECRET_FIELDS`: what must be set."""
     uses: tuple[str, ...]
-    """What may be set."""
+    """What may be set. A class may say more: `fields`, those of `KIND_FIELDS` that it has a use for; `updates`, which
+    updates of a case it gets where the sink does not say; `needs_all`, that it can do with no fewer; `schemes`, of its
+    addresses, by whether they encrypt."""
 
     def __init__(self, sink: Sink, runbook: str) -> None: ...
 
@@ -57,6 +59,10 @@ class Receiver:
 
     needs: tuple[str, ...] = ()
     uses: tuple[str, ...] = ()
+    fields: tuple[str, ...] = ()
+    updates: ClassVar[str] = "all"
+    schemes: ClassVar[Mapping[str, bool] | None] = HTTP
+    """None for whatever the kind itself checks."""
     reach: float = 0.0
     """Seconds back from now whose alerts it wants to be shown again at the start, by `note`."""
 
@@ -133,6 +139,7 @@ class AlertmanagerReceiver(HttpReceiver):
         Seconds between telling again.
     """
 
+    needs_all = True  # an alert fires for so long after the last update
     needs = Alertmanager.needs
     uses = Alertmanager.uses
 

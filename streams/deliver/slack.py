@@ -72,6 +72,7 @@ class Slack:
 
     needs: tuple[str, ...] = ("url",)
     uses: tuple[str, ...] = ("url",)
+    updates = "changes"
 
     def __init__(self, sink: Sink, runbook: str) -> None:
         self._sink = sink

@@ -27,7 +27,8 @@ from siphonwatch.streams.common.sink_settings import Sink
 from siphonwatch.streams.deliver import make as maker
 from siphonwatch.streams.deliver.make import check, make
 from siphonwatch.streams.deliver.outcome import Outcome
-from siphonwatch.streams.deliver.trial import ACCOUNT, TITLE, trials
+from siphonwatch.streams.deliver.sample import ACCOUNT, TITLE
+from siphonwatch.streams.deliver.trial import trials
 from siphonwatch.streams.lab.broker.process import free_port
 from siphonwatch.streams.operate import doctor
 

@@ -34,7 +34,7 @@
 {{- end -}}
 {{- range $name, $sink := $settings.sinks -}}
 {{- range $field := list "secret" "token" "routing_key" "url" -}}
-{{- if and (get $sink $field) (or (ne $field "url") (eq $sink.kind "slack")) -}}
+{{- if and (get $sink $field) (or (ne $field "url") (has $sink.kind (list "slack" "apprise"))) -}}
 {{- $problems = append $problems (printf "settings.sinks.%s.%s is a secret, and settings become a ConfigMap: put it into the Secret of deliver.existingSecret and set %s_file: /etc/siphonwatch/sinks/ENTRY" $name $field $field) -}}
 {{- end -}}
 {{- $file := get $sink (printf "%s_file" $field) | default "" -}}

@@ -1,0 +1,1 @@
+"""Tools that keep an object a case: TheHive, DFIR-IRIS, Jira."""
