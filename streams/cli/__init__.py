@@ -21,6 +21,7 @@ COMMANDS = (
     "desk",
     "verdict",
     "noise",
+    "export",
     "allow",
     "archive",
     "dataset",

@@ -35,7 +35,7 @@ MOST = 0.5
 """Share of a day's requests from which an account is of a cohort."""
 
 
-@click.command("noise", short_help="Say which patterns, cohorts and customers cost most for least truth.")
+@click.command("noise", short_help="Say which cases cost most for least truth.")
 @click.option("--alerts", type=click.File("rb"), help="Alerts, a line each, in place of the topic.")
 @click.option("--verdicts", type=click.File("rb"), help="Verdicts, a line each (`verdict --history --json`).")
 @click.option("--since", callback=parse_since, metavar="30d|TIME", help="Only cases that opened since, by event time.")

@@ -79,15 +79,12 @@ async def test_a_lane_counts_what_it_does_not_show_and_a_restart_remembers_what_
     opened, closed = life("org-1", 6)[0], life("org-1", 6)[-1]
     assert bench.receiver.delivered == [opened.id, closed.id] and bench.count("unchanged") == 4
 
-    log = Log([encode(told(finding).event) for finding in life("org-1", 6)])
-    first = Bench(log, Scripted())
-    await first.run(lambda: len(first.receiver.delivered) == 1)
-    sink = Sink(kind="slack", since="all", updates="changes")
-    second = Bench(log, Scripted(), sink)
-    second.lane._channel = replace(second.lane._channel, updates="changes")
-    second.lane._changes = Changes("changes")
-    await second.run()
-    assert set(second.receiver.delivered) <= {closed.id}, "the opening was shown by another process"
+    log.committed = 3
+    again = Bench(log, Scripted())
+    again.lane._channel = replace(again.lane._channel, updates="changes")
+    again.lane._changes = Changes("changes")
+    await again.run()
+    assert again.receiver.delivered == [closed.id] and again.count("unchanged") == 2, "the opening was shown before"
 
 
 @pytest.mark.parametrize(("kind", "more", "updates"), [
