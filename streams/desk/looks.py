@@ -23,7 +23,6 @@ from siphonwatch.streams.desk.views import (
     CasePage,
     Exposure,
     Found,
-    Kind,
     Queue,
 )
 
@@ -95,7 +94,7 @@ class IndexedLooks:
     def find(
         self,
         text: str,
-        kind: Kind | str = "",
+        kind: str = "",
         since: float | None = None,
         until: float | None = None,
         limit: int = 100,

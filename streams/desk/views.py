@@ -338,7 +338,7 @@ class Looks(Protocol):
     def find(
         self,
         text: str,
-        kind: Kind | Literal["", "account", "case"] = "",
+        kind: str = "",
         since: float | None = None,
         until: float | None = None,
         limit: int = 100,

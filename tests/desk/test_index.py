@@ -1,0 +1,263 @@
+"""The index is what its topics say, however and however often it is made of them."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import zlib
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+from alert_samples import START, findings
+from desk_samples import ERASED, batch, dump, log, take
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from siphonwatch.models.learn.verdict_book import VerdictBook
+from siphonwatch.streams.common.settings import Settings
+from siphonwatch.streams.contracts import control, verdict
+from siphonwatch.streams.contracts.alert import encode, to_alert
+from siphonwatch.streams.contracts.telemetry import Telemetry
+from siphonwatch.streams.contracts.telemetry import encode as encode_telemetry
+from siphonwatch.streams.contracts.verdict import standing
+from siphonwatch.streams.desk.index import sketch
+from siphonwatch.streams.desk.index.cases import facts_of
+from siphonwatch.streams.desk.index.intake import Intake
+from siphonwatch.streams.desk.index.store import Index, IndexFailed
+from siphonwatch.streams.desk.index.traffic import DAY, MOST
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[tuple[object, ...]]]:
+    """What an index holds that took the log in at once."""
+    with Index(tmp_path_factory.mktemp("whole") / "i.sqlite", "p") as index:
+        take(index, log())
+        return dump(index)
+
+
+def test_the_log_reaches_every_table(whole: dict[str, list[tuple[object, ...]]]) -> None:
+    assert {name for name, rows in whole.items() if not rows} == set()
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_any_cut_of_the_log_and_any_order_of_the_topics_gives_the_same(
+    whole: dict[str, list[tuple[object, ...]]], tmp_path: Path, seed: int
+) -> None:
+    """Rebuilt at once, or fed in parts with some of them given twice, as after a crash of who reads."""
+    draw, given_ = random.Random(seed), log()
+    at = dict.fromkeys(given_, 0)
+    with Index(tmp_path / "i.sqlite", "p") as index:
+        intake = Intake(index, Settings())
+        while left := [kind for kind in given_ if at[kind] < len(given_[kind])]:
+            batches = []
+            for kind in draw.sample(left, draw.randint(1, len(left))):
+                begin = max(at[kind] - draw.randrange(3), 0)
+                at[kind] = min(at[kind] + draw.randint(1, 1 + len(given_[kind]) // 2), len(given_[kind]))
+                batches.append(batch(kind, given_[kind][begin : at[kind]], begin))
+            intake.take(batches)
+            if draw.random() < 0.2:
+                intake = Intake(index, Settings())
+        assert dump(index) == whole
+
+
+def test_cleared_and_fed_again_it_is_the_same_and_looks_stay(
+    whole: dict[str, list[tuple[object, ...]]], tmp_path: Path
+) -> None:
+    with Index(tmp_path / "i.sqlite", "p") as index:
+        take(index, log())
+        with index.write() as to:
+            to.execute("INSERT INTO looked VALUES ('Ann', 'c', 1.0)")
+        index.clear()
+        assert not any(rows for name, rows in dump(index).items())
+        take(index, log())
+        with index.write() as to:
+            to.execute("INSERT OR REPLACE INTO meta VALUES ('prefix', 'p')")
+        assert dump(index) == whole
+        assert index.reader.execute("SELECT count(*) FROM looked").fetchone() == (1,)
+
+
+KILLED = """
+import os, signal, sqlite3, sys
+from pathlib import Path
+from desk_samples import batch, log
+from siphonwatch.streams.common.settings import Settings
+from siphonwatch.streams.desk.index import intake as made
+from siphonwatch.streams.desk.index.store import Index
+
+path, place = Path(sys.argv[1]), int(sys.argv[2])
+index = Index(path, "p")
+intake = made.Intake(index, Settings())
+at = 0
+given = log()
+while any(at < len(values) for values in given.values()):
+    if at >= place:
+        ranks = intake.ranks.rank
+        def die(*_):
+            os.kill(os.getpid(), signal.SIGKILL)
+        intake.ranks.rank = die
+    intake.take(batch(kind, values[at : at + 7], at) for kind, values in given.items() if at < len(values))
+    at += 7
+"""
+
+
+@pytest.mark.parametrize("place", [0, 7, 70])
+def test_a_process_killed_within_a_transaction_loses_nothing_and_doubles_nothing(
+    whole: dict[str, list[tuple[object, ...]]], tmp_path: Path, place: int
+) -> None:
+    path = tmp_path / "i.sqlite"
+    tools = str(Path(__file__).parents[1] / "tools")
+    died = subprocess.run(
+        [sys.executable, "-c", KILLED, str(path), str(place)], env={**os.environ, "PYTHONPATH": tools}, check=False
+    )
+    assert died.returncode == -signal.SIGKILL
+    with Index(path, "p") as index:
+        positions = index.positions()
+        sizes = {f"p.{kind}.v1": len(values) for kind, values in log().items()}
+        assert {topic: position.next for (topic, _), position in positions.items()} == {
+            topic: min(place, size) for topic, size in sizes.items() if place
+        }
+        intake = Intake(index, Settings())
+        # Who reads again may be ahead of what stands, behind it, or at it: only what is new counts.
+        for kind, values in log().items():
+            known = positions.get((f"p.{kind}.v1", 0))
+            begin = max((known.next if known else 0) - 3, 0)
+            intake.take([batch(kind, values[begin:], begin)])
+        assert dump(index) == whole
+
+
+def test_ranks_are_those_of_the_book_of_verdicts(tmp_path: Path) -> None:
+    given_ = log(erase=False)
+    book = VerdictBook()
+    book.take(one.vote for one in standing(map(verdict.decode, given_["verdicts"])))
+    with Index(tmp_path / "i.sqlite", "p") as index:
+        take(index, given_)
+        rows = index.reader.execute("SELECT rank, facts FROM cases JOIN newest USING (id)").fetchall()
+        assert len(rows) == 7
+        for rank, facts in rows:
+            assert rank == pytest.approx(book.rank(facts_of(facts)).rank, abs=2e-6)
+
+
+@pytest.mark.parametrize("first", ["control", "others"])
+def test_an_erased_account_is_nowhere_whenever_its_order_is_read(tmp_path: Path, first: str) -> None:
+    given_ = log()
+    path = tmp_path / "i.sqlite"
+    with Index(path, "p") as index:
+        intake = Intake(index, Settings())
+        orders = {"control": given_.pop("control")}
+        for part in (orders, given_) if first == "control" else (given_, orders):
+            take(index, part, intake)
+        rows = dump(index)
+        assert (ERASED, 1.9e9) in rows.pop("erased")
+        for name, found in rows.items():
+            assert ERASED not in repr(found), name
+            for row in found:
+                for cell in row:
+                    if isinstance(cell, bytes) and name == "newest" and cell[:1] == b"\x78":
+                        assert ERASED.encode() not in zlib.decompress(cell)
+        pool = [row for row in rows["cases"] if row[1] == "campaign"]
+        assert len(pool) == 1, "a case of others goes on"
+        (accounts,) = index.reader.execute("SELECT accounts FROM cases WHERE pattern = 'campaign'").fetchone()
+        assert accounts == 3
+        assert not [row for row in rows["cases"] if "org-extraction-3" in row]
+        teaches = [verdict.decode(raw) for *_, raw in rows["verdict"]]
+        assert [one.note for one in teaches if one.account == "erased"] == [""], "it still teaches"
+
+
+def test_a_topic_made_anew_takes_what_came_of_the_old_one_and_nothing_else(tmp_path: Path) -> None:
+    given_ = log(erase=False)
+    with Index(tmp_path / "i.sqlite", "p") as index, Index(tmp_path / "j.sqlite", "p") as other:
+        intake = take(index, given_)
+        intake.forget("alerts", "p.alerts.v1")
+        intake.forget("telemetry", "p.telemetry.v1")
+        new = [encode(to_alert(one)) for one in findings(2, "shift")]
+        intake.take([batch("alerts", new, incarnation="j"), batch("telemetry", given_["telemetry"], incarnation="j")])
+        take(other, given_ | {"alerts": new})
+        mine, theirs = dump(index), dump(other)
+        del mine["position"], theirs["position"]
+        assert mine == theirs
+
+
+def test_another_prefix_or_schema_begins_anew_and_what_is_no_index_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "i.sqlite"
+    with Index(path, "p") as index:
+        take(index, log())
+    with Index(path, "q") as index:
+        assert index.positions() == {}
+        assert oct(path.stat().st_mode & 0o777) == "0o600"
+    text = tmp_path / "notes.txt"
+    text.write_text("this is no database, and must stay as it is" * 50)
+    with pytest.raises(IndexFailed, match=r"notes\.txt cannot be used"):
+        Index(text, "p")
+    assert text.read_text().startswith("this is no database")
+
+
+def test_old_days_and_old_cases_leave(tmp_path: Path) -> None:
+    values = [
+        encode_telemetry(Telemetry(id="r", time=START + day * DAY, account=f"a{day}", key="0000000000000001"))
+        for day in (0, 1, 30)
+    ]
+    settings = Settings()
+    settings.desk.days = 7
+    with Index(tmp_path / "i.sqlite", "p") as index:
+        Intake(index, settings).take([batch("telemetry", values[:2]), batch("alerts", log()["alerts"])])
+        intake = Intake(index, settings)
+        intake.take([batch("telemetry", values[2:], 2)])
+        for table in ("account", "hour", "day", "share"):
+            assert index.reader.execute(f"SELECT count(*) FROM {table}").fetchone() == (1,), table
+        late = [encode(to_alert(msgspec.structs.replace(one, time=START + 120 * DAY))) for one in findings(1, "shift")]
+        intake.take([batch("alerts", late, 100)])
+        assert index.reader.execute("SELECT count(*), (SELECT count(*) FROM told) FROM cases").fetchone() == (1, 1)
+
+
+def test_who_draws_keys_fills_no_disk_and_a_time_ahead_of_its_record_is_not_believed(tmp_path: Path) -> None:
+    values = [
+        encode_telemetry(Telemetry(id=f"r{i}", time=START + i, account="a", key=f"{i + 1:016x}")) for i in range(500)
+    ]
+    values.append(encode_telemetry(Telemetry(id="x", time=4e9, account="a", key="00000000000000ff")))
+    with Index(tmp_path / "i.sqlite", "p") as index:
+        intake = Intake(index, Settings())
+        intake.take([batch("telemetry", values[:100])])
+        intake.take([batch("telemetry", values[100:], 100)])
+        rows = index.reader.execute("SELECT value FROM share ORDER BY value").fetchall()
+        assert [value for (value,) in rows] == list(range(1, MOST + 1)), "the first ones, whatever the batches"
+        assert index.reader.execute("SELECT sum(requests) FROM hour").fetchone() == (500,)
+        assert index.reader.execute("SELECT records FROM skipped").fetchone() == (1,)
+
+
+def test_what_is_no_record_is_counted_by_topic_and_skipped(whole: dict[str, list[tuple[object, ...]]]) -> None:
+    assert whole["skipped"] == [("p.alerts.v1", 1), ("p.desk.v1", 1), ("p.telemetry.v1", 1)]
+
+
+@given(st.lists(st.binary(max_size=60) | st.text().map(json.dumps).map(str.encode), min_size=1, max_size=5))
+@hypothesis_settings(max_examples=25)
+def test_no_bytes_stop_the_index(tmp_path_factory: pytest.TempPathFactory, values: list[bytes]) -> None:
+    with Index(tmp_path_factory.mktemp("junk") / "i.sqlite", "p") as index:
+        take(index, dict.fromkeys(log(), values))
+        assert index.reader.execute("SELECT count(*) FROM cases").fetchone() == (0,)
+
+
+@pytest.mark.parametrize("count", [1, 30, 3000, 100_000])
+def test_the_sketch_is_within_four_times_its_error_and_parts_make_the_whole(count: int) -> None:
+    hashes = np.random.default_rng(count).integers(0, 2**64, count, dtype=np.uint64)
+    whole_ = sketch.merged(sketch.registers(hashes))
+    assert sketch.estimate(whole_) == pytest.approx(count, rel=4 * sketch.ERROR)
+    parts = [sketch.merged(sketch.registers(part)).tobytes() for part in np.array_split(np.tile(hashes, 2), 7)]
+    assert (sketch.union(parts) == whole_).all()
+
+
+def test_an_order_to_count_only_erases_nothing(tmp_path: Path) -> None:
+    dry = control.Erase(id="0" * 12, account=ERASED, by="Ann", time=1.9e9, dry_run=True)
+    with Index(tmp_path / "i.sqlite", "p") as index, Index(tmp_path / "j.sqlite", "p") as other:
+        given_ = log(erase=False)
+        take(index, given_)
+        take(other, {**given_, "control": [*given_["control"], control.encode(dry)]})
+        mine, theirs = dump(index), dump(other)
+        del mine["position"], theirs["position"]
+        assert mine == theirs
