@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import sqlite3
-from collections import Counter
 from collections.abc import Sequence
 
 import msgspec
@@ -14,7 +13,7 @@ from siphonwatch.models.account.features import NAMES
 from siphonwatch.models.detect.registry import covers, current
 from siphonwatch.streams.contracts import control
 from siphonwatch.streams.desk.exposure import exposure, hashes, hex16, hours, labels
-from siphonwatch.streams.desk.index.traffic import DAY, HOUR, KINDS, days
+from siphonwatch.streams.desk.index.traffic import DAY, HOUR, KINDS, days, having, shares_of
 from siphonwatch.streams.desk.names import Names
 from siphonwatch.streams.desk.peers import Peers, cohort_of, described, newest
 from siphonwatch.streams.desk.queue import COLUMNS, case_rows
@@ -84,12 +83,7 @@ def account_page(
 def shares(of: sqlite3.Connection, account: int) -> list[Share]:
     """Return what an account's requests have, by kind and then by how many have it."""
     there = days(of)
-    counts: Counter[tuple[int, int]] = Counter()
-    for day in there:
-        for kind, value, requests in of.execute(
-            "SELECT kind, value, requests FROM share WHERE day = ? AND account = ?", (day, account)
-        ):
-            counts[kind, value] += requests
+    counts = shares_of(of, [account], there)[account]
     total = _requests(of, account, there)
     texts = labels(of, [value for _, value in counts])
     found = []
@@ -103,16 +97,6 @@ def shares(of: sqlite3.Connection, account: int) -> list[Share]:
                 )
             )  # fmt: skip
     return found
-
-
-def having(of: sqlite3.Connection, kind: int, value: int, there: range) -> int:
-    """Return how many accounts have a value."""
-    (count,) = of.execute(
-        "SELECT count(DISTINCT account) FROM share WHERE kind = ? AND value = ? AND day IN "
-        f"({', '.join(map(str, there)) or 'NULL'})",
-        (kind, value),
-    ).fetchone()
-    return int(count)
 
 
 def allowed(of: sqlite3.Connection) -> list[Allowed]:

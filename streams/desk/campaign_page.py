@@ -5,10 +5,9 @@ from __future__ import annotations
 import sqlite3
 from collections import Counter, defaultdict
 
-from siphonwatch.streams.desk.account_page import having
 from siphonwatch.streams.desk.case_page import members, newest, row_of
 from siphonwatch.streams.desk.exposure import hashes, hex16, labels
-from siphonwatch.streams.desk.index.traffic import KINDS, days
+from siphonwatch.streams.desk.index.traffic import KINDS, days, having, shares_of
 from siphonwatch.streams.desk.names import Names
 from siphonwatch.streams.desk.queue import COLUMNS, case_rows
 from siphonwatch.streams.desk.views import CampaignPage, Share
@@ -33,13 +32,11 @@ def campaign_page(of: sqlite3.Connection, case: str, names: Names, now: float) -
     there = days(of)
     requests: Counter[tuple[int, int]] = Counter()
     who: dict[tuple[int, int], set[int]] = defaultdict(set)
+    had = shares_of(of, known.values(), there)
     for account, hash_ in known.items():
-        for day in there:
-            for kind, value, count in of.execute(
-                "SELECT kind, value, requests FROM share WHERE day = ? AND account = ?", (day, hash_)
-            ):
-                requests[kind, value] += count
-                who[kind, value].add(places[account])
+        requests.update(had[hash_])
+        for mark in had[hash_]:
+            who[mark].add(places[account])
     shared = [mark for mark, having_ in who.items() if len(having_) > 1]
     shared.sort(key=lambda mark: (-len(who[mark]), *mark))
     shared = shared[: 2 * FINGERPRINTS]

@@ -6,8 +6,10 @@ import sqlite3
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 
+import numpy as np
+
 from siphonwatch.streams.desk.index import sketch
-from siphonwatch.streams.desk.index.traffic import DAY, HOUR, KINDS, days
+from siphonwatch.streams.desk.index.traffic import DAY, ENTRY, HOUR, KINDS, days
 from siphonwatch.streams.desk.views import Exposure, Hour
 
 MODEL = KINDS.index("model")
@@ -69,27 +71,22 @@ def exposure(
     until = DAY * there.stop - 1 if until is None else until
     counted = hours(of, known, since, until)
     sketches: list[bytes] = []
+    had: list[bytes] = []
     models: Counter[int] = Counter()
     first, last, active = 0.0, 0.0, set[int]()
     for day in range(max(int(since // DAY), there.start), min(int(until // DAY) + 1, there.stop)):
         for part in _parts(known):
             marks = ", ".join("?" * len(part))
-            for begin, end, blob in of.execute(
-                f"SELECT first, last, contents FROM day WHERE day = ? AND account IN ({marks})",
-                [day, *part],
+            for begin, end, contents, shares in of.execute(
+                f"SELECT first, last, contents, shares FROM day WHERE day = ? AND account IN ({marks})", [day, *part]
             ):
-                sketches.append(blob)
+                sketches.append(contents)
+                had.append(shares)
                 first, last = min(first or begin, begin), max(last, end)
                 active.add(day)
-            models.update(
-                dict(
-                    of.execute(
-                        "SELECT value, sum(requests) FROM share "
-                        f"WHERE day = ? AND account IN ({marks}) AND kind = {MODEL} GROUP BY value",
-                        [day, *part],
-                    ).fetchall()
-                )
-            )
+    entries = np.frombuffer(b"".join(had), ENTRY)
+    for value, requests in entries[entries["kind"] == MODEL][["value", "requests"]].tolist():
+        models[value] += requests
     texts = labels(of, models)
     return Exposure(
         requests=sum(hour.requests for hour in counted),

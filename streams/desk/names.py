@@ -21,7 +21,7 @@ RENEW_SECONDS = 300.0
 """A command is asked again after so long, a file read again where it changed."""
 
 
-class NamesFailed(ValueError):
+class NamesFailed(RuntimeError):
     """The list of names cannot be read; the message says why."""
 
 

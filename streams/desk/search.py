@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable
 
 from siphonwatch.streams.desk.exposure import hashes
-from siphonwatch.streams.desk.index.traffic import DAY, KINDS, LABELS, days
+from siphonwatch.streams.desk.index.traffic import COUNTED, DAY, KINDS, LABELS, days, shares_of
 from siphonwatch.streams.desk.names import Names
 from siphonwatch.streams.desk.views import Found
 
@@ -114,21 +114,21 @@ def _values(of: sqlite3.Connection, kind: str, text: str) -> set[int]:
 def _having(
     of: sqlite3.Connection, kind: int, values: Iterable[int], there: range, limit: int
 ) -> list[tuple[str, int]]:
-    """The accounts that have most requests with one of the values, and how many."""
-    sums: Counter[int] = Counter()
-    for value in values:
-        for day in there:
-            sums.update(
-                dict(
-                    of.execute(
-                        "SELECT account, requests FROM share WHERE day = ? AND kind = ? AND value = ?",
-                        (day, kind, value),
-                    ).fetchall()
-                )
+    """The accounts that have most requests with one of the values, and how many; of very many the first ones."""
+    found: set[int] = set()
+    given = list(values)
+    for value in given:
+        for day in reversed(there):
+            rows = of.execute(
+                "SELECT account FROM share WHERE day = ? AND kind = ? AND value = ? LIMIT ?",
+                (day, kind, value, COUNTED - len(found)),
             )
+            found |= {account for (account,) in rows}
+    had = shares_of(of, found, there)
+    sums = Counter({account: sum(had[account][kind, value] for value in given) for account in found})
     top = sums.most_common(limit)
-    rows = [(of.execute("SELECT name FROM account WHERE hash = ?", (hash_,)).fetchone(), n) for hash_, n in top]
-    return [(row[0], n) for row, n in rows if row is not None]
+    rows_ = [(of.execute("SELECT name FROM account WHERE hash = ?", (hash_,)).fetchone(), n) for hash_, n in top]
+    return [(row[0], n) for row, n in rows_ if row is not None]
 
 
 def _accounts(

@@ -117,7 +117,8 @@ class Share(msgspec.Struct, frozen=True, kw_only=True):
     share: float
     """Of this account's requests, in [0, 1]."""
     accounts: int
-    """That have it, this one included."""
+    """That have it, this one included: all up to 2,000, beyond that the most on one day, of which 10,000 stand for that
+    or more."""
 
 
 class Signal(msgspec.Struct, frozen=True, kw_only=True):

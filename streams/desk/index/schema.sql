@@ -67,17 +67,17 @@ CREATE TABLE hour (
     hour INTEGER, account INTEGER, requests INTEGER NOT NULL, refused INTEGER NOT NULL, input INTEGER NOT NULL,
     output INTEGER NOT NULL, PRIMARY KEY (hour, account)
 ) WITHOUT ROWID;
--- `contents` is a sketch of the distinct ones; the last three count requests by cohort.
+-- `contents` is a sketch of the distinct ones; the next three count requests by cohort; `shares` is what requests have
+-- that others may have too, and how many have it: an array of `siphonwatch.streams.desk.index.traffic.ENTRY`.
 CREATE TABLE day (
     day INTEGER, account INTEGER, first REAL NOT NULL, last REAL NOT NULL, conversation INTEGER NOT NULL,
-    program INTEGER NOT NULL, rest INTEGER NOT NULL, contents BLOB NOT NULL, PRIMARY KEY (day, account)
+    program INTEGER NOT NULL, rest INTEGER NOT NULL, contents BLOB NOT NULL, shares BLOB NOT NULL,
+    PRIMARY KEY (day, account)
 ) WITHOUT ROWID;
--- What requests have that others may have too: `kind` is a place in `siphonwatch.streams.desk.index.traffic.KINDS`.
+-- Who has what: `kind` is a place in `siphonwatch.streams.desk.index.traffic.KINDS`.
 CREATE TABLE share (
-    day INTEGER, account INTEGER, kind INTEGER, value INTEGER, requests INTEGER NOT NULL,
-    PRIMARY KEY (day, account, kind, value)
+    day INTEGER, kind INTEGER, value INTEGER, account INTEGER, PRIMARY KEY (day, kind, value, account)
 ) WITHOUT ROWID;
-CREATE INDEX share_value ON share (day, kind, value, account);
 CREATE TABLE label (hash INTEGER PRIMARY KEY, text TEXT NOT NULL);
 CREATE INDEX label_text ON label (text);
 

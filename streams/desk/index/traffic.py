@@ -4,9 +4,11 @@ summed up in arrays and then written row by row, so that a busy account costs no
 
 from __future__ import annotations
 
+import itertools
 import sqlite3
-from collections.abc import Sequence
-from typing import Any, get_args
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -36,7 +38,24 @@ MAX_AHEAD = 600.0
 """Seconds that a request's time may be ahead of its record's stamp; what is beyond is of no time that one can trust."""
 REMEMBERED = 100_000
 """Labels that are known to be written."""
+ENTRY = np.dtype([("kind", "u1"), ("value", "<i8"), ("requests", "<u4")])
+"""One share of an account's day."""
+COUNTED = 2000
+"""Accounts that have something, beyond which the most on one day stand for all."""
+AT_MOST = 10_000
+"""Accounts that are counted: it stands for that or more."""
 Ints = npt.NDArray[np.int64]
+Places = npt.NDArray[np.intp]
+_PAIR = np.dtype([("place", "i8"), ("value", "i8")])
+
+
+class _Known(NamedTuple):
+    """What the index has of a day of an account."""
+
+    group: int
+    """Place of the pair among those that were asked for."""
+    contents: bytes
+    shares: bytes
 
 
 class Traffic:
@@ -109,7 +128,6 @@ def add(to: sqlite3.Connection, requests: rq.Array) -> None:
     _accounts(to, requests, account, hour // 24)
     _hours(to, requests, account, hour)
     _days(to, requests, account, hour // 24)
-    _shares(to, requests, account, hour // 24)
 
 
 def erase(to: sqlite3.Connection, account: str, until: float) -> None:
@@ -120,11 +138,14 @@ def erase(to: sqlite3.Connection, account: str, until: float) -> None:
             "DELETE FROM hour WHERE hour = ? AND account = ?",
             ((hour, hash_) for hour in range(24 * there.start, int(until // HOUR) + 1)),
         )
-        for table in ("day", "share"):
-            to.executemany(
-                f"DELETE FROM {table} WHERE day = ? AND account = ?",
-                ((day, hash_) for day in range(there.start, int(until // DAY) + 1)),
-            )
+        gone = range(there.start, int(until // DAY) + 1)
+        for day in gone:
+            for kind, value in shares_of(to, [hash_], range(day, day + 1))[hash_]:
+                to.execute(
+                    "DELETE FROM share WHERE day = ? AND kind = ? AND value = ? AND account = ?",
+                    (day, kind, value, hash_),
+                )
+        to.executemany("DELETE FROM day WHERE day = ? AND account = ?", ((day, hash_) for day in gone))
         to.execute("DELETE FROM account WHERE hash = ? AND day <= ?", (hash_, until // DAY))
 
 
@@ -132,6 +153,37 @@ def days(of: sqlite3.Connection) -> range:
     """Return the days of which there are requests, counted from 1970."""
     first, last = of.execute("SELECT (SELECT min(day) FROM day), (SELECT max(day) FROM day)").fetchone()
     return range(0) if first is None else range(first, last + 1)
+
+
+def shares_of(of: sqlite3.Connection, accounts: Iterable[int], there: range) -> dict[int, Counter[tuple[int, int]]]:
+    """Return how many requests of each account have what, by kind's place and value, in some days."""
+    found: dict[int, Counter[tuple[int, int]]] = {}
+    for account in accounts:
+        raw = [
+            blob
+            for day in there
+            for (blob,) in of.execute("SELECT shares FROM day WHERE day = ? AND account = ?", (day, account))
+        ]
+        found[account] = counts = Counter()
+        for kind, value, requests in np.frombuffer(b"".join(raw), ENTRY).tolist():
+            counts[kind, value] += requests
+    return found
+
+
+def having(of: sqlite3.Connection, kind: int, value: int, there: range) -> int:
+    """Return how many accounts have a value in some days, as `COUNTED` and `AT_MOST` say."""
+    accounts: set[int] = set()
+    most = 0
+    for day in there:
+        (count,) = of.execute(
+            f"SELECT count(*) FROM (SELECT 1 FROM share WHERE day = ? AND kind = ? AND value = ? LIMIT {AT_MOST})",
+            (day, kind, value),
+        ).fetchone()
+        most = max(most, count)
+        if 0 < count and most <= COUNTED:
+            rows = of.execute("SELECT account FROM share WHERE day = ? AND kind = ? AND value = ?", (day, kind, value))
+            accounts |= {account for (account,) in rows}
+    return most if most > COUNTED else len(accounts)
 
 
 def _accounts(to: sqlite3.Connection, requests: rq.Array, account: Ints, day: Ints) -> None:
@@ -164,82 +216,96 @@ def _hours(to: sqlite3.Connection, requests: rq.Array, account: Ints, hour: Ints
 
 
 def _days(to: sqlite3.Connection, requests: rq.Array, account: Ints, day: Ints) -> None:
-    """Sketches are read, joined with the batch's, and written again."""
-    keys, inverse = _groups(day, account)
-    n = len(keys[0])
+    """Sketches and shares are read, joined with the batch's, and written again."""
+    keys, group = _groups(day, account)
+    wanted = list(zip(*(key.tolist() for key in keys), strict=True))
+    n = len(wanted)
+    known = _known(to, wanted)
     time = requests["time"]
     first, last = np.full(n, np.inf), np.full(n, -np.inf)
-    np.minimum.at(first, inverse, time)
-    np.maximum.at(last, inverse, time)
+    np.minimum.at(first, group, time)
+    np.maximum.at(last, group, time)
     rest = requests["rest"] == 1
     talks = ~rest & ((requests["session"] != 0) | (requests["stream"] == 1))  # as evidence has cohorts
-    cohorts = [np.bincount(inverse, of, n).astype(np.int64).tolist() for of in (talks, ~rest & ~talks, rest)]
-    wanted = list(zip(*(key.tolist() for key in keys), strict=True))
-    said = np.where(requests["said"] != 0, requests["said"], requests["resource"])
-    of = inverse[said != 0].astype(np.uint64)
-    values = [(of << np.uint64(16)) | sketch.registers(said[said != 0])]
-    for at, (_, _, blob) in _known(to, wanted, "day", "contents"):
-        known = np.frombuffer(blob, "<u2").astype(np.uint64)
-        values.append((np.uint64(at) << np.uint64(16)) | known)
-    # Ordered by group, then as `sketch.merged` orders the registers of one.
-    together = np.sort(np.concatenate(values))
-    highest = np.ones(len(together), np.bool_)
-    highest[:-1] = (together[1:] >> np.uint64(5)) != (together[:-1] >> np.uint64(5))
-    together = together[highest]
-    ends = np.searchsorted(together, np.arange(1, n + 1, dtype=np.uint64) << np.uint64(16))
-    flat = (together & np.uint64(0xFFFF)).astype("<u2")
-    blobs = [part.tobytes() for part in np.split(flat, ends[:-1])]
+    cohorts = [np.bincount(group, of, n).astype(np.int64).tolist() for of in (talks, ~rest & ~talks, rest)]
+    contents = _contents(requests, group, n, known)
+    shares = _shares(to, requests, group, keys, known)
     to.executemany(
-        "INSERT INTO day VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (day, account) DO UPDATE SET "
+        "INSERT INTO day VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (day, account) DO UPDATE SET "
         "first = min(first, excluded.first), last = max(last, excluded.last), "
         "conversation = conversation + excluded.conversation, program = program + excluded.program, "
-        "rest = rest + excluded.rest, contents = excluded.contents",
-        (
-            (*key, *row)
-            for key, row in zip(wanted, zip(first.tolist(), last.tolist(), *cohorts, blobs, strict=True), strict=True)
-        ),
+        "rest = rest + excluded.rest, contents = excluded.contents, shares = excluded.shares",
+        zip(*(key.tolist() for key in keys), first.tolist(), last.tolist(), *cohorts, contents, shares, strict=True),
     )
 
 
-def _shares(to: sqlite3.Connection, requests: rq.Array, account: Ints, day: Ints) -> None:
-    """The first `MOST` values of each kind, account and day are counted."""
-    group_keys, group = _groups(day, account)
-    groups = list(zip(*(key.tolist() for key in group_keys), strict=True))
+def _contents(requests: rq.Array, group: Places, n: int, known: Sequence[_Known]) -> list[bytes]:
+    """The sketch of each group: the batch's with what was known."""
+    said = np.where(requests["said"] != 0, requests["said"], requests["resource"])
+    there = said != 0
+    old = np.frombuffer(b"".join(one.contents for one in known), "<u2").astype(np.uint64)
+    of = np.repeat([one.group for one in known], [len(one.contents) // 2 for one in known]).astype(np.uint64)
+    values = np.concatenate(
+        [
+            (group[there].astype(np.uint64) << np.uint64(16)) | sketch.registers(said[there]),
+            (of << np.uint64(16)) | old,
+        ]
+    )
+    # Ordered by group, then as `sketch.merged` orders the registers of one.
+    together = np.sort(values)
+    highest = np.ones(len(together), np.bool_)
+    highest[:-1] = (together[1:] >> np.uint64(5)) != (together[:-1] >> np.uint64(5))
+    together = together[highest]
+    ends = np.searchsorted(together, np.arange(n + 1, dtype=np.uint64) << np.uint64(16))
+    return _cut((together & np.uint64(0xFFFF)).astype("<u2"), ends)
+
+
+def _shares(
+    to: sqlite3.Connection, requests: rq.Array, group: Places, keys: tuple[Ints, Ints], known: Sequence[_Known]
+) -> list[bytes]:
+    """The shares of each group: the first `MOST` values of each kind are counted. Who has one is noted once."""
     columns = [(kind, requests[field].view(np.int64)) for kind, name in enumerate(KINDS) for field in FIELDS[name]]
-    kinds = np.repeat(np.array([kind for kind, _ in columns]), len(requests))
     values = np.concatenate([column for _, column in columns])
-    place = group[np.tile(np.arange(len(requests)), len(columns))] * len(KINDS) + kinds
+    place = np.concatenate([group * len(KINDS) + kind for kind, _ in columns])
     there = values != 0
+    at = np.tile(np.arange(len(requests)), len(columns))[there]
     (places, found), inverse = _groups(place[there], values[there])
     counts = np.bincount(inverse, minlength=len(places))
-    first = np.full(len(places), len(values), np.int64)
-    at = np.tile(np.arange(len(requests)), len(columns))[there]
+    first = np.full(len(places), len(requests), np.int64)
     np.minimum.at(first, inverse, at)
-    known_place, known_value = [], []
-    for where, (_, _, kind, value) in _known(to, groups, "share", "kind, value"):
-        known_place.append(where * len(KINDS) + kind)
-        known_value.append(value)
-    pairs = np.dtype([("place", "i8"), ("value", "i8")])
-    before = np.empty(len(known_place), pairs)
-    before["place"], before["value"] = known_place, known_value
-    mine = np.empty(len(places), pairs)
+    before = np.frombuffer(b"".join(one.shares for one in known), ENTRY)
+    of = np.repeat([one.group for one in known], [len(one.shares) // ENTRY.itemsize for one in known]).astype(np.int64)
+    mine, old = np.empty(len(places), _PAIR), np.empty(len(before), _PAIR)
     mine["place"], mine["value"] = places, found
-    old = np.isin(mine, before)
-    room = MOST - np.bincount(before["place"], minlength=len(groups) * len(KINDS))
-    new = np.flatnonzero(~old)
+    old["place"], old["value"] = of * len(KINDS) + before["kind"], before["value"]
+    is_known = np.isin(mine, old)
+    room = MOST - np.bincount(old["place"], minlength=len(keys[0]) * len(KINDS))
+    new = np.flatnonzero(~is_known)
     new = new[np.lexsort((found[new], first[new], places[new]))]
     begins = np.searchsorted(places[new], places[new])
-    fits = new[np.arange(len(new)) - begins < room[places[new]]]
-    chosen = np.sort(np.concatenate([np.flatnonzero(old), fits]))
-    where, kind = np.divmod(places[chosen], len(KINDS))
+    new = new[np.arange(len(new)) - begins < room[places[new]]]
+    chosen = np.concatenate([np.flatnonzero(is_known), new])
+    (places_, values_), inverse = _groups(
+        np.concatenate([old["place"], places[chosen]]), np.concatenate([old["value"], found[chosen]])
+    )
+    entries = np.empty(len(places_), ENTRY)
+    groups, entries["kind"] = np.divmod(places_, len(KINDS))
+    entries["value"] = values_
+    entries["requests"] = np.bincount(inverse, np.concatenate([before["requests"], counts[chosen]]))
+    whose, kind = np.divmod(places[new], len(KINDS))
+    rows = keys[0][whose], kind, found[new], keys[1][whose]
+    order = np.lexsort(rows[::-1])  # neighbours in the tree are written together
     to.executemany(
-        "INSERT INTO share VALUES (?, ?, ?, ?, ?) ON CONFLICT (day, account, kind, value) DO UPDATE SET "
-        "requests = requests + excluded.requests",
-        zip(
-            group_keys[0][where].tolist(), group_keys[1][where].tolist(), kind.tolist(), found[chosen].tolist(),
-            counts[chosen].tolist(), strict=True,
-        ),
-    )  # fmt: skip
+        "INSERT OR IGNORE INTO share VALUES (?, ?, ?, ?)", zip(*(row[order].tolist() for row in rows), strict=True)
+    )
+    return _cut(entries, np.searchsorted(groups, np.arange(len(keys[0]) + 1)))
+
+
+def _cut(values: npt.NDArray[Any], ends: npt.NDArray[np.intp]) -> list[bytes]:
+    """The bytes of parts of an array, given where each begins and the last ends."""
+    raw, size = values.tobytes(), values.itemsize
+    places = (size * ends).tolist()
+    return [raw[begin:end] for begin, end in itertools.pairwise(places)]
 
 
 def _groups(first: Ints, second: Ints) -> tuple[tuple[Ints, Ints], npt.NDArray[np.intp]]:
@@ -253,19 +319,16 @@ def _groups(first: Ints, second: Ints) -> tuple[tuple[Ints, Ints], npt.NDArray[n
     return (a[begins], b[begins]), inverse
 
 
-def _known(
-    to: sqlite3.Connection, wanted: Sequence[tuple[int, int]], table: str, columns: str
-) -> list[tuple[int, tuple[Any, ...]]]:
-    """The rows of a table for days and accounts, each with the place of its pair in `wanted`."""
-    to.execute("CREATE TEMP TABLE IF NOT EXISTS wanted (day, account, PRIMARY KEY (day, account)) WITHOUT ROWID")
+def _known(to: sqlite3.Connection, wanted: Sequence[tuple[int, int]]) -> list[_Known]:
+    """What the index has of days and accounts, each with the place of its pair in `wanted`."""
+    to.execute("CREATE TEMP TABLE IF NOT EXISTS wanted (at INTEGER PRIMARY KEY, day, account)")
     to.execute("DELETE FROM temp.wanted")
-    to.executemany("INSERT INTO temp.wanted VALUES (?, ?)", wanted)
-    place = {pair: at for at, pair in enumerate(wanted)}
-    found = to.execute(
-        f"SELECT w.day, w.account, {columns} FROM temp.wanted w CROSS JOIN {table} t "
+    to.executemany("INSERT INTO temp.wanted VALUES (?, ?, ?)", ((at, *pair) for at, pair in enumerate(wanted)))
+    rows = to.execute(
+        "SELECT w.at, t.contents, t.shares FROM temp.wanted w CROSS JOIN day t "
         "ON t.day = w.day AND t.account = w.account"
     )
-    return [(place[row[0], row[1]], row) for row in found]
+    return [_Known(*row) for row in rows]
 
 
 def _erased(of: sqlite3.Connection) -> list[tuple[str, float]]:
