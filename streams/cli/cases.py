@@ -20,8 +20,13 @@ from siphonwatch.streams.desk.views import Ask, CaseRow, Order, State
 
 
 @click.command("cases", short_help="List cases by rank, age or change, with who works on them.")
-@click.option("--order", type=click.Choice(get_args(Order)), default="rank", show_default=True)
-@click.option("--state", type=click.Choice(get_args(State)), default="open", show_default=True)
+@click.option(
+    "--order", type=click.Choice(get_args(Order)), default="rank", show_default=True,
+    help="By how likely an analyst would confirm it, by the verdicts of now; the oldest first; or what changed last.",
+)  # fmt: skip
+@click.option(
+    "--state", type=click.Choice(get_args(State)), default="open", show_default=True, help="Only cases that are so."
+)
 @click.option("--unjudged", is_flag=True, help="Only those without a verdict.")
 @click.option("--assignee", default="", metavar="NAME", help="Only those that this person works on.")
 @click.option("--pattern", type=Pattern(), help="Only this pattern.")

@@ -20,7 +20,7 @@ from siphonwatch.streams.desk.wording import moment
 @click.option("--kind", type=click.Choice(("account", "case", *KINDS)), help="Only by this.")
 @click.option("--since", callback=parse_since, metavar="2h|TIME", help="There since then, by event time (whole days).")
 @click.option("--until", callback=parse_since, metavar="2h|TIME", help="There before that, likewise.")
-@click.option("--limit", type=click.IntRange(1, MOST), default=100, show_default=True)
+@click.option("--limit", type=click.IntRange(1, MOST), default=100, show_default=True, help="The most answers.")
 @options
 def command(
     text: str,

@@ -301,7 +301,7 @@ class Unknown(LookupError):
     """No such case, account or entry."""
 
 
-class NotSent(RuntimeError):
+class NotSent(ValueError):
     """The broker did not take the decision; the message says why. Nothing is decided, and it can be tried again."""
 
 

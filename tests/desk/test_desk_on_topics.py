@@ -16,6 +16,7 @@ from siphonwatch.streams.common.tail import Tail
 from siphonwatch.streams.contracts import control, desk, verdict
 from siphonwatch.streams.desk.opening import OpenDesk
 from siphonwatch.streams.desk.views import Act, Ask, Overtaken, Unknown
+from siphonwatch.streams.operate.topics import connect
 
 LATER = time.time() + 86_400.0
 
@@ -130,3 +131,31 @@ def test_a_thread_keeps_the_index_near_and_a_decision_waits_for_it(settings: Set
     opened.acts.act(Act(kind="verdict", cases=[found[1].case], decision="false-positive"), "Ann")
     assert opened.looks.case(found[1].case).row.verdict == "false-positive"
     assert set(opened.looks.behind().values()) == {0} and opened.feed.trouble == ""
+
+
+@pytest.mark.broker
+def test_a_topic_that_was_made_anew_is_read_from_its_beginning(settings: Settings, opened: OpenDesk) -> None:
+    """Both ways: while the index reads, and while nobody does."""
+    topic = settings.topic("alerts")
+    for generation, pattern in enumerate(("shift", "scraping", "rarity")):
+        found = findings(3 + generation, pattern)
+        if generation:
+            with connect(settings.kafka) as admin:
+                admin.delete_topics([topic])
+                while topic in admin.list_topics():
+                    time.sleep(0.1)
+                admin.create_topics({topic: {"num_partitions": 2, "replication_factor": 1}}, wait_for_metadata=True)
+            send(settings, found)
+        else:
+            fill(settings, found)
+        if generation == 2:
+            opened.feed.close()
+        end = time.monotonic() + 120
+        while True:
+            opened.feed.catch_up()
+            rows = opened.looks.queue(Ask()).rows
+            if {row.case for row in rows} == {one.case for one in found}:
+                break
+            assert time.monotonic() < end, rows
+            time.sleep(1.0)
+        assert {row.pattern for row in rows} == {pattern}
