@@ -22,7 +22,7 @@ SHARES, PERCENTILES = 25, 15
 HOUR = 3600.0
 
 
-@click.command("account", short_help="Open an account: its week, what it shares, how near it is to a case.")
+@click.command("account", short_help="Open an account: its week, what it shares, its cases.")
 @click.argument("account")
 @options
 def command(account: str, index: Path | None, names: str, as_json: bool) -> None:
