@@ -26,6 +26,7 @@ COMMANDS = (
     "verdict",
     "noise",
     "export",
+    "feedback",
     "allow",
     "archive",
     "dataset",

@@ -17,7 +17,7 @@ from msgspec import Meta
 from siphonwatch.streams.common import extensions
 from siphonwatch.streams.common.addresses import IPV6_PREFIX, PRIVATE, Addresses
 from siphonwatch.streams.common.desk_settings import Desk
-from siphonwatch.streams.common.sink_settings import NAME, Deliver, Sink, place
+from siphonwatch.streams.common.sink_settings import NAME, Deliver, Feedback, Sink, place
 
 PREFIX = "SIPHONWATCH_"
 Positive = Annotated[int, Meta(ge=1)]
@@ -275,6 +275,7 @@ class Settings(msgspec.Struct, forbid_unknown_fields=True):
     grafana: Grafana = msgspec.field(default_factory=Grafana)
     links: Links = msgspec.field(default_factory=Links)
     deliver: Deliver = msgspec.field(default_factory=Deliver)
+    feedback: Feedback = msgspec.field(default_factory=Feedback)
     desk: Desk = msgspec.field(default_factory=Desk)
     sinks: dict[str, Sink] = {}
     """By name: where `siphonwatch deliver` sends alerts."""

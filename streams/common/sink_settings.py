@@ -14,7 +14,7 @@ from msgspec import Meta
 SECRET_FIELDS = ("url", "secret", "token", "routing_key")
 """May stand in a file named by `<field>_file` instead, and are never shown."""
 KIND_FIELDS = (
-    "username", "project", "issue_type", "edition", "on_close", "sender", "recipients", "title", "body",
+    "username", "project", "issue_type", "edition", "on_close", "decisions", "sender", "recipients", "title", "body",
 )  # fmt: skip
 """Settings that some kinds of sinks have a use for, and others not."""
 NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\Z")
@@ -34,6 +34,19 @@ class Deliver(msgspec.Struct, forbid_unknown_fields=True):
     """Longest wait between attempts at a receiver that is away."""
     backoff_misconfigured: _Seconds = 300.0
     """Longest wait where the receiver says 401, 403 or 404: nothing helps but a person."""
+
+
+class Feedback(msgspec.Struct, forbid_unknown_fields=True):
+    """`siphonwatch feedback`: verdicts that analysts gave in their own tools."""
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65535)] = 6068
+    secret: str = ""
+    """Of signed messages: `whsec_` and base64; several, separated by blanks or commas, while one replaces another.
+    Empty: none are taken."""
+    secret_file: str = ""
+    poll: _Seconds = 60.0
+    """Between two looks at each tool."""
 
 
 class Sink(msgspec.Struct, forbid_unknown_fields=True):
@@ -63,6 +76,9 @@ class Sink(msgspec.Struct, forbid_unknown_fields=True):
     on_close: str = ""
     """What an object becomes when its case closes: status of TheHive or IRIS, transition of Jira. Empty: it gets a
     comment and stays as it is, for that an account fell silent judges nothing."""
+    decisions: dict[str, str] = {}
+    """Of a tool that `siphonwatch feedback` polls: what its statuses or resolutions mean, such as `{"Won't Do" =
+    "false-positive"}`, beside those that speak for themselves; "" for one that means nothing."""
     sender: str = ""
     """Address that mail comes from."""
     recipients: list[str] = []
@@ -99,7 +115,7 @@ class UnusableSecret(ValueError):
     """A secret is given twice, or its file cannot be read; the message names the field and never the secret."""
 
 
-def secret(sink: Sink, field: str) -> str:
+def secret(sink: Sink | Feedback, field: str) -> str:
     """Return one of `SECRET_FIELDS`, from its file where one is named; read every time, as mounted secrets change.
 
     Raises

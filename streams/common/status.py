@@ -32,6 +32,8 @@ SECONDS = 10.0
 time-out of a scrape, and longer than any probe's."""
 MOST = 128
 """Connections; a Prometheus and a prober hold a few. Beyond that the oldest are closed."""
+MOST_BYTES = 64 * 1024
+"""Of a request."""
 LOOK_SECONDS = 1.0
 SAID_SECONDS = 60.0
 """Between two log lines about requests that are none."""
@@ -116,6 +118,9 @@ class StatusServer:
         """Return whether the process does its work."""
         raise NotImplementedError
 
+    def routes(self, router: web.UrlDispatcher) -> None:
+        """Add what a subclass serves besides."""
+
     async def start(self) -> None:
         """Listen.
 
@@ -124,7 +129,8 @@ class StatusServer:
         OSError
             When the port is taken.
         """
-        app = web.Application()
+        app = web.Application(client_max_size=MOST_BYTES)
+        self.routes(app.router)
         app.router.add_get("/healthz", self._healthz)
         app.router.add_get("/readyz", self._readyz)
         app.router.add_get("/metrics", self._metrics)

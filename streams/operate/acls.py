@@ -17,7 +17,8 @@ WHAT = {
     GATEWAY: "writes telemetry, or its own topic of ingest.topics: gateways, `siphonwatch produce`",
     WORKER: "`siphonwatch worker`",
     DELIVER: "`siphonwatch deliver`",
-    ANALYST: "`siphonwatch alerts`, `siphonwatch verdict`, `siphonwatch allow`, `siphonwatch models`",
+    ANALYST: "`siphonwatch alerts`, `siphonwatch verdict`, `siphonwatch allow`, `siphonwatch models`, "
+    "`siphonwatch feedback`, `siphonwatch export`",
     OPERATOR: "`siphonwatch topics --create`, `siphonwatch redrive`; reads dead letters, which may hold prompts",
     READONLY: "`siphonwatch doctor`, `siphonwatch status`, `siphonwatch topics --check`: sees shapes, reads no record",
     READER: "data scientists: telemetry (it holds no text), features, alerts, verdicts, what shadows find, deployments",

@@ -29,6 +29,7 @@ SECRETS = frozenset(
     {
         "desk.oidc_secret",
         "desk.secret",
+        "feedback.secret",
         "identity.key",
         "identity.seal_key",
         "kafka.sasl_password",

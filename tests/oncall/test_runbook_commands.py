@@ -23,6 +23,7 @@ SPANS = [" ".join(span.split()) for span in re.findall(r"`([^`]+)`", RUNBOOK)]
 OURS = sorted({span.rpartition("siphonwatch ")[2] for span in SPANS if re.search(r"(^|-- )siphonwatch [a-z]", span)})
 ELSEWHERE = {
     "deliver": "tests/deliver/test_sink_delivery.py",
+    "feedback": "tests/deliver/test_feedback.py",
     "worker --start-afresh": "tests",
     "alerts --follow": "tests/cli/test_alerts_command.py",
     "provision --plan": "tests/operate/test_provision_apply.py",

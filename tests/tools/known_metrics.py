@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry
 from siphonwatch.streams.common.answers import AnswerGauge
 from siphonwatch.streams.common.status import process_registry
 from siphonwatch.streams.deliver import metrics as deliverer
+from siphonwatch.streams.deliver.feedback import metrics as feedback
 from siphonwatch.streams.lab.archive import metrics as archiver
 from siphonwatch.streams.worker.gauges import AbsentGauge, PartitionGauges
 from siphonwatch.streams.worker.metrics import BulkHistogram, Metrics
@@ -48,6 +49,13 @@ def of_archiver() -> CollectorRegistry:
     return registry
 
 
+def of_feedback() -> CollectorRegistry:
+    """Return what the service that takes verdicts from other tools registers, beside what every process has."""
+    registry = CollectorRegistry()
+    feedback.Metrics(registry)
+    return registry
+
+
 def names(registry: CollectorRegistry) -> set[str]:
     """Return each metric's name: a histogram's without suffix, a counter's with `_total`."""
     return {family.name + ("_total" if family.type == "counter" else "") for family, _ in _families(registry)}
@@ -67,7 +75,9 @@ def known() -> dict[str, frozenset[str]]:
     found = {"up": frozenset[str](), "ALERTS": frozenset({"alertname", "alertstate", "severity"})}
     found |= {sample.name: frozenset(sample.labels) for each in process_registry().collect() for sample in each.samples}
     # A metric of both, such as recreated_topics, has the labels of either.
-    for name, labels in (pair for made in (of_worker, of_deliverer, of_archiver) for pair in series(made()).items()):
+    for name, labels in (
+        pair for made in (of_worker, of_deliverer, of_archiver, of_feedback) for pair in series(made()).items()
+    ):
         found[name] = found.get(name, frozenset()) | labels
     return {name: labels | TARGET for name, labels in found.items()}
 

@@ -8,6 +8,7 @@ import json
 import re
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any, Self
 
 from aiohttp import web
@@ -73,6 +74,7 @@ class Hive(Tool):
     def __init__(self) -> None:
         super().__init__()
         self.alerts: dict[str, dict[str, Any]] = {}
+        self.cases: dict[str, dict[str, Any]] = {}
         self.comments: dict[str, list[dict[str, Any]]] = {}
 
     def routes(self, router: web.UrlDispatcher) -> None:
@@ -142,6 +144,13 @@ class Hive(Tool):
             match step["_name"]:
                 case "listAlert":
                     found = list(self.alerts.values())
+                case "listCase":
+                    found = list(self.cases.values())
+                case "getCase":
+                    found = [self.cases[step["idOrName"]]]
+                case "alerts":
+                    ids = {one["_id"] for one in found}
+                    found = [alert for alert in self.alerts.values() if alert.get("caseId") in ids]
                 case "getAlert":
                     found = [self.alerts[step["idOrName"]]] if step["idOrName"] in self.alerts else []
                 case "comments":
@@ -150,7 +159,7 @@ class Hive(Tool):
                     found = [one for one in found if _fits(one, step)]
                 case "sort":
                     ((field, order),) = step["_fields"][0].items()
-                    found = sorted(found, key=lambda one: one.get(field, 0), reverse=order == "desc")
+                    found = sorted(found, key=lambda one: str(one.get(field, 0)), reverse=order == "desc")
                 case "page":
                     found = found[step["from"] : step["to"]]
                 case other:
@@ -335,7 +344,9 @@ class JiraSite(Tool):
             base = f"/rest/api/{api}"
             router.add_get(f"{base}/serverInfo", self._server)
             router.add_get(f"{base}/field", _always(web.json_response, []))
-            router.add_get(f"{base}/myself", _always(web.json_response, {"accountId": "5b-bot", "name": "bot"}))
+            router.add_get(
+                f"{base}/myself", _always(web.json_response, {"accountId": "5b-bot"} if self.cloud else {"name": "bot"})
+            )
             if self.cloud:
                 router.add_route("*", f"{base}/search/jql", self._search)
             else:
@@ -345,6 +356,16 @@ class JiraSite(Tool):
             router.add_put(f"{base}/issue/{{key}}", self._edit)
             router.add_route("*", f"{base}/issue/{{key}}/comment", self._comment)
             router.add_route("*", f"{base}/issue/{{key}}/transitions", self._transition)
+
+    def resolve(self, key: str, resolution: str, who: str) -> None:
+        """Resolve an issue as a user does."""
+        self.issues[key]["fields"]["resolution"] = {"name": resolution}
+        author: dict[str, str] = {"displayName": who.capitalize()}
+        author |= {"accountId": f"5b-{who}"} if self.cloud else {"name": who}
+        moment = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.000+0000")
+        item = {"field": "resolution", "from": None, "to": "10000", "toString": resolution}
+        entry = {"author": author, "created": moment, "items": [item]}
+        self.issues[key].setdefault("changelog", {"histories": []})["histories"].append(entry)
 
     async def _server(self, _: web.Request) -> web.Response:
         kind, version = ("Cloud", "1001.0.0") if self.cloud else ("Server", "9.12.0")
@@ -398,9 +419,14 @@ class JiraSite(Tool):
             if key not in self.unindexed and all(fits[name](value) for name, _, value in wanted):
                 found.append(issue)
         size = int(asked.get("maxResults", 50))
-        body: dict[str, Any] = {"issues": found[:size], "isLast": True}
+        start = int(asked.get("nextPageToken", 0) if self.cloud else asked.get("startAt", 0))
+        body: dict[str, Any] = {"issues": found[start : start + size]}
         if not self.cloud:
-            body |= {"total": len(found), "startAt": 0, "maxResults": size}
+            body |= {"total": len(found), "startAt": start, "maxResults": size}
+        elif start + size < len(found):
+            body |= {"isLast": False, "nextPageToken": str(start + size)}
+        else:
+            body["isLast"] = True
         return web.json_response(body)
 
     async def _get(self, request: web.Request) -> web.Response:

@@ -77,6 +77,17 @@ class Iris(Tracker):
         found = [one for one in data["alerts"] if one["alert_source_ref"] == case and one["alert_source"] == SOURCE]
         return min(found, key=lambda one: int(one["alert_id"]), default=None)
 
+    async def listed(self, page: int, size: int) -> dict[str, Any]:
+        """Return one page of our alerts, the newest first: `alerts` and `next_page`."""
+        data = await self._call(
+            "GET", "/alerts/filter",
+            page=page, per_page=size, alert_source=SOURCE, alert_customer_id=self._customer, sort="desc",
+        )  # fmt: skip
+        if not isinstance(data, dict) or not isinstance(data.get("alerts"), list):
+            raise unlike("alerts")
+        data["alerts"] = [one for one in data["alerts"] if one["alert_source"] == SOURCE]
+        return data
+
     async def create(self, alert: AlertRecord, title: str, text: str) -> str:
         """Make an alert."""
         link = runbook(self._link, alert)

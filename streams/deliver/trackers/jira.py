@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import math
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -31,6 +32,8 @@ lost) a search that finds none is not believed: an index is behind by "a few sec
 REMEMBERED = 10_000
 """Cases whose issue is known without a search."""
 COMMENTS = 50
+PAGE = 100
+"""Issues of one answer."""
 FIELDS = "status,labels,resolution"
 _OURS = frozenset({"summary", "description", "labels"})
 """Fields that an alert fills; what Jira says of any other is about the project."""
@@ -124,6 +127,35 @@ class Jira(Tracker):
         self._known[case] = key
         if len(self._known) > REMEMBERED:
             del self._known[next(iter(self._known))]
+
+    async def myself(self) -> str:
+        """Return the id of the user that we are there."""
+        us = await self.ask("GET", f"{self._api}/myself")
+        return str(us.get("accountId") or us.get("name") or "") if isinstance(us, dict) else ""
+
+    async def resolved(self, since: float) -> list[dict[str, Any]]:
+        """Return our issues that are resolved and changed since a time, seconds since 1970."""
+        project = self._sink.project.replace("\\", "\\\\").replace('"', '\\"')
+        minutes = max(math.ceil((time.time() - since) / 60), 1)  # relative: absolute times are in the user's own zone
+        jql = f'project = "{project}" AND labels = "{SOURCE}" AND resolution is not EMPTY AND updated >= "-{minutes}m"'
+        asked: dict[str, Any] = {"jql": f"{jql} ORDER BY key ASC", "maxResults": PAGE, "fields": FIELDS.split(",")}
+        path = f"{self._api}/search/jql" if self._cloud else f"{self._api}/search"
+        found: list[dict[str, Any]] = []
+        while True:
+            answer = await self.ask("POST", path, asked)
+            if not isinstance(answer, dict) or not isinstance(answer.get("issues"), list):
+                raise unlike("issues")
+            found += answer["issues"]
+            token = answer.get("nextPageToken")
+            more = token if self._cloud else len(found) < int(answer.get("total", 0))
+            if not more or not answer["issues"]:
+                return found
+            asked |= {"nextPageToken": token} if self._cloud else {"startAt": len(found)}
+
+    async def history(self, key: str) -> list[dict[str, Any]]:
+        """Return an issue's changes."""
+        issue = await self.ask("GET", f"{self._api}/issue/{key}", fields="resolution", expand="changelog")
+        return list((issue.get("changelog") or {}).get("histories") or [])
 
     async def create(self, alert: AlertRecord, title: str, text: str) -> str:
         """Make an issue, once a search for it is to be believed."""

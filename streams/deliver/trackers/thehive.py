@@ -35,7 +35,8 @@ class TheHive(Tracker):
         organisation = {"X-Organisation": self._sink.project} if self._sink.project else {}
         return super().headers() | organisation
 
-    async def _query(self, name: str, *steps: dict[str, Any]) -> list[dict[str, Any]]:
+    async def query(self, name: str, *steps: dict[str, Any]) -> list[dict[str, Any]]:
+        """Return the objects that steps of a query lead to."""
         found = await self.ask("POST", "/api/v1/query", {"query": list(steps)}, name=name)
         if not isinstance(found, list):
             raise unlike("list of objects")
@@ -45,7 +46,7 @@ class TheHive(Tracker):
         """Return the alert of a case."""
         known = {"type": SOURCE, "source": SOURCE, "sourceRef": case}
         same = [{"_eq": {"_field": field, "_value": value}} for field, value in known.items()]
-        found = await self._query(
+        found = await self.query(
             "siphonwatch-case", {"_name": "listAlert"}, {"_name": "filter", "_and": same},
             {"_name": "page", "from": 0, "to": 1},
         )  # fmt: skip
@@ -82,7 +83,7 @@ class TheHive(Tracker):
 
     async def said(self, found: dict[str, Any], alert: str) -> bool:
         """Whether it has the comment of an alert already."""
-        comments = await self._query(
+        comments = await self.query(
             "siphonwatch-comments", {"_name": "getAlert", "idOrName": found["_id"]}, {"_name": "comments"},
             {"_name": "sort", "_fields": [{"_createdAt": "desc"}]}, {"_name": "page", "from": 0, "to": COMMENTS},
         )  # fmt: skip

@@ -16,6 +16,7 @@ from urllib.parse import quote, urlencode
 import msgspec
 import structlog
 
+from siphonwatch.models.learn.verdict_book import DECISIONS
 from siphonwatch.streams.common.settings import Settings
 from siphonwatch.streams.common.sink_settings import Sink, UnusableSecret, UnusableSink, secret
 from siphonwatch.streams.deliver.alert import AlertRecord
@@ -69,7 +70,7 @@ class Tracker(Receiver):
 
     needs: tuple[str, ...] = ("url", "token")
     uses: tuple[str, ...] = ("url", "token")
-    fields: tuple[str, ...] = ("project", "on_close", "title", "body")
+    fields: tuple[str, ...] = ("project", "on_close", "decisions", "title", "body")
     updates: ClassVar[str] = "changes"
     dialect: ClassVar[Dialect]
     title_limit: ClassVar[int] = 255
@@ -81,7 +82,7 @@ class Tracker(Receiver):
 
     @classmethod
     def check(cls, settings: Settings, sink: Sink) -> None:
-        """Try the templates.
+        """Try the templates, and refuse a decision that is none of ours.
 
         Raises
         ------
@@ -89,6 +90,8 @@ class Tracker(Receiver):
             When one is wrong.
         """
         Writer(sink, settings.links.runbook, cls.dialect_of(sink)).check()
+        if wrong := sorted(set(sink.decisions.values()) - {"", *DECISIONS}):
+            raise UnusableSink(f"decisions: {', '.join(wrong)}: there are {', '.join(DECISIONS)}")
 
     @classmethod
     def dialect_of(cls, sink: Sink) -> Dialect:
@@ -102,6 +105,11 @@ class Tracker(Receiver):
         self._poster = poster
         self._writer = Writer(self._sink, self._link, self.dialect_of(self._sink))
         self._turn = asyncio.Lock()
+
+    @property
+    def on_close(self) -> str:
+        """What an object becomes when its case closes; empty for nothing."""
+        return self._sink.on_close
 
     async def deliver(self, alert: AlertRecord) -> Outcome:
         """Bring the case's object to what an alert says: one case at a time, so that none is made twice."""
