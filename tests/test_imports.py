@@ -20,12 +20,12 @@ LONGEST = 520
 """Beyond this a file is likely to hold two ideas; below it, it is split by idea and never by length."""
 
 PURE = set(
-    "__future__ abc base64 bisect collections copy dataclasses enum functools hashlib heapq inspect itertools json "
+    "__future__ abc base64 bisect collections copy dataclasses enum functools hashlib heapq itertools json "
     "math msgspec numba numpy operator pickle random re river scipy struct types typing zlib".split()
 ) | {"importlib"}
-"""What models may import: arithmetic, its data structures, encoding in memory; importlib for the second stage, which
-settings name by import path; scipy, which river brings, for the Shapiro-Wilk test of a baseline. Any other name needs a
-reason here."""
+"""What models may import: arithmetic, its data structures, encoding in memory; importlib for the cards of installed
+distributions; scipy, which river brings, for the Shapiro-Wilk test of a baseline. Any other name needs a reason
+here."""
 
 IMPURE_CALLS = {"open", "print", "input", "exec", "eval", "__import__", "breakpoint"}
 UNSEEDED = {"rand", "randn", "random", "randint", "normal", "uniform", "choice", "shuffle", "permutation", "seed"}

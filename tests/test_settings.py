@@ -68,6 +68,10 @@ def test_a_variable_is_read_as_its_setting_s_type(variable: str, text: str, valu
         ({"SIPHONWATCH_SCORING_ALHPA": "0.1"}, "SIPHONWATCH_SCORING_ALHPA is not a setting"),
         ({"SIPHONWATCH_NOWHERE_ALPHA": "0.1"}, "SIPHONWATCH_NOWHERE_ALPHA is not a setting"),
         ({"SIPHONWATCH_SCORING": "0.1"}, "SIPHONWATCH_SCORING is not a setting"),
+        (
+            {"SIPHONWATCH_SCORING_SECOND_STAGE": ""},
+            "scoring.second_stage (environment SIPHONWATCH_SCORING_SECOND_STAGE) is no longer a setting: ",
+        ),
         ({"SIPHONWATCH_SCORING_ALPHA": "much"}, "SIPHONWATCH_SCORING_ALPHA"),
         ({"SIPHONWATCH_SCORING_ALPHA": "1.5"}, "SIPHONWATCH_SCORING_ALPHA: Expected `float` < 1.0"),
         ({"SIPHONWATCH_TOPICS_PARTITIONS": "0"}, "PARTITIONS"),
@@ -92,6 +96,7 @@ def test_a_wrong_variable_is_refused_by_name(environ: dict[str, str], message: s
         ("[scoring]\nalhpa = 0.1\n", "alhpa"),
         ("[nowhere]\nx = 1\n", "nowhere"),
         ("scoring = 3\n", "[scoring] is not a table of settings"),
+        ("[scoring]\nsecond_stage_level = 0.5\n", "is no longer a setting: the second stage was taken out"),
         ("[scoring]\nalpha = 2.0\n", "scoring.alpha (file "),
         ('[scoring]\nalpha = "0.1"\n', "scoring.alpha (file "),
         ("[scoring\n", "cannot read settings from"),

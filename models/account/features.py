@@ -268,9 +268,5 @@ class Features:
         """Return the features of request `i` alone, a copy that may be changed."""
         return Features(self.values[i : i + 1].copy())
 
-    def as_dict(self, i: int) -> dict[str, float]:
-        """Return request `i` as River takes it."""
-        return dict(zip(NAMES, self.values[i].tolist(), strict=True))
-
 
 INDEX = {name: i for i, name in enumerate(NAMES)}

@@ -76,9 +76,6 @@ class CampaignJudge:
         Whether it judges beside the rows' own judge: it keeps 0.1 KB a fingerprint of its own, and changes no row.
     """
 
-    second_stage = None
-    """No model looks closer at campaigns."""
-
     def __init__(
         self, stage: FingerprintStage, chosen: Sequence[Detector] | None = None, *, shadow: bool = False
     ) -> None:

@@ -18,7 +18,3 @@ class ScorerConfig:
     seed: int = 42
     end_users: bool = False
     """Whether end users of one account that act together are looked for."""
-    second_stage: str = ""
-    """Name of the second stage's model; what a model of another name learnt is not taken over."""
-    second_stage_level: float = 0.5
-    """Share of the way to an alert, in logarithms, from which the second stage looks at a request."""

@@ -25,7 +25,6 @@ from siphonwatch.models.engine.vectors import VectorLog
 from siphonwatch.models.engine.vitals import Bound, Tally, Vitals
 from siphonwatch.models.evidence.cases import CaseBook, Finding
 from siphonwatch.models.evidence.places import Change
-from siphonwatch.models.online.second_stage import SecondStage
 
 BLOCK = 512
 """Requests a block: large enough for array arithmetic, small enough that its arrays stay in the cache."""
@@ -100,6 +99,9 @@ class Stage(Generic[B]):
     """
 
     FORMAT: int
+    """Of the state it writes."""
+    READS: tuple[int, ...] = ()
+    """Earlier formats that it also reads."""
 
     def __init__(self, config: ScorerConfig, layout: np.dtype[np.void], layout_id: str) -> None:
         self.config = config
@@ -173,10 +175,6 @@ class Judge(Protocol[Seen]):
     """Cards that were others when the state that was restored last was written."""
     trace: Watcher | None
     """Who is given a trace of each block."""
-
-    @property
-    def second_stage(self) -> SecondStage | None:
-        """The model that looks closer, where there is one."""
 
     def judge(self, block: Seen) -> list[Finding]:
         """Take a block's features into the evidence; return what came of it."""
@@ -312,11 +310,6 @@ class Engine(Generic[B, J]):
         return self.judge.tally
 
     @property
-    def second_stage(self) -> SecondStage | None:
-        """The model that looks closer, where there is one."""
-        return self.judge.second_stage
-
-    @property
     def changes(self) -> list[Change]:
         """Cards and models that were others when the state that was restored last was written."""
         return [*self.judge.changes, *self.stage.changes]
@@ -416,9 +409,10 @@ class Engine(Generic[B, J]):
         """
         before = self.stage.snapshot()
         try:
-            written, reads = as_bytes(parts, "format").decode(errors="replace"), str(self.stage.FORMAT)
-            if written != reads:
-                raise ValueError(f"state has format {written}, this version reads {reads}")
+            written = as_bytes(parts, "format").decode(errors="replace")
+            reads = [str(known) for known in (*self.stage.READS, self.stage.FORMAT)]
+            if written not in reads:
+                raise ValueError(f"state has format {written}, this version reads {' and '.join(reads)}")
             self.stage.restore(below("stage", parts))
             self.judge.restore(below("judge", parts))
         except (KeyError, IndexError, msgspec.DecodeError, ValueError) as error:

@@ -7,11 +7,9 @@ from dataclasses import dataclass
 
 from siphonwatch.models.evidence.cases import Finding
 
-ROWS, CASES, RANKS, FINGERPRINTS, CAMPAIGNS, SUSPECTS = PLACES = (
-    "rows", "cases", "ranks", "fingerprints", "campaigns", "suspects",
-)  # fmt: skip
-"""An account's row; open cases about it; its rank by the second stage; rows of fingerprints that hold its hash;
-watched campaigns that remember it; its suspicion as a campaign's member."""
+ROWS, CASES, FINGERPRINTS, CAMPAIGNS, SUSPECTS = PLACES = ("rows", "cases", "fingerprints", "campaigns", "suspects")
+"""An account's row; open cases about it; rows of fingerprints that hold its hash; watched campaigns that remember it;
+its suspicion as a campaign's member."""
 
 
 @dataclass(frozen=True)

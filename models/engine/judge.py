@@ -11,7 +11,6 @@ import numpy as np
 import numpy.typing as npt
 
 from siphonwatch.models.account.carriers import carriers
-from siphonwatch.models.account.features import Features
 from siphonwatch.models.account.request import Array, names
 from siphonwatch.models.account.row import JUDGED, MAX_PATTERNS
 from siphonwatch.models.common.arrays import Parts, as_bytes, below, like, under
@@ -19,7 +18,7 @@ from siphonwatch.models.detect import Detector
 from siphonwatch.models.detect.indicators import present
 from siphonwatch.models.engine.beside import Beside
 from siphonwatch.models.engine.engine import BLOCK, Trace, Watcher
-from siphonwatch.models.engine.erase import CASES, RANKS, Erased
+from siphonwatch.models.engine.erase import CASES, Erased
 from siphonwatch.models.engine.patterns import detectors
 from siphonwatch.models.engine.stage import AccountBlock, AccountStage
 from siphonwatch.models.engine.vitals import (
@@ -38,14 +37,6 @@ from siphonwatch.models.evidence.calibration import Reference, adopt, digest, ma
 from siphonwatch.models.evidence.cases import MAX_OPEN, CaseBook, Finding
 from siphonwatch.models.evidence.places import ERAS, Change, Place, assign, common, seats
 from siphonwatch.models.evidence.process import EVENT, weigh
-from siphonwatch.models.online.second_stage import SecondStage
-
-BACKGROUND = 256
-"""One request in so many teaches the second stage what is ordinary."""
-EARLY, EARLY_REQUESTS = 16, 1 << 16
-"""The same among a partition's first so many requests: 4,000 of them, so that it can say something within minutes."""
-RANKED = 100_000
-"""Accounts whose highest rank by the second stage is remembered, some 200 bytes each."""
 
 
 class AccountJudge:
@@ -57,8 +48,6 @@ class AccountJudge:
         Whose features it reads.
     chosen
         The cards, in the order of the columns of scores; all installed ones by default.
-    second_stage
-        A River model that also looks at what the cards rank highest.
     shadow
         Whether it judges beside the rows' own judge: it keeps 0.5 KB an account of its own, and changes no row.
     """
@@ -68,7 +57,6 @@ class AccountJudge:
         stage: AccountStage,
         chosen: Sequence[Detector] | None = None,
         *,
-        second_stage: SecondStage | None = None,
         shadow: bool = False,
     ) -> None:
         config = stage.config
@@ -79,11 +67,6 @@ class AccountJudge:
         """Which card has which place in the evidence and in the reference."""
         self.changes: list[Change] = []
         self._ended: list[Finding] = []  # cases of cards that have changed, until somebody asks for them
-        self.second_stage = second_stage
-        self.ranked: dict[str, float] = {}
-        """The highest rank that the second stage gave each account since the start; those it looked at only."""
-        self.looked_closer = 0
-        """Requests that the second stage was asked about, ever."""
         self.reference = self._make_reference(self.places)
         self.budget = make_budget(config.budget, [d.trust for d in self.detectors])
         self.cases = CaseBook(config.alpha, config.close_after, config.budget)
@@ -93,7 +76,6 @@ class AccountJudge:
         self._threshold = -math.log(config.alpha)
         self._beside = Beside(stage.table, JUDGED) if shadow else None
         self._trust = np.array([d.trust for d in self.detectors])
-        self._strongest = np.zeros(BLOCK, np.float32)
         self._scores = np.zeros((BLOCK, len(self.detectors)), np.float32)
         self._log_e = np.zeros((BLOCK, len(self.detectors)), np.float32)
         self._events = np.zeros(BLOCK * MAX_PATTERNS, EVENT)
@@ -125,7 +107,7 @@ class AccountJudge:
     def judge(self, block: AccountBlock) -> list[Finding]:
         """Take a block's features into the accounts' evidence; return what came of it."""
         n, slots = len(block.slots), block.slots
-        scores, log_e, strongest = self._scores[:n], self._log_e[:n], self._strongest[:n]
+        scores, log_e = self._scores[:n], self._log_e[:n]
         for p, detector in enumerate(self.detectors):
             scores[:, p] = detector.score(block.values)
         taken = slots >= 0
@@ -133,7 +115,7 @@ class AccountJudge:
         judged = self._stage.table.rows["judged"] if self._beside is None else self._beside.of(slots)
         written = weigh(
             judged, slots, block.requests, scores, block.now, block.sure, block.fresh, self.reference, self.budget,
-            block.number, self._threshold, self._config.close_after, self._trust, strongest, log_e, self._events,
+            block.number, self._threshold, self._config.close_after, self._trust, log_e, self._events,
         )  # fmt: skip
         if self._beside is None and (kept := self._stage.vectors) is not None:
             closed = block.fresh & taken & (block.seen > 1)
@@ -144,9 +126,7 @@ class AccountJudge:
         if self.trace is not None:
             which = np.arange(block.start, block.start + n)
             self.trace(Trace(block.offsets, which, taken, block.values, scores, log_e, slots))
-        features = Features(block.values)
-        ranks = self._look_closer(features, block, strongest) if self.second_stage else {}
-        return self._tell(self._events[:written], features, block, ranks)
+        return self._tell(self._events[:written], block)
 
     def succeeded_by(self, shadow: AccountJudge) -> tuple[AccountJudge, AccountJudge]:
         """Return the judge that goes on from here by a shadow's cards, and this one as a shadow; this one is done.
@@ -160,11 +140,11 @@ class AccountJudge:
         previous = AccountJudge(self._stage, self.detectors, shadow=True)
         beside = {"hash": rows["hash"][used], "judged": rows["judged"][used]}
         previous.restore({**self.snapshot(), **under("beside", beside)})
-        new = AccountJudge(self._stage, shadow.detectors, second_stage=self.second_stage)
+        new = AccountJudge(self._stage, shadow.detectors)
         new.places, changes, anew = assign(new._cards, self.places, MAX_PATTERNS)
         new.reference = restore(new._make_reference(new.places), snapshot(self.reference), anew)
         new.budget = new.budget._replace(counts=self.budget.counts)
-        new.cases, new.trace, new.ranked, new.looked_closer = self.cases, self.trace, self.ranked, self.looked_closer
+        new.cases, new.trace = self.cases, self.trace
         changed = {change.pattern for change in changes}
         pairs = common(changed, new.places, shadow.places)
         adopt(new.reference, shadow.reference, pairs)
@@ -184,33 +164,7 @@ class AccountJudge:
         judged = self._stage.table.rows["judged"] if self._beside is None else self._beside.of(np.array([slot]))
         return max(self._threshold, bar(self.budget, int(judged["number"][slot]), column))
 
-    def _look_closer(
-        self, features: Features, block: AccountBlock, strongest: npt.NDArray[np.float32]
-    ) -> dict[int, float]:
-        """Let the second stage score the requests that rank highest, and learn from a thin background of the others."""
-        assert self.second_stage is not None  # noqa: S101 - the caller checks
-        ranks = {}
-        taken = block.slots >= 0
-        chosen = taken & (strongest >= self._threshold * self._config.second_stage_level)
-        number = block.before + np.cumsum(taken) - 1
-        background = taken & ~chosen & (number % np.where(number < EARLY_REQUESTS, EARLY, BACKGROUND) == 0)
-        for i in np.flatnonzero(chosen | background).tolist():
-            row = features.as_dict(i)
-            if chosen[i]:
-                rank = self.second_stage.score(row)
-                self.looked_closer += 1
-                if not math.isnan(rank):
-                    ranks[i] = rank
-                    (account,) = names(block.requests["account"][i : i + 1])
-                    self.ranked[account] = max(self.ranked.pop(account, 0.0), rank)
-            else:
-                self.second_stage.score(row)
-                self.second_stage.learn(row)
-        while len(self.ranked) > RANKED:
-            del self.ranked[next(iter(self.ranked))]
-        return ranks
-
-    def _tell(self, events: Array, features: Features, block: AccountBlock, ranks: dict[int, float]) -> list[Finding]:
+    def _tell(self, events: Array, block: AccountBlock) -> list[Finding]:
         findings: list[Finding] = []
         sure, told = block.sure, 0
         for event in events:
@@ -218,7 +172,7 @@ class AccountJudge:
             row, detector = self._stage.table.rows[event["slot"]], self.detectors[p]
             findings += self.cases.close_until(float(sure[told : i + 1].max()))  # the clock may have been set back
             told = i
-            explanation = detector.explain(features.values[i], float(event["level"]))
+            explanation = detector.explain(block.values[i], float(event["level"]))
             account, newest, older = names(np.stack([row["account"], *event["samples"]]))
             findings.append(
                 self.cases.record(
@@ -227,8 +181,8 @@ class AccountJudge:
                     level=float(event["level"]), bar=float(event["bar"]), requests_seen=int(block.seen[i]),
                     signals=explanation.signals[:5],
                     counterfactual=explanation.counterfactual, samples=[s for s in (newest, older) if s],
-                    indicators=present(detector, features.values[i]),
-                    carriers=carriers(event["carried"]), second_stage=ranks.get(i, math.nan),
+                    indicators=present(detector, block.values[i]),
+                    carriers=carriers(event["carried"]),
                 )
             )  # fmt: skip
         if len(sure):
@@ -249,18 +203,14 @@ class AccountJudge:
 
     def erase(self, accounts: Collection[str], *, remove: bool = True) -> Erased:
         """Remove what it keeps of some accounts beside their rows, or only count it."""
-        ranks = [account for account in accounts if account in self.ranked]
         cases, ended = self.cases.erase(accounts, self._stage.now, remove=remove)
         if remove:
-            for account in ranks:
-                del self.ranked[account]
             self._ended = [finding for finding in self._ended if finding.accounts[0] not in accounts]
-        return Erased({CASES: cases, RANKS: len(ranks)}, ended)
+        return Erased({CASES: cases}, ended)
 
     def bounds(self) -> list[Bound]:
         """Return what its memory is bounded by beside the rows."""
-        ranked = [Bound("second_stage_ranks", len(self.ranked), RANKED)] if self.second_stage else []
-        return [Bound("open_cases", len(self.cases), MAX_OPEN, self.cases.crowded_out), *ranked]
+        return [Bound("open_cases", len(self.cases), MAX_OPEN, self.cases.crowded_out)]
 
     def _held(self) -> tuple[npt.NDArray[np.int64], Array]:
         """The slots of the accounts in memory that it knows, and what is kept by slot."""
@@ -289,11 +239,8 @@ class AccountJudge:
         return {
             "cards": msgspec.msgpack.encode(self.places),
             "budget": self.budget.counts.copy(),
-            "looked_closer": msgspec.msgpack.encode(self.looked_closer),
-            "second_stage_name": self._config.second_stage.encode(),
             **under("cases", self.cases.snapshot()),
             **under("reference", snapshot(self.reference)),
-            **under("second_stage", self.second_stage.snapshot() if self.second_stage else {}),
             **under("beside", self._beside.snapshot() if self._beside else {}),
         }
 
@@ -311,12 +258,8 @@ class AccountJudge:
         reference = restore(self._make_reference(places), below("reference", parts), anew)
         cases = CaseBook(self._config.alpha, self._config.close_after, self._config.budget)
         cases.restore(below("cases", parts))
-        closer = msgspec.msgpack.decode(as_bytes(parts, "looked_closer"), type=int)
-        name = as_bytes(parts, "second_stage_name").decode(errors="replace")
         if self._beside is not None:
             self._beside.restore(below("beside", parts))
-        if self.second_stage and name == self._config.second_stage:
-            self.second_stage.restore(below("second_stage", parts))
         self.reference, self.places, self.changes = reference, places, changes
-        self.budget, self.cases, self.looked_closer = self.budget._replace(counts=counts), cases, closer
+        self.budget, self.cases = self.budget._replace(counts=counts), cases
         self._ended = cases.drop({change.pattern for change in changes}, self._stage.now)

@@ -9,7 +9,6 @@ from siphonwatch.models.engine.config import ScorerConfig
 from siphonwatch.models.engine.engine import Engine
 from siphonwatch.models.engine.judge import AccountJudge
 from siphonwatch.models.engine.stage import AccountBlock, AccountStage
-from siphonwatch.models.online.second_stage import SecondStage
 
 
 class Scorer(Engine[AccountBlock, AccountJudge]):
@@ -19,8 +18,6 @@ class Scorer(Engine[AccountBlock, AccountJudge]):
     ----------
     config
         The operator's choices.
-    second_stage
-        A River model that also looks at what the first stage ranks highest.
     chosen
         The detectors, in the order of the columns of scores; all by default.
 
@@ -35,8 +32,6 @@ class Scorer(Engine[AccountBlock, AccountJudge]):
     1
     """
 
-    def __init__(
-        self, config: ScorerConfig, *, second_stage: SecondStage | None = None, chosen: Sequence[Detector] | None = None
-    ) -> None:
+    def __init__(self, config: ScorerConfig, *, chosen: Sequence[Detector] | None = None) -> None:
         stage = AccountStage(config)
-        super().__init__(stage, AccountJudge(stage, chosen, second_stage=second_stage))
+        super().__init__(stage, AccountJudge(stage, chosen))

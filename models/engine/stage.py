@@ -34,8 +34,6 @@ class AccountBlock(NamedTuple):
     """Of the block."""
     start: int
     """Place of the first request among those given to `score`."""
-    before: int
-    """Requests that were taken before the block."""
     requests: Array
     offsets: npt.NDArray[np.int64]
     slots: npt.NDArray[np.int64]
@@ -68,7 +66,9 @@ class AccountStage(Stage[AccountBlock]):
     (True, [0])
     """
 
-    FORMAT = 5
+    FORMAT = 6
+    READS = (5,)
+    """Format 5 also held a second stage, and its rank of open cases: both are passed over."""
 
     def __init__(self, config: ScorerConfig) -> None:
         super().__init__(config, ROW, layout_id())
@@ -87,7 +87,7 @@ class AccountStage(Stage[AccountBlock]):
         self, requests: Array, offsets: npt.NDArray[np.int64], arrived: npt.NDArray[np.float64], start: int
     ) -> AccountBlock:
         """Take requests into their accounts' rows; those of an unknown account that was turned away open none."""
-        n, number, before, config = len(requests), self.number, self.count.requests, self.config
+        n, number, config = len(requests), self.number, self.config
         values, now, sure = self._values[:n], self._now[:n], self._sure[:n]
         slots = self.table.locate(requests, _OPENS.take(requests["status"], mode="clip"))
         refused = int((slots < 0).sum())
@@ -101,7 +101,7 @@ class AccountStage(Stage[AccountBlock]):
         self.count.skipped += skipped - refused
         self.count.requests += n - skipped
         return AccountBlock(
-            number, start, before, requests, offsets, slots, values, now, sure, self._seen[:n], self._since[:n],
+            number, start, requests, offsets, slots, values, now, sure, self._seen[:n], self._since[:n],
             self._fresh[:n], sighted,
         )  # fmt: skip
 

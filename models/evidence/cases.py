@@ -83,8 +83,6 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     """Of the newest request that is evidence, as it was given to be scored; -1 where the case is older than that."""
     carriers: list[Carrier] = []
     """Who inside the account sends it; none of several accounts."""
-    second_stage: float = math.nan
-    """What the second-stage model says, a rank in [0, 1]; NaN without one."""
     indicators: list[Present] = []
     """Published indicators that its features show, scored by the card or only observed."""
     shared: list[str] = []

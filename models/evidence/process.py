@@ -202,7 +202,6 @@ def weigh(
     threshold: float,
     close_after: float,
     trust: npt.NDArray[np.float64],
-    strongest: npt.NDArray[np.float32],
     log_e: npt.NDArray[np.float32],
     events: Array,
 ) -> int:
@@ -211,14 +210,13 @@ def weigh(
     `judged` is `(accounts,) JUDGED`, what one judge keeps. `slots` is -1 for a request that was already applied. A case
     is closed when the event time that many accounts agree on, `sure (n,)`, says so, as in the case book. `fresh` marks
     an account's first request in an hour. `threshold` is log(1/alpha): a case needs it and the budget's release.
-    `strongest`, `(n,)`, receives the account's present highest log e-value, of any pattern; `log_e`, `(n, P)`, that of
-    each, NaN where it has none. `judged` keeps the highest `suspicion` of any pattern that the account reached.
+    `log_e`, `(n, P)`, receives the account's present log e-value of each pattern, NaN where it has none. `judged` keeps
+    the highest `suspicion` of any pattern that the account reached.
     """
     written = 0
     patterns = scores.shape[1]
     for i in range(len(slots)):
         if slots[i] < 0:
-            strongest[i] = np.float32(FLOOR)
             log_e[i] = np.float32(np.nan)
             continue
         row, q = judged[slots[i]], requests[i]
@@ -291,7 +289,6 @@ def weigh(
                 copy_name(e_.samples[1], row.samples[1])
                 copy_carriers(e_.carried, row)
                 written += 1
-        strongest[i] = highest
         row.suspicion = max(row.suspicion, worst)
         suspect = (row.suspect >> 1) & 1
         if suspect == 0 and float(highest) >= SUSPECT * threshold:

@@ -53,7 +53,9 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     signals: Annotated[list[SignalFact], Meta(max_length=MAX_SIGNALS)] = []
     accounts: Annotated[int, Meta(ge=1, le=2**31)] = 1
     """How many the case has."""
-    second_stage: Share | None = None
+    second_stage: Annotated[
+        Share | None, Meta(description="No longer sent nor read. Verdicts of earlier releases may have it.")
+    ] = None
 
 
 def milliseconds(seconds: float) -> int:
@@ -77,7 +79,6 @@ def facts_of(finding: Finding) -> Facts:
             for s in finding.signals[:MAX_SIGNALS]
         ],
         accounts=len(finding.accounts),
-        second_stage=None if math.isnan(finding.second_stage) else finding.second_stage,
     )
 
 
@@ -118,8 +119,6 @@ def features(facts: Facts) -> dict[str, float]:
     }
     if facts.accounts > 1:
         found["accounts"] = math.log(facts.accounts) / 4.0
-    if facts.second_stage is not None:
-        found["second stage"] = 2.0 * facts.second_stage - 1.0
     for signal in facts.signals:
         apart, size = signal.observed - signal.baseline, abs(signal.observed) + abs(signal.baseline)
         found[f"signal {signal.name}"] = _share(signal.contribution)

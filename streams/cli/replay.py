@@ -109,14 +109,8 @@ def command(
         with _writing(scores), scores.open("w", newline="") as file:
             writer = csv.writer(file, lineterminator="\n")
             suspicion = sorted(scorer.suspicion().items())
-            if settings.scoring.second_stage:
-                ranked = scorer.ranked()
-                writer.writerow(["account", "score", "second_stage"])
-                for account, score in suspicion:
-                    writer.writerow([account, f"{score:.6g}", f"{ranked[account]:.6g}" if account in ranked else ""])
-            else:
-                writer.writerow(["account", "score"])
-                writer.writerows((account, f"{score:.6g}") for account, score in suspicion)
+            writer.writerow(["account", "score"])
+            writer.writerows((account, f"{score:.6g}") for account, score in suspicion)
     if opened and not quiet and sys.stdout.isatty():
         Console().print(alert_table([to_alert(finding) for finding in opened]))
     _summarise(replay.totals, scorer, elapsed)

@@ -63,7 +63,6 @@ def command(afresh: bool, session_timeout: float | None) -> None:
     """
     settings = load().settings
     configure(settings.log)
-    make_scorer(settings)  # a bad second stage is a usage error, reported before anything starts
     try:
         with connect(settings.kafka) as admin:
             problems = missing(settings, admin)
@@ -98,7 +97,7 @@ async def work(settings: Settings, limits: Limits | None = None, *, afresh: bool
     """
     registry = process_registry()
     metrics = Metrics(registry)
-    metrics.model.labels(release(), *make_scorer(settings).identity, settings.scoring.second_stage).set(1)
+    metrics.model.labels(release(), *make_scorer(settings).identity).set(1)
     book, allowed, turns = VerdictBook(), Allowed.from_settings(settings), make_turns()
     entries, orders, controls, deploys = EntryList(), OrderList(), ControlLetters(), DeployList()
     telemetry, sightings = settings.topic("telemetry"), settings.topic("sightings")

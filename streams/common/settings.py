@@ -30,6 +30,14 @@ class SettingsError(ValueError):
     """A setting is unknown or out of range; the message names it, its source and the remedy."""
 
 
+_NO_SECOND_STAGE = (
+    "the second stage was taken out, as its rank helped nowhere; a model of your own counts in the score as a card's "
+    "learned support (`siphonwatch train --river` or `--sklearn`). Take this setting out"
+)
+REMOVED = {"scoring.second_stage": _NO_SECOND_STAGE, "scoring.second_stage_level": _NO_SECOND_STAGE}
+"""Settings of earlier releases: what became of each one."""
+
+
 class Kafka(msgspec.Struct, forbid_unknown_fields=True):
     """Connection to the brokers; passed to every client alike."""
 
@@ -168,10 +176,6 @@ class Scoring(msgspec.Struct, forbid_unknown_fields=True):
     """A case closes when its account showed no evidence for this long, in event time."""
     end_users: bool = False
     """Look for end users of one account that act together: some more sightings of accounts that name end users."""
-    second_stage: str = ""
-    """Import path of a River model or factory that also scores what the first stage ranks highest."""
-    second_stage_level: Annotated[float, Meta(ge=0, le=1)] = 0.5
-    """Suspicion from which the second stage looks at a request."""
     seed: int = 42
 
 
@@ -315,6 +319,8 @@ def load(environ: Mapping[str, str] | None = None, path: Path | None = None) -> 
                 sources.update(_sources_of_sinks(fields, path))
             else:
                 sources.update({f"{section}.{name}": f"file {path}" for name in fields})
+                for name in fields:
+                    _refuse_removed(section, name, f"file {path}")
     types = {f.encode_name: f.type for f in msgspec.structs.fields(Settings) if f.name != "sinks"}
     for variable, text in env.items():
         if not variable.startswith(PREFIX) or variable == PREFIX + "CONFIG":
@@ -332,6 +338,7 @@ def load(environ: Mapping[str, str] | None = None, path: Path | None = None) -> 
             else {}
         )
         if name not in known:
+            _refuse_removed(section, name, f"environment {variable}")
             raise SettingsError(f"{variable} is not a setting; `siphonwatch doctor` lists the known ones")
         tree.setdefault(section, {})[name] = _parse(variable, text, known[name])
         sources[f"{section}.{name}"] = f"environment {variable}"
@@ -343,6 +350,11 @@ def load(environ: Mapping[str, str] | None = None, path: Path | None = None) -> 
     settings.sinks = sinks
     _check(settings, sources)
     return Loaded(settings, sources)
+
+
+def _refuse_removed(section: str, name: str, source: str) -> None:
+    if remedy := REMOVED.get(f"{section}.{name}"):
+        raise SettingsError(f"{section}.{name} ({source}) is no longer a setting: {remedy}")
 
 
 def _read_toml(path: Path) -> dict[str, Any]:

@@ -205,7 +205,13 @@ class Own(msgspec.Struct, frozen=True, kw_only=True):
             "turned away."
         ),
     ] = []
-    second_stage: _Share | UnsetType = UNSET
+    second_stage: Annotated[
+        _Share | UnsetType,
+        Meta(
+            description="No longer sent. Alerts of earlier releases may have it: the rank of a model that looked "
+            "closer and decided nothing."
+        ),
+    ] = UNSET
     rank: Annotated[
         float,
         Meta(
@@ -442,7 +448,6 @@ def _own(finding: Finding, pattern: Detector, ranking: Ranking, runbook: str, mo
         shared=list(finding.shared),
         members=[Part(m.account, m.requests, m.share, rfc3339(m.joined), m.user or UNSET) for m in finding.members],
         follows=list(finding.follows),
-        second_stage=UNSET if math.isnan(finding.second_stage) else finding.second_stage,
         rank=ranking.rank,
         ranking=Ranks(ranking.verdicts, [Driver(name, effect) for name, effect in ranking.drivers]),
     )

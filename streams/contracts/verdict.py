@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec import UNSET, Meta
+from msgspec import Meta
 
 from siphonwatch.models.evidence.cases import ERASED
 from siphonwatch.models.learn.labels import Said, Span, revise
@@ -142,7 +142,6 @@ def facts_of_alert(alert: Alert) -> Facts:
             for s in own.signals[:MAX_SIGNALS]
         ],
         accounts=len(own.accounts),
-        second_stage=None if own.second_stage is UNSET else own.second_stage,
     )
     try:
         return msgspec.convert(msgspec.to_builtins(facts), Facts)

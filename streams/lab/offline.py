@@ -49,11 +49,6 @@ class Offline:
         Keep the suspicion of accounts that leave memory, some 200 bytes each.
     cards
         The detectors of the champion; all installed ones by default.
-
-    Raises
-    ------
-    SettingsError
-        Where `scoring.second_stage` names no usable River model.
     """
 
     def __init__(
@@ -178,13 +173,6 @@ class Offline:
         for reached in [s.suspicion() for s in self._scorers] + [c.suspicion() for c in self._coordinators]:
             for account, suspicion in reached.items():
                 highest[account] = max(highest.get(account, suspicion), suspicion)
-        return highest
-
-    def ranked(self) -> dict[str, float]:
-        """Return the highest rank that the second stage gave each account it looked at."""
-        highest: dict[str, float] = {}
-        for scorer in self._scorers:
-            highest |= scorer.judge.ranked
         return highest
 
     def _note(self, rows: Array) -> None:

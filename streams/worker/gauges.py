@@ -33,7 +33,6 @@ TEXTS = {
     "hot_accounts": "Accounts in memory",
     "cold_accounts": "Accounts in the state topic only",
     "state_bytes": "Memory of account rows and their index",
-    "second_stage_off": "1 when the second stage's model has switched itself off",
     "shadows_off": "Shadow judges that failed and were switched off",
     "budget_spent_ratio": "Share of the false-discovery budget that the accounts so far have",
 }

@@ -45,7 +45,6 @@ class Meter:
         self._said_unopened = False
         self._named: set[str] = set()
         self._kinds: set[str] = set()
-        self._closer = 0.0, 0
         plain = (
             metrics.requests, metrics.skipped, metrics.late, metrics.ahead, metrics.checkpoint_bytes,
             metrics.lost_letters, metrics.misplaced, metrics.forged, metrics.unopened, metrics.erased,
@@ -62,7 +61,6 @@ class Meter:
     def begin(self) -> None:
         """Take note that another scorer begins, whose own totals begin at zero."""
         self._late = self._ahead = 0
-        self._closer = 0.0, 0
 
     def restored(self, seconds: float, late: int, ahead: int) -> None:
         """Count a restore; `late` and `ahead` requests were counted before it."""
@@ -74,12 +72,6 @@ class Meter:
         self._metrics.card_restarts.labels(*self.labels, change.pattern).inc()
         stream, topic, partition = self.labels
         _log.warning("card changed", stream=stream, topic=topic, partition=partition, what=str(change))
-
-    def second_stage(self, seconds: float, errors: int) -> None:
-        """Count the second stage's time and failures, given as what they are so far since the start."""
-        self._metrics.second_stage_seconds.labels(*self.labels).inc(max(seconds - self._closer[0], 0.0))
-        self._metrics.second_stage_errors.labels(*self.labels).inc(max(errors - self._closer[1], 0))
-        self._closer = seconds, errors
 
     def shadows(self, seconds: float) -> None:
         """Count the time that the judges beside the champion took."""

@@ -139,8 +139,6 @@ class Metrics:
         self.send_failures = counter("send_failures", "Attempts to send what came of a partition that failed", "to")
         self.stages = counter("stage_seconds", "Time spent, by stage", "stage")
         self.shadow_seconds = counter("shadow_seconds", "Time spent in judges beside the champion; part of score")
-        self.second_stage_seconds = counter("second_stage_seconds", "Time spent in the second stage's model")
-        self.second_stage_errors = counter("second_stage_errors", "Failures of the second stage's model")
         self.checkpoint_bytes = counter("checkpoint_bytes", "Written to the state topic")
         self.commits = counter("commits", "Commits of offsets", "outcome")
         self.rebalances = Counter(
@@ -160,7 +158,7 @@ class Metrics:
         self.restore = histogram("restore_seconds", "Time a restore takes", 0.1, 0.5, 1, 5, 10, 30, 60, 120, 300)
         self.model = Gauge(
             "siphonwatch_model_info", "What scores: version, format of its state, its cards",
-            ["version", "state_format", "reference", "second_stage"], registry=registry,
+            ["version", "state_format", "reference"], registry=registry,
         )  # fmt: skip
         self.cards = Gauge(
             "siphonwatch_card_info", "What scores a pattern: its card, by the hash of what it computes",

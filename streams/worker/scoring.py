@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import functools
-import time
 from collections.abc import Sequence
 from typing import Any
 
-from siphonwatch.models.account.features import FEATURES
 from siphonwatch.models.detect import Detector
 from siphonwatch.models.engine.campaigns import CampaignJudge
 from siphonwatch.models.engine.config import ScorerConfig
@@ -17,35 +14,12 @@ from siphonwatch.models.engine.judge import AccountJudge
 from siphonwatch.models.engine.scorer import Scorer
 from siphonwatch.models.engine.together import Together
 from siphonwatch.models.learn.version import Version
-from siphonwatch.models.online.second_stage import SecondStage, check, load, scaled
-from siphonwatch.streams.common.settings import Settings, SettingsError
-
-SECOND_STAGE = "scoring.second_stage"
-
-
-@functools.cache
-def _model(name: str) -> Any:
-    """A second stage's model, tried once a process; not to be taught itself."""
-    model = scaled(load(name, SECOND_STAGE))
-    check(model, [feature.name for feature in FEATURES], SECOND_STAGE, time.thread_time)
-    return model
+from siphonwatch.streams.common.settings import Settings
 
 
 def make_scorer(settings: Settings, chosen: Sequence[Detector] | None = None) -> Scorer:
-    """Return a scorer with empty state, by the chosen cards over accounts or all installed ones.
-
-    Raises
-    ------
-    SettingsError
-        Where `scoring.second_stage` names no usable River model.
-    """
-    stage = None
-    if name := settings.scoring.second_stage:
-        try:
-            stage = SecondStage(_model(name).clone(), clock=time.perf_counter)
-        except ValueError as error:
-            raise SettingsError(str(error)) from None
-    return Scorer(_config(settings), second_stage=stage, chosen=chosen)
+    """Return a scorer with empty state, by the chosen cards over accounts or all installed ones."""
+    return Scorer(_config(settings), chosen=chosen)
 
 
 def make_coordinator(settings: Settings, chosen: Sequence[Detector] | None = None) -> Coordinator:
@@ -57,18 +31,11 @@ def make_judge(scorer: Engine[Any, Any], version: Version, *, shadow: bool = Fal
     """Return a judge of a scorer or coordinator by a version's cards, with empty state; a shadow or the champion."""
     if isinstance(scorer, Coordinator):
         return CampaignJudge(scorer.stage, version.detectors("campaign"), shadow=shadow)  # type: ignore[arg-type]
-    closer = None if shadow else scorer.second_stage
-    return AccountJudge(scorer.stage, version.detectors(), second_stage=closer, shadow=shadow)  # type: ignore[arg-type]
+    return AccountJudge(scorer.stage, version.detectors(), shadow=shadow)  # type: ignore[arg-type]
 
 
 def make_together(settings: Settings) -> Together:
-    """Return a scorer with its coordinator behind it, both with empty state, for use without a broker.
-
-    Raises
-    ------
-    SettingsError
-        As `make_scorer` does.
-    """
+    """Return a scorer with its coordinator behind it, both with empty state, for use without a broker."""
     return Together(make_scorer(settings), make_coordinator(settings))
 
 
@@ -82,6 +49,4 @@ def _config(settings: Settings) -> ScorerConfig:
         close_after=chosen.close_after,
         seed=chosen.seed,
         end_users=chosen.end_users,
-        second_stage=chosen.second_stage,
-        second_stage_level=chosen.second_stage_level,
     )

@@ -16,7 +16,7 @@ from hypothesis import given as drawn
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from siphonwatch.models.account.features import FEATURES, given
+from siphonwatch.models.account.features import FEATURES, NAMES, given
 from siphonwatch.models.account.jobs import LOOP_GAP, LOOP_LAG, TRIVIAL, count_job, derive_job, job_id
 from siphonwatch.models.account.request import Array
 from siphonwatch.models.account.row import ROW, SLOTS
@@ -154,7 +154,7 @@ def test_a_tenth_of_an_account_s_traffic_is_seen_as_a_job_of_its_own() -> None:
     product["temperature"] = 0.3
     run(scorer, product)
     run(scorer, sweep("a", START + DAY + 2.0 * np.arange(100)), first=900)
-    last = watch.values.as_dict(len(watch.values) - 1)
+    last = {name: float(watch.values[name][-1]) for name in NAMES}
     assert math.expm1(last["job_requests"]) == pytest.approx(100, rel=0.01)
     assert last["job_single_turn"] == 1.0 and last["job_sweep"] > 0.95 and last["job_system"] == 0.0
     assert last["job_aside"] == pytest.approx(0.9, abs=0.02), "its largest other job is nine tenths of the account"

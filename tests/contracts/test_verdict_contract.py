@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 
 import msgspec
 import pytest
@@ -12,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from siphonwatch.models.evidence.cases import Finding
-from siphonwatch.models.learn.ranker_features import facts_of
+from siphonwatch.models.learn.ranker_features import facts_of, features
 from siphonwatch.models.learn.verdict_book import DECISIONS
 from siphonwatch.streams.contracts.alert import Alert, NotAnAlert, to_alert
 from siphonwatch.streams.contracts.alert import decode as decode_alert
@@ -35,17 +34,14 @@ def alert_of(finding: Finding) -> Alert:
     return decode_alert(encode_alert(to_alert(finding)))
 
 
-@given(
-    st.floats(START, START + 1e7), st.floats(0, 1e7), st.floats(0, 1e5), st.floats(0, 1), real,
-    st.floats(0, 1) | st.just(math.nan),
-)  # fmt: skip
+@given(st.floats(START, START + 1e7), st.floats(0, 1e7), st.floats(0, 1e5), st.floats(0, 1), real)
 def test_the_facts_of_an_alert_are_those_of_its_finding(
-    time: float, age: float, log_e: float, score: float, observed: float, second_stage: float
+    time: float, age: float, log_e: float, score: float, observed: float
 ) -> None:
     (finding,) = findings(1)
     signals = [signal._replace(observed=observed) for signal in finding.signals]
     finding = msgspec.structs.replace(
-        finding, time=time, first_seen=time - age, log_e=log_e, score=score, signals=signals, second_stage=second_stage
+        finding, time=time, first_seen=time - age, log_e=log_e, score=score, signals=signals
     )
     assert facts_of_alert(alert_of(finding)) == facts_of(finding)
 
@@ -86,6 +82,14 @@ def test_a_verdict_repeats_which_card_found_its_case_and_one_that_does_not_say_i
     record = json.loads(encode(verdict))
     del record["card"]
     assert decode(json.dumps(record).encode()) == msgspec.structs.replace(verdict, card="")
+
+
+def test_a_verdict_of_a_release_with_a_second_stage_is_read_and_teaches_as_one_without() -> None:
+    plain = decode(given_verdict())
+    facts = json.loads(encode(plain))["facts"] | {"second_stage": 0.97}
+    verdict = decode(given_verdict(facts=facts))
+    assert verdict.facts.second_stage == 0.97
+    assert features(verdict.facts) == features(plain.facts)
 
 
 def test_a_field_of_a_later_version_is_let_pass() -> None:

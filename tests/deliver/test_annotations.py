@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 
 import pytest
@@ -38,7 +37,7 @@ def life() -> dict[str, Alert]:
     def record(after: float, log_e: float) -> Finding:
         return book.record(
             "org-1", "extraction", START + after, first_seen=START, log_e=log_e, score=0.5, level=0.4,
-            requests_seen=100, signals=[], counterfactual="", samples=["r-1"], second_stage=math.nan,
+            requests_seen=100, signals=[], counterfactual="", samples=["r-1"],
         )  # fmt: skip
 
     found = [record(0.0, 7.0), record(3600.0, 12.0), *book.close_until(START + 3 * DAY)]

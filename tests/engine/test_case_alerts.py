@@ -10,6 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import msgspec
 import pytest
 from core_fakes import START, dump_of, load_into, run, traffic
@@ -24,7 +25,7 @@ from siphonwatch.models.engine.scorer import Scorer
 from siphonwatch.models.evidence.cases import CaseBook, Finding
 from siphonwatch.models.evidence.process import SEVERITIES
 from siphonwatch.streams.cli.table import CHANCE
-from siphonwatch.streams.contracts.alert import encode, rfc3339, to_alert
+from siphonwatch.streams.contracts.alert import decode, encode, json_schema, rfc3339, to_alert
 from siphonwatch.streams.contracts.wording import chance
 
 GOLDEN = Path(__file__).parents[1] / "tools" / "golden_alert.json"
@@ -212,11 +213,14 @@ def test_the_chance_that_is_printed_never_claims_more_than_the_e_value(e_value: 
     assert len(" ".join(words)) <= CHANCE, "it fits its column"
 
 
-def test_the_second_stage_is_told_where_there_is_one() -> None:
-    finding = life()[0]
-    assert to_alert(finding).own.second_stage is msgspec.UNSET
-    with_rank = to_alert(msgspec.structs.replace(finding, second_stage=0.5))
-    assert with_rank.own.second_stage == 0.5
+def test_an_alert_of_a_release_with_a_second_stage_is_read_and_is_within_the_schema() -> None:
+    sent = json.loads(encode(to_alert(life()[0])))
+    assert "second_stage" not in sent["data"]["unmapped"]["siphonwatch"]
+    sent["data"]["unmapped"]["siphonwatch"]["second_stage"] = 0.97
+    alert = decode(json.dumps(sent).encode())
+    assert alert.own.second_stage == 0.97
+    assert json.loads(encode(alert)) == sent
+    jsonschema.Draft202012Validator(json_schema()).validate(sent)
 
 
 def test_event_times_are_written_to_the_microsecond() -> None:

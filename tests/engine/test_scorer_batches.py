@@ -7,14 +7,11 @@ import pytest
 from core_fakes import START, chat, requests, run, state, sweep, traffic
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from river import base
 
 from siphonwatch.models.engine.config import ScorerConfig
 from siphonwatch.models.engine.engine import BLOCK
-from siphonwatch.models.engine.judge import EARLY
 from siphonwatch.models.engine.scorer import Scorer
 from siphonwatch.models.evidence.cases import Finding
-from siphonwatch.models.online.second_stage import SecondStage
 
 TRAFFIC = traffic(seed=1)
 N = len(TRAFFIC)
@@ -94,41 +91,6 @@ def test_redelivering_what_was_applied_changes_nothing(
     assert scorer.stage.count.skipped == first - again
     scorer.stage.count.skipped = 0
     assert state(scorer) == expected[1]
-
-
-class Diary(base.AnomalyDetector):
-    """A River model that notes what it is asked and taught."""
-
-    def __init__(self) -> None:
-        self.learnt: list[dict[str, float]] = []
-        self.scored: list[dict[str, float]] = []
-
-    def learn_one(self, x: dict[str, float]) -> None:
-        self.learnt.append(x)
-
-    def score_one(self, x: dict[str, float]) -> float:
-        self.scored.append(x)
-        return x["seen"]
-
-
-def stage(model: Diary) -> SecondStage:
-    """A second stage that shows ranks after a few requests, as the traffic is short."""
-    made = SecondStage(model)
-    made.needed = 4
-    return made
-
-
-@pytest.mark.parametrize("back", [1, 100, 300])
-def test_the_second_stage_sees_and_learns_the_same_requests_when_some_are_redelivered(back: int) -> None:
-    one, other = Diary(), Diary()
-    findings = run(Scorer(CONFIG, second_stage=stage(one)), TRAFFIC)
-    scorer = Scorer(CONFIG, second_stage=stage(other))
-    half = N // 2
-    again = run(scorer, TRAFFIC[:half]) + run(scorer, TRAFFIC[half - back :], first=half - back)
-    assert again == findings
-    assert any(f.second_stage > 0 for f in findings)
-    assert 2 <= len(one.learnt) <= N // EARLY + 1
-    assert (other.learnt, other.scored) == (one.learnt, one.scored)
 
 
 def test_a_redelivered_prefix_is_counted_and_nothing_else() -> None:

@@ -12,13 +12,12 @@ from hypothesis import strategies as st
 from siphonwatch.models.account.request import REQUEST, name_words
 from siphonwatch.models.account.row import PAGE_ROWS, PARTS, ROW
 from siphonwatch.models.account.table import AccountTable
-from siphonwatch.models.common.arrays import pack, unpack
+from siphonwatch.models.common.arrays import as_bytes, pack, unpack
 from siphonwatch.models.common.declare import sizes
 from siphonwatch.models.engine.config import ScorerConfig
 from siphonwatch.models.engine.scorer import Scorer
 from siphonwatch.models.engine.stage import AccountStage
 from siphonwatch.models.evidence.cases import Finding
-from siphonwatch.models.online.second_stage import SecondStage, load
 from siphonwatch.streams.worker.state.pages import from_page
 
 TRAFFIC = traffic(seed=2)
@@ -107,8 +106,8 @@ def test_state_without_any_one_part_is_refused(good: bytes) -> None:
 def test_state_with_any_one_part_of_another_shape_is_refused(good: bytes, wrong: np.ndarray | bytes) -> None:
     scorer, whole = Scorer(CONFIG), unpack(good)
     for name in parts(good):
-        if name in ("judge.second_stage_name", "stage.rarity.id") and isinstance(wrong, bytes):
-            continue  # not looked into where no second stage is set; the name of other models
+        if name == "stage.rarity.id" and isinstance(wrong, bytes):
+            continue  # the name of other models
         with pytest.raises(ValueError, match=r"expected|another version|do not fit this version"):
             load_into(scorer, pack(whole | {name: wrong}))
 
@@ -122,10 +121,41 @@ def test_refused_state_leaves_the_scorer_as_it_was(good: bytes) -> None:
         assert dump_of(scorer) == before, name
 
 
-def test_state_of_a_later_format_names_both_formats(good: bytes) -> None:
-    reads = AccountStage.FORMAT
-    with pytest.raises(ValueError, match=f"state has format {reads + 1}, this version reads {reads}"):
-        load_into(Scorer(CONFIG), pack(unpack(good) | {"format": str(reads + 1).encode()}))
+def test_state_of_a_later_format_names_the_formats_that_are_read(good: bytes) -> None:
+    later = AccountStage.FORMAT + 1
+    with pytest.raises(ValueError, match=f"state has format {later}, this version reads 5 and {later - 1}"):
+        load_into(Scorer(CONFIG), pack(unpack(good) | {"format": str(later).encode()}))
+
+
+def of_format_5(data: bytes) -> bytes:
+    """A state as the release before wrote it where a second stage was set: its parts, and its rank in each case."""
+    parts = unpack(data)
+    cases = msgspec.msgpack.decode(as_bytes(parts, "judge.cases.open"))
+    for case in cases:
+        case["last"]["second_stage"] = 0.97
+    return pack(
+        parts
+        | {
+            "format": b"5",
+            "judge.looked_closer": msgspec.msgpack.encode(12),
+            "judge.second_stage_name": b"river.anomaly:HalfSpaceTrees",
+            "judge.second_stage.pickle": b"\x80\x05never read",
+            "judge.cases.open": msgspec.msgpack.encode(cases),
+        }
+    )
+
+
+@pytest.mark.parametrize("at", [600, 700, 900])
+def test_state_of_the_release_with_a_second_stage_is_read_and_its_open_cases_go_on(at: int) -> None:
+    expected = run(Scorer(CONFIG), TRAFFIC)
+    first = Scorer(CONFIG)
+    findings = run(first, TRAFFIC[:at])
+    dump, pages = state(first)
+    second = restored(of_format_5(dump), pages)
+    assert second.cases.standing() == first.cases.standing() != []
+    findings += run(second, TRAFFIC[at:], first=at)
+    assert told(findings) == told(expected)
+    assert AccountStage.FORMAT != 5 and b"second_stage" not in dump_of(second), "and is written without"
 
 
 @settings(max_examples=80, deadline=None)
@@ -140,21 +170,6 @@ def test_damaged_state_loads_or_is_refused_and_never_anything_else(good: bytes, 
         load_into(Scorer(CONFIG), bytes(raw))
     except ValueError as error:
         assert str(error)
-
-
-def test_the_second_stage_s_model_comes_back_with_the_state() -> None:
-    def stage() -> SecondStage:
-        return SecondStage(load("river.anomaly:HalfSpaceTrees"))
-
-    whole, first, second = (Scorer(CONFIG, second_stage=stage()) for _ in range(3))
-    expected = run(whole, TRAFFIC)
-    findings = run(first, TRAFFIC[:600])
-    dump, pages = state(first)
-    second.table.place({number: from_page(data) for number, data in pages.items() if data is not None})
-    second.table.settle()
-    load_into(second, dump)
-    findings += run(second, TRAFFIC[600:], first=600)
-    assert [f.second_stage for f in findings] == pytest.approx([f.second_stage for f in expected], nan_ok=True)
 
 
 def test_a_page_of_another_layout_is_refused_by_its_size() -> None:
@@ -190,20 +205,6 @@ def test_two_accounts_with_one_hash_keep_rows_of_their_own() -> None:
     run(scorer, q)
     assert sorted(scorer.suspicion()) == ["a", "b"]
     assert scorer.table.rows[scorer.table.used()]["requests"].tolist() == [1, 1]
-
-
-def test_a_second_stage_of_another_name_starts_afresh() -> None:
-    model = "river.anomaly:HalfSpaceTrees"
-    old = Scorer(ScorerConfig(second_stage=model), second_stage=SecondStage(load(model)))
-    assert old.second_stage is not None
-    old.second_stage.learn({"a": 0.5})
-    other = "river.anomaly:LocalOutlierFactor"
-    new = Scorer(ScorerConfig(second_stage=other), second_stage=SecondStage(load(other)))
-    load_into(new, dump_of(old))
-    assert new.second_stage is not None and new.second_stage.learnt == 0
-    same = Scorer(ScorerConfig(second_stage=model), second_stage=SecondStage(load(model)))
-    load_into(same, dump_of(old))
-    assert same.second_stage is not None and same.second_stage.learnt == 1
 
 
 def test_rows_have_no_padding_so_equal_rows_are_equal_bytes() -> None:

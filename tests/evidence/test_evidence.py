@@ -25,7 +25,6 @@ from siphonwatch.models.evidence.cases import CaseBook
 from siphonwatch.models.evidence.process import (
     COOL,
     EVENT,
-    FLOOR,
     OPEN,
     REFRESH,
     SUSPECT,
@@ -60,15 +59,15 @@ class Accounts:
         hour = int(self.t // 3600.0)
         fresh = self.rows["last_hour"] < hour
         self.rows["last_hour"] = hour
-        strongest, events, now = np.empty(n, np.float32), np.zeros(n, EVENT), np.full(n, self.t)
+        log_e, events, now = np.empty((n, 1), np.float32), np.zeros(n, EVENT), np.full(n, self.t)
         written = weigh(
             self.rows["judged"], self.slots, self.requests, scores.astype(np.float32).reshape(n, 1), now, now, fresh,
-            self.reference, self.budget, self.block, self.threshold, 86_400.0, np.ones(1), strongest,
-            np.empty((n, 1), np.float32), events,
+            self.reference, self.budget, self.block, self.threshold, 86_400.0, np.ones(1), log_e,
+            events,
         )  # fmt: skip
         self.events += [event.copy() for event in events[:written]]
         self.t += self.step
-        return strongest
+        return log_e[:, 0]
 
     @property
     def log_e(self) -> npt.NDArray[np.floating]:
@@ -180,7 +179,7 @@ def test_what_was_applied_before_weighs_nothing() -> None:
     accounts.slots = np.full(3, -1)
     before = accounts.rows.tobytes()
     hour = accounts.rows["last_hour"].copy()
-    assert accounts.take(np.ones(3)).tolist() == [FLOOR] * 3
+    assert np.isnan(accounts.take(np.ones(3))).all()
     accounts.rows["last_hour"] = hour
     assert accounts.rows.tobytes() == before and not accounts.events
 

@@ -83,10 +83,12 @@ def test_what_made_an_alert_is_compared_but_for_what_the_data_do_not_say(log: Lo
     (tmp_path / "other").write_bytes(encode(other) + b"\n")
     said = run("explain", other.id, "--alerts", str(tmp_path / "other"), "--exact", "--data", str(log.requests))
     assert said.exit_code == 1 and f"model.version: '{'0' * 12}' was sent, '{shipped().id}' is made" in said.output
-    before = replaced(wanted, model=msgspec.UNSET)
+    before = replaced(wanted, model=msgspec.UNSET, second_stage=0.97)
     (tmp_path / "before").write_bytes(encode(before) + b"\n")
     said = run("explain", before.id, "--alerts", str(tmp_path / "before"), "--exact", "--data", str(log.requests))
-    assert said.exit_code == 0 and said.output.rstrip().endswith("rank, ranking, model"), "of an older release"
+    assert said.exit_code == 0 and said.output.rstrip().endswith("rank, ranking, second_stage, model"), (
+        "of an older release"
+    )
 
 
 @pytest.mark.parametrize("partitions", [1, 3])

@@ -258,23 +258,6 @@ def test_a_bad_setting_exits_2_with_its_name(logs: Logs, tmp_path: Path) -> None
     assert "SIPHONWATCH_SCORING_ALPHA" in done.stderr and "Traceback" not in done.stderr
 
 
-def test_a_second_stage_that_does_not_exist_exits_2_and_one_that_does_is_told(
-    replay: Replay, logs: Logs, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("SIPHONWATCH_SCORING_SECOND_STAGE", "river.anomaly:HalfSpaceTrees")
-    assert replay(logs.nginx, "--alerts", "a", "--scores", "s").exit_code == 0
-    # It shows no rank before it has learnt 256 requests, which so short a log does not give it.
-    assert alerts(Path("a")) and not any("second_stage" in own(alert) for alert in alerts(Path("a")))
-    assert Path("s").read_text().splitlines()[0] == "account,score,second_stage"
-    monkeypatch.setenv("SIPHONWATCH_SCORING_SECOND_STAGE", "river.anomaly:NoSuch")
-    done = subprocess.run(
-        [*SIPHONWATCH, "replay", str(logs.nginx)], capture_output=True, text=True,
-        env=os.environ | {"PYTHONPATH": str(ROOT)}, check=False,
-    )  # fmt: skip
-    assert done.returncode == 2
-    assert "scoring.second_stage" in done.stderr and "NoSuch" in done.stderr
-
-
 def test_the_options_are_those_of_the_contract(replay: Replay) -> None:
     text = replay("--help").stdout
     for option in ("--format", "--alerts", "--scores", "--telemetry", "--plain-ids", "--quiet"):

@@ -201,7 +201,6 @@ anything = st.builds(
         max_size=MAX_SIGNALS,
     ),
     accounts=st.integers(1, 2**31),
-    second_stage=st.none() | st.floats(0, 1),
 )
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 from siphonwatch.models.detect import Signal
 from siphonwatch.models.evidence.cases import CaseBook, Finding
 from siphonwatch.streams.common.settings import Settings
@@ -27,7 +25,7 @@ def findings(count: int, pattern: str = "extraction", log_e: float = 7.0, start:
     return [
         book.record(
             f"org-{pattern}-{i}", pattern, start + 3600.0 * i, first_seen=start, log_e=log_e, score=0.5, level=0.4,
-            requests_seen=100 + i, signals=SIGNALS, counterfactual="", samples=[f"r-{i}"], second_stage=math.nan,
+            requests_seen=100 + i, signals=SIGNALS, counterfactual="", samples=[f"r-{i}"],
         )
         for i in range(count)
     ]  # fmt: skip

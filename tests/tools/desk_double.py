@@ -132,7 +132,6 @@ class Double:
         finding = CaseBook(1e-3, 86_400.0).record(
             accounts[0], pattern, opened, first_seen=START, log_e=log_e, score=0.7, level=0.4, requests_seen=requests,
             signals=[Reason(n, o, b, d, u, m, 0.4) for n, o, b, d, u, m in reasons], counterfactual="", samples=["r-1"],
-            second_stage=math.nan,
         )  # fmt: skip
         alert = to_alert(finding)
         signals = [

@@ -56,7 +56,7 @@ class Population:
         written = weigh(
             self.rows["judged"], slots, self._requests[:n], scores[slots].astype(np.float32).reshape(n, 1),
             np.full(n, self.now), np.full(n, self.now), fresh, self.reference, self.budget, self._block, self.threshold,
-            30 * 86_400.0, np.ones(1), np.empty(n, np.float32), np.empty((n, 1), np.float32), events,
+            30 * 86_400.0, np.ones(1), np.empty((n, 1), np.float32), events,
         )  # fmt: skip
         self._block += 1
         self.opened += [int(e["slot"]) for e in events[:written] if e["kind"] == OPEN]

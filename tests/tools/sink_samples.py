@@ -42,7 +42,7 @@ def _case(account: str, pattern: str, evidence: list[float]) -> list[Finding]:
         book.record(
             account, pattern, START + 3600.0 * i, first_seen=START - 7200.0, log_e=log_e, score=0.5, level=0.4,
             requests_seen=321, signals=SIGNALS, counterfactual="would not fire if sweep_1d were below 0.35",
-            samples=["r-1", "r-2"], second_stage=math.nan,
+            samples=["r-1", "r-2"],
         )
         for i, log_e in enumerate(evidence)
     ]  # fmt: skip

@@ -46,7 +46,7 @@ def an_alert() -> Alert:
     return to_alert(
         book.record(
             "org-1", "extraction", 1.8e9, first_seen=1.8e9, log_e=7.0, score=0.5, level=0.4, requests_seen=100,
-            signals=[], counterfactual="", samples=["r-1"], second_stage=0.5,
+            signals=[], counterfactual="", samples=["r-1"],
         )
     )  # fmt: skip
 

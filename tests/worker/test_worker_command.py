@@ -29,7 +29,9 @@ def test_without_a_broker_it_says_where_it_looked() -> None:
     assert "127.0.0.1:1" in result.output
 
 
-def test_a_second_stage_that_is_no_river_model_is_a_usage_error() -> None:
-    result = CliRunner().invoke(cli, ["worker"], env={"SIPHONWATCH_SCORING_SECOND_STAGE": "json:loads"})
+def test_a_worker_that_is_given_a_second_stage_says_what_took_its_place() -> None:
+    result = CliRunner().invoke(
+        cli, ["worker"], env={"SIPHONWATCH_SCORING_SECOND_STAGE": "river.anomaly:HalfSpaceTrees"}
+    )
     assert result.exit_code != 0
-    assert "scoring.second_stage" in str(result.exception) + result.output
+    assert "is no longer a setting" in (text := str(result.exception)) and "`siphonwatch train --river`" in text

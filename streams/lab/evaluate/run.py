@@ -175,9 +175,6 @@ def observe(
     last = min(suspicion.values(), default=0.0) + UNSCORED
     alerts, grades, told = _alerts(replay.findings, number, [*patterns, *others], peak, top, own)
     ranked = {}
-    if settings.scoring.second_stage:
-        closer = judge.ranked
-        ranked["second stage"] = np.array([closer.get(text, 0.0) for text in truth.account])
     if baselines:
         whole = np.concatenate(replay.kept)
         for baseline in baselines:

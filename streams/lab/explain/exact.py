@@ -79,9 +79,10 @@ def rebuild(
 def _left_out(alert: Alert, version: DetectorSet, *, of_topic: bool) -> list[str]:
     """What of an alert the data do not determine, below `unmapped.siphonwatch`."""
     own = alert.own
+    gone = [] if isinstance(own.second_stage, UnsetType) else ["second_stage"]  # only earlier releases send it
     if isinstance(own.model, UnsetType):
-        return [*OF_VERDICTS, "model"]  # it is of a release that named none
-    names = [*OF_VERDICTS, *(f"model.{name}" for name in OF_CHECKPOINTS)]
+        return [*OF_VERDICTS, *gone, "model"]  # it is of a release that named none
+    names = [*OF_VERDICTS, *gone, *(f"model.{name}" for name in OF_CHECKPOINTS)]
     if not of_topic or own.model.stream == "sightings":
         names.append("model.offset")  # a log has none, and sightings share records as they were sent
     if not version.id:

@@ -164,7 +164,6 @@ class ScoredPartition(ABC):
         self._placement = placement
         self._seals = seals
         self._clock = clock
-        self._said_off = False
         self._timing = Timing(meter.stream, meter.partition, clock)
         self._now = now
         self._tiers = Tiers(scorer.table, log, hot_accounts, cold_accounts, cold_file_bytes)
@@ -310,11 +309,6 @@ class ScoredPartition(ABC):
         self.meter.refused(self.scorer.refused - refused)
         self.meter.batch(self._now() - batch.timestamps[read.rows] / 1000.0)
         self.meter.scored(spent, self.scorer.late, self.scorer.ahead, self.scorer.tally.take())
-        if (closer := self.scorer.second_stage) is not None:
-            self.meter.second_stage(closer.seconds, closer.errors)
-            if closer.reason is not None and not self._said_off:
-                self._said_off = True
-                _log.error("second stage off", stream=self.meter.stream, partition=self._number, reason=closer.reason)
         self._timing.note(len(read.requests), self.scorer.late, self.scorer.ahead)
         self._judges.say_off()
         self._announce_expired()
@@ -473,8 +467,6 @@ class ScoredPartition(ABC):
             yield "watermark_timestamp_seconds", "", self.scorer.now
         yield from self._bounds()
         yield from self._cases()
-        if (closer := self.scorer.second_stage) is not None:
-            yield "second_stage_off", "", int(closer.reason is not None)
         yield "shadows_off", "", len(self.scorer.failed)
         if (vitals := self._vitals) is not None:
             yield "budget_spent_ratio", "", vitals.budget_spent
