@@ -5,15 +5,18 @@ Receivers that take Slack's incoming webhooks and know no blocks, such as Matter
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import msgspec
 
+from siphonwatch.streams.common.settings import Settings
 from siphonwatch.streams.common.sink_settings import Sink, secret
 from siphonwatch.streams.contracts.wording import evidence
 from siphonwatch.streams.deliver.alert import AlertRecord
 from siphonwatch.streams.deliver.outcome import Verdict, judge
 from siphonwatch.streams.deliver.post import Message
+from siphonwatch.streams.deliver.template import Writer
 from siphonwatch.streams.deliver.text import (
     ELLIPSIS,
     accounts,
@@ -35,6 +38,10 @@ ACCOUNTS = 10
 SIGNALS = 3
 SIGN = {"low": "⚪", "medium": "🟡", "high": "🟠", "critical": "🔴"}
 HEADLINE = {"opened": "", "updated": " (update)", "closed": " (closed)"}
+LONG = 100_000
+"""More than any value that a template prints."""
+_CUT = re.compile(r"&[a-z]{0,3}…")
+"""An escape that was cut."""
 _ESCAPES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 
 
@@ -59,6 +66,18 @@ def code(text: str, limit: int) -> str:
     return f"`{escape(text.replace('`', chr(0x2B9)), limit - 2)}`" if text.strip() else ""
 
 
+class Mrkdwn:
+    """Slack's markup, for the values that a template prints."""
+
+    def value(self, text: str) -> str:
+        """Return text in which nothing is a link or a mention."""
+        return escape(text, LONG)
+
+    def code(self, text: str) -> str:
+        """Return a code span."""
+        return code(text, LONG) or "-"
+
+
 class Slack:
     """Formats alerts as Block Kit messages.
 
@@ -72,11 +91,24 @@ class Slack:
 
     needs: tuple[str, ...] = ("url",)
     uses: tuple[str, ...] = ("url",)
+    fields: tuple[str, ...] = ("title", "body")
     updates = "changes"
 
     def __init__(self, sink: Sink, runbook: str) -> None:
         self._sink = sink
         self._runbook = runbook
+        self._writer = Writer(sink, runbook, Mrkdwn())
+
+    @staticmethod
+    def check(settings: Settings, sink: Sink) -> None:
+        """Try the templates.
+
+        Raises
+        ------
+        UnusableSink
+            When one is wrong.
+        """
+        Writer(sink, settings.links.runbook, Mrkdwn()).check()
 
     def message(self, alert: AlertRecord, now: float) -> Message:
         """Return the request for an alert.
@@ -95,7 +127,13 @@ class Slack:
 
     def _blocks(self, alert: AlertRecord) -> list[dict[str, Any]]:
         own = alert.own
-        header = clip(f"{SIGN[alert.severity]} {clean(alert.title)}{HEADLINE[alert.kind]}", HEADER)
+        title = self._writer.title(alert, HEADER) if self._sink.title else clean(alert.title) + HEADLINE[alert.kind]
+        header = {"type": "plain_text", "text": clip(f"{SIGN[alert.severity]} {title}", HEADER), "emoji": True}
+        links = {"type": "context", "elements": [_text(self._links(alert), SECTION)]}
+        if self._sink.body:
+            body = _CUT.sub(ELLIPSIS, self._writer.body(alert, SECTION)) or "-"
+            section = {"type": "section", "text": _text(body, SECTION)}
+            return [{"type": "header", "text": header}, section, links]
         count = len(own.accounts)
         facts = [
             ("Severity", alert.severity),
@@ -104,7 +142,7 @@ class Slack:
             ("Evidence", f"{evidence(own.e_value)} after {own.requests_seen:,} requests"),
         ]
         blocks: list[dict[str, Any]] = [
-            {"type": "header", "text": {"type": "plain_text", "text": header, "emoji": True}},
+            {"type": "header", "text": header},
             {"type": "section", "fields": [_text(f"*{name}*\n{value or '-'}", FIELD) for name, value in facts]},
         ]
         reasons = [f"• {escape(line, 300)}" for line in signals(alert, SIGNALS)]
@@ -114,8 +152,7 @@ class Slack:
             reasons.append(f"Sent by: {escape(parts, 600)}")
         if reasons and alert.kind != "closed":
             blocks.append({"type": "section", "text": _text("\n".join(reasons), SECTION)})
-        blocks.append({"type": "context", "elements": [_text(self._links(alert), SECTION)]})
-        return blocks
+        return [*blocks, links]
 
     def _accounts(self, alert: AlertRecord) -> str:
         names = accounts(alert, ACCOUNTS)

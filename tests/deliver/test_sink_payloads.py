@@ -243,6 +243,20 @@ def test_slack_tells_what_an_analyst_needs_first() -> None:
     assert message["text"].startswith("[medium] Model extraction by a sweep of prompts: org-&lt;7&gt;")
 
 
+@given(alert=alerts())
+def test_slack_s_limits_hold_for_templates_too(alert: AlertRecord) -> None:
+    sink = Sink(
+        kind="slack", url="https://hooks.example/s", title="{{ pattern }} {{ accounts }}",
+        body="*{{ message }}* {{ counterfactual * 20 }} {{ accounts | code }} <https://wiki.example|ours>",
+    )  # fmt: skip
+    message = body(Slack(sink, RUNBOOK), alert)
+    jsonschema.validate(message, SLACK)
+    header, section, _ = message["blocks"]
+    assert "\n" not in header["text"]["text"]
+    text = section["text"]["text"].replace("<https://wiki.example|ours>", "")
+    assert not re.search(r"<(?!https://wik|…)|&(?!(amp|lt|gt);)", text), "a mention, or an escape was cut"
+
+
 def test_slack_says_that_a_case_closed_without_its_reasons() -> None:
     message = body(slack(), told(life("org-7")[-1]))
     assert message["blocks"][0]["text"]["text"].endswith("(closed)") and message["text"].endswith("(closed)")

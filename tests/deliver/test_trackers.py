@@ -182,6 +182,8 @@ async def test_an_update_without_an_object_makes_it_and_a_closing_without_one_do
         (lambda: web.Response(status=302, headers={"Location": "/login"}), "misconfigured", None),
         (lambda: web.Response(text="<html>login</html>"), "misconfigured", None),
         (lambda: web.json_response({"odd": 1}), "misconfigured", None),
+        (lambda: web.json_response([3]), "misconfigured", None),
+        (lambda: web.json_response({"data": {"alerts": [{}]}, "issues": [{}]}), "misconfigured", None),
     ],
 )  # fmt: skip
 async def test_errors_have_the_outcomes_of_any_sink(
@@ -352,12 +354,12 @@ async def test_an_issue_that_jira_s_index_does_not_know_yet_is_waited_for_and_no
         assert desk.tool.unindexed == {"SEC-1"}
 
         again = started(Time(desk.tool))
-        assert "found once" in (await again.deliver(opened)).detail
+        assert (await again.deliver(updated)).detail == "updated" and len(desk.comments()) == 1
         desk.tool.lose = lambda request: request.path.endswith("/issue")
         other = told(life("org-9")[0])
         assert (await again.deliver(other)).verdict == "failed"
         desk.tool.lose = lambda request: False
-        assert "found once" in (await again.deliver(other)).detail
+        assert (await again.deliver(other)).detail == "was there already"
         await again.close()
         assert len(desk.objects()) == 2
 

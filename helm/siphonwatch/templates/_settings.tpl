@@ -24,6 +24,8 @@ deliver grafana kafka links log scoring sinks topics
 identity kafka log topics
 {{- else if eq . "desk" -}}
 desk features identity kafka links log models topics
+{{- else if eq . "feedback" -}}
+deliver feedback kafka links log sinks topics
 {{- else if eq . "topics" -}}
 ingest kafka log models topics
 {{- else if eq . "provision" -}}

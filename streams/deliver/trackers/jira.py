@@ -157,13 +157,16 @@ class Jira(Tracker):
         issue = await self.ask("GET", f"{self._api}/issue/{key}", fields="resolution", expand="changelog")
         return list((issue.get("changelog") or {}).get("histories") or [])
 
-    async def create(self, alert: AlertRecord, title: str, text: str) -> str:
-        """Make an issue, once a search for it is to be believed."""
+    async def settled(self, alert: AlertRecord) -> bool:
+        """Wait until the index must be up to date; a test's case is a new one."""
         wait = self._believed - self._clock()
-        if wait > 0 and not alert.test:  # a test's case is a new one
-            await self._pause(wait)
-            if found := await self._search(alert.case):
-                return f"{found['key']}, found once the index was up to date"
+        if wait <= 0 or alert.test:
+            return False
+        await self._pause(wait)
+        return True
+
+    async def create(self, alert: AlertRecord, title: str, text: str) -> str:
+        """Make an issue."""
         labels = [SOURCE, self.label(alert.case), f"severity-{alert.severity}", _label(alert.own.pattern)]
         fields = {
             "project": {"key": self._sink.project},

@@ -38,7 +38,7 @@ class TheHive(Tracker):
     async def query(self, name: str, *steps: dict[str, Any]) -> list[dict[str, Any]]:
         """Return the objects that steps of a query lead to."""
         found = await self.ask("POST", "/api/v1/query", {"query": list(steps)}, name=name)
-        if not isinstance(found, list):
+        if not isinstance(found, list) or not all(isinstance(one, dict) and "_id" in one for one in found):
             raise unlike("list of objects")
         return found
 
@@ -50,7 +50,7 @@ class TheHive(Tracker):
             "siphonwatch-case", {"_name": "listAlert"}, {"_name": "filter", "_and": same},
             {"_name": "page", "from": 0, "to": 1},
         )  # fmt: skip
-        return found[0] if found else None
+        return next((one for one in found if one.get("sourceRef") == case), None)
 
     async def create(self, alert: AlertRecord, title: str, text: str) -> str:
         """Make an alert; where one of this reference was there after all, the alert is tried again and finds it."""

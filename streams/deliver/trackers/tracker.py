@@ -120,10 +120,15 @@ class Tracker(Receiver):
                 return error.outcome
             except UnusableSecret as error:
                 return Outcome("misconfigured", str(error))
+            except (LookupError, TypeError, ValueError, AttributeError) as error:
+                said = f"the answer has another shape than the tool's API ({type(error).__name__})"
+                return Outcome("misconfigured", said)
 
     async def _keep(self, alert: AlertRecord) -> str:
         """Bring the object up to date; what was done."""
         found = await self.find(alert.case)
+        if found is None and await self.settled(alert):
+            found = await self.find(alert.case)
         if found is None:
             if alert.kind == "closed":
                 return "the case has no object there, so there is none to close"
@@ -157,6 +162,10 @@ class Tracker(Receiver):
             As all calls do.
         """
         raise NotImplementedError
+
+    async def settled(self, alert: AlertRecord) -> bool:
+        """Wait until a search that finds nothing is to be believed; return whether to look again."""
+        return False
 
     async def create(self, alert: AlertRecord, title: str, text: str) -> str:
         """Make the object of a case; return what people know it by."""
