@@ -298,7 +298,7 @@ def test_a_gateway_sketches_and_produces_without_any_package_of_the_worker() -> 
     own = {requirement.name for requirement in asked_by("gateway")}
     modules = {
         "faust-streaming": "faust", "aiokafka": "aiokafka", "cramjam": "cramjam", "river": "river", "scipy": "scipy",
-        "grafana-client": "grafana_client", "pyyaml": "yaml",
+        "grafana-client": "grafana_client", "pyyaml": "yaml", "jinja2": "jinja2",
     }  # fmt: skip
     worker = {requirement.name for requirement in asked_by("worker")} - own
     assert worker == set(modules), "say what a package of the worker is imported as"

@@ -11,6 +11,7 @@ from typing import Any
 import aiohttp
 import msgspec
 import pytest
+from aiohttp import web
 from prometheus_client import CollectorRegistry
 from sink_samples import SECRET, life, prepare, records, send, told
 from tool_doubles import Hive, Iris, JiraSite
@@ -23,7 +24,7 @@ from siphonwatch.streams.contracts.verdict import Verdict, decode, encode, judge
 from siphonwatch.streams.deliver.feedback.book import CaseBook, Claim
 from siphonwatch.streams.deliver.feedback.metrics import WEBHOOK, Metrics
 from siphonwatch.streams.deliver.feedback.polls import claims
-from siphonwatch.streams.deliver.feedback.service import Intake, Server, feedback, pollable
+from siphonwatch.streams.deliver.feedback.service import Intake, Server, feedback, poll, pollable
 from siphonwatch.streams.deliver.feedback.topics import NotSent
 from siphonwatch.streams.deliver.make import make
 from siphonwatch.streams.deliver.signature import keys, sign
@@ -298,6 +299,36 @@ def test_settings_that_leave_nothing_to_do_or_cannot_be_polled_are_refused() -> 
     settings.sinks["hive"] = Sink(kind="thehive", url="https://a.example", token="k", decisions={"Other": "guilty"})
     with pytest.raises(SettingsError, match=r"sinks.hive: decisions: guilty: there are"):
         pollable(settings)
+
+
+async def test_a_tool_that_answers_oddly_or_not_is_asked_again_and_shown_as_failing() -> None:
+    settings = Settings()
+    settings.feedback.poll = 0.05
+    registry = CollectorRegistry()
+    metrics = Metrics(registry)
+    metrics.watch("hive")
+
+    def failing() -> float:
+        return registry.get_sample_value("siphonwatch_feedback_failing_seconds", {"source": "hive"}) or 0.0
+
+    async with Hive() as hive:
+        settings.sinks["hive"] = Sink(kind="thehive", url=hive.url, token="s3cret-key")
+        answers = [
+            lambda: web.Response(status=500),
+            lambda: web.json_response([3]),
+            lambda: web.json_response({"a": 1}),
+        ]
+        hive.fault = lambda request: answers[len(hive.calls) % 3]()
+        intake = Intake(book(), lambda verdict: None, metrics)
+        task = asyncio.create_task(poll(settings, "hive", intake, lambda: True, metrics))
+        async with asyncio.timeout(300):
+            while len(hive.calls) < 4 or not failing():  # noqa: ASYNC110 - of a server
+                await asyncio.sleep(0.02)
+            hive.fault = lambda request: None
+            while failing():  # noqa: ASYNC110 - likewise
+                await asyncio.sleep(0.02)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 @pytest.mark.broker

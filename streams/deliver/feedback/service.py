@@ -212,7 +212,7 @@ async def poll(settings: Settings, name: str, intake: Intake, ready: Callable[[]
                 try:
                     for claim in await claims(tracker, channel.sink.decisions, since):
                         await intake.take(claim, name)
-                except (NotTaken, NotSent, UnusableSecret, KeyError, TypeError, ValueError) as error:
+                except (NotTaken, NotSent, UnusableSecret, LookupError, TypeError, ValueError, AttributeError) as error:
                     failures += 1
                     metrics.went(name, False)
                     _log.warning("a tool cannot be asked", sink=name, reason=clip(clean(str(error)), 300))
