@@ -43,13 +43,16 @@ define install
 	@touch $@
 endef
 
-.PHONY: help demo evaluate test lint bench fuzz chart sbom audit lock clean
+.PHONY: help demo demo-desk evaluate test lint bench fuzz chart sbom audit lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 17
 
 demo: $(VENV)/.demo ## Install, start a broker and a worker, play a scenario, print its alerts (3 minutes; a slow machine takes longer)
 	@$(VENV)/bin/siphonwatch demo $(DEMO_ARGS)
+
+demo-desk: $(VENV)/.demo ## The same, and then the desk on its cases in a browser, until Ctrl-C
+	@$(VENV)/bin/siphonwatch demo --desk $(DEMO_ARGS)
 
 # A scorer for each kind of API, as a log of one kind is what a gateway has.
 evaluate: $(VENV)/.demo ## Install, write labelled traffic, measure detection on it: tables and a page (1 to 2 minutes)

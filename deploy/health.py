@@ -24,6 +24,8 @@ def url(command: bytes, settings: Settings) -> str | None:
         return f"http://127.0.0.1:{settings.web.port}/healthz"
     if "deliver" in words:
         return f"http://127.0.0.1:{settings.deliver.port}/healthz"
+    if "desk" in words:
+        return f"http://127.0.0.1:{settings.desk.status_port}/healthz"
     if "archive" in words and "--metrics-port" in words[:-1]:
         return f"http://127.0.0.1:{words[words.index('--metrics-port') + 1]}/healthz"
     return None

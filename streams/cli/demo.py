@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import shutil
 import tempfile
@@ -11,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import click
+import msgspec
 from kafka.errors import KafkaError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
@@ -19,7 +21,10 @@ from rich.table import Table
 from siphonwatch.streams.cli import Failure
 from siphonwatch.streams.cli.produce import parse_speed
 from siphonwatch.streams.cli.table import alert_table, screen
+from siphonwatch.streams.cli.verdict import login
 from siphonwatch.streams.common.tail import TailError
+from siphonwatch.streams.desk.opening import OpenDesk
+from siphonwatch.streams.desk.web.service import Serving, serve
 from siphonwatch.streams.lab.broker.process import BrokerError
 from siphonwatch.streams.lab.demo.interrupt import Interrupt
 from siphonwatch.streams.lab.demo.play import Stalled
@@ -113,22 +118,30 @@ class Bar:
     "--keep", type=click.Path(file_okay=False, path_type=Path), metavar="DIR",
     help="Keep the gateway logs, the labels, the alerts and the process logs here.",
 )  # fmt: skip
-def command(accounts: int, days: float, seed: int, speed: float, keep: Path | None) -> None:
+@click.option("--desk", "opens", is_flag=True, help="Then open the desk on its cases, until stopped (Ctrl-C).")
+@click.option("--desk-port", type=click.IntRange(0, 65535), default=6070, show_default=True, help="0: a free one.")
+def command(
+    accounts: int, days: float, seed: int, speed: float, keep: Path | None, opens: bool, desk_port: int
+) -> None:
     """Start a broker and a worker, play generated traffic with attacks in it, show the alerts and how good they are.
 
-    Needs nothing but this package, and leaves nothing running. Interrupted, it shows what was found until then. Exit
-    code 0: it ran to the end; 1: a part failed, or it was interrupted.
+    Needs nothing but this package, and leaves nothing running. Interrupted, it shows what was found until then; the
+    desk ends when interrupted. Exit code 0: it ran to the end; 1: a part failed, or it was interrupted.
     """
     scenario = Scenario(seed=seed, accounts=accounts, days=days)
     folder = Path(tempfile.mkdtemp(prefix="siphonwatch-demo-")) if keep is None else keep
+    stay = contextlib.ExitStack()
     try:
         if keep is not None:
             click.echo(f"writing the gateways' logs into {keep}")
             write(keep, scenario)
         with _display(scenario) as display, Interrupt() as interrupt:
-            outcome = run(scenario, folder, speed, display, interrupt)
+            outcome = run(scenario, folder, speed, display, interrupt, stay if opens else None)
         if keep is not None:
             (keep / "alerts.ndjson").write_bytes(b"".join(line + b"\n" for line in outcome.raw))
+        _show(outcome, keep, opens)
+        if opens and outcome.produced == len(scenario):
+            _open_desk(outcome, folder, desk_port)
     except (BrokerError, TopicsError, ProcessError, Stalled, TailError, KafkaError) as error:
         log = folder / "worker.log"
         tail = "" if isinstance(error, ProcessError) or not log.exists() else _last_words(log)
@@ -136,11 +149,23 @@ def command(accounts: int, days: float, seed: int, speed: float, keep: Path | No
     except OSError as error:
         raise Failure(f"the demo failed: {error.filename or folder}: {error.strerror or error}") from None
     finally:
+        stay.close()
         if keep is None:
             shutil.rmtree(folder, ignore_errors=True)
-    _show(outcome, keep)
     if outcome.produced < len(scenario):
         raise Failure(f"interrupted after {outcome.produced:,} of {len(scenario):,} requests")
+
+
+def _open_desk(outcome: Outcome, folder: Path, port: int) -> None:
+    """Serve the desk on the demo's topics until interrupted; decisions land on these, and end with its broker."""
+    settings = msgspec.structs.replace(outcome.settings.desk, port=port, status_port=0)
+
+    def opened(address: str) -> None:
+        click.echo(f"\nThe desk shows these cases at {address} until you press Ctrl-C.")
+
+    with OpenDesk(outcome.settings, folder / "desk.sqlite") as desk:
+        desk.start()
+        asyncio.run(serve(Serving(settings, desk.looks, desk.acts, lambda: desk.feed.trouble, login()), opened=opened))
 
 
 def _last_words(log: Path) -> str:
@@ -159,7 +184,7 @@ def _display(scenario: Scenario):  # type: ignore[no-untyped-def]
         yield Bar(progress, len(scenario))
 
 
-def _show(outcome: Outcome, keep: Path | None) -> None:
+def _show(outcome: Outcome, keep: Path | None, opens: bool) -> None:
     console = screen()
     console.print(alert_table(outcome.alerts))
     scored = outcome.counts.requests
@@ -173,6 +198,10 @@ def _show(outcome: Outcome, keep: Path | None) -> None:
         click.echo(line)
     again = f"`siphonwatch replay {keep}/litellm.ndjson --plain-ids`"
     kept = f"The logs, labels and alerts are in {keep}; {again} scores them again.\n" if keep else ""
+    if not opens:
+        click.echo(
+            "\n`make demo-desk` (`siphonwatch demo --desk`) opens such cases in a browser: http://127.0.0.1:6070"
+        )
     click.echo(
         f"\n{kept}Next: `siphonwatch replay FILE --plain-ids` on a log of your own gateway (LiteLLM, OTLP, Kong,"
         " Envoy or NGINX);\nthen `siphonwatch doctor`, `topics --create` and `worker` on your own Kafka."

@@ -41,6 +41,13 @@ def check(settings: Desk) -> None:
         raise SettingsError(f"desk.address is {settings.address!r}: give what browsers open, as https://desk.example")
     if place.scheme == "http" and place.hostname not in LOOPBACK:
         raise SettingsError(f"desk.address is {settings.address}: over http whoever is on the way can decide")
+    if settings.login == "nobody":
+        if place.hostname not in LOOPBACK:
+            raise SettingsError(
+                f"desk.login is nobody and desk.address {settings.address}: without a log-in it is opened on this "
+                "machine alone, as http://127.0.0.1:6070"
+            )
+        return
     if not (settings.read or settings.decide or settings.administer):
         raise SettingsError("nobody may use the desk: name groups in desk.read, desk.decide and desk.administer")
     if settings.login == "proxy" and not settings.proxies:

@@ -31,9 +31,10 @@ class Desk(msgspec.Struct, forbid_unknown_fields=True):
     """Health and metrics, apart from the pages: who scrapes them need not log in, and sees no case."""
     address: str = ""
     """As people's browsers know it, such as https://desk.example; needed with `login`."""
-    login: Literal["", "oidc", "proxy"] = ""
-    """Who says who asks: nobody (loopback: whoever is on this machine is you), an OpenID Connect provider, or the
-    headers of a proxy in front."""
+    login: Literal["", "oidc", "proxy", "nobody"] = ""
+    """Who says who asks: empty, on loopback, whoever is on this machine is you; an OpenID Connect provider; the headers
+    of a proxy in front; nobody, where something else keeps others away, such as a container's port that is published on
+    loopback: whoever reaches it may do everything."""
     oidc_issuer: str = ""
     """Such as https://login.example/realms/staff: its discovery document says the rest."""
     oidc_client: str = ""

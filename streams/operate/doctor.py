@@ -258,6 +258,9 @@ def desk(settings: Settings) -> Check:
     mine = settings.desk
     if not mine.login:
         return Check("desk", "ok", f"on {mine.host}:{mine.port}, for who is on this machine")
+    if mine.login == "nobody":
+        remedy = "publish its port on loopback alone, or set desk.login to oidc or proxy"
+        return Check("desk", "warning", f"whoever reaches {mine.host}:{mine.port} may do everything", remedy)
     kept = "" if mine.secret else "; desk.secret is not set: a restart logs everybody out"
     return Check("desk", "ok" if mine.secret else "warning", f"{mine.address}, login by {mine.login}{kept}",
                  "" if mine.secret else "set desk.secret to the output of `openssl rand -hex 32`")  # fmt: skip

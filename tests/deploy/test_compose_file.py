@@ -52,9 +52,9 @@ def test_the_specification_s_schema_refuses_what_is_none() -> None:
 
 def test_everything_that_the_issue_wants_is_there() -> None:
     assert set(services()) == {
-        "kafka", "topics", "worker", "deliver", "archive", "gateway", "prometheus", "alertmanager", "grafana"
+        "kafka", "topics", "worker", "deliver", "archive", "desk", "gateway", "prometheus", "alertmanager", "grafana"
     }  # fmt: skip
-    assert [name for name, service in services().items() if service.get("profiles")] == ["archive"]
+    assert [name for name, service in services().items() if service.get("profiles")] == ["archive", "desk"]
 
 
 @each
@@ -248,7 +248,7 @@ def test_prometheus_finds_every_worker_deliverer_archiver_and_alertmanager() -> 
             for name in found["names"]:
                 assert found["type"] == "A" and found["port"] in listens(name)
     assert {job["job_name"] for job in config["scrape_configs"]} == {
-        "siphonwatch", "siphonwatch-deliver", "siphonwatch-archive"
+        "siphonwatch", "siphonwatch-deliver", "siphonwatch-archive", "siphonwatch-desk"
     }  # fmt: skip
     (target,) = config["alerting"]["alertmanagers"][0]["static_configs"][0]["targets"]
     name, _, port = target.partition(":")

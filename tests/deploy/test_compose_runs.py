@@ -31,6 +31,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
             "worker": running.siphonwatch("worker"),
             "deliver": running.siphonwatch("deliver"),
             "archive": running.siphonwatch("archive"),
+            "desk": running.siphonwatch("desk"),
             "gateway": running.gateway(),
             "prometheus": running.server("prometheus", programs["prometheus"]),
             "alertmanager": running.server("alertmanager", programs["prometheus-alertmanager"]),
@@ -77,7 +78,7 @@ def test_prometheus_scrapes_every_job_and_knows_the_rules_and_alertmanager(stack
         answer = asked(stack, "prometheus", "/api/v1/targets")
         return {t["labels"]["job"]: t["health"] for t in answer["data"]["activeTargets"]} if answer else {}
 
-    wanted = {"siphonwatch": "up", "siphonwatch-deliver": "up", "siphonwatch-archive": "up"}
+    wanted = {"siphonwatch": "up", "siphonwatch-deliver": "up", "siphonwatch-archive": "up", "siphonwatch-desk": "up"}
     stack.until("every target up", lambda: up() == wanted)
     rules = asked(stack, "prometheus", "/api/v1/rules")["data"]["groups"]
     assert any(rule["type"] == "alerting" for group in rules for rule in group["rules"])
@@ -102,11 +103,11 @@ def test_the_gateway_s_traffic_is_of_now(stack: Stack) -> None:
 
 
 def test_stopping_it_ends_every_service_gracefully(stack: Stack) -> None:
-    for name in ("gateway", "worker", "deliver", "archive"):
+    for name in ("gateway", "worker", "deliver", "archive", "desk"):
         stack.processes[name].terminate()
     assert stack.processes["gateway"].wait(300) == 0
     assert not stack.left("gateway"), "what the script started outlived it"
-    for name in ("worker", "deliver", "archive"):
+    for name in ("worker", "deliver", "archive", "desk"):
         try:
             assert stack.processes[name].wait(300) == 0, stack.tail(name)
         except subprocess.TimeoutExpired:

@@ -51,7 +51,7 @@ def process(folder: Path, *words: str) -> Path:
     return path
 
 
-@pytest.mark.parametrize(("command", "variable"), [("worker", "WEB"), ("deliver", "DELIVER")])
+@pytest.mark.parametrize(("command", "variable"), [("worker", "WEB"), ("deliver", "DELIVER"), ("desk", "DESK_STATUS")])
 def test_health_is_asked_at_the_port_of_the_command_s_settings(
     command: str, variable: str, tmp_path: Path, server: tuple[int, dict[str, int]], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -112,6 +112,7 @@ def test_a_desk_that_everybody_could_reach_does_not_start(monkeypatch: pytest.Mo
     [
         ({}, "ok", "on 127.0.0.1:6070"),
         ({"host": "198.51.100.7"}, "failed", "whoever reaches it could decide"),
+        ({"login": "nobody", "address": "http://127.0.0.1:6070"}, "warning", "may do everything"),
         ({"login": "proxy", "address": "https://desk.example", "proxies": ["192.0.2.1"], "read": ["a"]}, "warning",
          "a restart logs everybody out"),
         ({"login": "proxy", "address": "https://desk.example", "proxies": ["192.0.2.1"], "read": ["a"],

@@ -281,6 +281,7 @@ GOOD = Settings(
         ({"oidc_secret": "a", "oidc_secret_file": "b"}, "leave one out"),
         ({"oidc_secret_file": "/nowhere/at/all"}, "cannot be read"),
         ({"secret": "short"}, "32 characters"),
+        ({"login": "nobody"}, "on this machine alone"),
         ({"login": "proxy"}, "desk.proxies"),
         ({"login": "proxy", "proxies": ["10.0.0.300"]}, "10.0.0.300"),
     ],

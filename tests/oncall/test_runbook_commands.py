@@ -24,6 +24,7 @@ OURS = sorted({span.rpartition("siphonwatch ")[2] for span in SPANS if re.search
 ELSEWHERE = {
     "deliver": "tests/deliver/test_sink_delivery.py",
     "feedback": "tests/deliver/test_feedback.py",
+    "desk": "tests/desk/test_desk_command.py",
     "worker --start-afresh": "tests",
     "alerts --follow": "tests/cli/test_alerts_command.py",
     "provision --plan": "tests/operate/test_provision_apply.py",

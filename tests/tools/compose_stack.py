@@ -23,8 +23,18 @@ from programs import health
 from siphonwatch.streams.lab.broker.process import free_port
 
 DEPLOY = FILE.parent
-PORTS = {"archive": 6068, "kafka": 19092, "worker": 6066, "deliver": 6067, "prometheus": 9090, "alertmanager": 9093}
+PORTS = {
+    "archive": 6068,
+    "desk": 6071,
+    "kafka": 19092,
+    "worker": 6066,
+    "deliver": 6067,
+    "prometheus": 9090,
+    "alertmanager": 9093,
+}
 """As each service's address stands in settings and files."""
+SERVED = (("WEB", "worker"), ("DELIVER", "deliver"), ("DESK_STATUS", "desk"))
+"""Which settings name whose port."""
 
 
 class ComposeKafka(ApacheKafka):
@@ -93,9 +103,7 @@ class Stack:
     def variables(self, name: str) -> dict[str, str]:
         """Return the whole environment of a service."""
         found = {key: self.here(value) for key, value in environment(name).items() if key != "PATH"}
-        port = {
-            f"SIPHONWATCH_{which}_PORT": str(self.ports[n]) for which, n in (("WEB", "worker"), ("DELIVER", "deliver"))
-        }
+        port = {f"SIPHONWATCH_{which}_PORT": str(self.ports[n]) for which, n in SERVED}
         # Compiled code is this checkout's, as the image has its own: a worker that compiles answers nobody meanwhile.
         found.pop("NUMBA_CACHE_DIR", None)
         found |= {key: os.environ[key] for key in ("NUMBA_CACHE_DIR",) if key in os.environ}

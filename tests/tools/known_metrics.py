@@ -11,6 +11,8 @@ from siphonwatch.streams.common.answers import AnswerGauge
 from siphonwatch.streams.common.status import process_registry
 from siphonwatch.streams.deliver import metrics as deliverer
 from siphonwatch.streams.deliver.feedback import metrics as feedback
+from siphonwatch.streams.desk.web import metrics as desk
+from siphonwatch.streams.desk.web.service import Behind
 from siphonwatch.streams.lab.archive import metrics as archiver
 from siphonwatch.streams.worker.gauges import AbsentGauge, PartitionGauges
 from siphonwatch.streams.worker.metrics import BulkHistogram, Metrics
@@ -56,6 +58,14 @@ def of_feedback() -> CollectorRegistry:
     return registry
 
 
+def of_desk() -> CollectorRegistry:
+    """Return what a desk registers, beside what every process has."""
+    registry = CollectorRegistry()
+    desk.Metrics(registry)
+    registry.register(Behind(dict))
+    return registry
+
+
 def names(registry: CollectorRegistry) -> set[str]:
     """Return each metric's name: a histogram's without suffix, a counter's with `_total`."""
     return {family.name + ("_total" if family.type == "counter" else "") for family, _ in _families(registry)}
@@ -76,7 +86,9 @@ def known() -> dict[str, frozenset[str]]:
     found |= {sample.name: frozenset(sample.labels) for each in process_registry().collect() for sample in each.samples}
     # A metric of both, such as recreated_topics, has the labels of either.
     for name, labels in (
-        pair for made in (of_worker, of_deliverer, of_archiver, of_feedback) for pair in series(made()).items()
+        pair
+        for made in (of_worker, of_deliverer, of_archiver, of_feedback, of_desk)
+        for pair in series(made()).items()
     ):
         found[name] = found.get(name, frozenset()) | labels
     return {name: labels | TARGET for name, labels in found.items()}

@@ -45,11 +45,15 @@ class Behind(Collector):
     def __init__(self, behind: Callable[[], dict[str, int]]) -> None:
         self._behind = behind
 
-    def collect(self) -> Iterator[GaugeMetricFamily]:
-        """Give one value a topic."""
-        family = GaugeMetricFamily(
+    def describe(self) -> Iterator[GaugeMetricFamily]:
+        """Give the metric without a value."""
+        yield GaugeMetricFamily(
             "siphonwatch_desk_behind_records", "Records of a topic that the desk's index has not.", labels=["topic"]
         )
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """Give one value a topic."""
+        (family,) = self.describe()
         for topic, records in self._behind().items():
             family.add_metric([topic], records)
         yield family

@@ -66,6 +66,8 @@ class Outcome(NamedTuple):
     seconds: float
     """From the first record sent to the last one scored."""
     scorecard: Scorecard
+    settings: Settings
+    """By which its topics are reached, for as long as its broker stays."""
 
 
 def worker_environment(bootstrap: str, port: int) -> dict[str, str]:
@@ -85,8 +87,20 @@ def worker_environment(bootstrap: str, port: int) -> dict[str, str]:
     return others | {PREFIX + name: value for name, value in own.items()}
 
 
-def run(scenario: Scenario, folder: Path, speed: float, display: Display, interrupt: Interrupt) -> Outcome:
+def run(
+    scenario: Scenario,
+    folder: Path,
+    speed: float,
+    display: Display,
+    interrupt: Interrupt,
+    stay: contextlib.ExitStack | None = None,
+) -> Outcome:
     """Run the demo with its logs in `folder`; if interrupted while it plays, it returns what was found until then.
+
+    Parameters
+    ----------
+    stay
+        Keeps the broker until it is closed; without it the broker ends with the run.
 
     Raises
     ------
@@ -98,7 +112,7 @@ def run(scenario: Scenario, folder: Path, speed: float, display: Display, interr
     with contextlib.ExitStack() as stack:
         display.phase("starting the embedded broker and the worker")
         embedded = EmbeddedBroker(folder / "broker.log", ready_seconds=BROKER_SECONDS, sleep=interrupt.sleep)
-        broker = stack.enter_context(embedded)
+        broker = (stay or stack).enter_context(embedded)
         environment = worker_environment(broker.bootstrap, free_port())
         settings = load(environment).settings
         _insist(lambda: _create_topics(settings), Patience(lambda: cpu_seconds([broker.pid or 0])), interrupt)
@@ -137,7 +151,7 @@ def run(scenario: Scenario, folder: Path, speed: float, display: Display, interr
         raw = _insist(lambda: _history(settings), patience(), interrupt)
     alerts = _openings(raw)
     card = compare(labels, player.truth.requests, alerts)
-    return Outcome(alerts, raw, player.counts, player.produced, seconds, card)
+    return Outcome(alerts, raw, player.counts, player.produced, seconds, card, settings)
 
 
 def _create_topics(settings: Settings) -> None:
