@@ -121,7 +121,7 @@ def test_a_case_says_what_was_observed_apart_from_what_is_inferred() -> None:
             assert observed < text.index(line) < inferred
         for line in page.inferred:
             assert inferred < text.index(line)
-        for part in (page.sentence, page.chance, *page.samples, *page.steps, *page.shared, "AML.T0024"):
+        for part in (page.sentence, "by chance", *page.samples, *page.steps, *page.shared, "AML.T0024"):
             assert part in text, part
         assert f'href="/campaign/{case}"' in text and page.runbook in text
 

@@ -129,6 +129,7 @@ class Double:
             ("single_turn_1d", 0.98, 0.5, "above", "share", "goes on with no conversation"),
             ("quick_1h", 0.69, 0.05, "above", "share", "sent at once"),
         ]
+        odds = chance(math.exp(log_e)).removesuffix(" by chance")
         finding = CaseBook(1e-3, 86_400.0).record(
             accounts[0], pattern, opened, first_seen=START, log_e=log_e, score=0.7, level=0.4, requests_seen=requests,
             signals=[Reason(n, o, b, d, u, m, 0.4) for n, o, b, d, u, m in reasons], counterfactual="", samples=["r-1"],
@@ -159,7 +160,7 @@ class Double:
             for k, one in enumerate(accounts)
         ]  # fmt: skip
         return CasePage(
-            row=row, budget=0.1, chance=chance(math.exp(log_e)), signals=signals, hours=hours, atlas=atlas, owasp=owasp,
+            row=row, budget=0.1, chance=self.text(f"a benign account would ever show so much with a probability of at most {odds}"), signals=signals, hours=hours, atlas=atlas, owasp=owasp,
             sentence=self.text(
                 f"Between 5 and 11 January 2026, {'24 accounts' if several else 'one account'} sent {requests:,} "
                 "requests of which 94 % had content that was asked once and never again, in no conversation."
@@ -170,7 +171,7 @@ class Double:
             ],
             inferred=[self.text("That is how training data for another model is collected: a list, asked once each.")],
             indicators=[(self.text("metadata removed"), True), (self.text("volume above plan"), False)],
-            counterfactual=self.text("if less than 35 % of the content had been new"),
+            counterfactual=self.text("would be no evidence with sweep_1d at or below 0.35"),
             samples=[self.text("chatcmpl-8f3a91"), self.text("chatcmpl-8f3b02")],
             carried_by=[("key", name_of(9000 + i)[:16], 0.81), ("system", name_of(9500 + i)[:16], 0.93)],
             members=members if several else [],
