@@ -160,7 +160,9 @@ class Double:
             for k, one in enumerate(accounts)
         ]  # fmt: skip
         return CasePage(
-            row=row, budget=0.1, chance=self.text(f"a benign account would ever show so much with a probability of at most {odds}"), signals=signals, hours=hours, atlas=atlas, owasp=owasp,
+            row=row, budget=0.1,
+            chance=self.text(f"a benign account shows so much at most {odds}"), signals=signals, hours=hours,
+            atlas=atlas, owasp=owasp,
             sentence=self.text(
                 f"Between 5 and 11 January 2026, {'24 accounts' if several else 'one account'} sent {requests:,} "
                 "requests of which 94 % had content that was asked once and never again, in no conversation."

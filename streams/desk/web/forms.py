@@ -10,7 +10,7 @@ from urllib.parse import quote
 import msgspec
 from aiohttp import web
 
-from siphonwatch.streams.desk.views import Act, Overtaken, Unknown
+from siphonwatch.streams.desk.views import Act, NotSent, Overtaken, Unknown
 from siphonwatch.streams.desk.web.desk import Asked
 from siphonwatch.streams.desk.web.pages import moment, names, show_allowed, show_case
 from siphonwatch.streams.desk.web.render import onward, page
@@ -31,7 +31,7 @@ async def decide(asked: Asked) -> web.Response:
         if len(cases) > 1 or isinstance(error, Unknown):
             raise
         found = await asked.desk.ask(asked.desk.looks.case, cases[0], asked.person.name)
-        status = 409 if isinstance(error, Overtaken) else 422
+        status = 409 if isinstance(error, Overtaken) else 503 if isinstance(error, NotSent) else 422
         return show_case(asked, found, _given(asked), str(error), status)
     asked.desk.say(asked.session, said)
     return onward(back(asked, f"/case/{quote(cases[0], safe='')}" if len(cases) == 1 else "/"))

@@ -14,7 +14,7 @@ import structlog
 from aiohttp import web
 
 from siphonwatch.streams.common.desk_access import LOOPBACK
-from siphonwatch.streams.desk.views import Overtaken, Unknown
+from siphonwatch.streams.desk.views import NotSent, Overtaken, Unknown
 from siphonwatch.streams.desk.web.desk import Asked, Busy, Desk
 from siphonwatch.streams.desk.web.people import Person, Role
 from siphonwatch.streams.desk.web.render import page, problem
@@ -91,6 +91,8 @@ def guarded(desk: Desk, route: Route) -> Served:
             response = fail(desk, route, asked, 404, "Not here", str(error).strip("'\"") or "There is no such thing.")
         except Overtaken as error:
             response = fail(desk, route, asked, 409, "Somebody decided meanwhile", str(error))
+        except NotSent as error:
+            response = fail(desk, route, asked, 503, "Not sent", str(error))
         except msgspec.DecodeError as error:
             response = fail(desk, route, asked, 400, "Not a question that can be answered", str(error))
         except ValueError as error:

@@ -161,9 +161,7 @@ async def search(asked: Asked) -> web.Response:
     if given["q"]:
         try:
             since, until = moment(given["since"]), moment(given["until"])
-            found = list(
-                await asked.desk.ask(asked.desk.looks.find, given["q"], given["kind"], since, until)  # type: ignore[arg-type]
-            )
+            found = list(await asked.desk.ask(asked.desk.looks.find, given["q"], given["kind"], since, until))
         except Unknown:
             pass
         except ValueError as error:
