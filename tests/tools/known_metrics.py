@@ -86,9 +86,7 @@ def known() -> dict[str, frozenset[str]]:
     found |= {sample.name: frozenset(sample.labels) for each in process_registry().collect() for sample in each.samples}
     # A metric of both, such as recreated_topics, has the labels of either.
     for name, labels in (
-        pair
-        for made in (of_worker, of_deliverer, of_archiver, of_feedback, of_desk)
-        for pair in series(made()).items()
+        pair for made in (of_worker, of_deliverer, of_archiver, of_feedback, of_desk) for pair in series(made()).items()
     ):
         found[name] = found.get(name, frozenset()) | labels
     return {name: labels | TARGET for name, labels in found.items()}

@@ -164,7 +164,8 @@ def shares_of(of: sqlite3.Connection, accounts: Iterable[int], there: range) -> 
             for day in there
             for (blob,) in of.execute("SELECT shares FROM day WHERE day = ? AND account = ?", (day, account))
         ]
-        found[account] = counts = Counter()
+        counts: Counter[tuple[int, int]] = Counter()
+        found[account] = counts
         for kind, value, requests in np.frombuffer(b"".join(raw), ENTRY).tolist():
             counts[kind, value] += requests
     return found
