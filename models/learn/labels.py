@@ -158,17 +158,36 @@ def label_at(
 
     Where no label speaks the value is `UNKNOWN` and the weight 0.
     """
-    by_account: dict[str, list[Label]] = {}
-    for label in known:
-        if label.pattern in ("", pattern):
-            by_account.setdefault(label.account, []).append(label)
     values, weights = np.full(len(accounts), UNKNOWN, np.int8), np.zeros(len(accounts))
+    said = Labelled(known)
     for i, (account, time) in enumerate(zip(accounts, times.tolist(), strict=True)):
-        there = [label for label in by_account.get(account, []) if label.since <= time <= label.until]
-        if there:
-            strongest = max(there, key=lambda label: (label.value == OUT, label.value, label.known_at))
+        if (strongest := said.at(account, time, pattern)) is not None:
             values[i], weights[i] = strongest.value, strongest.weight
     return values, weights
+
+
+class Labelled:
+    """Labels by account.
+
+    Parameters
+    ----------
+    known
+        In any order.
+    """
+
+    def __init__(self, known: Iterable[Label]) -> None:
+        self._known: dict[str, list[Label]] = {}
+        for label in known:
+            self._known.setdefault(label.account, []).append(label)
+
+    def at(self, account: str, time: float, pattern: str) -> Label | None:
+        """Return the label that holds of an account at a time, for one pattern; None where nobody said."""
+        there = [
+            label
+            for label in self._known.get(account, ())
+            if label.pattern in ("", pattern) and label.since <= time <= label.until
+        ]
+        return max(there, key=lambda label: (label.value == OUT, label.value, label.known_at), default=None)
 
 
 def _chains(verdicts: Iterable[Said], as_of: float) -> dict[str, list[Said]]:

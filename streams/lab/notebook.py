@@ -15,8 +15,10 @@ if TYPE_CHECKING:
     from siphonwatch.models.learn.version import Version
     from siphonwatch.streams.lab.archive.reader import Archive
     from siphonwatch.streams.lab.archive.rows import Rows
-    from siphonwatch.streams.lab.dataset.features import At, Features
+    from siphonwatch.streams.lab.dataset.features import Features
+    from siphonwatch.streams.lab.dataset.logged import LoggedFeatures
     from siphonwatch.streams.lab.dataset.read import Dataset
+    from siphonwatch.streams.lab.dataset.rows import At
 
 Tell = Callable[[str], None]
 
@@ -57,7 +59,7 @@ def dataset(folder: Path | str) -> Dataset:
     return Dataset(folder)
 
 
-def features(dataset: Dataset, at: At = "alert", pattern: str = "") -> Features:
+def features(dataset: Dataset, at: At | Sequence[At] = "alert", pattern: str = "", *, partitions: int = 1) -> Features:
     """Return features, scores and e-values of a data set, as `siphonwatch features` writes them; read once, made once.
 
     Raises
@@ -68,7 +70,20 @@ def features(dataset: Dataset, at: At = "alert", pattern: str = "") -> Features:
     from siphonwatch.streams.common.settings import load
     from siphonwatch.streams.lab.dataset.features import Features
 
-    return Features(dataset, at, pattern, load().settings)
+    return Features(dataset, at, pattern, load().settings, partitions=partitions)
+
+
+def logged(dataset: Dataset, at: At | Sequence[At] = "alert", pattern: str = "") -> LoggedFeatures:
+    """Return features of a data set as workers logged them when they scored, with its labels and its split.
+
+    Raises
+    ------
+    siphonwatch.streams.lab.dataset.layout.DatasetError
+        Where there is no such time or pattern, or nothing was logged.
+    """
+    from siphonwatch.streams.lab.dataset.logged import LoggedFeatures
+
+    return LoggedFeatures(dataset, at, pattern)
 
 
 def version(name: str) -> Version:

@@ -7,35 +7,39 @@ one gives of it.
 from __future__ import annotations
 
 import time as clock
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from siphonwatch.models.account.features import FEATURES, NAMES
 from siphonwatch.models.account.request import names
 from siphonwatch.models.engine.engine import Trace
 from siphonwatch.models.engine.patterns import detectors
 from siphonwatch.models.evidence.cases import Finding
-from siphonwatch.models.learn.labels import UNKNOWN, label_at
 from siphonwatch.streams.common.settings import Settings
-from siphonwatch.streams.lab.dataset.labels import NAMES as LABEL_NAMES
-from siphonwatch.streams.lab.dataset.labels import from_table
-from siphonwatch.streams.lab.dataset.layout import DatasetError
 from siphonwatch.streams.lab.dataset.read import Dataset, Known
+from siphonwatch.streams.lab.dataset.rows import (
+    COMPUTED,
+    DEFAULT,
+    At,
+    Judged,
+    Tell,
+    check_pattern,
+    chosen,
+    facts,
+    field,
+    write_parquet,
+)
 from siphonwatch.streams.lab.offline import Offline
 from siphonwatch.streams.worker.opening import keys_of
 
-At = Literal["request", "hourly", "alert"]
-ATS: tuple[At, ...] = get_args(At)
 BLOCK = 8192
 """Requests scored at a time; any other number gives the same rows."""
 HOUR = 3600.0
-COMPUTED = "computed"
 
 
 class _Rows(NamedTuple):
@@ -58,7 +62,7 @@ class _Rows(NamedTuple):
 
 
 class Features:
-    """The features of a data set at each request, at the end of each account's hour, or at each alert.
+    """The features of a data set at each request, at the end of each account's hour, at each alert, or at several.
 
     It speaks Arrow's PyCapsule interface and makes its rows while they are read; memory holds a block of requests and,
     by hour, one row for each account.
@@ -70,12 +74,15 @@ class Features:
     at
         `request`; `hourly`: the account's last request of an hour with requests, and `closed`, the event time of the
         request that closed it, null where none has; `alert`: the request that made an account's alert, with the case.
+        Several of these in one table: its column `at` says which a row is of.
     pattern
         Whose labels and alerts; all patterns' alerts, and labels of `extraction`, where it is empty.
     settings
         Of the scorer.
     tell
         Told now and then how far it has come.
+    partitions
+        Score in so many, by account, as workers over as many partitions do.
 
     Raises
     ------
@@ -86,22 +93,20 @@ class Features:
     def __init__(
         self,
         dataset: Dataset,
-        at: At = "alert",
+        at: At | Sequence[At] = "alert",
         pattern: str = "",
         settings: Settings | None = None,
-        tell: Callable[[str], None] = lambda text: None,
+        tell: Tell = lambda text: None,
+        partitions: int = 1,
     ) -> None:
         self.patterns = [detector.pattern for detector in detectors()]
-        if at not in ATS:
-            raise DatasetError(f"features are made at {', '.join(ATS)}, not at {at!r}")
-        if pattern and pattern not in self.patterns:
-            raise DatasetError(f"{pattern!r} is no pattern of single accounts: {', '.join(self.patterns)}")
-        self._dataset, self._at, self._pattern = dataset, at, pattern
+        self._ats = chosen(at)
+        check_pattern(pattern, self.patterns)
+        self._dataset, self._pattern, self._partitions = dataset, pattern, partitions
         self._settings = settings or Settings()
         self._tell = tell
-        self._labels = [row.label for row in from_table(dataset.labels())]
-        self._labelled = {label.account for label in self._labels}
-        self.schema = _schema(self.patterns, at)
+        self._judged = Judged(dataset)
+        self.schema = _schema(self.patterns, self._ats)
         """The columns, with units and meanings in the fields' metadata."""
         self.unopened = 0
         """Requests, of those last read, with sealed parts that no key opens: features of their texts are missing."""
@@ -120,45 +125,41 @@ class Features:
 
     def write(self, path: Path | str) -> int:
         """Write the rows as one Parquet file; return how many."""
-        rows = 0
-        with pq.ParquetWriter(path, self.schema) as writer:
-            for batch in self._batches():
-                writer.write_batch(batch)
-                rows += len(batch)
-        return rows
+        return write_parquet(path, self.schema, self._batches())
 
     def _batches(self) -> Iterator[pa.RecordBatch]:
         begun, done = clock.monotonic(), 0
-        waiting: _Rows | None = None
+        hours = _Hours()
         self.unopened = 0
-        with Offline(self._settings) as offline:
+        with Offline(self._settings, self._partitions) as offline:
             watch = _Watch(offline)
             for known in self._dataset.batches(keys_of(self._settings)):
                 self.unopened += known.unopened
                 for start in range(0, len(known.requests), BLOCK):
                     rows, findings = watch.score(_part(known, slice(start, start + BLOCK)))
                     done += len(known.requests[start : start + BLOCK])
-                    if self._at == "request":
-                        yield from self._made(rows)
-                    elif self._at == "hourly":
-                        closed, closing, waiting = _close(waiting, rows)
-                        yield from self._made(closed, closed=closing)
-                    else:
+                    if "request" in self._ats:
+                        yield from self._made(rows, "request")
+                    if "hourly" in self._ats:
+                        closed, closing = hours.take(rows)
+                        yield from self._made(closed, "hourly", closed=closing)
+                    if "alert" in self._ats:
                         yield from self._alerts(rows, findings)
                 self._tell(f"{done:,} requests, {done / (clock.monotonic() - begun):,.0f}/s")
-        if waiting is not None:
-            yield from self._made(waiting, closed=np.full(len(waiting.time), np.nan))
+        for still in hours.open():
+            yield from self._made(still, "hourly", closed=np.full(len(still.time), np.nan))
 
     def _alerts(self, rows: _Rows, findings: list[Finding]) -> Iterator[pa.RecordBatch]:
         """The rows of requests that made an alert of their account."""
         wanted = {self._pattern} if self._pattern else set(self.patterns)
         told = [finding for finding in findings if finding.kind != "close" and finding.pattern in wanted]
-        chosen = np.searchsorted(rows.sequence, np.array([finding.offset for finding in told], np.int64))
-        yield from self._made(rows.at(chosen), findings=told)
+        there = np.searchsorted(rows.sequence, np.array([finding.offset for finding in told], np.int64))
+        yield from self._made(rows.at(there), "alert", findings=told)
 
     def _made(
         self,
         rows: _Rows,
+        at: At,
         closed: npt.NDArray[np.float64] | None = None,
         findings: list[Finding] | None = None,
     ) -> Iterator[pa.RecordBatch]:
@@ -169,35 +170,22 @@ class Features:
         accounts = rows.account.tolist()
         columns: dict[str, Any] = {
             "partition": rows.partition, "offset": rows.offset, "time": rows.time, "account": accounts,
-            "origin": [COMPUTED] * len(kept),
+            "origin": [COMPUTED] * len(kept), "at": [at] * len(kept),
         }  # fmt: skip
         if closed is not None:
             columns["closed"] = pa.array(closed[kept], from_pandas=True)
         if findings is not None:
             told = [findings[i] for i in kept.tolist()]
             columns |= {"case": [f.case for f in told], "pattern": [f.pattern for f in told]}
-        values, weights = self._labelled_at(accounts, rows.time)
-        columns |= {"label": values, "weight": weights, "part": self._dataset.parts(accounts, rows.time)}
+        columns |= self._judged.columns(accounts, rows.time, [self._pattern or DEFAULT] * len(kept))
         columns |= {name: rows.features[:, i] for i, name in enumerate(NAMES)}
         for i, pattern in enumerate(self.patterns):
             columns[f"score_{pattern}"], columns[f"log_e_{pattern}"] = rows.scores[:, i], rows.log_e[:, i]
-        arrays = [pa.array(columns[field.name], field.type) for field in self.schema]
+        arrays = [
+            pa.array(columns[one.name], one.type) if one.name in columns else pa.nulls(len(kept), one.type)
+            for one in self.schema
+        ]
         yield pa.RecordBatch.from_arrays(arrays, schema=self.schema)
-
-    def _labelled_at(
-        self, accounts: list[str], times: npt.NDArray[np.float64]
-    ) -> tuple[list[str | None], list[float | None]]:
-        """Label and weight of each row; None where nobody said."""
-        values: list[str | None] = [None] * len(accounts)
-        weights: list[float | None] = [None] * len(accounts)
-        asked = [i for i, account in enumerate(accounts) if account in self._labelled]
-        if asked:
-            pattern = self._pattern or "extraction"
-            said, sure = label_at(self._labels, [accounts[i] for i in asked], times[asked], pattern)
-            for i, value, weight in zip(asked, said.tolist(), sure.tolist(), strict=True):
-                if value != UNKNOWN:
-                    values[i], weights[i] = LABEL_NAMES[value], weight
-        return values, weights
 
 
 class _Watch:
@@ -205,8 +193,8 @@ class _Watch:
 
     def __init__(self, offline: Offline) -> None:
         self._offline = offline
-        (self._judge,) = offline.judges()
-        self._judge.trace = self._take
+        for judge in offline.judges():
+            judge.trace = self._take
         self._traces: list[Trace] = []
         self._hours: dict[str, int] = {}
 
@@ -249,6 +237,37 @@ class _Watch:
         return hours
 
 
+class _Hours:
+    """The last row of each account, until its hour is over."""
+
+    def __init__(self) -> None:
+        self._slots: dict[str, int] = {}
+        self._last: _Rows | None = None
+        """By slot; longer than there are slots."""
+
+    def take(self, rows: _Rows) -> tuple[_Rows, npt.NDArray[np.float64]]:
+        """Return the last rows of hours that are over, and the event times that closed them."""
+        if self._last is None:
+            self._last = rows.at(np.zeros(0, np.int64))
+        known = [slot for name in dict.fromkeys(rows.account.tolist()) if (slot := self._slots.get(name, -1)) >= 0]
+        closed, closing, still = _close(self._last.at(np.array(known, np.int64)), rows)
+        slots = np.array([self._slots.setdefault(name, len(self._slots)) for name in still.account.tolist()], np.int64)
+        if (more := len(self._slots) - len(self._last.time)) > 0:
+            more = max(more, len(self._last.time))  # doubled, so that each row is moved a few times at most
+            self._last = _Rows(*(np.concatenate([c, np.zeros((more, *c.shape[1:]), c.dtype)]) for c in self._last))
+        pairs: Any = zip(self._last, still, strict=True)
+        for kept, new in pairs:
+            kept[slots] = new
+        return closed, closing
+
+    def open(self) -> Iterator[_Rows]:
+        """Give the last rows of hours that nothing closed, in the order of the archive, a block at a time."""
+        if self._last is not None:
+            order = np.argsort(self._last.sequence[: len(self._slots)], kind="stable")
+            for start in range(0, len(order), BLOCK):
+                yield self._last.at(order[start : start + BLOCK])
+
+
 def _part(known: Known, chosen: slice) -> Known:
     return known._replace(
         requests=known.requests[chosen], sequence=known.sequence[chosen], partition=known.partition[chosen],
@@ -256,11 +275,10 @@ def _part(known: Known, chosen: slice) -> Known:
     )  # fmt: skip
 
 
-def _close(waiting: _Rows | None, rows: _Rows) -> tuple[_Rows, npt.NDArray[np.float64], _Rows]:
+def _close(waiting: _Rows, rows: _Rows) -> tuple[_Rows, npt.NDArray[np.float64], _Rows]:
     """Return the last rows of hours that are over, the event times that closed them, and the rows of open hours."""
-    if waiting is not None:
-        pairs: Any = zip(waiting, rows, strict=True)
-        rows = _Rows(*(np.concatenate(pair) for pair in pairs))
+    pairs: Any = zip(waiting, rows, strict=True)
+    rows = _Rows(*(np.concatenate(pair) for pair in pairs))
     _, account = np.unique(rows.account.astype("U"), return_inverse=True)
     order = np.lexsort((rows.sequence, account))
     ends = np.ones(len(order), np.bool_)
@@ -274,26 +292,8 @@ def _close(waiting: _Rows | None, rows: _Rows) -> tuple[_Rows, npt.NDArray[np.fl
     return rows.at(order[over][in_order]), closing[in_order], rows.at(np.sort(order[last]))
 
 
-def _schema(patterns: list[str], at: At) -> pa.Schema:
-    def field(name: str, type_: pa.DataType, unit: str, meaning: str) -> pa.Field:
-        return pa.field(name, type_, metadata={"unit": unit, "meaning": meaning})
-
-    columns = [
-        field("partition", pa.int32(), "", "of telemetry"),
-        field("offset", pa.int64(), "", "of the request in its partition"),
-        field("time", pa.float64(), "s", "event time, since 1970"),
-        field("account", pa.string(), "", "as telemetry names it"),
-        field("origin", pa.string(), "", "computed: made again from the archive"),
-    ]
-    if at == "hourly":
-        columns.append(field("closed", pa.float64(), "s", "event time of the request that closed the hour; null: none"))
-    if at == "alert":
-        columns += [field("case", pa.string(), "", "of the alert"), field("pattern", pa.string(), "", "of the alert")]
-    columns += [
-        field("label", pa.string(), "", "attack, honest, out, or null where nobody said"),
-        field("weight", pa.float64(), "share", "of the analysts who agree"),
-        field("part", pa.string(), "", "train, test, or empty"),
-    ]
+def _schema(patterns: list[str], ats: Sequence[At]) -> pa.Schema:
+    columns = facts(ats)
     columns += [field(f.name, pa.float32(), f.unit, f.meaning) for f in FEATURES]
     for pattern in patterns:
         columns.append(field(f"score_{pattern}", pa.float32(), "0..1", "of the shipped card"))
