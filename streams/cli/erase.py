@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import click
 import msgspec
@@ -50,9 +51,20 @@ STREAMS = ("telemetry", "sightings")
 @click.option(
     "--archive", "archives", multiple=True, metavar="DIR|URL", help="Take it out of this archive too; may be repeated."
 )
+@click.option(
+    "--dataset", "datasets", multiple=True, metavar="DIR", type=click.Path(path_type=Path),
+    help="Take it out of this data set too, labels and files of its archive; may be repeated.",
+)  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="The receipt as one JSON object.")
 def command(
-    account: str, dry_run: bool, why: str, by: str, wait: float, archives: tuple[str, ...], as_json: bool
+    account: str,
+    dry_run: bool,
+    why: str,
+    by: str,
+    wait: float,
+    archives: tuple[str, ...],
+    datasets: tuple[Path, ...],
+    as_json: bool,
 ) -> None:
     """Erase ACCOUNT: an id as alerts show it, or a name where identity.key is set.
 
@@ -61,8 +73,8 @@ def command(
     was noted at the desk, are written anew without its name and without notes. What it sent up to now is not applied
     again. What it sends from now on begins anew. A second run finds nothing.
 
-    An archive loses its rows of telemetry and verdicts, and the alerts that name the account. What an archiver had not
-    written yet of it is not written any more.
+    An archive loses its rows of telemetry, features and verdicts, and the alerts that name the account. What an
+    archiver had not written yet of it is not written any more. A data set loses its labels, and is another one then.
 
     Records that are on the topics of telemetry, features, alerts and dead letters stay until their retention; what the
     account taught aggregates names nobody and stays.
@@ -100,6 +112,8 @@ def command(
     counts["desk"] = len(noted)
     if archives:
         counts["archive"] = sum(_archived(url, order) for url in archives)
+    if datasets:  # behind the archives, whose files they name
+        counts["labels"] = sum(_labelled(folder, order) for folder in datasets)
     missing = sorted(asked - receipts.keys())
     if as_json:
         click.echo(
@@ -134,6 +148,17 @@ def _archived(url: str, order: Erase) -> int:
     except StoreError as error:
         raise Failure(str(error)) from None
     return sum(done.rows.values())
+
+
+def _labelled(folder: Path, order: Erase) -> int:
+    """Take an account out of a data set; return how many labels that were."""
+    from siphonwatch.streams.lab.dataset.erase import erase
+    from siphonwatch.streams.lab.dataset.layout import DatasetError
+
+    try:
+        return erase(folder, [order.account], f"erase {order.id}", dry_run=order.dry_run)
+    except DatasetError as error:
+        raise Failure(str(error)) from None
 
 
 def _verdicts(raw: Iterable[bytes], account: str) -> Iterator[Verdict]:

@@ -24,6 +24,8 @@ from siphonwatch.streams.contracts.control import Erase
 from siphonwatch.streams.contracts.receipt import Receipt
 from siphonwatch.streams.contracts.telemetry import encode
 from siphonwatch.streams.edge.producer import connect
+from siphonwatch.streams.lab.dataset.make import Wish, make
+from siphonwatch.streams.lab.dataset.read import Dataset
 from siphonwatch.streams.operate.topics import connect as admin_of
 from siphonwatch.streams.operate.topics import create
 
@@ -102,18 +104,25 @@ def test_an_order_is_sent_verdicts_lose_the_name_and_all_partitions_answer(setti
     worker.start()
     try:
         archived(tmp_path, account)
-        archive = ("--archive", str(tmp_path / "archive"))
+        labels = tmp_path / "labels.csv"
+        labels.write_text(f"account,extracting\n{account},1\n{traffic()[1].account},0\n")
+        made = make(tmp_path / "may", str(tmp_path / "archive"), Wish(labels=[str(labels)]))
+        assert made.labels == 2
+        archive = ("--archive", str(tmp_path / "archive"), "--dataset", str(tmp_path / "may"))
         dry = run(settings, account, "--dry-run", "--json", "--by", "Eve", *archive)
         assert dry.exit_code == 0, dry.output
         assert [one.note for one in verdicts(settings)] == ["asked Bob of ACME"] * 2, "nothing is sent"
-        assert json.loads(dry.stdout)["counts"]["archive"] == 1
+        assert [json.loads(dry.stdout)["counts"][place] for place in ("archive", "labels")] == [1, 1]
+        assert Dataset(tmp_path / "may").id == made.id
         done = run(settings, account, "--why", "art. 17", "--json", "--by", "Eve", *archive)
         assert done.exit_code == 0, done.output
     finally:
         worker.join()
     receipt_ = json.loads(done.stdout)
     assert (receipt_["account"], receipt_["missing"], len(receipt_["partitions"])) == (account, [], 2 * partitions)
-    assert [receipt_["counts"][place] for place in ("archive", "rows", "verdicts", "desk")] == [1, 1, 1, 1]
+    assert [receipt_["counts"][place] for place in ("archive", "labels", "rows", "verdicts", "desk")] == [1] * 5
+    left = Dataset(tmp_path / "may")
+    assert left.labels()["account"].to_pylist() == [traffic()[1].account] and left.manifest.formerly == [made.id]
     (first, second) = [order for order in recorded(settings) if isinstance(order, Erase)]
     assert (first.dry_run, second.dry_run, second.why, second.by) == (True, False, "art. 17", "Eve")
     last = {one.case: one for one in verdicts(settings)}

@@ -15,8 +15,11 @@ from siphonwatch.streams.lab.archive.layout import File, Gap
 
 FORMAT = 1
 MANIFEST, LABELS = "dataset.json", "labels.parquet"
+PARTIAL = f"{MANIFEST}.partial"
 By = Literal["time", "account", "campaign"]
 ID_DIGITS = 12
+LATER = ("formerly", "erased")
+"""What manifests did not say at first: where it is empty it is not in the id."""
 
 
 class DatasetError(ValueError):
@@ -79,13 +82,21 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     sources: list[str] = []
     """Where labels come from."""
     labels_sha256: str = ""
+    formerly: list[str] = []
+    """Ids that it had before accounts were erased from it, the first one first."""
+    erased: list[str] = []
+    """Why each of these erasures was: the orders."""
     format: int = FORMAT
 
 
 def identify(manifest: Manifest) -> str:
     """Return the id of a data set: of what it holds, wherever it stands."""
     whole = msgspec.structs.replace(manifest, id="", archive="", release="")
-    encoded = msgspec.json.encode(whole, order="sorted")
+    held = msgspec.to_builtins(whole)
+    for name in LATER:
+        if not held[name]:
+            del held[name]
+    encoded = msgspec.json.encode(held, order="sorted")
     return hashlib.sha256(encoded).hexdigest()[:ID_DIGITS]
 
 

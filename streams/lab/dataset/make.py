@@ -21,6 +21,7 @@ from siphonwatch.streams.lab.dataset.labels import VERDICTS, Row, from_file, fro
 from siphonwatch.streams.lab.dataset.layout import (
     LABELS,
     MANIFEST,
+    PARTIAL,
     By,
     DatasetError,
     Manifest,
@@ -96,7 +97,7 @@ def make(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / LABELS).write_bytes(encoded)
-        partial = folder / f"{MANIFEST}.partial"
+        partial = folder / PARTIAL
         partial.write_bytes(msgspec.json.format(msgspec.json.encode(made), indent=1) + b"\n")
         partial.replace(folder / MANIFEST)
     except OSError as error:

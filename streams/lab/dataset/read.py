@@ -132,9 +132,8 @@ class Dataset:
                 continue
             gone = [step for step in self.archive.manifests if file.path in step.removed]
             why = f"was taken out ({gone[0].why})" if gone else "is not in the archive"
-            raise DatasetError(
-                f"{self.folder}: {file.path} {why}, so that this data set is not what it was: make it anew"
-            )
+            remedy = f"erase with --dataset {self.folder}, or make it anew" if gone else "make it anew"
+            raise DatasetError(f"{self.folder}: {file.path} {why}, so that this data set is not what it was: {remedy}")
 
 
 class Requests:
