@@ -16,6 +16,7 @@ from siphonwatch.streams.desk import wording
 from siphonwatch.streams.desk.exposure import exposure, hashes, hours
 from siphonwatch.streams.desk.index.traffic import DAY
 from siphonwatch.streams.desk.likeness import alike
+from siphonwatch.streams.desk.looked import When, nobody
 from siphonwatch.streams.desk.names import Names
 from siphonwatch.streams.desk.peers import Peers, cohort_of
 from siphonwatch.streams.desk.queue import COLUMNS, case_rows
@@ -45,7 +46,7 @@ def newest(of: sqlite3.Connection, case: str) -> tuple[bytes, Alert]:
     return value, decode(value)
 
 
-def row_of(of: sqlite3.Connection, case: str, names: Names, now: float, person: str = "") -> CaseRow:
+def row_of(of: sqlite3.Connection, case: str, names: Names, now: float, looked: When = nobody) -> CaseRow:
     """Return a case as lists show it.
 
     Raises
@@ -56,11 +57,17 @@ def row_of(of: sqlite3.Connection, case: str, names: Names, now: float, person: 
     rows = of.execute(f"SELECT {COLUMNS} FROM cases WHERE id = ?", (case,)).fetchall()
     if not rows:
         raise Unknown(f"case {case} has no alert on the alerts topic")
-    return case_rows(of, rows, names, now, person)[0]
+    return case_rows(of, rows, names, now, looked)[0]
 
 
 def case_page(
-    of: sqlite3.Connection, case: str, names: Names, peers: Peers, standing: list[Allow], now: float, person: str = ""
+    of: sqlite3.Connection,
+    case: str,
+    names: Names,
+    peers: Peers,
+    standing: list[Allow],
+    now: float,
+    looked: When = nobody,
 ) -> CasePage:
     """Return the page of a case.
 
@@ -78,15 +85,15 @@ def case_page(
         The allow entries that were not ended.
     now
         Seconds since 1970.
-    person
-        Who asks.
+    looked
+        When who asks looked at cases.
 
     Raises
     ------
     Unknown
         When there is no such case.
     """
-    row = row_of(of, case, names, now, person)
+    row = row_of(of, case, names, now, looked)
     value, alert = newest(of, case)
     own = alert.own
     (decisions,) = of.execute("SELECT decisions FROM cases WHERE id = ?", (case,)).fetchone()
@@ -115,7 +122,7 @@ def case_page(
         members=members(of, case, alert, names),
         shared=own.shared,
         history=history(of, case),
-        related=case_rows(of, related, names, now, person),
+        related=case_rows(of, related, names, now, looked),
         alike=alike(of, case, alert, names, now),
         exposure=exposure(of, own.accounts, first, updated),
         steps=wording.steps(row.pattern),

@@ -65,17 +65,16 @@ class IndexedLooks:
     def queue(self, ask: Ask, person: str = "") -> Queue:
         """Return a page of a list; raises ValueError where `ask.after` is of another list."""
         with self._index.read() as of:
-            return page(of, ask, self._roster.names(), self._clock(), person)
+            return page(of, ask, self._roster.names(), self._clock(), self._index.looked.of(person))
 
     def case(self, case: str, person: str = "") -> CasePage:
         """Open a case; the person has then looked at it."""
         now = self._clock()
-        peers = self._peers_of()
+        peers, looked = self._peers_of(), self._index.looked.of(person)
         with self._index.read() as of:
-            found = case_page(of, case, self._roster.names(), peers, self._standing(), now, person)
+            found = case_page(of, case, self._roster.names(), peers, self._standing(), now, looked)
         if person:
-            with self._index.write() as to:
-                to.execute("INSERT OR REPLACE INTO looked VALUES (?, ?, ?)", (person, case, now))
+            self._index.looked.note(person, case, now)
         return found
 
     def account(self, account: str) -> AccountPage:

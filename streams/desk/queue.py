@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from siphonwatch.models.detect.registry import current
+from siphonwatch.streams.desk.looked import When, nobody
 from siphonwatch.streams.desk.names import Names
 from siphonwatch.streams.desk.views import Ask, CaseRow, Queue
 
@@ -32,7 +33,7 @@ _ORDERS = {"rank": _Order("rank", True), "age": _Order("opened", False), "change
 _After = tuple[str, float, str]
 
 
-def page(of: sqlite3.Connection, ask: Ask, names: Names, now: float, person: str = "") -> Queue:
+def page(of: sqlite3.Connection, ask: Ask, names: Names, now: float, looked: When = nobody) -> Queue:
     """Return a page of a list.
 
     Parameters
@@ -45,8 +46,8 @@ def page(of: sqlite3.Connection, ask: Ask, names: Names, now: float, person: str
         Of customers.
     now
         Seconds since 1970: snoozes are over by then.
-    person
-        Who asks.
+    looked
+        When who asks looked at cases.
 
     Raises
     ------
@@ -70,24 +71,16 @@ def page(of: sqlite3.Connection, ask: Ask, names: Names, now: float, person: str
     if len(rows) > ask.limit:
         rows = rows[: ask.limit]
         after = _written((ask.order, rows[-1][-1], rows[-1][0]))
-    return Queue(case_rows(of, [row[:-1] for row in rows], names, now, person), total, after)
+    return Queue(case_rows(of, [row[:-1] for row in rows], names, now, looked), total, after)
 
 
 def case_rows(
-    of: sqlite3.Connection, rows: Iterable[Sequence[Any]], names: Names, now: float, person: str = ""
+    of: sqlite3.Connection, rows: Iterable[Sequence[Any]], names: Names, now: float, looked: When = nobody
 ) -> list[CaseRow]:
     """Return rows of `COLUMNS` as a list shows them."""
     found = list(rows)
-    looked: dict[str, float] = {}
-    if person and found:
-        marks = ", ".join("?" * len(found))
-        looked = dict(
-            of.execute(
-                f"SELECT id, at FROM looked WHERE person = ? AND id IN ({marks})",
-                [person, *(row[0] for row in found)],
-            )
-        )
-    return [_row(row, names, now, looked.get(row[0])) for row in found]
+    seen = looked([row[0] for row in found])
+    return [_row(row, names, now, seen.get(row[0])) for row in found]
 
 
 def _row(row: Sequence[Any], names: Names, now: float, looked: float | None) -> CaseRow:

@@ -5,6 +5,8 @@ which the desk must still be quick. No broker: what reading from Kafka costs is 
 from __future__ import annotations
 
 import argparse
+import itertools
+import math
 import random
 import statistics
 import tempfile
@@ -19,6 +21,7 @@ from alert_samples import START, findings
 from siphonwatch.streams.common.settings import Settings
 from siphonwatch.streams.contracts import verdict
 from siphonwatch.streams.contracts.alert import encode, to_alert
+from siphonwatch.streams.desk.case_page import newest
 from siphonwatch.streams.desk.index.cases import Record
 from siphonwatch.streams.desk.index.intake import Batch, Intake
 from siphonwatch.streams.desk.index.store import Index
@@ -38,17 +41,17 @@ def name(number: int) -> str:
     return f"{number * 0x9E3779B97F4A7C15 % 2**64:016x}{number:016x}"
 
 
-def requests(accounts: int, seed: int = 1) -> Iterator[bytes]:
-    """Three requests an account, in the order of time: in two hours of two days."""
+def requests(accounts: int, each: int, seed: int = 1) -> Iterator[bytes]:
+    """So many requests an account, each in an hour of its own, in the order of time."""
     draw = random.Random(seed)
     number = 0
-    for part in range(3):
+    for part in range(each):
         order = list(range(accounts))
         draw.shuffle(order)
         for at, account in enumerate(order):
             number += 1
             client = POPULAR if account % 10 == 0 else RARE if account % 1000 == 1 else account % 5000 + 1000
-            moment = START + (0, 3600, 86_400)[part] + 3600.0 * at / accounts
+            moment = START + 43_200.0 * part + 3600.0 * at / accounts
             yield (
                 b'{"id":"r%d","time":%.3f,"account":"%b","key":"%016x","headers":"%016x","client":"openai-python",'
                 b'"model":"model-%d","tokens_in":200,"tokens_out":400,"said":"%016x","template":"%016x","system":"%016x",'
@@ -80,8 +83,6 @@ def alerts(cases: int, accounts: int) -> Iterator[bytes]:
 
 def judged(index: Index, count: int) -> list[bytes]:
     """Verdicts on some of the cases."""
-    from siphonwatch.streams.desk.case_page import newest
-
     decisions = ("true-positive", "false-positive", "benign-expected")
     cases = [case for (case,) in index.reader.execute("SELECT id FROM cases ORDER BY id LIMIT ?", (count,))]
     return [
@@ -90,16 +91,25 @@ def judged(index: Index, count: int) -> list[bytes]:
     ]
 
 
-def fill(intake: Intake, kind: str, values: Iterator[bytes]) -> tuple[int, float]:
-    """Take a topic in; return how many records and how many seconds, without those of making them."""
-    spent, at = 0.0, 0
-    while part := [value for _, value in zip(range(BATCH), values, strict=False)]:
+def fill(index: Index, intake: Intake, kind: str, values: Iterator[bytes], seconds: float) -> bool:
+    """Take a topic in from where the index is; return whether all of it is there after so many seconds of processor."""
+    known = index.positions().get((f"p.{kind}.v1", 0))
+    at = known.next if known else 0
+    rest = itertools.islice(values, at, None)
+    wall = busy = 0.0
+    count = 0
+    while busy < seconds and (part := list(itertools.islice(rest, BATCH))):
         records = [Record(at + i, NOW, value) for i, value in enumerate(part)]
-        began = time.perf_counter()
+        began, worked = time.perf_counter(), time.process_time()
         intake.take([Batch(kind, f"p.{kind}.v1", 0, "i", records)])
-        spent += time.perf_counter() - began
-        at += len(part)
-    return at, spent
+        wall, busy = wall + time.perf_counter() - began, busy + time.process_time() - worked
+        at, count = at + len(part), count + len(part)
+    if count:
+        print(
+            f"{kind}: {count:,} records up to {at:,}: {count / busy:,.0f} a second of processor, "
+            f"{count / wall:,.0f} a second of clock", flush=True,
+        )  # fmt: skip
+    return next(rest, None) is None
 
 
 def timed(what: str, ask: Callable[[], Any]) -> None:
@@ -118,51 +128,69 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="bench.desk")
     parser.add_argument("--cases", type=int, default=100_000)
     parser.add_argument("--accounts", type=int, default=1_000_000)
-    parser.add_argument("--folder", type=Path, help="where the index is made; it is left there")
+    parser.add_argument("--requests", type=int, default=1, help="of each account")
+    parser.add_argument("--folder", type=Path, help="where the index is made, or gone on with; it is left there")
+    parser.add_argument("--seconds", type=float, default=math.inf, help="of processor for one topic, then go on later")
     given = parser.parse_args(arguments)
-    with tempfile.TemporaryDirectory(prefix="siphonwatch-desk-") as temporary:
-        measure(given.cases, given.accounts, given.folder or Path(temporary))
-
-
-def measure(cases: int, accounts: int, folder: Path) -> None:
-    """Make an index of that size and ask it."""
-    with Index(folder / "desk.sqlite", "p") as index:
+    with (
+        tempfile.TemporaryDirectory(prefix="siphonwatch-desk-") as temporary,
+        Index((given.folder or Path(temporary)) / "desk.sqlite", "p") as index,
+    ):
         intake = Intake(index, Settings())
-        for kind, values in (("alerts", alerts(cases, accounts)), ("telemetry", requests(accounts))):
-            count, spent = fill(intake, kind, values)
-            print(f"{kind}: {count:,} records in {spent:.1f} s, {count / spent:,.0f} a second", flush=True)
-        count, spent = fill(intake, "verdicts", iter(judged(index, min(2000, cases))))
-        print(f"verdicts: {count:,} records in {spent:.1f} s, all {cases:,} cases ranked anew")
-        one = judged(index, 1)
-        began = time.perf_counter()
-        intake.take([Batch("verdicts", "p.verdicts.v1", 0, "i", [Record(count, NOW + 1e6, one[0])])])
-        print(f"one more verdict: {time.perf_counter() - began:.2f} s, all cases ranked anew")
+        for kind, values in (
+            ("alerts", alerts(given.cases, given.accounts)), ("telemetry", requests(given.accounts, given.requests)),
+        ):  # fmt: skip
+            if not fill(index, intake, kind, values, given.seconds):
+                print("not all yet: run it again with the same folder")
+                return
+        judge(index, intake, min(2000, given.cases))
         print(f"{index.size() / 2**20:,.0f} MB of index")
-        names = Roster("")
-        names._names = Names({name(number): f"customer {number}" for number in range(accounts)})
-        looks = IndexedLooks(index, names, clock=lambda: NOW)
-        timed("first page of the queue, by rank", lambda: looks.queue(Ask(), "Ann"))
-        timed("first page, by age", lambda: looks.queue(Ask(order="age")))
-        timed("first page, what changed", lambda: looks.queue(Ask(order="changed")))
-        timed("first page, unjudged, one pattern, by rank", lambda: looks.queue(Ask(unjudged=True, pattern="shift")))
-        timed("first page, all states", lambda: looks.queue(Ask(state="all")))
-        timed("first page, of an account", lambda: looks.queue(Ask(account=name(7))))
-        middle = looks.queue(Ask(limit=500))
-        for _ in range(20):
-            middle = looks.queue(Ask(limit=500, after=middle.after)) if middle.after else middle
-        timed("page 22 of 500", lambda: looks.queue(Ask(limit=500, after=middle.after)))
-        case = looks.queue(Ask()).rows[0].case
-        big = index.reader.execute("SELECT id FROM cases WHERE accounts > 1 LIMIT 1").fetchone()[0]
-        timed("a case opened", lambda: looks.case(case, "Ann"))
-        timed("a case of ten accounts opened", lambda: looks.case(big))
-        timed("its campaign", lambda: looks.campaign(big))
-        timed("an account opened", lambda: looks.account(name(7)))
-        timed("an account opened whose client 100,000 others have", lambda: looks.account(name(70)))
-        timed("search: beginning of an account", lambda: looks.find(name(7)[:6]))
-        timed("search: a case", lambda: looks.find(case[:8]))
-        timed("search: a customer's name", lambda: looks.find("customer 77777"))
-        timed("search: a client that a thousandth has", lambda: looks.find(f"{RARE:016x}"))
-        timed("search: a client that a tenth has", lambda: looks.find(f"{POPULAR:016x}", "client"))
+        ask(index, given.accounts)
+
+
+def judge(index: Index, intake: Intake, count: int) -> None:
+    """Judge cases, then one more."""
+    known = index.positions().get(("p.verdicts.v1", 0))
+    at = known.next if known else 0
+    for values in ([] if at else judged(index, count), judged(index, 1)):
+        began, worked = time.perf_counter(), time.process_time()
+        intake.take(
+            [Batch("verdicts", "p.verdicts.v1", 0, "i", [Record(at + i, NOW, v) for i, v in enumerate(values)])]
+        )
+        at += len(values)
+        print(
+            f"{len(values):,} verdicts and all cases ranked anew: {time.process_time() - worked:.2f} s of processor, "
+            f"{time.perf_counter() - began:.2f} s of clock"
+        )
+
+
+def ask(index: Index, accounts: int) -> None:
+    """Ask what people ask."""
+    names = Roster("")
+    names._names = Names({name(number): f"customer {number}" for number in range(accounts)})
+    looks = IndexedLooks(index, names, clock=lambda: NOW)
+    timed("first page of the queue, by rank", lambda: looks.queue(Ask(), "Ann"))
+    timed("first page, by age", lambda: looks.queue(Ask(order="age")))
+    timed("first page, what changed", lambda: looks.queue(Ask(order="changed")))
+    timed("first page, unjudged, one pattern, by rank", lambda: looks.queue(Ask(unjudged=True, pattern="shift")))
+    timed("first page, all states", lambda: looks.queue(Ask(state="all")))
+    timed("first page, of an account", lambda: looks.queue(Ask(account=name(7))))
+    middle = looks.queue(Ask(limit=500))
+    for _ in range(20):
+        middle = looks.queue(Ask(limit=500, after=middle.after)) if middle.after else middle
+    timed("page 22 of 500", lambda: looks.queue(Ask(limit=500, after=middle.after)))
+    case = looks.queue(Ask()).rows[0].case
+    big = index.reader.execute("SELECT id FROM cases WHERE accounts > 1 LIMIT 1").fetchone()[0]
+    timed("a case opened", lambda: looks.case(case, "Ann"))
+    timed("a case of ten accounts opened", lambda: looks.case(big))
+    timed("its campaign", lambda: looks.campaign(big))
+    timed("an account opened", lambda: looks.account(name(7)))
+    timed("an account opened whose client 100,000 others have", lambda: looks.account(name(70)))
+    timed("search: beginning of an account", lambda: looks.find(name(7)[:6]))
+    timed("search: a case", lambda: looks.find(case[:8]))
+    timed("search: a customer's name", lambda: looks.find("customer 77777"))
+    timed("search: a client that a thousandth has", lambda: looks.find(f"{RARE:016x}"))
+    timed("search: a client that a tenth has", lambda: looks.find(f"{POPULAR:016x}", "client"))
 
 
 if __name__ == "__main__":

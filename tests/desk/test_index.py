@@ -72,15 +72,14 @@ def test_cleared_and_fed_again_it_is_the_same_and_looks_stay(
 ) -> None:
     with Index(tmp_path / "i.sqlite", "p") as index:
         take(index, log())
-        with index.write() as to:
-            to.execute("INSERT INTO looked VALUES ('Ann', 'c', 1.0)")
+        index.looked.note("Ann", "c", 1.0)
         index.clear()
         assert not any(rows for name, rows in dump(index).items())
         take(index, log())
         with index.write() as to:
             to.execute("INSERT OR REPLACE INTO meta VALUES ('prefix', 'p')")
         assert dump(index) == whole
-        assert index.reader.execute("SELECT count(*) FROM looked").fetchone() == (1,)
+        assert index.looked.of("Ann")(["c", "d"]) == {"c": 1.0} and index.looked.of("")(["c"]) == {}
 
 
 KILLED = """

@@ -19,7 +19,7 @@ from siphonwatch.streams.contracts.telemetry import Telemetry
 from siphonwatch.streams.contracts.telemetry import encode as encode_telemetry
 from siphonwatch.streams.desk.index.cases import Record
 from siphonwatch.streams.desk.index.intake import Batch, Intake
-from siphonwatch.streams.desk.index.store import LOCAL, Index
+from siphonwatch.streams.desk.index.store import Index
 
 Log = Mapping[str, Sequence[bytes]]
 NOW = START + 40 * 86_400.0
@@ -143,5 +143,5 @@ def dump(index: Index) -> dict[str, list[tuple[object, ...]]]:
     names = [name for (name,) in index.reader.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")]
     return {
         name: sorted(index.reader.execute(f"SELECT * FROM {name}").fetchall(), key=repr)
-        for name in names if name not in LOCAL
+        for name in names
     }  # fmt: skip

@@ -264,7 +264,7 @@ class Cases:
         neighbours = to.execute(
             "SELECT id FROM cases WHERE belongs = (SELECT belongs FROM cases WHERE id = ?)", (case,)
         ).fetchall()
-        for table in ("cases", "newest", "told", "member", "looked"):
+        for table in ("cases", "newest", "told", "member"):
             to.execute(f"DELETE FROM {table} WHERE id = ?", (case,))
         self.dirty |= {one for (one,) in neighbours} - {case}
 

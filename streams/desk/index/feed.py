@@ -71,6 +71,8 @@ class Feed:
         self._incarnations: dict[str, str] = {}
         self._later: set[TopicPartition] = set()
         """Partitions that wait until what people wait for is read."""
+        self._ends: dict[TopicPartition, int] = {}
+        """Where partitions ended when reading began; of the embedded broker that may be too low."""
         self._marks: dict[TopicPartition, str] = {}
         """Of the record before the position, where it is to be compared."""
         self._asked = self._since = 0.0
@@ -134,7 +136,7 @@ class Feed:
                 came = self.step()
                 taken += came
                 now = self._clock()
-                if came:
+                if came or any(self._kinds[tp.topic] in kinds for tp in self._later):
                     quiet_since = now
                 behind = self._lags(kinds, settled)
                 if not any(behind.values()) and (len(settled) == len(behind) or now - quiet_since > SETTLE_SECONDS):
@@ -222,7 +224,7 @@ class Feed:
         self._later = {tp for tp in partitions if self._kinds[tp.topic] in LATER}
         self._consumer.pause(*self._later)
         self._since = self._clock()
-        begins = self._consumer.beginning_offsets(partitions)
+        begins, self._ends = self._consumer.beginning_offsets(partitions), self._consumer.end_offsets(partitions)
         self._marks = {}
         for tp in partitions:
             position = positions.get((tp.topic, tp.partition))
@@ -269,10 +271,10 @@ class Feed:
 
     def _are_read(self, partitions: Collection[TopicPartition]) -> bool:
         """Whether partitions are read to their ends, as far as those are known after a while."""
-        ends = {tp: self._consumer.highwater(tp) for tp in partitions}
-        if any(end is None for end in ends.values()) and self._clock() - self._since < SETTLE_SECONDS:
+        told = {tp: self._consumer.highwater(tp) for tp in partitions}
+        if any(end is None for end in told.values()) and self._clock() - self._since < SETTLE_SECONDS:
             return False
-        return all(end is None or self._consumer.position(tp) >= end for tp, end in ends.items())
+        return all(self._consumer.position(tp) >= max(end or 0, self._ends[tp]) for tp, end in told.items())
 
     def _is_another(self, tp: TopicPartition, first: Any) -> bool:
         """Whether a topic is another one than was read, by the first record since, where brokers give no ids."""
@@ -297,7 +299,7 @@ class Feed:
             high = self._consumer.highwater(tp)
             if high is not None:
                 settled.add(tp)
-            found[tp] = max((high or 0) - self._consumer.position(tp), 0)
+            found[tp] = max(max(high or 0, self._ends[tp]) - self._consumer.position(tp), 0)
         return found
 
 

@@ -1,4 +1,4 @@
--- The desk's index: what the topics say, as people ask for it. All of it but `looked` is made from the topics alone.
+-- The desk's index: what the topics say, as people ask for it. All of it is made from the topics alone.
 
 -- Up to where each partition was taken in, written together with what came of it.
 CREATE TABLE position (
@@ -55,9 +55,6 @@ CREATE TABLE desk (
 CREATE INDEX desk_case ON desk (id, time, record);
 CREATE TABLE allow (id TEXT PRIMARY KEY, value BLOB NOT NULL, ended INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID;
 CREATE TABLE erased (account TEXT PRIMARY KEY, until REAL NOT NULL) WITHOUT ROWID;
-
--- What one person has looked at, and when: kept here only.
-CREATE TABLE looked (person TEXT, id TEXT, at REAL NOT NULL, PRIMARY KEY (person, id)) WITHOUT ROWID;
 
 -- Requests, in sums. `hash` is what telemetry's decoder makes of an account's name. Days and hours count from 1970, UTC;
 -- they come first in keys, so that what is old goes in one piece and what is new lies together.

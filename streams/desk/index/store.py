@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple, Self
 
 from siphonwatch.streams.common.settings import Settings
+from siphonwatch.streams.desk.looked import Looked
 
 VERSION = 1
 """Of the schema; a file of another one is made anew."""
@@ -23,8 +24,6 @@ WAIT_SECONDS = 30.0
 CACHE_KIB = 128 * 1024
 """Of pages that the writer keeps: rows of accounts are written in no order."""
 READ_CACHE_KIB = 16 * 1024
-LOCAL = frozenset({"looked"})
-"""Tables that no topic gives back."""
 
 
 class Position(NamedTuple):
@@ -58,6 +57,11 @@ class Index:
     prefix
         Of the topics that it is made of; one of others is emptied.
 
+    Attributes
+    ----------
+    looked
+        What people have looked at, in a file beside it.
+
     Raises
     ------
     IndexFailed
@@ -76,6 +80,7 @@ class Index:
             self._writer.execute("PRAGMA journal_mode = WAL")
             self._writer.execute("PRAGMA synchronous = NORMAL")
             self._prepare(prefix)
+            self.looked = Looked(path.with_name(f"{path.name}.looked"))
         except (sqlite3.DatabaseError, OSError) as error:
             raise IndexFailed(f"{path} cannot be used as the desk's index: {error}; name another file") from None
 
@@ -91,6 +96,7 @@ class Index:
             for connection in (*self._readers, self._writer):
                 connection.close()
             self._readers = []
+            self.looked.close()
 
     @property
     def reader(self) -> sqlite3.Connection:
@@ -139,7 +145,7 @@ class Index:
     def clear(self) -> None:
         """Forget all that topics give back."""
         with self.write() as connection:
-            for name in _tables(connection) - LOCAL:
+            for name in _tables(connection):
                 connection.execute(f"DELETE FROM {name}")
 
     def size(self) -> int:
