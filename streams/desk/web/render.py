@@ -71,8 +71,8 @@ def environment() -> Environment:
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
     made.filters.update(
-        when=when, day=day, stamp=stamp, count=count, share=share, odds=odds, shown=shown, short=short, path=path,
-        verdict=verdict, figure=figure, minutes=minutes, amount=amount,
+        when=when, count=count, share=share, odds=odds, shown=shown, short=short, path=path,
+        verdict=verdict, figure=figure, amount=amount,
     )  # fmt: skip
     made.globals.update(plots=plots, severities=SEVERITIES, decisions=DECISION_WORDS)
     return made
@@ -100,30 +100,6 @@ def when(seconds: float | None) -> Markup:
     moment = _utc(seconds)
     exact = time.strftime("%Y-%m-%dT%H:%M:%SZ", moment)
     return Markup('<time datetime="{}">{}</time>').format(exact, time.strftime("%Y-%m-%d %H:%M", moment))
-
-
-def day(seconds: float) -> str:
-    """Return the day (UTC) of a time."""
-    return time.strftime("%Y-%m-%d", _utc(seconds))
-
-
-def stamp(seconds: float | None) -> str:
-    """Return a time as a form's field takes it; empty for none."""
-    return time.strftime("%Y-%m-%dT%H:%M", _utc(seconds)) if seconds else ""
-
-
-def minutes(seconds: float) -> str:
-    """Return a duration with one unit.
-
-    Examples
-    --------
-    >>> minutes(90), minutes(7200), minutes(86400 * 3)
-    ('2 min', '2 h', '3 d')
-    """
-    for size, unit in ((86_400.0, "d"), (3600.0, "h")):
-        if seconds >= 2 * size or (size == 3600.0 and seconds >= size):
-            return f"{seconds / size:.0f} {unit}"
-    return f"{seconds / 60:.0f} min"
 
 
 def _utc(seconds: float) -> time.struct_time:
