@@ -138,7 +138,7 @@ def test_a_missing_broker_binary_is_told_with_its_remedy(tmp_path: Path) -> None
 
 
 def test_the_desk_shows_the_demo_s_cases_until_it_is_stopped(tmp_path: Path) -> None:
-    with demo(tmp_path, "--desk", "--desk-port", "0") as process:
+    with demo(tmp_path, "--days", "0.5", "--desk", "--desk-port", "0") as process:
         assert process.stdout is not None
         lines: list[str] = []
         for line in process.stdout:
