@@ -20,6 +20,7 @@ from siphonwatch.models.engine.beside import Beside
 from siphonwatch.models.engine.engine import BLOCK, Trace, Watcher
 from siphonwatch.models.engine.erase import CASES, Erased
 from siphonwatch.models.engine.patterns import detectors
+from siphonwatch.models.engine.population import cohorts
 from siphonwatch.models.engine.stage import AccountBlock, AccountStage
 from siphonwatch.models.engine.vitals import (
     Bound,
@@ -117,12 +118,14 @@ class AccountJudge:
             judged, slots, block.requests, scores, block.now, block.sure, block.fresh, self.reference, self.budget,
             block.number, self._threshold, self._config.close_after, self._trust, log_e, self._events,
         )  # fmt: skip
-        if self._beside is None and (kept := self._stage.vectors) is not None:
+        if self._beside is None:
             closed = block.fresh & taken & (block.seen > 1)
-            kept.take(
-                block.requests, block.offsets, block.now, closed, block.values, scores, log_e,
-                self._events["index"][:written],
-            )  # fmt: skip
+            self._stage.population.take(block.requests, closed, block.sure, block.values)
+            if (kept := self._stage.vectors) is not None:
+                kept.take(
+                    block.requests, block.offsets, block.now, closed, block.values, scores, log_e,
+                    self._events["index"][:written],
+                )  # fmt: skip
         if self.trace is not None:
             which = np.arange(block.start, block.start + n)
             self.trace(Trace(block.offsets, which, taken, block.values, scores, log_e, slots))
@@ -185,6 +188,9 @@ class AccountJudge:
                     carriers=carriers(event["carried"]),
                 )
             )  # fmt: skip
+            if self._beside is None and findings[-1].kind == "open":
+                (cohort,) = cohorts(block.requests[i : i + 1]).tolist()
+                self._stage.population.opened(detector.pattern, cohort, float(sure[i]))
         if len(sure):
             findings += self.cases.close_until(float(sure[told:].max()))
         return findings

@@ -18,6 +18,7 @@ from siphonwatch.models.common.arrays import Parts, below, under
 from siphonwatch.models.engine.config import ScorerConfig
 from siphonwatch.models.engine.engine import BLOCK, Stage
 from siphonwatch.models.engine.erase import ROWS, Erased
+from siphonwatch.models.engine.population import Population
 from siphonwatch.models.engine.rarity import RarityStage
 
 REFUSED = (400, 401, 403, 407)
@@ -73,6 +74,8 @@ class AccountStage(Stage[AccountBlock]):
     def __init__(self, config: ScorerConfig) -> None:
         super().__init__(config, ROW, layout_id())
         self.rarity = RarityStage(config.seed)
+        self.population = Population()
+        """What accounts look like, and how often cases open, for whoever watches drift."""
         self._spotter = Spotter(config.end_users)
         self._plan = plan()
         self._work = make_work()
@@ -120,6 +123,7 @@ class AccountStage(Stage[AccountBlock]):
             **super().snapshot(),
             **under("rarity", self.rarity.snapshot()),
             **under("sightings", self._spotter.snapshot()),
+            **under("population", self.population.snapshot()),
         }
 
     def restore(self, parts: Parts) -> None:
@@ -130,9 +134,10 @@ class AccountStage(Stage[AccountBlock]):
         ValueError
             Where it does not fit this version.
         """
-        spotter, rarity = Spotter(self.config.end_users), RarityStage(self.config.seed)
+        spotter, rarity, population = Spotter(self.config.end_users), RarityStage(self.config.seed), Population()
+        population.restore(below("population", parts))
         spotter.restore(below("sightings", parts))
         change = rarity.restore(below("rarity", parts))
         super().restore(parts)
-        self._spotter, self.rarity = spotter, rarity
+        self._spotter, self.rarity, self.population = spotter, rarity, population
         self.changes = [change] if change else []

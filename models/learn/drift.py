@@ -25,33 +25,21 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from river.drift import ADWIN
 from scipy.stats import chi2
 
+from siphonwatch.models.engine.population import STEP
 from siphonwatch.models.evidence.calibration import COHORTS
+from siphonwatch.models.learn.stability import FALSE, FEWEST, LEAST, excess, rate_moved, smoothed
 
 DAY, HOUR = 86_400, 3600
-STEP = np.float32(0.01)
-"""Of a share, or of a natural logarithm: sums that fade leave shares of ever less, which differ and say nothing."""
 BINS = 10
 """Deciles: the convention of the index."""
-LEAST = 0.2
-"""Beyond noise; a convention of credit scoring, where 0.1 is a small and 0.25 a great shift."""
-FALSE = 0.01
-"""Chance that a comparison of independent accounts tells of anything that did not move."""
 WINDOW = 7
 """Days: a week."""
-FEWEST = 30
-"""Accounts, in either window, below which no column of the cohort is compared."""
 ROWS = 4096
 """Accounts of a cohort and day that make quantiles: 11 MB of float32 for seven days of 100 columns."""
 GRACE = HOUR
 """Seconds after its end that a day waits for requests that come late."""
-CAP = 3.0
-"""Standard deviations (of Poisson) above the baseline's mean at which an hour's cases count as no more: one burst is no
-drift, and ADWIN wants bounded values."""
-ORDER = np.argsort([int(f"{h:05b}"[::-1], 2) for h in range(24)])
-"""Hours of a day in the order of van der Corput."""
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -299,12 +287,10 @@ class DriftWatch:
         found = []
         for k, edges in enumerate(self._edges[cohort]):
             b = len(edges) + 1
-            p, q = (_smooth(shares[k, :b], size) for shares, size in ((before, n), (after, m)))
-            noise = 1 / n + 1 / m
-            expected = (b - 1) * noise
-            psi = float(((q - p) * np.log(q / p)).sum()) - expected
+            p, q = (smoothed(shares[k, :b], size) for shares, size in ((before, n), (after, m)))
+            psi = excess(p, q, n, m)
             chance = FALSE / (self._width * len(COHORTS) * windows)
-            floor = float(chi2.isf(chance, b - 1)) * noise - expected
+            floor = (float(chi2.isf(chance, b - 1)) - (b - 1)) * (1 / n + 1 / m)
             if psi >= LEAST and psi > floor:
                 found.append((k, psi, floor, _direction(p, q), m))
         return found
@@ -324,16 +310,7 @@ class DriftWatch:
         for (cohort, pattern), by_day in sorted(self._cases.items()):
             days = [by_day.get(day, np.zeros(24, np.int64)) for day in range(self._begin, end)]
             base = self._until - self._begin
-            mean = max(float(np.concatenate(days[:base]).mean()), 1 / 24)
-            cap = max(mean + CAP * math.sqrt(mean), 1.0)
-            # One hour is one value, in [0, 1]; River's delta is the chance of a false cut at each look.
-            adwin = ADWIN(delta=FALSE / len(self._cases), clock=1, grace_period=24)
-            told = False
-            for number, hours in enumerate(days):
-                for hour in ORDER.tolist():
-                    adwin.update(min(float(hours[hour]) / cap, 1.0))
-                    told |= adwin.drift_detected and number >= base
-            if told:
+            if rate_moved(days, base, FALSE / len(self._cases)):
                 counts = np.array([hours.sum() for hours in days], np.float64)
                 since = max(range(1, len(days)), key=lambda split: _poisson(counts[:split]) + _poisson(counts[split:]))
                 before, after = float(counts[:since].mean()), float(counts[since:].mean())
@@ -364,11 +341,6 @@ def _edges(values: Values) -> list[Values]:
         atoms = edges[times > 1]
         out.append(np.union1d(edges, np.nextafter(atoms, np.float32(-np.inf))))
     return out
-
-
-def _smooth(shares: Floats, size: int) -> Floats:
-    """Shares of so many observations, with half of one more in each bin: no bin is empty."""
-    return np.asarray((shares * size + 0.5) / (size + 0.5 * len(shares)), np.float64)
 
 
 def _direction(before: Floats, after: Floats) -> str:

@@ -28,6 +28,7 @@ from siphonwatch.streams.worker.agents.score import TelemetryPartition
 from siphonwatch.streams.worker.agents.verdicts import VerdictFeed
 from siphonwatch.streams.worker.allow import Allowed
 from siphonwatch.streams.worker.app import run
+from siphonwatch.streams.worker.drift_gauges import DriftGauges
 from siphonwatch.streams.worker.entries import EntryList
 from siphonwatch.streams.worker.inorder import InOrder, make_turns
 from siphonwatch.streams.worker.meter import Meter
@@ -101,7 +102,8 @@ async def work(settings: Settings, limits: Limits | None = None, *, afresh: bool
     book, allowed, turns = VerdictBook(), Allowed.from_settings(settings), make_turns()
     entries, orders, controls, deploys = EntryList(), OrderList(), ControlLetters(), DeployList()
     telemetry, sightings = settings.topic("telemetry"), settings.topic("sightings")
-    seals, keys = Seals.from_settings(settings), keys_of(settings)
+    seals, keys, drift = Seals.from_settings(settings), keys_of(settings), DriftGauges()
+    registry.register(drift)
     if not settings.identity.key:
         log.warning("identity.key is not set: who may write telemetry or sightings can pose as a worker there")
     adapters = make_adapters(settings) if settings.ingest.topics else {}
@@ -126,6 +128,7 @@ async def work(settings: Settings, limits: Limits | None = None, *, afresh: bool
                 forget_after=settings.state.forget_after,
                 seals=seals,
                 keys=keys,
+                drift=drift,
                 runbook=settings.links.runbook,
                 afresh=afresh,
                 placement=Placement(meter.partition, partial(producer.partitions_for, telemetry)),

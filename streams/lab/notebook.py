@@ -141,12 +141,14 @@ def plot_scores(features: Features, pattern: str) -> Any:
     table = features.reader().read_all()
     figure = matplotlib.figure.Figure(figsize=(6, 4), layout="constrained")
     axes = figure.add_subplot()
-    for label in ("attack", "honest", None):
+    for label, colour in (("attack", "tab:red"), ("honest", "tab:blue"), (None, "tab:gray")):
         wanted = table["label"].to_numpy(zero_copy_only=False) == label
         scores = table[f"score_{pattern}"].filter(pa.array(wanted)).to_numpy()
         if len(scores):
-            axes.ecdf(scores, complementary=True, label=f"{label or 'nobody said'} ({len(scores):,})")
-    axes.axvline(detector(pattern).null, color="grey", linestyle="--", label="null level")
-    axes.set(xlabel=f"score of {pattern}", ylabel="share of rows at or above", yscale="log")
+            axes.ecdf(scores, complementary=True, color=colour, label=f"{label or 'no label'}, {len(scores):,} rows")
+    axes.axvline(detector(pattern).null, color="black", linewidth=1, linestyle="--", label="null level")
+    axes.set(xlim=(0, 1), xlabel=f"score of {pattern}", ylabel="rows with this score or more", yscale="log")
+    axes.yaxis.set_major_formatter(lambda share, _: f"{100 * share:g} %")
+    axes.grid(alpha=0.3)
     axes.legend()
     return figure

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 from pathlib import Path
+from typing import Any
 from zlib import crc32
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 
 from siphonwatch.streams.cli import cli
+from siphonwatch.streams.lab.dataset.layout import MANIFEST, is_dataset
+from siphonwatch.streams.lab.drift.run import MovedRate, _proposals
 from siphonwatch.streams.lab.scenario import EPOCH, Scenario
 
 DAYS = 6.0
 CHANGED = EPOCH + 5 * 86_400
+RUNBOOK = Path(__file__).parents[2] / "deploy" / "runbook.md"
 GIVEN = ("--baseline", "3d", "--warm-up", "1")
 
 
@@ -48,6 +55,71 @@ def test_a_change_of_all_customers_is_named_with_its_cards_and_a_command(logs: t
     assert (one["direction"], one["kind"]) == ("up", "feature") and one["since"] == report["baseline"][1]
     assert one["psi"] > 1 and "extraction" in one["read_by"]
     assert any(line.startswith(f"siphonwatch train extraction --data {logs[1]} ") for line in report["propose"])
+
+
+def parsed(line: str) -> tuple[str, dict[str, Any]]:
+    """A printed command as click takes it, and as the command itself checks it: logs, and labels for each of them."""
+    ours, name, *words = shlex.split(line)
+    command = cli.get_command(click.Context(cli), name)
+    assert ours == "siphonwatch" and command is not None
+    given = command.make_context(name, words).params
+    if name == "train":
+        assert len(given["labels"]) == sum(not is_dataset(path) for path in given["data"])
+    return name, given
+
+
+def test_the_training_of_a_data_set_is_printed_as_it_runs(
+    logs: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "labels.csv").write_text("account,extracting\norg-1,0\norg-2,1\n")
+    for words in (
+        ["archive", "--to", "archive", "--from", str(logs[1])],
+        ["dataset", "may", "--data", "archive", "--labels", "labels.csv"],
+    ):
+        made = CliRunner().invoke(cli, words)
+        assert made.exit_code == 0, made.output
+    report = json.loads(drift("--data", "may", *GIVEN, "--json").stdout)
+    assert "logprobs_1d" in {one["name"] for one in report["moved"]}
+    for line in report["propose"]:
+        name, given = parsed(line)
+        assert (name, given["data"], given["labels"]) == ("train", (Path("may"),), ())
+
+
+def test_of_an_archive_a_data_set_with_its_verdicts_comes_first_and_a_log_has_labels_of_yours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "old archive").mkdir()
+    rates = [MovedRate("extraction", "program", 1.0, 9.0, "2026-01-05")]
+    first, second = _proposals([], rates, ["old archive"])
+    assert first == "siphonwatch dataset recent --data 'old archive' --labels verdicts"
+    assert parsed(first)[1]["labels"] == ("verdicts",)
+    assert second == "siphonwatch train extraction --data recent --out extraction-next"
+    (tmp_path / "recent").mkdir()
+    (tmp_path / "recent" / MANIFEST).write_text("{}")
+    assert parsed(second)[1]["data"] == (Path("recent"),)
+    (tmp_path / "log.ndjson").touch()
+    (tmp_path / "LABELS.csv").touch()
+    (line,) = _proposals([], rates, ["log.ndjson"])
+    assert parsed(line)[1]["labels"] == (Path("LABELS.csv"),)
+    assert not _proposals([], [], ["old archive"])
+
+
+def test_the_commands_of_the_runbook_are_those(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("ARCHIVE", "recent", "PATTERN-next"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "recent" / MANIFEST).write_text("{}")
+    said = [" ".join(span.split()) for span in re.findall(r"`(siphonwatch [^`]+)`", RUNBOOK.read_text())]
+    for line in (
+        "drift --data ARCHIVE",
+        "dataset recent --data ARCHIVE --since 30d --labels verdicts",
+        "train PATTERN --data recent --out PATTERN-next",
+        "backtest shipped PATTERN-next --data recent",
+    ):
+        assert f"siphonwatch {line}" in said
+        parsed(f"siphonwatch {line}")
 
 
 def test_the_same_traffic_without_the_change_moves_no_such_feature(logs: tuple[Path, Path]) -> None:

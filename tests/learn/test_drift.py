@@ -8,7 +8,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from siphonwatch.models.learn.drift import DAY, FEWEST, Drift, DriftWatch, TooShort
+from siphonwatch.models.learn.drift import DAY, Drift, DriftWatch, TooShort
+from siphonwatch.models.learn.stability import FEWEST
 
 FEATURES, PATTERNS = 12, 2
 BEGIN = 20_000 * DAY

@@ -32,9 +32,13 @@ ELSEWHERE = {
     "erase ACCOUNT --why WHY": "tests/cli/test_erase_command.py",
     "models shadow VERSION": "tests/cli/test_models_command.py",
     "models shadow --end": "tests/cli/test_models_command.py",
+    "drift --data ARCHIVE": "tests/lab/test_drift_command.py",
+    "dataset recent --data ARCHIVE --since 30d --labels verdicts": "tests/lab/test_drift_command.py",
+    "train PATTERN --data recent --out PATTERN-next": "tests/lab/test_drift_command.py",
+    "backtest shipped PATTERN-next --data recent": "tests/lab/test_drift_command.py",
 }
 """Commands that run until they are told to stop, or need workers, Grafana or versions: where they are run."""
-NAMES = {"produce", "verdict", "allow", "replay --scores"}
+NAMES = {"produce", "verdict", "allow", "replay --scores", "drift"}
 """Mentions of a command, without what it is to be given."""
 FAILING = {"status": 1}
 """Exit codes other than 0: nobody scores here."""

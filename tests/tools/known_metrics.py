@@ -14,6 +14,7 @@ from siphonwatch.streams.deliver.feedback import metrics as feedback
 from siphonwatch.streams.desk.web import metrics as desk
 from siphonwatch.streams.desk.web.service import Behind
 from siphonwatch.streams.lab.archive import metrics as archiver
+from siphonwatch.streams.worker.drift_gauges import DriftGauges
 from siphonwatch.streams.worker.gauges import AbsentGauge, PartitionGauges
 from siphonwatch.streams.worker.metrics import BulkHistogram, Metrics
 
@@ -32,7 +33,7 @@ def of_worker() -> CollectorRegistry:
     """Return what a worker registers, beside what every process has."""
     registry = CollectorRegistry()
     Metrics(registry)
-    for collector in (PartitionGauges(Nowhere()), AnswerGauge(dict), AbsentGauge(())):  # type: ignore[arg-type]
+    for collector in (PartitionGauges(Nowhere()), AnswerGauge(dict), AbsentGauge(()), DriftGauges()):  # type: ignore[arg-type]
         registry.register(collector)
     return registry
 

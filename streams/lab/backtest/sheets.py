@@ -142,4 +142,4 @@ def _number(value: float) -> str:
 
 
 def _moved(shift: float) -> str:
-    return f"bar {'raised' if shift > 0 else 'lowered'} {exp(abs(shift)):.3g} times"
+    return f"bar {'raised' if shift > 0 else 'lowered'} {exp(abs(shift)):.3g}-fold"

@@ -7,26 +7,27 @@ import math
 import shlex
 from collections import Counter
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from siphonwatch.models.account.features import NAMES
+from siphonwatch.models.account.features import INDEX
 from siphonwatch.models.account.request import Array
 from siphonwatch.models.engine.engine import Trace
 from siphonwatch.models.engine.patterns import detectors
+from siphonwatch.models.engine.population import WATCHED, cohorts
 from siphonwatch.models.evaluate.bootstrap import Ints
 from siphonwatch.models.evidence.calibration import COHORTS
 from siphonwatch.models.evidence.cases import Finding
-from siphonwatch.models.learn.drift import DAY, FEWEST, DriftWatch, TooShort
+from siphonwatch.models.learn.drift import DAY, DriftWatch, TooShort
+from siphonwatch.models.learn.stability import FEWEST
 from siphonwatch.streams.common.settings import Settings
+from siphonwatch.streams.lab.dataset.layout import is_dataset
 from siphonwatch.streams.lab.evaluate.run import Watched
 from siphonwatch.streams.worker.scoring import make_together
 
-LEFT_OUT = {"seen", "age", "rare_trees", "rare_forest"}
-"""Features that leave a baseline of themselves: they rise for as long as an account is known, or are ranks by what the
-partition has learnt so far, which go on moving in stationary traffic. What they are taken from is compared."""
 WARM_UP = 14.0
 """Days until sums that fade over 7 days have filled, and most addresses are known: after 7 days `job_days` of the
 scenario's honest traffic still moves in each of four seeds, `new_ip_1d` in two; after 14 nothing does."""
@@ -91,8 +92,8 @@ class _Watch(Watched):
         super().__init__(settings, self._both, None, keep=False)
         self.drift: DriftWatch | None = None
         self._warm_up, self._baseline, self._until = warm_up, baseline, until
-        self._kept = np.array([i for i, name in enumerate(NAMES) if name not in LEFT_OUT])
-        self.names = [NAMES[i] for i in self._kept.tolist()]
+        self.names = list(WATCHED)
+        self._kept = np.array([INDEX[name] for name in self.names])
         self.patterns = [detector.pattern for detector in detectors()]
         self._time = np.zeros(0)
         self._cohort = np.zeros(0, np.int64)
@@ -100,9 +101,7 @@ class _Watch(Watched):
 
     def _score(self, requests: Array) -> None:
         self._time = requests["time"].copy()
-        self._cohort = np.where(
-            requests["rest"] == 1, 2, np.where((requests["session"] != 0) | (requests["stream"] == 1), 0, 1)
-        ).astype(np.int64)
+        self._cohort = cohorts(requests)
         if self.drift is None and len(requests):
             begin = math.ceil(_begins(requests["account_hash"], self._time) / DAY + self._warm_up) * DAY
             until = self._until if self._until is not None else begin + (self._baseline or 0.0)
@@ -202,10 +201,27 @@ def _begins(accounts: npt.NDArray[np.uint64], times: npt.NDArray[np.float64]) ->
 
 
 def _proposals(moved: Sequence[MovedColumn], rates: Sequence[MovedRate], files: Sequence[str]) -> list[str]:
-    """A training for each pattern that is concerned, those with most to say first."""
+    """A training for each pattern that is concerned, those with most to say first; before them what makes their data.
+
+    A data set has its labels, an archive has verdicts for one; of a log they are in a file of yours, `LABELS.csv`.
+    """
     concerned = Counter(pattern for one in moved for pattern in one.read_by) + Counter(rate.pattern for rate in rates)
-    given = " ".join(f"--data {shlex.quote(file)} --labels LABELS.csv" for file in files)
-    return [f"siphonwatch train {pattern} {given} --out {pattern}-next" for pattern, _ in concerned.most_common()]
+    made: list[str] = []
+    given: list[str] = []
+    for file in files:
+        if is_dataset(file):
+            given += ["--data", file]
+        elif Path(file).is_dir() or "://" in file:
+            name = f"recent-{len(made) + 1}" if made else "recent"
+            made.append(shlex.join(["siphonwatch", "dataset", name, "--data", file, "--labels", "verdicts"]))
+            given += ["--data", name]
+        else:
+            given += ["--data", file, "--labels", "LABELS.csv"]
+    trained = [
+        shlex.join(["siphonwatch", "train", pattern, *given, "--out", f"{pattern}-next"])
+        for pattern, _ in concerned.most_common()
+    ]
+    return [*made, *trained] if trained else []
 
 
 def _day(time: float) -> str:

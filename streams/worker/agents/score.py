@@ -8,20 +8,38 @@ import numpy as np
 
 from siphonwatch.streams.contracts import provenance
 from siphonwatch.streams.contracts.sealed import Words
+from siphonwatch.streams.worker.agents.partition import Place
 from siphonwatch.streams.worker.agents.read import Read
 from siphonwatch.streams.worker.agents.scored import ScoredPartition
 from siphonwatch.streams.worker.agents.sources import fresh
 from siphonwatch.streams.worker.decode import Decoder
-from siphonwatch.streams.worker.transport import Batch
+from siphonwatch.streams.worker.drift_gauges import DriftGauges
+from siphonwatch.streams.worker.transport import Batch, Begin
 
 
 class TelemetryPartition(ScoredPartition):
-    """Runs one scorer over one partition of telemetry; parameters as its base has, and `keys` as its decoder."""
+    """Runs one scorer over one partition of telemetry.
 
-    def __init__(self, *args: Any, keys: Words | None = None, **kwargs: Any) -> None:
+    Parameters are those of its base, `keys` as its decoder has them, and `drift`, which shows what its accounts look
+    like while it is here.
+    """
+
+    def __init__(self, *args: Any, keys: Words | None = None, drift: DriftGauges | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._decoder = Decoder(keys)
+        self._drift = DriftGauges() if drift is None else drift
         self._mac = self._seals.mac(provenance.SOURCE, self._number)
+
+    async def restore(self, begin: Begin) -> Place:
+        """Load the newest snapshot, as its base does."""
+        place = await super().restore(begin)
+        self._drift.add(self._number, self.scorer)
+        return place
+
+    async def close(self) -> None:
+        """Release what the partition holds."""
+        self._drift.remove(self._number, self.scorer)
+        await super().close()
 
     def _read(self, batch: Batch) -> Read:
         """Read a batch's records, without what was ingested again after a crash."""
