@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import msgspec
@@ -37,6 +37,11 @@ MEMBERS = 100_000
 """Accounts remembered of all watched fingerprints together, some 300 bytes each; beyond, those of the largest."""
 WATCHED = 1024
 """Fingerprints whose accounts are remembered; of more, those with the most evidence."""
+BEYOND = 1.0
+"""What all evidence beyond `ENOUGH` adds to a suspicion: campaigns with the more of it rank before others."""
+LEAST = 0.85
+"""Share of a campaign's suspicion that a member has whose part in it is next to nothing. A bystander's is small, and
+members' parts are alike."""
 SUSPECTS = 100_000
 REFRESH = 6 * 3600.0
 """Event-time seconds between findings on an open campaign, unless it becomes graver or grows."""
@@ -176,7 +181,7 @@ class CampaignJudge:
             if case.told < 0:
                 case.pattern = detector.pattern
             case.told, members = time, case.all_named()
-            self._suspect(case.accounts(list(campaign.named) if case is campaign else fitting), evidence, shown)
+            self._suspect(campaign, list(campaign.named) if case is campaign else fitting, evidence, shown)
             finding = self.cases.record(
                 _name(campaign.lead or fingerprint), case.pattern, time, card=detector.id,
                 offset=int(block.offsets[block.which[k]]),
@@ -344,16 +349,20 @@ class CampaignJudge:
                     return True
         return False
 
-    def _suspect(self, named: Iterable[str], evidence: list[float], scores: list[float]) -> None:
-        """Raise the suspicion of those a fingerprint names to what the card that says most of it makes of it."""
+    def _suspect(self, campaign: Campaign, named: list[str], evidence: list[float], scores: list[float]) -> None:
+        """Raise the suspicion of those a fingerprint names to what the card that says most of it makes of it.
+
+        Of equals those come first whose campaign has more evidence, and whose part of it is as large as the others'.
+        """
         suspicion = max(
-            detector.trust * min(max(e, 0.0), ENOUGH) + score
+            detector.trust * min(max(e, 0.0), ENOUGH) + score + BEYOND * (1.0 - ENOUGH / max(e, ENOUGH))
             for detector, e, score in zip(self.detectors, evidence, scores, strict=True)
             if not math.isnan(e)
         )
         suspects = self.kept.suspects
-        for account in named:
-            suspects[account] = max(suspects.pop(account, 0.0), suspicion)
+        for member, share in campaign.shares(named).items():
+            account = campaign.within or member
+            suspects[account] = max(suspects.pop(account, 0.0), suspicion * (LEAST + (1.0 - LEAST) * share))
         while len(suspects) > SUSPECTS:
             del suspects[next(iter(suspects))]
 

@@ -323,3 +323,25 @@ def test_a_sighting_that_comes_months_late_as_its_fingerprints_first_account_end
     requests = traffic.requests()[::-1].copy()
     assert coordinator.score(requests, np.arange(2)) == []
     assert coordinator.now >= START - 120 * DAY
+
+
+def test_of_a_campaigns_accounts_those_rank_first_whose_part_is_as_large_as_the_others() -> None:
+    campaign = Campaign(1, 0.0)
+    for account, requests in {"a": 40, "b": 50, "c": 60, "bystander": 5}.items():
+        for second in range(requests):
+            campaign.add(account, float(second))
+    shares = campaign.shares(["a", "b", "c", "bystander", "forgotten"])
+    assert shares["b"] == shares["c"] == shares["forgotten"] == 1.0
+    assert shares["bystander"] < 0.2 < shares["a"] < 1.0
+    assert campaign.shares([]) == {}
+
+
+def test_a_bystander_in_a_campaigns_case_is_less_suspicious_than_its_members() -> None:
+    traffic = Traffic(seed=5)
+    members = traffic.hydra(30, 26)
+    rare = traffic.hydra(1, 8, name="rare")
+    coordinator = Coordinator(ScorerConfig())
+    findings = coordinator.score(*sighted(traffic.requests()))
+    suspicion = coordinator.suspicion()
+    assert set(rare) <= named(findings)
+    assert max(suspicion[account] for account in rare) < min(suspicion[account] for account in members)

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from bench import generic, nab, sharing, weblogs
+from bench import generic, nab, oracle, sharing, weblogs
 from bench.sharing import Share
 from river import anomaly, preprocessing
+
+from siphonwatch.models.learn.sample import Sample
 
 
 def there(path: Path) -> Path:
@@ -130,3 +132,23 @@ def test_our_estimators_score_on_nab_as_rivers_do() -> None:
     reached = {name: nab.score(scores, chosen) for name, scores in rows.items()}
     assert reached["our half-space trees"] == pytest.approx(reached["River HalfSpaceTrees"], abs=1e-6)
     assert reached["our online isolation forest"] > 0.0
+
+
+# -------------------------------------------------------------------- oracle
+def test_an_account_is_told_by_the_highest_mean_and_middle_of_its_hours() -> None:
+    hours = np.array([[0.0], [2.0], [1.0], [np.nan]], np.float32)
+    account, nobody = np.array([0, 0, 0, 1]), np.zeros(2, np.bool_)
+    sample = Sample(hours, account, np.zeros(4), ["a", "b"], nobody, np.ones(2), ["a", "b"], ["", ""], ["", ""])
+    assert oracle.whole(sample).tolist() == [[2.0, 1.0, 1.0], [0.0, 0.0, 0.0]]
+
+
+def test_found_are_attackers_of_a_family_above_so_many_of_the_honest() -> None:
+    scores, family = np.array([9.0, 4.0, 9.0, *np.linspace(0, 5, 200)]), ["A", "A", "D", *[""] * 200]
+    assert [oracle.found(scores, family, "A", rate) for rate in (0.001, 0.5)] == [1, 2]
+    assert oracle.found(scores, family, "E", 0.5) == 0
+
+
+def test_an_oracle_needs_a_second_set(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        oracle.main(["here"])
+    assert "two sets or more" in capsys.readouterr().err
