@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sqlite3
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,8 @@ def opened(index: Path | None, names: str, kinds: Collection[str] = KINDS) -> It
             yield desk, settings
     except (FeedError, IndexFailed, NamesFailed, Unknown) as error:
         raise Failure(str(error.args[0] if error.args else error)) from None
+    except sqlite3.Error as error:
+        raise Failure(f"the desk's index cannot be used: {error}; see to its disk, or name another --index") from None
 
 
 def case_of(desk: OpenDesk, given: str) -> str:

@@ -87,15 +87,18 @@ class Feed:
             self._leave()
 
     def run(self, stop: threading.Event) -> None:
-        """Read until stopped, whatever brokers do."""
+        """Read until stopped, whatever brokers, the disk or a record do."""
         self.runs = True
         while not stop.is_set():
             try:
                 self.step()
-            except (FeedError, KafkaError, OSError) as error:
+            except Exception as error:  # noqa: BLE001 - a thread that ended would leave a desk that looks well
                 self.trouble = str(error) or type(error).__name__
-                _log.warning("topics cannot be read", error=self.trouble, again_in=RETRY_SECONDS)
-                self.close()
+                ours = not isinstance(error, (FeedError, KafkaError, OSError))
+                _log.warning(
+                    "topics cannot be taken in", error=self.trouble, again_in=RETRY_SECONDS, exc_info=ours or None
+                )
+                self._begin_anew()
                 stop.wait(RETRY_SECONDS)
         self.runs = False
         self.close()
@@ -193,6 +196,15 @@ class Feed:
             self._leave()
             raise
 
+    def _begin_anew(self) -> None:
+        with self._turn:
+            try:
+                self._leave()
+            except Exception as error:  # noqa: BLE001 - it is left all the same
+                _log.warning("the brokers were not left in order", error=str(error) or type(error).__name__)
+            # What the old one remembers may be of what was rolled back.
+            self._intake = Intake(self._index, self._settings)
+
     def _leave(self) -> None:
         consumer, self._consumer = self._consumer, None
         if consumer is not None:
@@ -209,17 +221,21 @@ class Feed:
                 found[topic] = str(id_) if id_ is not None and id_.int else UNKNOWN
         return found
 
+    def _partitions(self) -> list[TopicPartition]:
+        """Those that the topics have, as the last metadata says."""
+        return [
+            TopicPartition(topic, number)
+            for topic in self._incarnations
+            for number in sorted(self._consumer.partitions_for_topic(topic) or ())
+        ]
+
     def _assign(self) -> None:
         """Read every partition that there is, from where the index ends; what came of topics made anew is forgotten."""
         for (topic, _), known in self._index.positions().items():
             if self._incarnations.get(topic, known.incarnation) != known.incarnation:
                 self._forget(topic)
         positions = self._index.positions()
-        partitions = [
-            TopicPartition(topic, number)
-            for topic in self._incarnations
-            for number in sorted(self._consumer.partitions_for_topic(topic) or ())
-        ]
+        partitions = self._partitions()
         self._consumer.assign(partitions)
         self._later = {tp for tp in partitions if self._kinds[tp.topic] in LATER}
         self._consumer.pause(*self._later)
@@ -243,7 +259,7 @@ class Feed:
         polled = self._consumer.poll(timeout_ms=POLL_MS, max_records=MAX_RECORDS)
         if self._clock() - self._asked >= ASK_SECONDS:
             now = self._ask()
-            if now != self._incarnations:
+            if now != self._incarnations or set(self._partitions()) - set(self._consumer.assignment()):
                 # What came with this poll may be of either topic.
                 self._incarnations = now
                 self._assign()
