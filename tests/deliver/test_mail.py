@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 import tempfile
 from collections.abc import Iterator
@@ -17,10 +18,11 @@ from aiosmtpd.smtp import SMTP, AuthResult
 from hypothesis import given
 from hypothesis import strategies as st
 from sink_samples import grows_graver, life, told
+from structlog.testing import capture_logs
 
 from siphonwatch.streams.common.settings import Settings, SettingsError
 from siphonwatch.streams.common.sink_settings import Sink
-from siphonwatch.streams.deliver.mail import MailReceiver
+from siphonwatch.streams.deliver.mail import LATER_SECONDS, MailReceiver
 from siphonwatch.streams.deliver.make import check, make
 from siphonwatch.streams.lab.broker.process import free_port
 
@@ -33,8 +35,11 @@ class Box:
         self.envelopes: list[Any] = []
         self.data = "250 OK"
         self.recipient = "250 OK"
+        self.each: dict[str, str] = {}
 
     async def handle_RCPT(self, server: SMTP, session: Any, envelope: Any, address: str, options: Any) -> str:
+        if said := self.each.get(address):
+            return said
         if self.recipient.startswith("2") or not address.startswith("bad"):
             if self.recipient.startswith("2") or not self.recipient.endswith("all"):
                 envelope.rcpt_tos.append(address)
@@ -159,6 +164,78 @@ async def test_one_recipient_that_is_refused_stops_no_message_to_the_others(serv
     settings = server.settings(recipients=["bad@soc.example", "soc@soc.example"])
     outcome = await make(settings, "mail").receiver.deliver(told(life("org-7")[0]))
     assert (outcome.verdict, outcome.detail) == ("delivered", "1 of 2 refused") and len(server.box.taken) == 1
+
+
+async def test_recipients_that_are_taken_later_get_it_alone_and_nobody_twice(
+    server: Server,
+) -> None:
+    now = [1_790_000_000.0]
+    settings = server.settings(recipients=[f"{name}@soc.example" for name in ("full", "never", "soc")])
+    receiver, alert = MailReceiver(settings, "mail", lambda: now[0]), told(life("org-7")[0])
+    server.box.each = {"full@soc.example": "452 greylisted", "never@soc.example": "550 unknown"}
+    with capture_logs() as logs:
+        outcome = await receiver.deliver(alert)
+    assert outcome.verdict == "failed" and "1 of 3 recipients are to be tried again: 452" in outcome.detail
+    assert [(log["log_level"], log["count"], log["said"]) for log in logs] == [("warning", 1, "550 unknown")]
+    assert (await receiver.deliver(alert)).verdict == "failed" and len(server.box.taken) == 1
+    del server.box.each["full@soc.example"]
+    assert (await receiver.deliver(alert)).verdict == "delivered"
+    assert [one.rcpt_tos for one in server.box.envelopes] == [["soc@soc.example"], ["full@soc.example"]]
+    assert len({one["Message-ID"] for one in server.box.taken}) == 1
+    assert (await receiver.deliver(alert)).detail == "1 of 3 refused", "what is asked for anew is for all"
+
+
+async def test_one_recipient_s_full_mailbox_holds_up_alerts_for_a_while_only(server: Server) -> None:
+    now = [1_790_000_000.0]
+    receiver, alert = MailReceiver(server.settings(), "mail", lambda: now[0]), told(life("org-7")[0])
+    server.box.each = {"duty@soc.example": "452 full"}
+    assert (await receiver.deliver(alert)).verdict == "failed"
+    now[0] += LATER_SECONDS
+    with capture_logs() as logs:
+        outcome = await receiver.deliver(alert)
+    assert (outcome.verdict, outcome.detail) == ("delivered", "1 of 2 refused") and logs[0]["said"] == "452 full"
+
+
+@pytest.mark.parametrize(("greeting", "verdict"), [("554 no mail here", "misconfigured"), ("421 busy", "failed")])
+async def test_a_server_that_has_not_seen_the_message_gives_none_up(greeting: str, verdict: str) -> None:
+    async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(f"{greeting}\r\n".encode())
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(greet, "127.0.0.1", 0)
+    async with server:
+        settings = Settings()
+        url = f"smtp-plain://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        settings.sinks["mail"] = Sink(kind="mail", url=url, sender="s@soc.example", recipients=["a@soc.example"])
+        outcome = await make(settings, "mail").receiver.deliver(told(life("org-7")[0]))
+    assert (outcome.verdict, outcome.detail) == (verdict, greeting)
+
+
+@pytest.mark.parametrize("goodbye", ["421 closing", "554 go away"])
+async def test_what_a_server_says_to_a_goodbye_sends_nothing_again(
+    server: Server, monkeypatch: pytest.MonkeyPatch, goodbye: str
+) -> None:
+    async def said(self: Any, *args: Any) -> str:
+        return goodbye
+
+    monkeypatch.setattr(Box, "handle_QUIT", said, raising=False)
+    assert (await make(server.settings(), "mail").receiver.deliver(told(life("org-7")[0]))).verdict == "delivered"
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [("https://mail.example", "write one of smtps"), ("smtp://h:x", "Port"), ("smtp-plain://mail.example", "encrypts")],
+)
+async def test_an_address_that_changes_for_the_worse_is_for_a_person(tmp_path: Path, url: str, said: str) -> None:
+    file = tmp_path / "url"
+    file.write_text("smtps://mail.example")
+    settings = Settings()
+    settings.sinks["mail"] = Sink(kind="mail", url_file=str(file), sender="s@soc.example", recipients=["a@soc.example"])
+    receiver = make(settings, "mail").receiver
+    file.write_text(url)
+    outcome = await receiver.deliver(told(life("org-7")[0]))
+    assert outcome.verdict == "misconfigured" and said in outcome.detail, outcome
 
 
 async def test_a_wrong_password_is_for_a_person_and_is_never_shown(server: Server) -> None:
