@@ -28,6 +28,8 @@ NEEDED = {
     "ingest": ["topics"],
     "web": ["host", "port"],
     "deliver": ["host", "port"],
+    "desk": ["index", "host", "port", "status_host", "status_port"],
+    "feedback": ["host", "port"],
     "links": ["runbook"],
     "log": ["level", "format"],
 }  # fmt: skip
@@ -45,8 +47,10 @@ def settings_schema() -> dict[str, Any]:
     sections = tree["properties"]
     for name, fields in NEEDED.items():
         sections[name]["required"] = fields
-    for name in ("web", "deliver"):
-        sections[name]["properties"]["port"]["minimum"] = 1
+    for name, field in (
+        ("web", "port"), ("deliver", "port"), ("desk", "port"), ("desk", "status_port"), ("feedback", "port"),
+    ):  # fmt: skip
+        sections[name]["properties"][field]["minimum"] = 1
     tree["required"] = [*NEEDED, "sinks"]
     return tree
 

@@ -141,29 +141,40 @@ def test_two_releases_in_a_namespace_share_no_pods(case: str) -> None:
 @each_case
 def test_ports_have_one_name_and_number_everywhere(case: str) -> None:
     given = values(case)
-    settings = merged({"web": {"port": 6066}, "deliver": {"port": 6067}}, given["settings"])
+    settings = merged(
+        {"web": {"port": 6066}, "deliver": {"port": 6067}, "desk": {"port": 6070, "status_port": 6071},
+         "feedback": {"port": 6068}}, given["settings"],
+    )  # fmt: skip
     archive = given.get("archive", {}).get("port", 6068)
     objects = manifests(given)
-    numbers = {"worker": settings["web"]["port"], "deliver": settings["deliver"]["port"], "archive": archive}
+    numbers = {
+        "worker": settings["web"]["port"], "deliver": settings["deliver"]["port"], "archive": archive,
+        "desk": settings["desk"]["status_port"], "feedback": settings["feedback"]["port"],
+    }  # fmt: skip
     for found, template in pods(objects):
         if found["kind"] == "Job":
             continue
         (container,) = template["spec"]["containers"]
-        assert container["ports"] == [{"name": "http", "containerPort": numbers[container["name"]]}]
+        ports = {"http": numbers[container["name"]]}
+        if container["name"] == "desk":
+            ports["pages"] = settings["desk"]["port"]
+        assert {port["name"]: port["containerPort"] for port in container["ports"]} == ports
         for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
             assert container[probe]["httpGet"]["port"] == "http"
         assert container["readinessProbe"]["httpGet"]["path"] == "/readyz"
         assert (
             container["livenessProbe"]["httpGet"]["path"] == container["startupProbe"]["httpGet"]["path"] == "/healthz"
         )
-        (port,) = one(objects, "Service", found["metadata"]["name"])["spec"]["ports"]
-        assert port == {"name": "http", "port": numbers[container["name"]], "targetPort": "http"}
+        served = one(objects, "Service", found["metadata"]["name"])["spec"]["ports"]
+        assert served == [{"name": name, "port": number, "targetPort": name} for name, number in ports.items()]
     for found in objects:
         if found["kind"] == "ServiceMonitor":
             assert [endpoint["port"] for endpoint in found["spec"]["endpoints"]] == ["http"]
         if found["kind"] == "NetworkPolicy":
             for rule in found["spec"].get("ingress", []):
-                assert rule["ports"] == [{"protocol": "TCP", "port": "http"}]
+                assert rule["ports"] == [
+                    {"protocol": "TCP", "port": "pages" if found["metadata"]["name"].endswith("-desk") else "http"}
+                ]
 
 
 def test_volumes_mounts_and_references_are_all_there() -> None:

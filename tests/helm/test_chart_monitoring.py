@@ -42,7 +42,7 @@ def test_a_chart_whose_links_were_lost_is_refused_with_the_way_out(tmp_path: Pat
 
 
 def test_prometheus_calls_the_jobs_what_rules_and_dashboards_call_them() -> None:
-    objects = manifests(merged(values("production"), {"archive": {"enabled": True}}))
+    objects = manifests(merged(values("desk-and-feedback"), {"archive": {"enabled": True}}))
     monitor = one(objects, "ServiceMonitor")["spec"]
     (exists,) = monitor["selector"]["matchExpressions"]
     assert exists == {"key": monitor["jobLabel"], "operator": "Exists"}
@@ -52,7 +52,8 @@ def test_prometheus_calls_the_jobs_what_rules_and_dashboards_call_them() -> None
         assert monitor["selector"]["matchLabels"].items() <= labels.items()
         jobs[service["spec"]["selector"]["app.kubernetes.io/component"]] = labels[monitor["jobLabel"]]
         assert service["spec"]["publishNotReadyAddresses"] is True, "a worker that restores is scraped too"
-    assert jobs == {"worker": "siphonwatch", "deliver": "siphonwatch-deliver", "archive": "siphonwatch-archive"}
+    others = {part: f"siphonwatch-{part}" for part in ("deliver", "archive", "desk", "feedback")}
+    assert jobs == {"worker": "siphonwatch", **others}
     used = {job for job in re.findall(r'job="([^"]+)"', (FILES / "rules.yml").read_text())}
     assert used <= set(jobs.values())
     assert monitor["endpoints"] == [{"port": "http", "path": "/metrics", "interval": "15s", "scrapeTimeout": "10s"}]

@@ -11,7 +11,7 @@ from chart_tools import CASES, MINIMAL, containers, manifests, merged, one, pods
 each_case = pytest.mark.parametrize("case", CASES)
 SECRET_VARIABLES = {
     "SIPHONWATCH_IDENTITY_KEY", "SIPHONWATCH_KAFKA_SASL_PASSWORD", "SIPHONWATCH_KAFKA_SSL_PASSWORD",
-    "SIPHONWATCH_GRAFANA_TOKEN", "SIPHONWATCH_GRAFANA_PASSWORD",
+    "SIPHONWATCH_GRAFANA_TOKEN", "SIPHONWATCH_GRAFANA_PASSWORD", "SIPHONWATCH_DESK_SECRET",
 }  # fmt: skip
 
 
@@ -25,7 +25,7 @@ def test_every_pod_keeps_to_the_restricted_profile(case: str) -> None:
         assert not {"hostNetwork", "hostPID", "hostIPC"} & spec.keys(), name
         assert {kind for volume in spec["volumes"] for kind in volume if kind != "name"} <= {
             "configMap", "emptyDir", "secret", "projected",
-        } | ({"persistentVolumeClaim"} if name.endswith("-archive") else set()), name  # fmt: skip
+        } | ({"persistentVolumeClaim"} if name.endswith(("-archive", "-desk")) else set()), name  # fmt: skip
         for container in containers(template):
             security = container["securityContext"]
             assert security["privileged"] is security["allowPrivilegeEscalation"] is False, name

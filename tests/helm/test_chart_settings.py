@@ -28,7 +28,7 @@ from hypothesis import strategies as st
 
 from siphonwatch.streams.common.settings import Settings, load
 from siphonwatch.streams.deliver.make import check
-from siphonwatch.streams.operate.acls import ARCHIVER, DELIVER, READONLY, WORKER, rights
+from siphonwatch.streams.operate.acls import ANALYST, ARCHIVER, DELIVER, DESK, READONLY, WORKER, rights
 from siphonwatch.streams.operate.topics import wanted
 
 
@@ -160,12 +160,13 @@ def test_strimzis_topics_are_those_that_siphonwatch_wants(shape: dict[str, Any],
     assert made == {topic.name: (topic.partitions, topic.replication, topic.config) for topic in topics}
 
 
-@pytest.mark.parametrize("archiver", [False, True])
+@pytest.mark.parametrize("part", ["", "archive", "desk", "feedback"])
 @pytest.mark.parametrize("example", ["strimzi-tls", "production"])
-def test_strimzis_user_may_do_what_workers_deliverer_archiver_and_doctor_need_and_nothing_else(
-    example: str, archiver: bool, tmp_path: Path
+def test_strimzis_user_may_do_what_our_pods_and_doctor_need_and_nothing_else(
+    example: str, part: str, tmp_path: Path
 ) -> None:
-    objects = manifests(merged(values(example), {"archive": {"enabled": archiver}}))
+    settings = {"desk": {"host": "127.0.0.1"}, "feedback": {"secret_file": "/run/secret"}}
+    objects = manifests(merged(values(example), {"settings": settings}, {part: {"enabled": True}} if part else {}))
     made: dict[tuple[str, str, bool], set[str]] = {}
     for acl in one(objects, "KafkaUser")["spec"]["authorization"]["acls"]:
         resource = acl["resource"]
@@ -175,9 +176,11 @@ def test_strimzis_user_may_do_what_workers_deliverer_archiver_and_doctor_need_an
     if example == "production":
         own.sinks = loaded(toml(objects, "deliver"), tmp_path).sinks
         assert own.sinks
-    for role in (WORKER, DELIVER, READONLY, *([ARCHIVER] if archiver else [])):
+    of_part = {"": [], "archive": [ARCHIVER], "desk": [DESK], "feedback": [ANALYST]}[part]
+    for role in (WORKER, DELIVER, READONLY, *of_part):
         for kind, name, prefixed, operations in rights(own, role):
-            wanted_by_roles.setdefault((kind, name, prefixed), set()).update(operations)
+            if role != ANALYST or name in (own.topic("alerts"), own.topic("verdicts")):  # all that feedback touches
+                wanted_by_roles.setdefault((kind, name, prefixed), set()).update(operations)
     assert made == wanted_by_roles
     assert ("Write" in made["topic", own.topic("telemetry"), False]) == bool(own.ingest.topics)
 
@@ -261,4 +264,4 @@ def test_every_container_starts_a_command_that_exists() -> None:
     from siphonwatch.streams.cli import COMMANDS
 
     commands = {c["args"][0] for case in CASES for _, t in pods(manifests(values(case))) for c in containers(t)}
-    assert commands == {"worker", "deliver", "archive", "topics", "provision"} and commands <= set(COMMANDS)
+    assert commands == {"worker", "deliver", "archive", "desk", "feedback", "topics", "provision"} <= set(COMMANDS)

@@ -85,6 +85,37 @@ MORE: dict[str, dict[str, Any]] = {
         },
         "networkPolicy": {"archive": {"ports": [9000]}},
     },
+    "desk-and-feedback": {
+        **SASL,
+        "desk": {"enabled": True, "existingSecret": "siphonwatch-desk", "sessionKey": "session",
+                 "volume": {"storageClass": "fast"}, "podLabels": {"team": "tns"}},
+        "feedback": {"enabled": True},
+        "deliver": {"existingSecret": "siphonwatch-sinks"},
+        "settings": {
+            **SASL["settings"],
+            "desk": {
+                "address": "https://desk.example", "login": "oidc", "oidc_client": "siphonwatch-desk", "port": 7003,
+                "oidc_issuer": "https://login.example:8443/realms/staff", "decide": ["analysts"], "status_port": 7004,
+                "oidc_secret_file": "/etc/siphonwatch/desk/oidc", "names": "/etc/siphonwatch/desk/customers.csv",
+            },
+            "feedback": {"port": 7005, "secret_file": "/etc/siphonwatch/sinks/feedback"},
+            "sinks": {
+                "jira": {"kind": "jira", "url": "https://jira.example:8444", "project": "SW", "username": "bot",
+                         "token_file": "/etc/siphonwatch/sinks/jira"},
+                "hook": {"kind": "webhook", "url": "https://a.example:7443",
+                         "secret_file": "/etc/siphonwatch/sinks/hook"},
+            },
+        },
+        "networkPolicy": {
+            "desk": {"from": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "ingress"}}}]},
+            "feedback": {"from": [{"podSelector": {"matchLabels": {"app": "soar"}}}]},
+        },
+        "monitoring": {"serviceMonitor": {"enabled": True}},
+    },
+    "desk-behind-a-port-forward": {
+        "desk": {"enabled": True, "volume": {"persistent": False, "size": "2Gi"}},
+        "settings": {"desk": {"host": "127.0.0.1"}},
+    },
     "named-and-placed": {
         "fullnameOverride": "watch",
         "image": {"digest": "sha256:" + "0" * 64},

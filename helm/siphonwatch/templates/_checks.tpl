@@ -2,7 +2,7 @@
 
 {{- define "siphonwatch.checks" -}}
 {{- $problems := list -}}
-{{- range list "siphonwatch.checkSecrets" "siphonwatch.checkKafka" "siphonwatch.checkScale" "siphonwatch.checkParts" -}}
+{{- range list "siphonwatch.checkSecrets" "siphonwatch.checkKafka" "siphonwatch.checkScale" "siphonwatch.checkParts" "siphonwatch.checkDesk" "siphonwatch.checkFeedback" -}}
 {{- $problems = concat $problems (fromJsonArray (include . $)) -}}
 {{- end -}}
 {{- if $problems -}}
@@ -25,7 +25,7 @@
 {{- $problems = append $problems "identity.sealKey names an entry of identity.existingSecret, which is not set" -}}
 {{- end -}}
 {{- end -}}
-{{- $homes := dict "identity.key" "identity.existingSecret" "identity.seal_key" "identity.sealKey" "kafka.sasl_password" "kafka.sasl.existingSecret" "kafka.ssl_password" "kafka.tls.client.passwordKey" "grafana.token" "grafana.existingSecret" "grafana.password" "grafana.existingSecret" -}}
+{{- $homes := dict "identity.key" "identity.existingSecret" "identity.seal_key" "identity.sealKey" "kafka.sasl_password" "kafka.sasl.existingSecret" "kafka.ssl_password" "kafka.tls.client.passwordKey" "grafana.token" "grafana.existingSecret" "grafana.password" "grafana.existingSecret" "desk.secret" "desk.sessionKey" "desk.oidc_secret" "settings.desk.oidc_secret_file and desk.existingSecret" "feedback.secret" "settings.feedback.secret_file and deliver.existingSecret" -}}
 {{- range $field, $home := $homes -}}
 {{- $parts := splitList "." $field -}}
 {{- if dig (first $parts) (last $parts) "" $settings -}}

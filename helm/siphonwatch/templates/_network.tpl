@@ -40,3 +40,12 @@
 {{- end -}}
 {{- uniq $ports | toJson -}}
 {{- end -}}
+
+{{/* URLs of the sinks that the feedback service polls, empty ones of those that have theirs in a file, as a JSON list. */}}
+{{- define "siphonwatch.polled" -}}
+{{- $urls := list -}}
+{{- range $_, $sink := .Values.settings.sinks -}}
+{{- if has $sink.kind (list "thehive" "iris" "jira") }}{{ $urls = append $urls ($sink.url | default "") }}{{ end -}}
+{{- end -}}
+{{- toJson $urls -}}
+{{- end -}}

@@ -70,7 +70,7 @@ env:
     value: {{ $values.settings.log.format }}
   - name: NUMBA_CACHE_DIR
     value: {{ ternary "/var/cache/siphonwatch" "/tmp/numba" (eq .component "worker") }}
-  {{- if has .component (list "worker" "archive") }}
+  {{- if has .component (list "worker" "archive" "desk") }}
   - name: SIPHONWATCH_IDENTITY_KEY
     valueFrom:
       secretKeyRef:
@@ -103,6 +103,13 @@ env:
         key: {{ .passwordKey | quote }}
   {{- end }}
   {{- end }}
+  {{- end }}
+  {{- if and $values.desk.sessionKey (eq .component "desk") }}
+  - name: SIPHONWATCH_DESK_SECRET
+    valueFrom:
+      secretKeyRef:
+        name: {{ $values.desk.existingSecret | quote }}
+        key: {{ $values.desk.sessionKey | quote }}
   {{- end }}
   {{- if and $values.grafana.existingSecret (has .component (list "deliver" "provision")) }}
   {{- range $setting, $key := dict "TOKEN" $values.grafana.tokenKey "PASSWORD" $values.grafana.passwordKey }}
