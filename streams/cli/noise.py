@@ -149,7 +149,7 @@ def _cohorts(value: bytes) -> dict[str, str]:
         logged = decode_features(value)
     except NoFeatures:
         return {}
-    if not logged.alerts or logged.table != table_id():
+    if logged.over != "account" or not logged.alerts or logged.table != table_id() or len(logged.vector) != len(NAMES):
         return {}
     seen = dict(zip(NAMES, logged.vector.tolist(), strict=True))
     if seen["rest_1d"] > MOST:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import zlib
-from datetime import datetime
+from datetime import UTC, datetime
 
 import msgspec
 
@@ -27,6 +27,8 @@ SHOWN_DAYS = 14
 """Of the timeline: the last ones of the case."""
 RELATED = 50
 MEMBERS = 1000
+END = 253_402_300_800.0
+"""Of the year 9999, beyond which nothing can write a time."""
 SILENT = DAY
 """A member that sent nothing for so long while others did has left."""
 
@@ -161,7 +163,7 @@ def members(of: sqlite3.Connection, case: str, alert: Alert, names: Names) -> li
                 account=account, name=names.of(account),
                 requests=part.requests if part else (own.requests_seen if len(own.accounts) == 1 else 0),
                 share=part.share if part else float(len(own.accounts) == 1),
-                joined=datetime.fromisoformat(part.joined).timestamp() if part else joined,
+                joined=_seconds(part.joined, joined) if part else joined,
                 left=seen if seen and newest_of_all - seen > SILENT else None,
                 follows=account in own.follows, alone=[one for (one,) in alone],
             )
@@ -206,6 +208,16 @@ def _event(record: desk.Desk) -> Event:
         case _:
             what, more = "note", ""
     return Event(time=record.time, what=what, by=record.by, text=": ".join(filter(None, (more, said))))
+
+
+def _seconds(text: str, otherwise: float) -> float:
+    """A time in seconds since 1970; the other one where the text, which the contract leaves open, is none."""
+    try:
+        found = datetime.fromisoformat(text)
+        seconds = (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError):
+        return otherwise
+    return seconds if 0 <= seconds < END else otherwise
 
 
 def _signals(of: sqlite3.Connection, alert: Alert, known: dict[str, int], peers: Peers) -> list[Signal]:

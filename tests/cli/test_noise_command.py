@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 import numpy as np
@@ -13,6 +14,7 @@ from sink_samples import life, prepare, records, send, told
 from siphonwatch.models.account.features import NAMES
 from siphonwatch.models.learn.version import table_id
 from siphonwatch.streams.cli import cli
+from siphonwatch.streams.cli.noise import _cohorts
 from siphonwatch.streams.cli.verdict import send as send_verdicts
 from siphonwatch.streams.common.settings import Settings
 from siphonwatch.streams.contracts.features import Logged
@@ -62,6 +64,17 @@ def test_cases_of_before_and_half_of_the_files_are_left_out(tmp_path: Path) -> N
     arguments = files(tmp_path)
     assert "no cases" in run(*arguments, "--since", "2027-01-01").output
     assert run(*arguments[:2]).exit_code == 2
+
+
+@pytest.mark.parametrize(("over", "width"), [("campaign", 2), ("campaign", len(NAMES)), ("account", 2)])
+def test_features_that_are_no_account_s_say_no_cohort(over: Literal["account", "campaign"], width: int) -> None:
+    logged = Logged(
+        partition=0, offset=0, account="org-0", time=1.8e9, at=["alert"], alerts=[LIVES[0][0].id], over=over,
+        version="v", cards={}, table=table_id(), features=np.ones(width, "<f4").tobytes(), scores={}, log_e={},
+    )  # fmt: skip
+    assert _cohorts(encode_features(logged)) == {}
+    whole = msgspec.structs.replace(logged, over="account", features=np.ones(len(NAMES), "<f4").tobytes())
+    assert _cohorts(encode_features(whole)) == {LIVES[0][0].id: "rest"}
 
 
 @pytest.mark.broker

@@ -124,11 +124,11 @@ def test_a_full_disk_is_said_and_what_it_kept_out_is_taken_in_when_there_is_room
         feed = Feed(index, Settings())
         with index.write() as to:
             (pages,) = to.execute("PRAGMA page_count").fetchone()
-        index._writer.execute(f"PRAGMA max_page_count = {pages}")  # noqa: SLF001 - as a full disk answers
+        index._writer.execute(f"PRAGMA max_page_count = {pages}")
         with reading(feed) as thread:
             until(lambda: "full" in feed.trouble or not thread.is_alive())
             assert thread.is_alive() and cases(index) == 0
-            index._writer.execute("PRAGMA max_page_count = 1000000")  # noqa: SLF001
+            index._writer.execute("PRAGMA max_page_count = 1000000")
             until(lambda: cases(index) == 40)
             until(lambda: not feed.trouble)
 
@@ -136,7 +136,7 @@ def test_a_full_disk_is_said_and_what_it_kept_out_is_taken_in_when_there_is_room
 def test_what_was_rolled_back_is_not_remembered(alerts: Log, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with Index(tmp_path / "i.sqlite", "p") as index:
         feed = Feed(index, Settings())
-        first = feed._intake  # noqa: SLF001
+        first = feed._intake
 
         def fail(*_: object) -> None:
             raise OverflowError("Python int too large to convert to SQLite INTEGER")
@@ -144,7 +144,7 @@ def test_what_was_rolled_back_is_not_remembered(alerts: Log, tmp_path: Path, mon
         monkeypatch.setattr(first.ranks, "rank", fail)
         with reading(feed):
             until(lambda: cases(index) == 40)
-        assert feed._intake is not first  # noqa: SLF001
+        assert feed._intake is not first
 
 
 def test_partitions_that_a_topic_gains_are_read(alerts: Log, tmp_path: Path) -> None:

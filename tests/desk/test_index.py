@@ -15,15 +15,15 @@ import msgspec
 import numpy as np
 import pytest
 from alert_samples import START, findings
-from desk_samples import ERASED, batch, dump, log, take
+from desk_samples import ERASED, batch, dump, log, logged, take
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from siphonwatch.models.learn.verdict_book import VerdictBook
 from siphonwatch.streams.common.settings import Settings
-from siphonwatch.streams.contracts import control, verdict
-from siphonwatch.streams.contracts.alert import encode, to_alert
+from siphonwatch.streams.contracts import control, features, verdict
+from siphonwatch.streams.contracts.alert import decode, encode, to_alert
 from siphonwatch.streams.contracts.telemetry import Telemetry
 from siphonwatch.streams.contracts.telemetry import encode as encode_telemetry
 from siphonwatch.streams.contracts.verdict import standing
@@ -210,7 +210,9 @@ def test_old_days_and_old_cases_leave(tmp_path: Path) -> None:
         intake.take([batch("telemetry", values[2:], 2)])
         for table in ("account", "hour", "day", "share"):
             assert index.reader.execute(f"SELECT count(*) FROM {table}").fetchone() == (1,), table
-        late = [encode(to_alert(msgspec.structs.replace(one, time=START + 120 * DAY))) for one in findings(1, "shift")]
+        settings.topics.alerts_retention_hours = 24 * 30
+        intake = Intake(index, settings)
+        late = [encode(to_alert(msgspec.structs.replace(one, time=START + 39 * DAY))) for one in findings(1, "shift")]
         intake.take([batch("alerts", late, 100)])
         assert index.reader.execute("SELECT count(*), (SELECT count(*) FROM told) FROM cases").fetchone() == (1, 1)
 
@@ -227,6 +229,47 @@ def test_who_draws_keys_fills_no_disk_and_a_time_ahead_of_its_record_is_not_beli
         rows = index.reader.execute("SELECT value FROM share ORDER BY value").fetchall()
         assert [value for (value,) in rows] == list(range(1, MOST + 1)), "the first ones, whatever the batches"
         assert index.reader.execute("SELECT sum(requests) FROM hour").fetchone() == (500,)
+        assert index.reader.execute("SELECT records FROM skipped").fetchone() == (1,)
+
+
+def changed(value: bytes, field: str, to: object) -> bytes:
+    """An alert with another value in a field of its own that `decode` takes."""
+    event = json.loads(value)
+    event["data"]["unmapped"]["siphonwatch"][field] = to
+    decode(raw := json.dumps(event).encode())
+    return raw
+
+
+@pytest.mark.parametrize("kind", ["alerts", "hidden"])
+@pytest.mark.parametrize("what", ["sequence", "requests_seen", "time"])
+def test_one_alert_that_the_contract_takes_neither_stops_the_index_nor_empties_it(
+    tmp_path: Path, kind: str, what: str
+) -> None:
+    told = findings(3)
+    bad = encode(to_alert(msgspec.structs.replace(told[2], time=START + 1800 * DAY)))
+    if what != "time":
+        bad = changed(encode(to_alert(told[2])), what, 2**63)
+    values = [*(encode(to_alert(one)) for one in told[:2]), bad]
+    table = "cases" if kind == "alerts" else "hidden"
+    with Index(tmp_path / "i.sqlite", "p") as index:
+        take(index, {kind: values})
+        assert index.reader.execute(f"SELECT count(*) FROM {table}").fetchone() == (2,)
+        assert index.reader.execute("SELECT records FROM skipped").fetchone() == (1,)
+
+
+def test_features_of_fingerprints_and_of_a_time_ahead_are_no_account_s_newest(tmp_path: Path) -> None:
+    one = features.decode(logged(1, 1)[0])
+    replaced = msgspec.structs.replace
+    others = [
+        replaced(one, over="campaign", at=["alert"], time=one.time + 1, features=b"\0" * 8),
+        replaced(one, over="campaign", account="org-pool", at=["alert"]),
+        replaced(one, account="org-ahead", time=2.0**34),
+    ]
+    with Index(tmp_path / "i.sqlite", "p") as index:
+        take(index, {"features": [features.encode(each) for each in (one, *others)]})
+        rows = index.reader.execute("SELECT account, time, features FROM vector").fetchall()
+        assert rows == [(one.account, one.time, one.features)]
+        assert index.reader.execute("SELECT count(*) FROM sample").fetchone() == (1,)
         assert index.reader.execute("SELECT records FROM skipped").fetchone() == (1,)
 
 

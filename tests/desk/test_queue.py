@@ -3,6 +3,7 @@ change."""
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -187,6 +188,18 @@ def test_a_campaign_shows_what_ties_its_members(looks: IndexedLooks) -> None:
     tied = {(one.kind, one.value): at for at, one in enumerate(found.fingerprints)}
     assert {place for place, at in found.ties if at == tied["client", "00000000000000aa"]} == {0, 1}
     assert found.fingerprints[tied["client", "00000000000000aa"]].accounts == 5
+
+
+@pytest.mark.parametrize("joined", ["soon", "", "0001-01-01", "9999-12-31T23:59:59-23:00"])
+def test_a_member_that_joined_at_no_time_joined_when_the_case_was_first_seen(tmp_path: Path, joined: str) -> None:
+    pool = campaign(["org-a", "org-b"])
+    event = json.loads(encode(to_alert(pool)))
+    event["data"]["unmapped"]["siphonwatch"]["members"][0]["joined"] = joined
+    with Index(tmp_path / "i.sqlite", "p") as index:
+        take(index, {"alerts": [json.dumps(event).encode()]})
+        looks = IndexedLooks(index, Roster(""))
+        assert [one.joined for one in looks.case(pool.case).members] == [pool.first_seen, START]
+        assert [one.joined for one in looks.campaign(pool.case).members] == [pool.first_seen, START]
 
 
 def test_likeness_and_percentiles_are_on_a_case_s_page(looks: IndexedLooks) -> None:

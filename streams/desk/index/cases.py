@@ -23,7 +23,10 @@ from siphonwatch.streams.contracts.alert import Alert
 from siphonwatch.streams.contracts.wording import signal_text
 from siphonwatch.streams.desk.index.erasure import gone, without
 from siphonwatch.streams.desk.index.groups import regroup
+from siphonwatch.streams.desk.index.traffic import MAX_AHEAD
 
+MAX_COUNT = 2**63 - 1
+"""Of a number in SQLite."""
 REASONS = 2
 """Signals that a headline has."""
 _facts = msgspec.msgpack.Decoder(Facts)
@@ -69,12 +72,11 @@ class Cases:
         self.erasing: dict[str, float] = {}
 
     def alerts(self, to: sqlite3.Connection, records: Iterable[Record]) -> int:
-        """Take alerts in; return how many are none."""
+        """Take alerts in; return how many are none, or none that can be kept."""
         skipped, erased = 0, erasures(to)
         for record in records:
-            try:
-                found = alerts.decode(record.value)
-            except alerts.NotAnAlert:
+            found = _kept(record)
+            if found is None:
                 skipped += 1
                 continue
             self._alert(to, record.value, found, record.sent, erased)
@@ -130,12 +132,11 @@ class Cases:
         return skipped
 
     def hidden(self, to: sqlite3.Connection, records: Iterable[Record]) -> int:
-        """Take alerts in that were not sent; return how many are none."""
+        """Take alerts in that were not sent; return how many are none, or none that can be kept."""
         skipped, erased = 0, erasures(to)
         for record in records:
-            try:
-                found = alerts.decode(record.value)
-            except alerts.NotAnAlert:
+            found = _kept(record)
+            if found is None:
                 skipped += 1
                 continue
             if without(record.value, found, gone(found, erased)) is not None:
@@ -324,6 +325,17 @@ def newest_alert(raw: bytes) -> bytes:
 def facts_of(raw: bytes) -> Facts:
     """Return what stands in `newest.facts`."""
     return _facts.decode(raw)
+
+
+def _kept(record: Record) -> Alert | None:
+    """The alert of a record; None where it is none, of a time ahead of its record's stamp, or counts beyond SQLite."""
+    try:
+        found = alerts.decode(record.value)
+    except alerts.NotAnAlert:
+        return None
+    if found.data.time / 1000 > record.sent + MAX_AHEAD or max(found.own.sequence, found.own.requests_seen) > MAX_COUNT:
+        return None
+    return found
 
 
 def _facts_of(alert: Alert) -> bytes | None:

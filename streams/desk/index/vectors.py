@@ -10,6 +10,7 @@ import msgspec
 
 from siphonwatch.streams.contracts.features import NoFeatures, decode
 from siphonwatch.streams.desk.index.cases import Record, erasures
+from siphonwatch.streams.desk.index.traffic import MAX_AHEAD
 
 DRAWN = 1000
 """Account-hours of a day that are kept: the ones whose keys have the lowest hashes, so that any reading keeps the same.
@@ -18,13 +19,18 @@ DAY = 86_400
 
 
 def take(to: sqlite3.Connection, records: Iterable[Record], days: int) -> int:
-    """Take records of features in; return how many are none."""
+    """Take records of accounts' features in; return how many are none, or of a time ahead of theirs."""
     skipped, erased = 0, erasures(to)
     for record in records:
         try:
             found = decode(record.value)
         except NoFeatures:
             skipped += 1
+            continue
+        if found.time > record.sent + MAX_AHEAD:
+            skipped += 1
+            continue
+        if found.over != "account":
             continue
         if found.time <= erased.get(found.account, -1.0):
             continue
