@@ -4,15 +4,19 @@ told of each other.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import re
+import threading
 from html import unescape
 from html.parser import HTMLParser
 
 import pytest
 from desk_client import Clock, Visit, visit
 from desk_double import START, Double
+
+from siphonwatch.streams.desk.views import Act, NotSent
 
 VOID = {"meta", "link", "input", "br", "img"}
 
@@ -301,3 +305,49 @@ def test_who_did_what_is_listed_for_administrators() -> None:
         assert all(entry.person == "ana" and entry.cases == [case] for entry in kept)
 
     visit(test, clock=clock)
+
+
+def test_a_decision_that_takes_longer_than_a_question_may_is_waited_for_and_keeps_no_page(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("siphonwatch.streams.desk.web.desk.SECONDS", 2.0)
+    double = Double()
+    free, act = threading.Event(), double.act
+
+    def slow(asked: Act, by: str) -> str:
+        assert free.wait(60)
+        return act(asked, by)
+
+    double.act = slow  # type: ignore[method-assign]
+
+    async def test(v: Visit) -> None:
+        case = next(iter(v.double.pages))
+        fields = {"kind": "note", "cases": case, "text": "slow"}
+        waiting = [asyncio.create_task(v.post("/decide", fields, f"/case/{case}")) for _ in range(6)]
+        done, _ = await asyncio.wait(waiting, timeout=3.0)
+        assert not done, "it is not known yet what came of them"
+        assert (await v.get("/"))[0].status == 200, "pages wait for no decision"
+        free.set()
+        assert {answer.status for answer, _ in await asyncio.gather(*waiting)} == {303}
+        assert [entry.outcome for entry in v.desk.audit.newest()] == ["done"] * 6 and len(v.double.acts) == 6
+
+    visit(test, double=double)
+
+
+@pytest.mark.parametrize("error", [NotSent("the broker did not take it"), RuntimeError("the disk is full")])
+def test_a_decision_that_failed_is_logged_too(error: Exception) -> None:
+    double = Double()
+
+    def broken(*_: object) -> str:
+        raise error
+
+    double.act = broken  # type: ignore[method-assign]
+
+    async def test(v: Visit) -> None:
+        case = next(iter(v.double.pages))
+        answer, _ = await v.post("/decide", {"kind": "note", "cases": case, "text": "x"})
+        assert answer.status == (503 if isinstance(error, NotSent) else 500)
+        (entry,) = v.desk.audit.newest()
+        assert (entry.person, entry.outcome, entry.cases) == ("ana", "failed", [case])
+
+    visit(test, double=double)

@@ -13,6 +13,8 @@ import structlog
 
 from siphonwatch.streams.deliver.text import clean, clip
 
+Outcome = Literal["done", "refused", "overtaken", "wrong", "failed"]
+"""`wrong` for what cannot be decided so, `failed` for what brokers or the index did not do."""
 KEPT = 1000
 CASES = 20
 """Of one decision that a line names; how many there were is said."""
@@ -32,7 +34,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     what: str
     """A decision's kind, `log-in`, `log-out`, or the route that was refused."""
     cases: list[str] = []
-    outcome: Literal["done", "refused", "overtaken", "wrong"]
+    outcome: Outcome
     text: str = ""
 
 
@@ -55,7 +57,7 @@ class Audit:
         role: str,
         peer: str,
         what: str,
-        outcome: Literal["done", "refused", "overtaken", "wrong"],
+        outcome: Outcome,
         text: str = "",
         cases: list[str] | None = None,
     ) -> None:

@@ -14,8 +14,8 @@ import msgspec
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
-from siphonwatch.streams.desk.views import Act, Acts, Looks, Overtaken, Unknown
-from siphonwatch.streams.desk.web.audit import Audit
+from siphonwatch.streams.desk.views import Act, Acts, Looks, NotSent, Overtaken, Unknown
+from siphonwatch.streams.desk.web.audit import Audit, Outcome
 from siphonwatch.streams.desk.web.doors import Door, Tokens
 from siphonwatch.streams.desk.web.metrics import Metrics
 from siphonwatch.streams.desk.web.people import Person
@@ -77,6 +77,7 @@ class Desk:
         self.audit = Audit(clock)
         self.metrics = Metrics(CollectorRegistry() if registry is None else registry)
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="desk")
+        self._decisions = ThreadPoolExecutor(1, thread_name_prefix="desk-decisions")  # they take turns anyway
         self._said: dict[str, str] = {}
 
     async def ask(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -98,22 +99,33 @@ class Desk:
     async def decide(self, act: Act, asked: Asked) -> str:
         """Do what somebody decided, and log it whatever comes of it.
 
+        It takes as long as `Acts.act` does, which has bounds of its own: once it may have been sent, giving up on it
+        would say nothing of whether it stands.
+
         Raises
         ------
         Overtaken, Unknown, ValueError
             As `Acts.act`.
         """
-        person, cases = asked.person, act.cases or act.accounts or [act.entry]
-        note = (person.name, person.role, asked.peer, act.kind)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._decisions, self._decided, act, asked.person, asked.peer)
+
+    def _decided(self, act: Act, person: Person, peer: str) -> str:
+        outcome: Outcome = "failed"
+        said = "it failed; the desk's log says why"
         try:
-            said = await self.ask(self.acts.act, act, person.name)
+            said = self.acts.act(act, person.name)
+            outcome = "done"
         except (Overtaken, Unknown, ValueError) as error:
+            said = str(error)
             outcome = "overtaken" if isinstance(error, Overtaken) else "wrong"
-            self.metrics.decisions.labels(act.kind, outcome).inc()
-            self.audit.take(*note, outcome, str(error), cases)  # type: ignore[arg-type]
+            if isinstance(error, NotSent):
+                outcome = "failed"
             raise
-        self.metrics.decisions.labels(act.kind, "done").inc()
-        self.audit.take(*note, "done", said, cases)
+        finally:
+            self.metrics.decisions.labels(act.kind, outcome).inc()
+            cases = act.cases or act.accounts or [act.entry]
+            self.audit.take(person.name, person.role, peer, act.kind, outcome, said, cases)
         return said
 
     def say(self, session: Session, text: str) -> None:
@@ -127,8 +139,9 @@ class Desk:
         return self._said.pop(session.id, "")
 
     def close(self) -> None:
-        """Let the threads go."""
+        """Let the threads go; a decision under way is still finished and logged, those that wait are not begun."""
         self._threads.shutdown(wait=False, cancel_futures=True)
+        self._decisions.shutdown(wait=False, cancel_futures=True)
 
 
 class Asked(msgspec.Struct):
