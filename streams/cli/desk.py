@@ -19,9 +19,9 @@ from siphonwatch.streams.common.desk_settings import TOKEN
 from siphonwatch.streams.common.logs import configure
 from siphonwatch.streams.common.settings import load
 from siphonwatch.streams.desk.index.store import IndexFailed
+from siphonwatch.streams.desk.names import NamesFailed
 from siphonwatch.streams.desk.opening import OpenDesk
 from siphonwatch.streams.desk.web.people import ROLES
-from siphonwatch.streams.desk.web.service import Serving, serve
 
 
 @click.command("desk", short_help="Open cases in a browser: look, decide, allow.")
@@ -44,6 +44,8 @@ def command(port: int | None, index: Path | None, names: str, browser: bool, tok
     """
     if token is not None:
         return _make_token(token, role)
+    from siphonwatch.streams.desk.web.service import Serving, serve  # only serving needs what the extra `desk` brings
+
     settings = load().settings
     configure(settings.log)
     mine = settings.desk if port is None else msgspec.structs.replace(settings.desk, port=port)
@@ -56,9 +58,10 @@ def command(port: int | None, index: Path | None, names: str, browser: bool, tok
 
     try:
         with OpenDesk(settings, index, names) as desk:
+            desk.roster.names()
             desk.start()
             asyncio.run(serve(Serving(mine, desk.looks, desk.acts, lambda: desk.feed.trouble, login()), opened=opened))
-    except IndexFailed as error:
+    except (IndexFailed, NamesFailed) as error:
         raise Failure(str(error)) from None
     except OSError as error:
         where = f"{mine.host}:{mine.port} or {mine.status_host}:{mine.status_port}"

@@ -6,9 +6,12 @@ import csv
 import io
 import shlex
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+
+import structlog
 
 from siphonwatch.streams.common.identity import Identity
 from siphonwatch.streams.common.settings import Settings
@@ -19,6 +22,7 @@ MAX_NAME = 200
 COMMAND_SECONDS = 60.0
 RENEW_SECONDS = 300.0
 """A command is asked again after so long, a file read again where it changed."""
+_log = structlog.get_logger(__name__)
 
 
 class NamesFailed(RuntimeError):
@@ -82,9 +86,11 @@ class Roster:
         self._source = source
         self._identity = identity
         self._clock = clock
-        self._names = Names()
-        self._read_at: float | None = None
+        self._names: Names | None = None
+        self._renewed: float | None = None
         self._stamp: tuple[int, int] | None = None
+        self._trouble = ""
+        self._turn = threading.Lock()
 
     @classmethod
     def from_settings(cls, settings: Settings, source: str = "") -> Roster:
@@ -93,29 +99,49 @@ class Roster:
         return cls(source or settings.desk.names, identity)
 
     def names(self) -> Names:
-        """Return the names as they are now.
+        """Return the names as they are now, or as they last were: where they cannot be read again that is logged, and
+        while somebody else reads them nobody waits.
 
         Raises
         ------
         NamesFailed
-            When they cannot be read, or are no list of names.
+            When they have never been read, and cannot be, or are no list of names.
         """
         if not self._source:
-            return self._names
-        now = self._clock()
+            return Names()
+        if not self._turn.acquire(blocking=self._names is None):
+            return self._names or Names()
+        try:
+            self._renew()
+            self._trouble = ""
+        except NamesFailed as error:
+            if self._names is None:
+                raise
+            if str(error) != self._trouble:
+                self._trouble = str(error)
+                _log.warning("names are shown as they were", reason=self._trouble)
+        finally:
+            self._turn.release()
+        assert self._names is not None  # noqa: S101 - or it was raised
+        return self._names
+
+    def _renew(self) -> None:
         if self._source.startswith("!"):
-            if self._read_at is None or now - self._read_at >= RENEW_SECONDS:
-                self._names, self._read_at = self._parsed(_printed(self._source[1:])), now
-            return self._names
+            if self._renewed is None or self._clock() - self._renewed >= RENEW_SECONDS:
+                try:
+                    self._names = self._parsed(_printed(self._source[1:]))
+                finally:
+                    self._renewed = None if self._names is None else self._clock()
+            return
         try:
             found = Path(self._source).stat()
             stamp = found.st_mtime_ns, found.st_size
-            if stamp != self._stamp:
-                self._names = self._parsed(Path(self._source).read_text("utf-8-sig"))
+            if self._names is None or stamp != self._stamp:
+                text = Path(self._source).read_text("utf-8-sig")
                 self._stamp = stamp
+                self._names = self._parsed(text)
         except (OSError, UnicodeDecodeError) as error:
             raise NamesFailed(f"cannot read names from {self._source}: {error}") from None
-        return self._names
 
     def _parsed(self, text: str) -> Names:
         found: dict[str, str] = {}
@@ -128,9 +154,11 @@ class Roster:
 
 def _rows(text: str, source: str) -> Iterator[tuple[str, str]]:
     reader = csv.DictReader(io.StringIO(text, newline=""))
-    if missing := [column for column in COLUMNS if column not in (reader.fieldnames or ())]:
-        raise NamesFailed(f"{source} has no column {' and no column '.join(missing)}: its first line must name them")
     try:
+        if missing := [column for column in COLUMNS if column not in (reader.fieldnames or ())]:
+            raise NamesFailed(
+                f"{source} has no column {' and no column '.join(missing)}: its first line must name them"
+            )
         for number, row in enumerate(reader):
             if number >= MAX_ROWS:
                 raise NamesFailed(f"{source} has more than {MAX_ROWS:,} rows")

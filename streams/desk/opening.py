@@ -31,7 +31,7 @@ class OpenDesk:
 
     Attributes
     ----------
-    index, feed, looks, acts
+    index, feed, roster, looks, acts
         Its parts. No broker is asked before something is read.
 
     Raises
@@ -44,7 +44,8 @@ class OpenDesk:
         where = path or (Path(settings.desk.index) if settings.desk.index else default_path(settings))
         self.index = Index(where, settings.topics.prefix)
         self.feed = Feed(self.index, settings)
-        self.looks = IndexedLooks(self.index, Roster.from_settings(settings, names), self.feed, settings.scoring.alpha)
+        self.roster = Roster.from_settings(settings, names)
+        self.looks = IndexedLooks(self.index, self.roster, self.feed, settings.scoring.alpha)
         self.acts = TopicActs(self.index, self.feed, settings)
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None

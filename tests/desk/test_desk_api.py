@@ -74,6 +74,8 @@ def test_a_token_may_do_what_its_role_says_and_a_wrong_one_nothing(call: Any) ->
         if call.role != "read":
             answer = await v.client.request(call.method, path, headers=bearer("read"))
             assert answer.status == 403
+            refused = v.desk.audit.newest()[0]
+            assert (refused.person, refused.role) == ("soar-read", "read")
         answer = await v.client.request(call.method, path, headers=bearer(call.role))
         assert answer.status not in (401, 403)
         assert v.double.acts == []

@@ -107,6 +107,14 @@ def test_a_desk_that_everybody_could_reach_does_not_start(monkeypatch: pytest.Mo
     assert "whoever reaches it could decide" in str(done.exception)
 
 
+def test_a_desk_whose_names_cannot_be_read_does_not_start(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("siphonwatch.streams.cli.desk.configure", lambda log: None)
+    monkeypatch.setattr("siphonwatch.streams.desk.opening.OpenDesk.start", lambda _: pytest.fail("it reads topics"))
+    index = str(tmp_path / "desk.sqlite")
+    done = CliRunner().invoke(cli, ["desk", "--index", index, "--names", str(tmp_path / "nowhere.csv")])
+    assert done.exit_code == 1 and "cannot read names" in done.stderr, done.output
+
+
 @pytest.mark.parametrize(
     ("changed", "state", "says"),
     [

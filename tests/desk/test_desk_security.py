@@ -18,6 +18,7 @@ from test_desk_pages import Checker, places
 from siphonwatch.streams.common.desk_access import check
 from siphonwatch.streams.common.desk_settings import Desk as Settings
 from siphonwatch.streams.common.settings import SettingsError
+from siphonwatch.streams.desk.names import NamesFailed
 from siphonwatch.streams.desk.web.forms import local
 from siphonwatch.streams.desk.web.people import ROLES
 from siphonwatch.streams.desk.web.routes import ROUTES, make_app
@@ -48,14 +49,16 @@ def test_every_route_refuses_whoever_has_not_its_role(route: object, role: str) 
         if route.method == "GET":  # type: ignore[attr-defined]
             answer, _ = await v.get(path, headers=as_role(role))
         else:
-            token = await v.form("/", headers=as_role("decide")) if may else ""
+            token = await v.form("/", headers=as_role("decide"))  # of the same session and person: all but the role
             answer = await v.client.post(
                 path, data={"csrf": token}, headers={**as_role(role), "X-CSRF-Token": token}, allow_redirects=False
             )
         assert (answer.status == 403) != bool(may), answer.status
         assert v.double.acts == []
         if not may:
-            assert v.desk.audit.newest()[0].outcome == "refused"
+            entry = v.desk.audit.newest()[0]
+            assert (entry.outcome, entry.person, entry.role) == ("refused", "ben@example.org", role)
+            assert v.desk.metrics.refused.labels("role")._value.get() == 1
 
     visit(test, proxy=True)
 
@@ -144,6 +147,33 @@ def test_another_name_that_leads_to_this_machine_is_refused() -> None:
     visit(test)
 
 
+@pytest.mark.parametrize("header", ["Forwarded", "x-forwarded-for", "X-FORWARDED-HOST", "X-Real-IP"])
+def test_without_a_login_nobody_comes_by_way_of_a_proxy(header: str) -> None:
+    async def test(v: Visit) -> None:
+        for place in ("/", "/api/v1/cases"):
+            answer, text = await v.get(place, headers={header: "203.0.113.9"})
+            assert answer.status == 421 and "set desk.login" in text
+        v.desk.address = v.origin  # as with desk.login
+        assert (await v.get("/", headers={header: "203.0.113.9"}))[0].status == 200
+
+    visit(test)
+
+
+def test_names_that_cannot_be_read_are_a_503_that_shows_no_path() -> None:
+    double = Double()
+
+    def broken(*_: object) -> None:
+        raise NamesFailed("cannot read names from /etc/secret.csv")
+
+    double.queue = broken  # type: ignore[method-assign, assignment]
+
+    async def test(v: Visit) -> None:
+        answer, text = await v.get("/")
+        assert answer.status == 503 and "names cannot be read" in unescape(text) and "secret" not in text
+
+    visit(test, double=double)
+
+
 def test_every_answer_has_the_headers_that_keep_a_browser_from_running_framing_or_keeping_it() -> None:
     async def test(v: Visit) -> None:
         places_of = ["/", "/nothing", "/static/desk.js", "/static/../desk.py", "/case/none", "/login/back", "/?order=x"]
@@ -154,8 +184,9 @@ def test_every_answer_has_the_headers_that_keep_a_browser_from_running_framing_o
             assert "default-src 'none'" in policy and "unsafe" not in policy and "frame-ancestors 'none'" in policy
             assert answer.headers["X-Content-Type-Options"] == "nosniff"
             assert answer.headers["Cache-Control"] == ("no-cache" if place == "/static/desk.js" else "no-store")
+        v.client.session.cookie_jar.clear()
         answer, _ = await v.get("/")
-        cookie = answer.headers.get("Set-Cookie", "HttpOnly SameSite=Lax")
+        cookie = answer.headers["Set-Cookie"]
         assert "HttpOnly" in cookie and "SameSite=Lax" in cookie
 
     visit(test)
@@ -178,6 +209,7 @@ def test_a_failure_of_the_index_shows_none_of_its_insides() -> None:
 
 def test_hostile_text_in_every_field_stays_text() -> None:
     async def test(v: Visit) -> None:
+        literal = 0
         for place in places(v.double):
             answer, text = await v.get(place)
             assert answer.status == 200, (place, text[:300])
@@ -192,7 +224,9 @@ def test_hostile_text_in_every_field_stays_text() -> None:
                 for name in ("href", "action", "src"):
                     link = attrs.get(name)
                     assert link is None or re.match(r"/(?![/\\])|#|https://wiki\.example|\?", link), (place, link)
-            assert "\u202e" not in text.split("<pre>")[0] and "49" not in re.findall(r"\{\{.*?\}\}", text)
+            assert "\u202e" not in text.split("<pre>")[0]
+            literal += text.count("{{ 7 * 7 }}{% raw %}")
+        assert literal > 0, "no template has run what stands in a field"
 
     visit(test, double=Double(hostile=True))
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
@@ -14,6 +15,7 @@ from alert_samples import START, findings
 from desk_samples import batch, campaign, log, take
 from hypothesis import given
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from siphonwatch.streams.common.identity import Identity
 from siphonwatch.streams.common.settings import Settings
@@ -21,7 +23,7 @@ from siphonwatch.streams.contracts.alert import encode, to_alert
 from siphonwatch.streams.desk.index.intake import Intake
 from siphonwatch.streams.desk.index.store import Index
 from siphonwatch.streams.desk.looks import IndexedLooks
-from siphonwatch.streams.desk.names import MAX_NAME, Names, NamesFailed, Roster
+from siphonwatch.streams.desk.names import MAX_NAME, RENEW_SECONDS, Names, NamesFailed, Roster
 from siphonwatch.streams.desk.queue import page
 from siphonwatch.streams.desk.views import Ask, Order, Unknown
 
@@ -235,3 +237,33 @@ def test_names_are_joined_by_hash_or_by_what_gateways_log(tmp_path: Path) -> Non
 def test_names_that_cannot_be_had_are_an_error_that_says_why(source: str, said: str) -> None:
     with pytest.raises(NamesFailed, match=said):
         Roster(source).names()
+
+
+def test_a_desk_that_has_names_keeps_them_where_they_cannot_be_read_again(tmp_path: Path) -> None:
+    file = tmp_path / "customers.csv"
+    file.write_text("account,name\na,Acme\n")
+    roster = Roster(str(file))
+    assert roster.names().of("a") == "Acme"
+    with capture_logs() as logs:
+        for wrong in (b"acc", b"account,name\na,\xff\n"):
+            file.write_bytes(wrong)
+            assert [roster.names().of("a") for _ in range(3)] == ["Acme"] * 3
+        file.unlink()
+        assert [roster.names().of("a") for _ in range(3)] == ["Acme"] * 3
+    assert all(line["log_level"] == "warning" for line in logs)
+    assert "no column" in logs[0]["reason"] and "No such file" in logs[-1]["reason"]
+    file.write_text("account,name\na,Acme Ltd\n")
+    assert roster.names().of("a") == "Acme Ltd"
+
+
+def test_a_command_for_names_is_asked_at_times_also_where_it_fails_and_by_one_alone(tmp_path: Path) -> None:
+    script, asked, now = tmp_path / "names.sh", tmp_path / "asked", [0.0]
+    script.write_text(f"echo x >> {asked}\nprintf 'account,name\\na,Acme\\n'\n")
+    roster = Roster(f"!sh {script}", clock=lambda: now[0])
+    with ThreadPoolExecutor(8) as threads:
+        assert [names.of("a") for names in threads.map(lambda _: roster.names(), range(8))] == ["Acme"] * 8
+    assert asked.read_text() == "x\n"
+    script.write_text(f"echo x >> {asked}\nexit 1\n")
+    now[0] += RENEW_SECONDS
+    assert [roster.names().of("a") for _ in range(5)] == ["Acme"] * 5
+    assert asked.read_text() == "x\nx\n"

@@ -14,6 +14,7 @@ import structlog
 from aiohttp import web
 
 from siphonwatch.streams.common.desk_access import LOOPBACK
+from siphonwatch.streams.desk.names import NamesFailed
 from siphonwatch.streams.desk.views import NotSent, Overtaken, Unknown
 from siphonwatch.streams.desk.web.desk import Asked, Busy, Desk
 from siphonwatch.streams.desk.web.people import Person, Role
@@ -37,6 +38,8 @@ HEADERS = {
     "Cache-Control": "no-store",
 }
 HSTS = "max-age=31536000"
+FORWARDED = frozenset({"forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip"})
+"""Headers of proxies, which none of this machine's own browsers sends."""
 MAX_FIELDS = 2000
 """Of a form: a bulk decision on a page of 500 cases has fewer."""
 
@@ -64,11 +67,13 @@ class Refused(Exception):
         For the metric and the log.
     text
         For the one who asked.
+    person
+        Who that is, where it is known.
     """
 
-    def __init__(self, status: int, reason: str, text: str) -> None:
+    def __init__(self, status: int, reason: str, text: str, person: Person | None = None) -> None:
         super().__init__(text)
-        self.status, self.reason, self.text = status, reason, text
+        self.status, self.reason, self.text, self.person = status, reason, text, person
 
 
 def guarded(desk: Desk, route: Route) -> Served:
@@ -91,6 +96,9 @@ def guarded(desk: Desk, route: Route) -> Served:
             response = fail(desk, route, asked, 404, "Not here", str(error).strip("'\"") or "There is no such thing.")
         except Overtaken as error:
             response = fail(desk, route, asked, 409, "Somebody decided meanwhile", str(error))
+        except NamesFailed as error:
+            _log.error("customers' names cannot be read", reason=str(error))
+            response = fail(desk, route, asked, 503, "No names", "Customers' names cannot be read; the log says why.")
         except NotSent as error:
             response = fail(desk, route, asked, 503, "Not sent", str(error))
         except msgspec.DecodeError as error:
@@ -130,7 +138,11 @@ DESK = web.AppKey("desk", Desk)
 
 
 def host(desk: Desk, request: web.Request) -> None:
-    """Refuse names that are not ours: a page elsewhere may have its own name lead to this machine (DNS rebinding)."""
+    """Refuse names that are not ours: a page elsewhere may have its own name lead to this machine (DNS rebinding). And
+    where nobody logs in, whoever comes by way of a proxy: that is not who started the desk.
+    """
+    if not desk.address and (sent := FORWARDED & {name.lower() for name in request.headers}):
+        raise Refused(421, "proxy", f"A proxy is in front, which sent {', '.join(sorted(sent))}: set desk.login.")
     named = urlsplit(f"//{request.host}")
     if desk.address:
         right = request.host.lower() == urlsplit(desk.address).netloc.lower()
@@ -163,7 +175,7 @@ def enter(desk: Desk, request: web.Request, route: Route) -> Asked:
         raise Refused(401, "unknown", "Log in first.")
     if not person.may(route.role):
         have = person.role or "none"
-        raise Refused(403, "role", f"This needs the role “{route.role}”; {person.name} has {have}.")
+        raise Refused(403, "role", f"This needs the role “{route.role}”; {person.name} has {have}.", person)
     return asked
 
 
@@ -202,7 +214,7 @@ def _refuse(desk: Desk, request: web.Request, route: Route, asked: Asked | None,
     if refusal.status == 401 and route.kind == "page" and route.method == "GET" and desk.door.logs_in:
         response = web.Response(status=302, headers={"Location": f"/login?onward={quote(request.path_qs, safe='')}"})
         return response
-    person = asked.person if asked else desk.door.person(request) if refusal.reason == "role" else None
+    person = asked.person if asked else refusal.person
     desk.metrics.refused.labels(refusal.reason).inc()
     desk.audit.take(
         person.name if person else "", person.role if person else "", request.remote or "",
