@@ -8,12 +8,14 @@ from collections.abc import Iterable, Iterator
 from typing import IO, cast
 
 import click
+import msgspec
 from kafka.errors import KafkaError
 from rich.markup import escape
 from rich.table import Table
 
 from siphonwatch.models.detect.registry import current
 from siphonwatch.models.evaluate.anytime import anytime
+from siphonwatch.models.evidence.cases import ERASED
 from siphonwatch.models.learn.verdict_book import DECIDED, DECISIONS, WITHDRAWN, Decision
 from siphonwatch.streams.cli import Failure
 from siphonwatch.streams.cli.table import screen
@@ -100,7 +102,9 @@ def command(
             verdicts = [_undone(known, beginning_of(str(case)), by)]
         else:
             rows = read(file, note, by) if file else [Row(0, str(case), cast(Decision, decision), note, by, of)]
+            erased = {one.case for one in known if one.account == ERASED}
             verdicts = find(settings, rows, file.name if file else "")
+            verdicts = [msgspec.structs.replace(one, account=ERASED) if one.case in erased else one for one in verdicts]
         send(settings, verdicts)
     except (TailError, FileErrors) as error:
         raise Failure(str(error)) from None

@@ -13,6 +13,7 @@ from siphonwatch.streams.deliver.text import clean
 _SCHEME = re.compile(r"(?<=[A-Za-z])(://)")
 _WWW = re.compile(r"(?i)\b(www)(\.)")
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+!|~<>&@-])")
+_CHAT = re.compile(r"([@<\[\]])")
 _WIKI = re.compile(r"([\\{}\[\]()*_+^~?!|#:@&<>-])")
 
 
@@ -45,6 +46,19 @@ class Plain:
     def value(self, text: str) -> str:
         """Return text on one line; programs make links of addresses in plain text too."""
         return defanged(clean(text))
+
+    code = value
+
+
+class Chat(Plain):
+    """Plain text for services that render what they get: Discord, Mattermost, Google Chat, each in its way.
+
+    A zero width space stands behind what begins a mention or a link, and is seen by nobody.
+    """
+
+    def value(self, text: str) -> str:
+        """Return text on one line in which nothing is a mention or a link."""
+        return _CHAT.sub("\\1\u200b", super().value(text))
 
     code = value
 

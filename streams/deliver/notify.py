@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 from siphonwatch.streams.common.settings import Settings
 from siphonwatch.streams.common.sink_settings import Sink, UnusableSecret, UnusableSink, secret
 from siphonwatch.streams.deliver.alert import AlertRecord
-from siphonwatch.streams.deliver.dialect import Plain
+from siphonwatch.streams.deliver.dialect import Chat
 from siphonwatch.streams.deliver.outcome import Outcome
 from siphonwatch.streams.deliver.receivers import Receiver
 from siphonwatch.streams.deliver.template import Writer
@@ -59,11 +59,11 @@ class AppriseReceiver(Receiver):
         if sink.proxy or sink.cafile:
             raise UnusableSink("proxy and cafile: apprise reads the variables HTTPS_PROXY and REQUESTS_CA_BUNDLE")
         _service(secret(sink, "url"))
-        Writer(sink, settings.links.runbook, Plain(), TITLE).check()
+        Writer(sink, settings.links.runbook, Chat(), TITLE).check()
 
     def __init__(self, settings: Settings, name: str) -> None:
         self._sink = settings.sinks[name]
-        self._writer = Writer(self._sink, settings.links.runbook, Plain(), TITLE)
+        self._writer = Writer(self._sink, settings.links.runbook, Chat(), TITLE)
         self._turn = asyncio.Lock()
         logging.getLogger("apprise").setLevel(logging.CRITICAL + 1)  # it logs addresses, which are secrets
 

@@ -88,7 +88,7 @@ class Writer:
     link
         `settings.links.runbook`.
     dialect
-        Of the texts; titles are plain on every tool.
+        Of the texts, and of titles where it is one of plain text; other titles are plain.
     ours
         The title of this kind of sink.
 
@@ -101,8 +101,9 @@ class Writer:
     def __init__(self, sink: Sink, link: str, dialect: Dialect, ours: str = TITLE) -> None:
         self._link = link
         self._dialect = dialect
-        self._title_ours, self._body_ours = _compile(ours, Plain(), ""), _compile(BODY, dialect, "")
-        self._title = _compile(sink.title, Plain(), "title") if sink.title else self._title_ours
+        of_title = dialect if isinstance(dialect, Plain) else Plain()
+        self._title_ours, self._body_ours = _compile(ours, of_title, ""), _compile(BODY, dialect, "")
+        self._title = _compile(sink.title, of_title, "title") if sink.title else self._title_ours
         self._body = _compile(sink.body, dialect, "body") if sink.body else self._body_ours
 
     def title(self, alert: AlertRecord, limit: int) -> str:

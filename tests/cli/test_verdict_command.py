@@ -16,12 +16,13 @@ from siphonwatch.models.evidence.cases import Finding
 from siphonwatch.models.learn.ranker_features import facts_of
 from siphonwatch.models.learn.verdict_book import DECISIONS
 from siphonwatch.streams.cli import cli
+from siphonwatch.streams.cli import verdict as verdict_command
 from siphonwatch.streams.cli.triage import TriageTable, in_order, judged
 from siphonwatch.streams.cli.verdict import precision
 from siphonwatch.streams.cli.verdict_file import DELIMITERS
 from siphonwatch.streams.common.settings import Settings
 from siphonwatch.streams.contracts.alert import encode, to_alert
-from siphonwatch.streams.contracts.verdict import decode, judge
+from siphonwatch.streams.contracts.verdict import Verdict, decode, judge
 from siphonwatch.streams.deliver.alert import read
 from siphonwatch.streams.edge.producer import connect
 
@@ -48,6 +49,16 @@ def closed(found: Finding) -> Finding:
 
 def replaced(finding: Finding, **changes: object) -> Finding:
     return msgspec.structs.replace(finding, **changes)
+
+
+def test_a_verdict_after_an_erasure_does_not_write_the_name_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = (judge(to_alert(one), "true-positive", by="Ann", time=1.0) for one in findings(2))
+    sent: list[Verdict] = []
+    monkeypatch.setattr(verdict_command, "recorded", lambda _: iter([msgspec.structs.replace(first, account="erased")]))
+    monkeypatch.setattr(verdict_command, "find", lambda *_: [first, second])
+    monkeypatch.setattr(verdict_command, "send", lambda _, verdicts: sent.extend(verdicts))
+    assert run(Settings(), first.case, "true-positive").exit_code == 0
+    assert [one.account for one in sent] == ["erased", second.account] and second.account != "erased"
 
 
 def test_a_verdict_repeats_the_newest_alert_of_its_case_and_the_last_one_stands(settings: Settings) -> None:

@@ -75,6 +75,39 @@ def test_what_is_said_again_counts_once_also_after_a_restart_and_where_somebody_
         assert fresh.weigh(claim(at=NOW + 150), "thehive", NOW + 200).result == "taken", "decided anew"
 
 
+def test_a_tool_whose_clock_is_ahead_does_not_overturn_who_decided_since() -> None:
+    known = book()
+    ahead = claim(at=NOW + 200)
+    first = known.weigh(ahead, "thehive", NOW).verdict
+    assert first is not None and first.time == NOW + 200
+    known.sent(first)
+    known.verdict(encode(judge(told(CASES[0]).event, "true-positive", by="bob", time=NOW + 50)))
+    assert known.weigh(ahead, "thehive", NOW + 60).result == "repeated"
+
+
+def test_a_duplicate_of_no_named_case_takes_nothing_from_one_that_names_it() -> None:
+    known = book()
+    known.verdict(encode(judge(told(CASES[0]).event, "duplicate", by="bob", time=NOW, of=OTHER)))
+    assert known.weigh(claim("duplicate", at=NOW + 9), "thehive", NOW + 10).result == "repeated"
+    other = known.weigh(claim("duplicate", at=NOW + 9, of=CASES[2].case), "thehive", NOW + 10)
+    assert other.result == "taken"
+
+
+@pytest.mark.parametrize("by", ["verdict", "closing"])
+@pytest.mark.parametrize("late", [False, True])
+def test_a_decision_after_an_erasure_does_not_write_the_name_again(by: str, late: bool) -> None:
+    known = CaseBook() if late else book()
+    if by == "verdict":
+        blank = judge(told(CASES[0]).event, "true-positive", by="bob", time=NOW)
+        known.verdict(encode(msgspec.structs.replace(blank, account="erased")))
+    else:
+        known.alert(encode_alert(told(life("org-0")[-1], accounts=["erased"]).event))
+    if late:
+        known.alert(encode_alert(told(CASES[0]).event))
+    answer = known.weigh(claim(at=NOW + 9), "thehive", NOW + 10)
+    assert answer.verdict is not None and answer.verdict.account == "erased"
+
+
 def test_a_withdrawn_verdict_stands_in_nobody_s_way() -> None:
     known = book()
     known.verdict(encode(judge(told(CASES[0]).event, "true-positive", by="bob", time=NOW + 100)))

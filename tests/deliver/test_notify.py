@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
+import msgspec
 import pytest
 from aiohttp import web
 from sink_receiver import Receiver
@@ -33,10 +34,44 @@ async def test_a_service_gets_a_message_with_title_and_text_and_refusals_are_tri
         )
         (taken,) = receiver.taken
         assert (taken["title"], taken["type"]) == ("[medium] Model extraction by a sweep of prompts", "warning")
-        assert "<b>org</b> https[:]//evil.example" in taken["message"]
+        assert "<b>org</b> https[:]//evil.example" in taken["message"].replace("\u200b", "")
         receiver.answer = lambda *_: web.Response(status=503)
         outcome = await sink.deliver(told(life("org-7")[1]))
         assert (outcome.verdict, outcome.detail) == ("failed", "the service did not take it")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "discord://123456789012345678/" + "a" * 68,
+        "mmost://chat.example/" + "a" * 26,
+        "gchat://space/" + "k" * 20 + "/" + "t" * 20,
+    ],
+)
+async def test_no_name_is_a_mention_or_a_link_where_services_render_text(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import requests
+
+    posted: list[str] = []
+
+    def post(address: str, data: Any = None, **more: Any) -> requests.Response:
+        posted.append(str(msgspec.json.decode(data)))
+        answer = requests.Response()
+        answer.status_code = 200
+        return answer
+
+    monkeypatch.setattr(requests, "post", post)
+    name = "@everyone <!channel> <@123456789012345678> [x](evil.example)"
+    sink = make(settings_of(url, title="{{ accounts | first }}"), "chat").receiver
+    alert = told(life("org-7")[0], accounts=[name], counterfactual=name)
+    assert (await sink.deliver(alert)).verdict == "delivered"
+    (text,) = posted
+    assert text.replace("\u200b", "").replace("\\u200b", "").count("everyone") >= 3, (
+        "title, accounts and counterfactual"
+    )
+    for alive in ("@everyone", "@1234", "<!", "<@", "]("):
+        assert alive not in text, text
 
 
 @pytest.mark.parametrize(

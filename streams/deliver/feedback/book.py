@@ -13,6 +13,7 @@ from typing import Literal, cast
 
 import msgspec
 
+from siphonwatch.models.evidence.cases import ERASED
 from siphonwatch.models.learn.verdict_book import DECISIONS, WITHDRAWN, Decision
 from siphonwatch.streams.contracts.alert import NotAnAlert
 from siphonwatch.streams.contracts.alert import decode as decode_alert
@@ -60,6 +61,7 @@ class CaseBook:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._cases: dict[str, bytes] = {}
+        self._erased: set[str] = set()
         self._stands: dict[str, tuple[str, float, str]] = {}
         self._said: dict[tuple[str, str], tuple[str, float]] = {}
 
@@ -71,13 +73,15 @@ class CaseBook:
         try:
             alert = decode_alert(value)
             if alert.kind == "closed" or alert.own.test is True:
+                if alert.own.accounts == [ERASED]:
+                    self._erase(alert.subject)
                 return
-            known = encode(judge(alert, "test", by="x", time=0.0))
+            made = judge(alert, "test", by="x", time=0.0)
         except (NotAnAlert, NotAVerdict):
             return  # `siphonwatch alerts` counts the first; on the second no verdict can be given
         with self._lock:
             self._cases.pop(alert.subject, None)
-            self._cases[alert.subject] = known
+            self._cases[alert.subject] = encode(_blank(made) if alert.subject in self._erased else made)
             if len(self._cases) > MOST_CASES:
                 del self._cases[next(iter(self._cases))]
 
@@ -87,8 +91,17 @@ class CaseBook:
             verdict = decode(value)
         except NotAVerdict:
             return
+        if verdict.account == ERASED:
+            self._erase(verdict.case)
         with self._lock:
             self._note(verdict)
+
+    def _erase(self, case: str) -> None:
+        """Judge a case without the account that it was about: its alerts may be on the topic for long."""
+        with self._lock:
+            self._erased.add(case)
+            if known := self._cases.get(case):
+                self._cases[case] = encode(_blank(decode(known)))
 
     def _note(self, verdict: Verdict) -> None:
         if verdict.decision == WITHDRAWN:
@@ -119,9 +132,9 @@ class CaseBook:
         if claim.case not in self._cases or (claim.of and claim.of not in self._cases):
             which = claim.case if claim.case not in self._cases else clip(clean(claim.of), 20)
             return Answer("unknown", f"no alert of case {which} is on the alerts topic")
-        decided = now if claim.time is None else min(claim.time, now)
+        decided = now if claim.time is None else claim.time
         stands = self._stands.get(claim.case)
-        if stands is not None and (stands[0], stands[2]) == (claim.decision, claim.of):
+        if stands is not None and stands[0] == claim.decision and claim.of in ("", stands[2]):
             return Answer("repeated", f"{claim.decision} stands already")
         said = self._said.get((claim.case, source))
         if said is not None and said[0] == claim.decision and (claim.time is None or said[1] >= claim.time):
@@ -150,3 +163,7 @@ class CaseBook:
         """Take note of a verdict that the topic has, before it is read back."""
         with self._lock:
             self._note(verdict)
+
+
+def _blank(verdict: Verdict) -> Verdict:
+    return msgspec.structs.replace(verdict, account=ERASED)
