@@ -92,6 +92,7 @@ def command(
         decode(encode(order))
     except NotAControl as error:
         raise Failure(f"this cannot be sent: {error}") from None
+    _are_there(archives, datasets, order)
     try:
         with Tail.connect(settings, settings.topic("verdicts")) as tail:
             found = list(_verdicts(tail.history(), who))
@@ -110,10 +111,12 @@ def command(
         counts.update(one.counts)
     counts["verdicts"] = len({one.case for one in found})
     counts["desk"] = len(noted)
-    if archives:
-        counts["archive"] = sum(_archived(url, order) for url in archives)
-    if datasets:  # behind the archives, whose files they name
-        counts["labels"] = sum(_labelled(folder, order) for folder in datasets)
+    failed: list[str] = []
+    with _collected(failed):
+        for url in archives:
+            counts["archive"] += _archived(url, order)
+        for folder in datasets:  # behind the archives, whose files they name
+            counts["labels"] += _labelled(folder, order)
     missing = sorted(asked - receipts.keys())
     if as_json:
         click.echo(
@@ -128,12 +131,41 @@ def command(
     else:
         screen().print(_table(counts, dry_run))
         click.echo(f"order {order.id}: {len(receipts)} of {len(asked)} partitions have answered", err=True)
+    if failed:
+        raise Failure(f"{failed[0]}. The order stands and workers carry it out; run this again for what is left")
     if missing:
         names = ", ".join(f"{stream} {partition}" for stream, partition in missing[:5])
         raise Failure(
             f"no receipt within {wait:g} s of {names}: the order stands, and workers carry it out when they run; "
             "run this again to see that nothing is left"
         )
+
+
+def _are_there(archives: Iterable[str], datasets: Iterable[Path], order: Erase) -> None:
+    """Look that archives and data sets can be read, before anything is sent."""
+    if archives:
+        from siphonwatch.streams.lab.archive.reader import Archive
+        from siphonwatch.streams.lab.archive.store import StoreError
+
+        try:
+            for url in archives:
+                Archive(url)
+        except StoreError as error:
+            raise Failure(f"{error}. Nothing was sent") from None
+    try:
+        for folder in datasets:
+            _labelled(folder, msgspec.structs.replace(order, dry_run=True))
+    except Failure as error:
+        raise Failure(f"{error.message}. Nothing was sent") from None
+
+
+@contextmanager
+def _collected(failed: list[str]) -> Iterator[None]:
+    """Note a failure, so that the receipt is printed all the same."""
+    try:
+        yield
+    except Failure as error:
+        failed.append(error.message)
 
 
 def _archived(url: str, order: Erase) -> int:

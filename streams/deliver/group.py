@@ -148,6 +148,8 @@ class Group(ConsumerRebalanceListener):
         await self._leave()
         if self._stopped:
             return
+        if assigned:
+            self._channel.receiver.took()
         for tp in assigned:
             lane = Lane(self._consumer, tp, self._channel, self._metrics, self._clock)
             self._lanes[lane] = self._start(lane.run())

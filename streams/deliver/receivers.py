@@ -81,6 +81,9 @@ class Receiver:
     def leave(self, partition: int) -> None:
         """Forget what was noted of a partition."""
 
+    def took(self) -> None:
+        """Partitions were assigned: another deliverer may have delivered their alerts until now."""
+
     async def keep(self, ready: Callable[[], bool]) -> None:
         """Keep the receiver's state up until cancelled; `ready` tells whether all that is known was noted."""
 

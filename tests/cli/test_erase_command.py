@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import threading
 import time
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import msgspec
 import pytest
@@ -13,7 +15,8 @@ from alert_samples import findings
 from click.testing import CliRunner, Result
 from worker_tools import traffic
 
-from siphonwatch.streams.cli import cli
+from siphonwatch.streams.cli import Failure, cli
+from siphonwatch.streams.cli import erase as erase_command
 from siphonwatch.streams.cli.allow import recorded
 from siphonwatch.streams.common.identity import Identity
 from siphonwatch.streams.common.settings import Settings
@@ -136,6 +139,34 @@ def test_an_order_is_sent_verdicts_lose_the_name_and_all_partitions_answer(setti
     assert [(one.account, desk.text_of(one)) for one in sorted(notes, key=lambda one: one.account == "erased")] == [
         (found[1].accounts[0], "asked Bob of ACME"), ("erased", ""),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("option", ["--dataset", "--archive"])
+def test_a_folder_that_is_none_is_named_before_anything_is_sent(
+    option: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[object] = []
+    monkeypatch.setattr(Tail, "connect", lambda *_: asked.append(_))
+    result = run(Settings(), "a" * 32, option, str(tmp_path / "typo"))
+    assert result.exit_code == 1 and "Nothing was sent" in result.output and "typo" in result.output
+    assert asked == []
+
+
+def test_the_receipt_is_printed_also_where_an_archive_could_not_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archived(tmp_path, "a" * 32)
+
+    def taken(*_: object) -> int:
+        raise Failure("an archiver wrote to it")
+
+    nothing = SimpleNamespace(history=lambda: [], partitions=[])
+    monkeypatch.setattr(Tail, "connect", lambda *_: nullcontext(nothing))
+    monkeypatch.setattr(erase_command, "_send", lambda *_: None)
+    monkeypatch.setattr(erase_command, "_archived", taken)
+    result = run(Settings(), "a" * 32, "--json", "--wait", "0", "--archive", str(tmp_path / "archive"))
+    assert result.exit_code == 1 and "an archiver wrote to it" in result.stderr
+    assert json.loads(result.stdout)["counts"]["verdicts"] == 0
 
 
 @pytest.mark.broker

@@ -7,6 +7,7 @@ import socket
 from pathlib import Path
 
 import pytest
+from aiokafka.structs import TopicPartition
 from kafka_apache import ApacheKafka
 from prometheus_client import CollectorRegistry
 from sink_fakes import Scripted
@@ -19,6 +20,7 @@ from siphonwatch.streams.common.sink_settings import Sink
 from siphonwatch.streams.deliver import service
 from siphonwatch.streams.deliver.alert import AlertRecord
 from siphonwatch.streams.deliver.group import Group
+from siphonwatch.streams.deliver.lane import Lane
 from siphonwatch.streams.deliver.make import Channel
 from siphonwatch.streams.deliver.metrics import Metrics
 from siphonwatch.streams.deliver.outcome import Backoff, Outcome
@@ -61,6 +63,29 @@ async def test_a_bug_in_a_sink_ends_the_process_with_1_and_passes_no_alert_over(
     await until(lambda: len(receiver.delivered) == 3)
     stop.set()
     assert await running == 0
+
+
+async def test_a_receiver_is_told_that_partitions_came_and_not_that_none_did(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def run(self: Lane) -> None:
+        await asyncio.sleep(3600)
+
+    async def finish(self: Lane, task: asyncio.Task[None], seconds: float) -> None:
+        task.cancel()
+
+    monkeypatch.setattr(Lane, "run", run)
+    monkeypatch.setattr(Lane, "finish", finish)
+    told: list[bool] = []
+    receiver = Scripted()
+    monkeypatch.setattr(receiver, "took", lambda: told.append(True))
+    channel = Channel("ops", Sink(kind="slack"), Filter(), receiver, Backoff(1.0, 1.0, 1.0, max))
+    group = Group(Settings(), channel, Metrics(CollectorRegistry()).of("ops"), lambda: None)
+    try:
+        await group.on_partitions_assigned([])
+        assert told == []
+        await group.on_partitions_assigned([TopicPartition("alerts", 0), TopicPartition("alerts", 1)])
+        assert told == [True]
+    finally:
+        await group.stop()
 
 
 async def test_a_sink_that_is_given_no_partitions_counts_as_failing_after_a_minute() -> None:

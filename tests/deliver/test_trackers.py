@@ -364,6 +364,21 @@ async def test_an_issue_that_jira_s_index_does_not_know_yet_is_waited_for_and_no
         assert len(desk.objects()) == 2
 
 
+async def test_an_issue_that_another_deliverer_just_made_is_waited_for_when_its_partition_moves() -> None:
+    desk = Desk("jira-cloud")
+    async with desk.tool:
+        desk.tool.index_lags = True
+        opened, updated, _ = whole()
+        assert [one.verdict for one in await desk.tell(opened)] == ["delivered"]
+        clock = Time(desk.tool)
+        other = Jira(desk.settings, "desk", desk.sink()._poster, clock, clock.pause)
+        clock.now += INDEX_SECONDS
+        other.took()
+        assert (await other.deliver(updated)).detail == "updated" and clock.pauses == [INDEX_SECONDS]
+        await other.close()
+        assert len(desk.objects()) == 1
+
+
 async def test_jira_s_complaints_about_the_project_are_the_sink_s_fault_and_a_missing_transition_holds_nothing_up() -> (
     None
 ):

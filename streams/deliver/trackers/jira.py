@@ -28,7 +28,7 @@ from siphonwatch.streams.deliver.trackers.tracker import SOURCE, NotTaken, Track
 INDEX_SECONDS = 60.0
 """How long after an issue may have been made by somebody whom we know nothing of (who was killed, or whose answer got
 lost) a search that finds none is not believed: an index is behind by "a few seconds to minutes", mostly seconds
-(Atlassian, "Search after write"). Alerts wait so long once after a start."""
+(Atlassian, "Search after write"). Alerts wait so long once after a start, and once after partitions were assigned."""
 REMEMBERED = 10_000
 """Cases whose issue is known without a search."""
 COMMENTS = 50
@@ -81,6 +81,10 @@ class Jira(Tracker):
         self._known: dict[str, str] = {}
         self._believed = clock() + INDEX_SECONDS
         """From when on a search that finds nothing is believed."""
+
+    def took(self) -> None:
+        """Distrust the search: another deliverer may just have made issues that the index does not have."""
+        self._believed = self._clock() + INDEX_SECONDS
 
     def headers(self) -> dict[str, str]:
         """Return what every request says."""
