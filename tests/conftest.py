@@ -55,7 +55,7 @@ LONG = (
     "test_demo_command", "test_sink_delivery", "test_provision_failures", "test_extensions", "test_compose_runs",
     "test_readme", "test_worker_ingest", "test_worker_rebalance", "test_kill", "test_losses", "test_chart_runs",
     "test_rolling_restart", "test_partition_loop", "test_alerts_fire", "test_three_places", "test_worker_partitions",
-    "test_whole_loop",
+    "test_whole_loop", "test_worker_drift", "test_desk_on_topics", "test_desk_commands", "test_desk_command",
 )  # fmt: skip
 """Files that take minutes: they begin first, so that no process of the suite ends long after the others."""
 

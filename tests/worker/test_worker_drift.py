@@ -55,6 +55,7 @@ def shown(settings: Settings) -> dict[str, dict[tuple[str, ...], float]]:
     }
 
 
+@pytest.mark.parametrize("broker_node", ["tansu"], indirect=True)
 async def test_a_worker_tells_of_the_cohort_that_moved_after_a_restart_too(settings: Settings, tmp_path: Path) -> None:
     prepare(settings, 2)
     settings.web.port = free_port()
