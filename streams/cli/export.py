@@ -35,7 +35,10 @@ from siphonwatch.streams.deliver.wanted import Filter
 @click.option("--alerts", type=click.File("rb"), help="Alerts, a line each, in place of the topic.")
 @click.option("--verdicts", type=click.File("rb"), help="Verdicts, a line each, in place of the topic.")
 @click.option(
-    "--to", type=click.File("w", encoding="utf-8", lazy=False), default="-", help="A file.  [default: stdout]"
+    "--to",
+    type=click.File("w", encoding="utf-8", lazy=True, atomic=True),
+    default="-",
+    help="A file.  [default: stdout]",
 )
 def command(
     shape: Literal["stix", "csv"] | None,

@@ -115,4 +115,5 @@ def verify(
 
 
 def _mac(key: bytes, id: str, timestamp: int, body: bytes) -> bytes:
-    return hmac.digest(key, f"{id}.{timestamp}.".encode() + body, hashlib.sha256)
+    signed = f"{id}.{timestamp}.".encode(errors="surrogateescape")  # bytes of a header that are no UTF-8
+    return hmac.digest(key, signed + body, hashlib.sha256)

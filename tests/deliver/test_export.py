@@ -7,6 +7,7 @@ import io
 from pathlib import Path
 
 import msgspec
+import pytest
 import stix2
 from click.testing import CliRunner
 from hypothesis import given
@@ -75,6 +76,24 @@ def test_no_cell_of_a_sheet_begins_a_formula_and_no_text_breaks_out_of_its_cell(
     for found in rows[1]:
         assert found.strip().lstrip('"')[:1] not in tuple("=+-@\t\r|%"), found
         assert "\n" not in found and "\r" not in found
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["\uff1d1+1", "\uff0b1", "\uff0d1", "\uff20SUM(A1)", "\u2003=1", "\u200b=1", "\u3000\u2060\uff1d1", "\u22121"],
+)
+def test_what_a_spreadsheet_reads_as_a_formula_at_full_width_or_behind_what_is_not_seen_is_text(text: str) -> None:
+    assert sheet.cell(text) == "'" + text
+
+
+def test_a_file_that_is_there_is_kept_where_nothing_could_be_written(tmp_path: Path) -> None:
+    (tmp_path / "alerts").write_bytes(b"".join(value for _, value in records(life("org-7"))[:1]))
+    (tmp_path / "verdicts").write_bytes(b"junk\n")
+    (tmp_path / "out").write_text("of yesterday")
+    files = ["--alerts", str(tmp_path / "alerts"), "--verdicts", str(tmp_path / "verdicts")]
+    result = CliRunner().invoke(cli, ["export", "--csv", *files, "--to", str(tmp_path / "out")])
+    assert result.exit_code == 1 and (tmp_path / "out").read_text() == "of yesterday"
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["alerts", "out", "verdicts"]
 
 
 def test_the_command_writes_the_newest_of_each_case_with_its_verdict_and_nobody_s_name(tmp_path: Path) -> None:

@@ -209,6 +209,19 @@ async def test_a_signed_message_becomes_a_verdict_and_comes_twice_without_harm()
         assert (post.count("taken"), post.count("repeated")) == (1, 2)
 
 
+async def test_a_header_that_is_no_utf_8_is_forged_and_no_fault() -> None:
+    async with receiver() as post:
+        server, port = post.url.removeprefix("http://").split(":")
+        reader, writer = await asyncio.open_connection(server, int(port))
+        stamp = str(int(time.time())).encode()
+        writer.write(
+            b"POST /v1/verdicts HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nwebhook-id: \xff\r\nwebhook-timestamp: "
+            + stamp + b"\r\nwebhook-signature: v1,QUFB\r\nConnection: close\r\n\r\n{}"
+        )  # fmt: skip
+        assert b" 401 " in (await reader.read()).splitlines()[0]
+        writer.close()
+
+
 async def test_what_is_not_signed_now_by_who_has_the_secret_is_refused() -> None:
     other = "whsec_" + "QUFB" * 8
     async with receiver() as post:
@@ -304,6 +317,7 @@ async def test_jira_s_resolutions_are_found_by_the_sink_s_words_and_our_own_tran
 
     def decide() -> None:
         first, second, third = site.issues
+        site.issues[first]["fields"]["labels"].insert(0, "siphonwatch-triage")
         site.resolve(first, "Won't Do", "carol")
         site.resolve(second, "Won't Do", "bot")
         site.resolve(third, "Done", "carol")
@@ -332,6 +346,12 @@ def test_settings_that_leave_nothing_to_do_or_cannot_be_polled_are_refused() -> 
     settings.sinks["hive"] = Sink(kind="thehive", url="https://a.example", token="k", decisions={"Other": "guilty"})
     with pytest.raises(SettingsError, match=r"sinks.hive: decisions: guilty: there are"):
         pollable(settings)
+    closing: dict[str, Any] = {"kind": "thehive", "url": "https://a.example", "token": "k", "on_close": "Duplicate"}
+    settings.sinks = {"hive": Sink(**closing)}
+    with pytest.raises(SettingsError, match=r"sinks.hive: on_close: Duplicate means duplicate, which an analyst"):
+        pollable(settings)
+    settings.sinks = {"hive": Sink(**closing, decisions={"Duplicate": ""})}
+    assert pollable(settings) == ["hive"]
 
 
 async def test_a_tool_that_answers_oddly_or_not_is_asked_again_and_shown_as_failing() -> None:

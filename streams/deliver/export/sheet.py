@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import unicodedata
 from collections.abc import Iterable
 from typing import IO
 
@@ -17,8 +18,8 @@ COLUMNS = (
 )  # fmt: skip
 ACCOUNTS = 100
 SIGNALS = 6
-FORMULA = "=+-@|%"
-"""What spreadsheets take for the beginning of a formula, or of a command (OWASP, "CSV Injection")."""
+FORMULA = "=+-\u2212@|%"
+"""What spreadsheets take for the beginning of a formula, or of a command (OWASP, "CSV Injection"), of any width."""
 
 
 def write(cases: Iterable[Case], file: IO[str]) -> int:
@@ -41,7 +42,13 @@ def cell(text: str) -> str:
     ("'=1+1", "'  @SUM(A1)", 'org-7')
     """
     text = clean(text)
-    return "'" + text if text.lstrip(" \u00a0\u3000'\"")[:1] in tuple(FORMULA) else text
+    begins = next((one for one in text if not _unseen(one)), "")
+    return "'" + text if begins and unicodedata.normalize("NFKC", begins) in FORMULA else text
+
+
+def _unseen(character: str) -> bool:
+    """Whether a spreadsheet may pass a character over: spaces, format characters and quotes."""
+    return character in "'\"" or character.isspace() or unicodedata.category(character) in ("Cf", "Mn")
 
 
 def _row(case: Case) -> list[str]:

@@ -6,6 +6,7 @@ ourselves (`on_close`) is no decision.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -13,14 +14,10 @@ from typing import Any
 from siphonwatch.streams.deliver.feedback.book import Claim
 from siphonwatch.streams.deliver.trackers.iris import Iris
 from siphonwatch.streams.deliver.trackers.jira import Jira
+from siphonwatch.streams.deliver.trackers.thehive import DECIDED as HIVE
 from siphonwatch.streams.deliver.trackers.thehive import TheHive
 from siphonwatch.streams.deliver.trackers.tracker import SOURCE, Tracker
 
-HIVE: dict[str, str] = {
-    "TruePositive": "true-positive", "FalsePositive": "false-positive", "Duplicated": "duplicate",
-    "Duplicate": "duplicate", "Indeterminate": "insufficient",
-}  # fmt: skip
-"""Statuses of TheHive's alerts and cases."""
 IRIS: dict[str, str] = {
     "False Positive": "false-positive", "True Positive With Impact": "true-positive",
     "True Positive Without Impact": "true-positive", "Legitimate": "benign-expected", "Unknown": "insufficient",
@@ -31,6 +28,7 @@ JIRA: dict[str, str] = {
     "Duplicate": "duplicate",
 }  # fmt: skip
 """Resolutions of Jira; each site has its own: the sink's `decisions` name them."""
+_LABEL = re.compile(rf"{SOURCE}-([0-9a-f]{{16}})")
 PAGE = 100
 OVERLAP_SECONDS = 600.0
 """Asked for again at each poll: tools' clocks and indexes are behind."""
@@ -131,7 +129,7 @@ async def _of_jira(jira: Jira, words: Mapping[str, str], since: float) -> list[C
     us = await jira.myself()
     for issue in await jira.resolved(since):
         labels = [str(label) for label in issue["fields"].get("labels") or []]
-        cases = [label.removeprefix(f"{SOURCE}-") for label in labels if label.startswith(f"{SOURCE}-")]
+        cases = [case[1] for label in labels if (case := _LABEL.fullmatch(label))]
         word = str((issue["fields"].get("resolution") or {}).get("name", ""))
         if not cases or word not in words:
             continue

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from siphonwatch.streams.common.settings import Settings
+from siphonwatch.streams.common.sink_settings import Sink, UnusableSink
 from siphonwatch.streams.deliver.alert import AlertRecord
 from siphonwatch.streams.deliver.dialect import Dialect, Markdown
 from siphonwatch.streams.deliver.outcome import Verdict
@@ -14,6 +16,11 @@ from siphonwatch.streams.deliver.text import accounts, clean, clip, is_url, runb
 from siphonwatch.streams.deliver.trackers.tracker import SOURCE, Tracker, unlike
 
 SEVERITY = {"low": 1, "medium": 2, "high": 3, "critical": 4}
+DECIDED: dict[str, str] = {
+    "TruePositive": "true-positive", "FalsePositive": "false-positive", "Duplicated": "duplicate",
+    "Duplicate": "duplicate", "Indeterminate": "insufficient",
+}  # fmt: skip
+"""What statuses of alerts and cases mean by themselves."""
 AMBER = 2
 """Of the Traffic Light Protocol and the Permissible Actions Protocol: the alert is about customers."""
 OBSERVABLES = 100
@@ -29,6 +36,22 @@ class TheHive(Tracker):
 
     dialect: ClassVar[Dialect] = Markdown()
     title_limit: ClassVar[int] = 512
+
+    @classmethod
+    def check(cls, settings: Settings, sink: Sink) -> None:
+        """Try the templates, and refuse a closing of ours that would read as an analyst's decision.
+
+        Raises
+        ------
+        UnusableSink
+            When something is wrong.
+        """
+        super().check(settings, sink)
+        if decision := {**DECIDED, **sink.decisions}.get(sink.on_close):
+            raise UnusableSink(
+                f"on_close: {clip(clean(sink.on_close), 40)} means {decision}, which an analyst decides: name another "
+                'status, such as Ignored, or let it mean nothing in decisions ("")'
+            )
 
     def headers(self) -> dict[str, str]:
         """Return what every request says."""
