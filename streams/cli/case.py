@@ -112,4 +112,5 @@ def exposure_text(one: Exposure) -> str:
     return (
         f"{one.requests:,} requests on {one.days} days, {one.input_tokens:,} tokens in, {one.output_tokens:,} out, "
         f"about {one.contents:,} distinct contents (give or take {one.contents_error:.1%}){models}"
+        "; contents and models are of whole days (UTC)"
     )

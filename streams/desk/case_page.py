@@ -19,7 +19,7 @@ from siphonwatch.streams.desk.likeness import alike
 from siphonwatch.streams.desk.looked import When, nobody
 from siphonwatch.streams.desk.names import Names
 from siphonwatch.streams.desk.peers import Peers, cohort_of
-from siphonwatch.streams.desk.queue import COLUMNS, case_rows
+from siphonwatch.streams.desk.queue import COLUMNS, case_rows, split_off
 from siphonwatch.streams.desk.views import CasePage, CaseRow, Event, Member, Signal, Unknown
 from siphonwatch.streams.worker.entries import Entry
 
@@ -99,7 +99,9 @@ def case_page(
     value, alert = newest(of, case)
     own = alert.own
     (decisions,) = of.execute("SELECT decisions FROM cases WHERE id = ?", (case,)).fetchone()
-    known = hashes(of, own.accounts)
+    taken_out = split_off(of, [case]).get(case, set())
+    stay = [account for account in own.accounts if account not in taken_out]
+    known = hashes(of, stay)
     first = alert.data.finding_info.first_seen_time / 1000
     (updated,) = of.execute("SELECT max(time) FROM told WHERE id = ?", (case,)).fetchone()
     related = of.execute(
@@ -126,7 +128,7 @@ def case_page(
         history=history(of, case),
         related=case_rows(of, related, names, now, looked),
         alike=alike(of, case, alert, names, now),
-        exposure=exposure(of, own.accounts, first, updated),
+        exposure=exposure(of, stay, first, updated),
         steps=wording.steps(row.pattern),
         runbook=own.runbook,
         alert=msgspec.Raw(value),
@@ -141,7 +143,7 @@ def case_page(
 def members(of: sqlite3.Connection, case: str, alert: Alert, names: Names) -> list[Member]:
     """Return the accounts of a case, without those that were split off; of one account, itself."""
     own = alert.own
-    split = {name for (name,) in of.execute("SELECT account FROM member WHERE id = ? AND split", (case,))}
+    split = split_off(of, [case]).get(case, set())
     parts = {part.account: part for part in own.members}
     known = hashes(of, own.accounts)
     last = {name: _last(of, hash_) for name, hash_ in known.items()}

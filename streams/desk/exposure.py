@@ -64,7 +64,7 @@ def hours(of: sqlite3.Connection, accounts: Collection[int], since: float, until
 def exposure(
     of: sqlite3.Connection, accounts: Collection[str], since: float | None = None, until: float | None = None
 ) -> Exposure:
-    """Return how much accounts took together; requests and tokens in whole hours, the rest in whole days."""
+    """Return how much accounts took together; requests and tokens in whole hours, the rest in whole days (UTC)."""
     known = list(hashes(of, accounts).values())
     there = days(of)
     since = DAY * there.start if since is None else since
@@ -85,14 +85,15 @@ def exposure(
                 first, last = min(first or begin, begin), max(last, end)
                 active.add(day)
     entries = np.frombuffer(b"".join(had), ENTRY)
-    for value, requests in entries[entries["kind"] == MODEL][["value", "requests"]].tolist():
-        models[value] += requests
+    for value, count in entries[entries["kind"] == MODEL][["value", "requests"]].tolist():
+        models[value] += count
     texts = labels(of, models)
+    requests = sum(hour.requests for hour in counted)
     return Exposure(
-        requests=sum(hour.requests for hour in counted),
+        requests=requests,
         input_tokens=sum(hour.input_tokens for hour in counted),
         output_tokens=sum(hour.output_tokens for hour in counted),
-        contents=round(sketch.estimate(sketch.union(sketches))),
+        contents=min(round(sketch.estimate(sketch.union(sketches))), requests),
         contents_error=round(sketch.ERROR, 4),
         models={texts.get(value, hex16(value)): count for value, count in models.most_common()},
         days=len(active), first=first, last=last,

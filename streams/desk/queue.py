@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from siphonwatch.models.detect.registry import current
+from siphonwatch.streams.desk.index.groups import IN
 from siphonwatch.streams.desk.looked import When, nobody
 from siphonwatch.streams.desk.names import Names
 from siphonwatch.streams.desk.views import Ask, CaseRow, Queue
@@ -87,20 +88,44 @@ def page(of: sqlite3.Connection, ask: Ask, names: Names, now: float, looked: Whe
 def case_rows(
     of: sqlite3.Connection, rows: Iterable[Sequence[Any]], names: Names, now: float, looked: When = nobody
 ) -> list[CaseRow]:
-    """Return rows of `COLUMNS` as a list shows them."""
+    """Return rows of `COLUMNS` as a list shows them, without the accounts that were taken out."""
     found = list(rows)
     seen = looked([row[0] for row in found])
-    return [_row(row, names, now, seen.get(row[0])) for row in found]
+    gone = split_off(of, [row[0] for row in found])
+    return [
+        _row(row, _first(of, row, gone.get(row[0], set())), len(gone.get(row[0], ())), names, now, seen.get(row[0]))
+        for row in found
+    ]
 
 
-def _row(row: Sequence[Any], names: Names, now: float, looked: float | None) -> CaseRow:
+def split_off(of: sqlite3.Connection, cases: Sequence[str]) -> dict[str, set[str]]:
+    """Return the accounts that somebody took out of cases, by case, of those that have such."""
+    found: dict[str, set[str]] = {}
+    for start in range(0, len(cases), IN):
+        part = cases[start : start + IN]
+        marks = ", ".join("?" * len(part))
+        for case, account in of.execute(f"SELECT id, account FROM member WHERE id IN ({marks}) AND split", part):
+            found.setdefault(case, set()).add(account)
+    return found
+
+
+def _first(of: sqlite3.Connection, row: Sequence[Any], gone: set[str]) -> str:
+    """Who stands for a case: the first one of its alert, or of those that stay."""
+    case, account = row[0], str(row[4])
+    if account in gone:
+        (stays,) = of.execute("SELECT min(account) FROM member WHERE id = ? AND NOT split", (case,)).fetchone()
+        return stays or account
+    return account
+
+
+def _row(row: Sequence[Any], first: str, gone: int, names: Names, now: float, looked: float | None) -> CaseRow:
     (
-        case, pattern, title, severity, account, accounts, requests, log_e, rank, opened, updated, sequence, belongs,
+        case, pattern, title, severity, _, accounts, requests, log_e, rank, opened, updated, sequence, belongs,
         verdict, assignee, snoozed, headline, closed, touched,
     ) = row  # fmt: skip
     return CaseRow(
-        case=case, pattern=pattern, title=title, severity=severity, account=account, name=names.of(account),
-        accounts=accounts, requests=requests, log_e=log_e, rank=rank, opened=opened, updated=updated,
+        case=case, pattern=pattern, title=title, severity=severity, account=first, name=names.of(first),
+        accounts=max(accounts - gone, 0), requests=requests, log_e=log_e, rank=rank, opened=opened, updated=updated,
         sequence=sequence, group=belongs, verdict=verdict, assignee=assignee, snoozed_until=snoozed, headline=headline,
         state="closed" if closed else "snoozed" if snoozed > now else "open",
         changed=looked is not None and touched > looked,

@@ -96,11 +96,12 @@ class Exposure(msgspec.Struct, frozen=True, kw_only=True):
     input_tokens: int
     output_tokens: int
     contents: int
-    """Distinct ones, about: the estimate of a sketch whose error `contents_error` says."""
+    """Distinct ones, about, of whole days (UTC) and at most as many as `requests`: the estimate of a sketch whose error
+    `contents_error` says."""
     contents_error: float
     """Relative standard error of `contents`."""
     models: dict[str, int]
-    """Requests by model."""
+    """Requests by model, of whole days (UTC): together they may be more than `requests`, which are of whole hours."""
     days: int
     """Days (UTC) with a request."""
     first: float

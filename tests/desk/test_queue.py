@@ -12,14 +12,16 @@ from pathlib import Path
 import msgspec
 import pytest
 from alert_samples import START, findings
-from desk_samples import batch, campaign, log, take
+from desk_samples import batch, campaign, log, note, take
 from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
+from siphonwatch.streams.cli.case import exposure_text
 from siphonwatch.streams.common.identity import Identity
 from siphonwatch.streams.common.settings import Settings
 from siphonwatch.streams.contracts.alert import encode, to_alert
+from siphonwatch.streams.contracts.desk import Split
 from siphonwatch.streams.desk.index.intake import Intake
 from siphonwatch.streams.desk.index.store import Index
 from siphonwatch.streams.desk.looks import IndexedLooks
@@ -202,6 +204,32 @@ def test_a_member_that_joined_at_no_time_joined_when_the_case_was_first_seen(tmp
         looks = IndexedLooks(index, Roster(""))
         assert [one.joined for one in looks.case(pool.case).members] == [pool.first_seen, START]
         assert [one.joined for one in looks.campaign(pool.case).members] == [pool.first_seen, START]
+
+
+def test_an_account_that_was_taken_out_of_a_case_is_counted_nowhere_on_its_page(tmp_path: Path) -> None:
+    pool = campaign(["org-extraction-1", "org-extraction-3", "org-other"])
+    with Index(tmp_path / "i.sqlite", "p") as index:
+        intake = take(index, log(erase=False))
+        looks = IndexedLooks(index, Roster(""))
+        whole = looks.case(pool.case)
+        out = note(9, pool.case, "org-extraction-1", Split, accounts=["org-extraction-1", "org-other"])
+        intake.take([batch("desk", [out], 6)])
+        found = looks.case(pool.case)
+        assert [one.account for one in found.members] == ["org-extraction-3"]
+        alone = looks.exposure(["org-extraction-3"], START + 60, START + 3660)
+        assert found.exposure == alone
+        assert 0 < sum(alone.models.values()) < sum(whole.exposure.models.values())
+        assert 0 < sum(one.requests for one in found.hours) < sum(one.requests for one in whole.hours)
+        assert (found.row.accounts, found.row.account) == (1, "org-extraction-3")
+        (row,) = [row for row in looks.queue(Ask(state="all")).rows if row.case == pool.case]
+        assert (row.accounts, row.account) == (1, "org-extraction-3")
+
+
+def test_contents_of_a_part_of_a_day_are_no_more_than_its_requests(looks: IndexedLooks) -> None:
+    accounts = [f"org-extraction-{number}" for number in range(12)]
+    hour = looks.exposure(accounts, START, START + 3599)
+    assert 0 < hour.contents <= hour.requests
+    assert "of whole days (UTC)" in exposure_text(hour)
 
 
 def test_likeness_and_percentiles_are_on_a_case_s_page(looks: IndexedLooks) -> None:
