@@ -232,6 +232,22 @@ def test_who_draws_keys_fills_no_disk_and_a_time_ahead_of_its_record_is_not_beli
         assert index.reader.execute("SELECT records FROM skipped").fetchone() == (1,)
 
 
+def test_labels_are_kept_of_what_is_kept_and_leave_with_it(tmp_path: Path) -> None:
+    values = [
+        encode_telemetry(Telemetry(id=f"r{i}", time=START + i, account="a", key="0000000000000001", model=f"m{i}"))
+        for i in range(100)
+    ]
+    late = Telemetry(id="x", time=START + 30 * DAY, account="a", key="0000000000000001", model="new")
+    with Index(tmp_path / "i.sqlite", "p") as index:
+        intake = Intake(index, Settings())
+        intake.take([batch("telemetry", values)])
+        assert index.reader.execute("SELECT count(*) FROM label").fetchone() == (MOST,)
+        intake.take([batch("telemetry", [encode_telemetry(late)], 100)])
+        assert index.reader.execute("SELECT text FROM label").fetchall() == [("new",)]
+        intake.forget("telemetry", "p.telemetry.v1")
+        assert index.reader.execute("SELECT count(*) FROM label").fetchone() == (0,)
+
+
 def changed(value: bytes, field: str, to: object) -> bytes:
     """An alert with another value in a field of its own that `decode` takes."""
     event = json.loads(value)

@@ -27,7 +27,7 @@ MADE_OF: dict[str, tuple[str, ...]] = {
     "verdicts": ("verdict",),
     "alerts": ("cases", "newest", "told", "member"),
     "hidden": ("hidden",),
-    "telemetry": ("account", "hour", "day", "share"),
+    "telemetry": ("account", "hour", "day", "share", "label"),
     "features": ("vector", "sample"),
 }
 """Tables that come of each topic alone: one that was made anew takes them with it."""

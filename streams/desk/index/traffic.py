@@ -36,8 +36,6 @@ MOST = 32
 REFUSED = (401, 403, 407, 429)
 MAX_AHEAD = 600.0
 """Seconds that a request's time may be ahead of its record's stamp; what is beyond is of no time that one can trust."""
-REMEMBERED = 100_000
-"""Labels that are known to be written."""
 ENTRY = np.dtype([("kind", "u1"), ("value", "<i8"), ("requests", "<u4")])
 """One share of an account's day."""
 COUNTED = 2000
@@ -72,7 +70,6 @@ class Traffic:
     def __init__(self, decoder: Decoder, days: int) -> None:
         self._decoder = decoder
         self._days = days
-        self._labels: set[int] = set()
 
     def take(self, to: sqlite3.Connection, values: Sequence[bytes], sent: npt.NDArray[np.float64]) -> int:
         """Take records in; return how many are no requests, or of a time ahead of theirs.
@@ -90,8 +87,8 @@ class Traffic:
         keep = timely & ~erased
         requests, rows = requests[keep], rows[keep]
         if len(requests):
-            self._label(to, requests, [values[row] for row in rows.tolist()])
             add(to, requests)
+            self._label(to, requests, [values[row] for row in rows.tolist()])
             self.prune(to, int(requests["time"].min() // DAY))
         return skipped
 
@@ -104,21 +101,27 @@ class Traffic:
         to.execute("DELETE FROM hour WHERE hour < ?", (24 * before,))
         for table in ("day", "share", "account"):
             to.execute(f"DELETE FROM {table} WHERE day < ?", (before,))
+        _unlabel(to)
 
     def _label(self, to: sqlite3.Connection, requests: rq.Array, values: Sequence[bytes]) -> None:
-        """Keep the texts of labels, of which requests have hashes."""
-        if len(self._labels) > REMEMBERED:
-            self._labels = set()
+        """Keep the texts of labels that are kept as shares, of which requests have hashes."""
+        day = (requests["time"] // DAY).astype(np.int64)
         for name in LABELS:
-            found, first = np.unique(requests[name], return_index=True)
-            for hash_, at in zip(found.view(np.int64).tolist(), first.tolist(), strict=True):
-                if hash_ and hash_ not in self._labels:
+            (found, on), inverse = _groups(requests[name].view(np.int64), day)
+            first = np.full(len(found), len(requests), np.int64)
+            np.minimum.at(first, inverse, np.arange(len(requests)))
+            for hash_, day_, at in zip(found.tolist(), on.tolist(), first.tolist(), strict=True):
+                (wanted,) = to.execute(
+                    "SELECT EXISTS (SELECT 1 FROM share WHERE day = ?1 AND kind = ?2 AND value = ?3) "
+                    "AND NOT EXISTS (SELECT 1 FROM label WHERE hash = ?3)",
+                    (day_, KINDS.index(name), hash_),
+                ).fetchone()
+                if hash_ and wanted:
                     try:
                         text = getattr(decode_wrapped(values[at]), name)
                     except Malformed:
                         continue  # the scanner reads what the contract's decoder does; be that as it may
                     to.execute("INSERT OR IGNORE INTO label VALUES (?, ?)", (hash_, text))
-                    self._labels.add(hash_)
 
 
 def add(to: sqlite3.Connection, requests: rq.Array) -> None:
@@ -147,6 +150,17 @@ def erase(to: sqlite3.Connection, account: str, until: float) -> None:
                 )
         to.executemany("DELETE FROM day WHERE day = ? AND account = ?", ((day, hash_) for day in gone))
         to.execute("DELETE FROM account WHERE hash = ? AND day <= ?", (hash_, until // DAY))
+        _unlabel(to)
+
+
+def _unlabel(to: sqlite3.Connection) -> None:
+    """Remove labels that no share has any more."""
+    there = ", ".join(map(str, days(to)))
+    kinds = ", ".join(str(KINDS.index(name)) for name in LABELS)
+    to.execute(
+        "DELETE FROM label WHERE NOT EXISTS "
+        f"(SELECT 1 FROM share WHERE day IN ({there}) AND kind IN ({kinds}) AND value = label.hash)"
+    )
 
 
 def days(of: sqlite3.Connection) -> range:
