@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import msgspec
 import numpy as np
@@ -120,18 +120,28 @@ def allowed(of: sqlite3.Connection) -> list[Allowed]:
 def _hides(of: sqlite3.Connection, entry: control.Allow, since: float) -> int:
     """Alerts since a time that it covers: those that it hid, and those that were sent before it stood."""
     (hid,) = of.execute("SELECT count(*) FROM hidden WHERE entry = ? AND time > ?", (entry.id, since)).fetchone()
-    cases = {entry.case} - {""}
-    for account in entry.accounts:
-        cases |= {case for (case,) in of.execute("SELECT id FROM member WHERE account = ?", (account,))}
     sent = 0
-    for case in cases:
-        row = of.execute("SELECT pattern FROM cases WHERE id = ?", (case,)).fetchone()
-        if row is None or not covers(entry.pattern, row[0]):
-            continue
-        accounts = {name for (name,) in of.execute("SELECT account FROM member WHERE id = ?", (case,))}
-        if case == entry.case or accounts <= set(entry.accounts):
-            sent += of.execute("SELECT count(*) FROM told WHERE id = ? AND time > ?", (case, since)).fetchone()[0]
+    for case in covered(of, entry.pattern, entry.accounts, entry.case):
+        sent += of.execute("SELECT count(*) FROM told WHERE id = ? AND time > ?", (case, since)).fetchone()[0]
     return int(hid) + int(sent)
+
+
+def covered(of: sqlite3.Connection, pattern: str, accounts: Collection[str], case: str = "") -> list[str]:
+    """Return the ids of the cases that an entry covers, as workers do: its own one, and others whose accounts are all
+    in it.
+    """
+    having = {case} - {""}
+    for account in accounts:
+        having |= {one for (one,) in of.execute("SELECT id FROM member WHERE account = ?", (account,))}
+    found = []
+    for one in sorted(having):
+        row = of.execute("SELECT pattern FROM cases WHERE id = ?", (one,)).fetchone()
+        if row is None or not covers(pattern, row[0]):
+            continue
+        members = {name for (name,) in of.execute("SELECT account FROM member WHERE id = ?", (one,))}
+        if one == case or members <= set(accounts):
+            found.append(one)
+    return found
 
 
 def _requests(of: sqlite3.Connection, account: int, there: range) -> int:

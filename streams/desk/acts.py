@@ -12,6 +12,7 @@ from typing import Any
 
 from kafka.errors import KafkaError
 
+from siphonwatch.models.detect.registry import current
 from siphonwatch.models.learn.verdict_book import Decision
 from siphonwatch.streams.common.connection import reason
 from siphonwatch.streams.common.settings import Settings
@@ -69,7 +70,7 @@ class TopicActs:
         Raises
         ------
         Overtaken
-            When somebody decided on the case since the version that the act names.
+            When somebody decided on a case since the version that the act names.
         Unknown
             For a case or an entry that is not there.
         NotSent
@@ -101,8 +102,13 @@ class TopicActs:
         for case in cases:
             if self._version(case) < 0:
                 raise Unknown(f"case {case} has no alert on the alerts topic. Nothing was decided")
-        if act.version is not None and len(cases) == 1 and self._version(cases[0]) != act.version:
-            raise Overtaken(f"{self._last(cases[0])}: look again. Nothing was decided")
+        seen = {case: version for case, version in act.versions.items() if case in cases}
+        if act.version is not None and len(cases) == 1:
+            seen[cases[0]] = act.version
+        changed = [case for case, version in seen.items() if self._version(case) != version]
+        if changed:
+            more = f" (and {len(changed) - 1:,} more of these cases changed)" if len(changed) > 1 else ""
+            raise Overtaken(f"{self._last(changed[0])}{more}: look again. Nothing was decided")
 
     def _version(self, case: str) -> int:
         row = self._index.reader.execute("SELECT decisions FROM cases WHERE id = ?", (case,)).fetchone()
@@ -197,6 +203,8 @@ class TopicActs:
         about: list[tuple[str, str, list[str]]] = []
         for case in cases:
             own = self._alert(case).own
+            if act.pattern and current(act.pattern) != current(own.pattern):
+                raise ValueError(f"case {case} is one of {current(own.pattern)}: an entry about it is of that pattern")
             about.append((case, own.pattern, own.accounts[-control.MAX_ACCOUNTS :]))
         if not cases:
             if not act.accounts or not act.pattern:

@@ -9,7 +9,7 @@ from siphonwatch.streams.contracts import control
 from siphonwatch.streams.contracts.control import Allow
 from siphonwatch.streams.desk import account_page, exposure, search
 from siphonwatch.streams.desk.campaign_page import campaign_page
-from siphonwatch.streams.desk.case_page import case_page
+from siphonwatch.streams.desk.case_page import case_page, newest, row_of
 from siphonwatch.streams.desk.index.feed import Feed
 from siphonwatch.streams.desk.index.store import Index
 from siphonwatch.streams.desk.names import Roster
@@ -21,6 +21,7 @@ from siphonwatch.streams.desk.views import (
     Ask,
     CampaignPage,
     CasePage,
+    CaseRow,
     Exposure,
     Found,
     Queue,
@@ -111,6 +112,15 @@ class IndexedLooks:
         """Return the allow entries, those that stand first."""
         with self._index.read() as of:
             return account_page.allowed(of)
+
+    def covered(self, accounts: Sequence[str], pattern: str, case: str = "") -> Sequence[CaseRow]:
+        """Return the cases that an allow entry would cover; with a case, of its pattern and accounts."""
+        with self._index.read() as of:
+            if case:
+                own = newest(of, case)[1].own
+                accounts, pattern = own.accounts[-control.MAX_ACCOUNTS :], own.pattern
+            found = account_page.covered(of, pattern, accounts, case)
+            return [row_of(of, one, self._roster.names(), self._clock()) for one in found]
 
     def behind(self) -> dict[str, int]:
         """Return how many records each topic has that the index has not."""

@@ -19,7 +19,7 @@ from siphonwatch.streams.desk.views import Ask, CaseRow, Queue
 
 COLUMNS = (
     "id, pattern, title, severity, account, accounts, requests, log_e, rank, opened, updated, sequence, belongs,"
-    " verdict, assignee, snoozed, headline, closed, touched"
+    " verdict, assignee, snoozed, headline, closed, touched, decisions"
 )
 
 
@@ -121,14 +121,14 @@ def _first(of: sqlite3.Connection, row: Sequence[Any], gone: set[str]) -> str:
 def _row(row: Sequence[Any], first: str, gone: int, names: Names, now: float, looked: float | None) -> CaseRow:
     (
         case, pattern, title, severity, _, accounts, requests, log_e, rank, opened, updated, sequence, belongs,
-        verdict, assignee, snoozed, headline, closed, touched,
+        verdict, assignee, snoozed, headline, closed, touched, decisions,
     ) = row  # fmt: skip
     return CaseRow(
         case=case, pattern=pattern, title=title, severity=severity, account=first, name=names.of(first),
         accounts=max(accounts - gone, 0), requests=requests, log_e=log_e, rank=rank, opened=opened, updated=updated,
         sequence=sequence, group=belongs, verdict=verdict, assignee=assignee, snoozed_until=snoozed, headline=headline,
         state="closed" if closed else "snoozed" if snoozed > now else "open",
-        changed=looked is not None and touched > looked,
+        changed=looked is not None and touched > looked, version=decisions,
     )  # fmt: skip
 
 

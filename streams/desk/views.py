@@ -50,6 +50,8 @@ class CaseRow(msgspec.Struct, frozen=True, kw_only=True):
     """Why, in a few words."""
     changed: bool = False
     """Whether an alert or a decision came since the asking person looked."""
+    version: int = 0
+    """Of the decisions on it, as `CasePage.version`."""
 
 
 class Queue(msgspec.Struct, frozen=True):
@@ -322,10 +324,13 @@ class Act(msgspec.Struct, frozen=True, kw_only=True):
     accounts: list[str] = []
     """Of an allow entry that is not about a case, or those that a split takes out."""
     pattern: str = ""
+    """Of an allow entry; a case has its own, and another one is refused."""
     entry: str = ""
     """The allow entry to end."""
     version: int | None = None
     """Of the decisions on the one case, as its page said; without it nobody is asked."""
+    versions: dict[str, int] = {}
+    """The same by case, of several; nothing is decided on any where somebody decided on one of them."""
 
 
 class Looks(Protocol):
@@ -349,6 +354,9 @@ class Looks(Protocol):
 
     def exposure(self, accounts: Sequence[str], since: float | None = None, until: float | None = None) -> Exposure: ...
     def allowed(self) -> Sequence[Allowed]: ...
+    def covered(self, accounts: Sequence[str], pattern: str, case: str = "") -> Sequence[CaseRow]:
+        """Return the cases that an allow entry would cover; with a case, of its pattern and accounts."""
+
     def behind(self) -> dict[str, int]:
         """Return how many records each topic has that the index has not."""
 

@@ -203,6 +203,37 @@ def test_several_cases_are_decided_at_once() -> None:
     visit(test)
 
 
+def test_several_cases_of_which_somebody_decided_on_one_meanwhile_are_left_as_they_are() -> None:
+    async def test(v: Visit) -> None:
+        first, second, third = list(v.double.pages)[:3]
+        _, text = await v.get("/")
+        sent = re.findall(r'name="versions" value="(\w+:\d+)"', text)
+        assert f"{first}:0" in sent and len(sent) == text.count('name="cases"')
+        await v.post("/decide", {"kind": "verdict", "decision": "true-positive", "cases": second})
+        bulk = [("kind", "verdict"), ("decision", "test"), *(("versions", one) for one in sent)]
+        answer, text = await v.post("/decide", [*bulk, ("cases", first), ("cases", second)])
+        assert answer.status == 409 and "ana decided verdict" in text and len(v.double.acts) == 1
+        answer, _ = await v.post("/decide", [*bulk, ("cases", second)])
+        assert answer.status == 409
+        answer, _ = await v.post("/decide", [*bulk, ("cases", first), ("cases", third)])
+        assert answer.status == 303 and v.double.acts[-1][0].versions == {first: 0, third: 0}
+        _, text = await v.get("/?state=all")
+        assert f'value="{second}:1"' in text and f">{second}</bdi>" in text, "ids are shown whole"
+
+    visit(test)
+
+
+def test_cases_are_merged_into_one_of_those_that_were_chosen() -> None:
+    async def test(v: Visit) -> None:
+        cases = list(v.double.pages)[:3]
+        fields = [("kind", "merge"), ("of", cases[1]), *(("cases", case) for case in cases)]
+        assert (await v.post("/decide", fields))[0].status == 303
+        act = v.double.acts[-1][0]
+        assert (act.cases, act.of) == ([cases[0], cases[2]], cases[1])
+
+    visit(test)
+
+
 def test_accounts_are_split_off_and_cases_merged() -> None:
     async def test(v: Visit) -> None:
         case, page = next((c, p) for c, p in v.double.pages.items() if p.members)
@@ -235,6 +266,22 @@ def test_an_allow_entry_shows_what_it_would_have_hidden_before_it_is_made() -> N
         assert answer.status == 303 and v.double.acts[-1][0].entry == "a1b2c3d4e5f6"
         answer, text = await v.post("/allow", {**fields, "why": "", "step": "add"})
         assert answer.status == 422 and "needs an account or a case" in text and page.row.account in text
+
+    visit(test)
+
+
+def test_an_allow_entry_about_a_case_is_of_its_pattern_and_shows_what_it_alone_covers() -> None:
+    async def test(v: Visit) -> None:
+        case, page = next((c, p) for c, p in v.double.pages.items() if p.members)
+        _, text = await v.get(f"/allow?case={case}&pattern=scraping")
+        fields = [attrs for tag, attrs in Checker(text).seen if attrs.get("name") == "pattern"]
+        assert [one["value"] for one in fields] == [page.row.pattern], "it cannot be chosen"
+        assert f"({page.row.pattern}), and others" in text
+        _, text = await v.get(f"/allow?account={page.members[0].account}&pattern={page.row.pattern}")
+        assert "would have hidden alerts of 0 cases" in text, "its other accounts are not in the entry"
+        everybody = ",".join(one.account for one in page.members)
+        _, text = await v.get(f"/allow?account={everybody}&pattern={page.row.pattern}")
+        assert "would have hidden alerts of 1 case" in text and f'href="/case/{case}"' in text
 
     visit(test)
 

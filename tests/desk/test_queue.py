@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from alert_samples import START, findings
-from desk_samples import batch, campaign, log, note, take
+from desk_samples import ERASED, batch, campaign, log, note, take
 from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
@@ -112,6 +112,17 @@ def looks(tmp_path: Path) -> Iterator[IndexedLooks]:
     with Index(tmp_path / "i.sqlite", "p") as index:
         take(index, log(erase=False))
         yield IndexedLooks(index, Roster(str(names)), clock=lambda: START + 50 * 86_400.0)
+
+
+def test_an_entry_covers_the_cases_whose_accounts_are_all_in_it(looks: IndexedLooks) -> None:
+    pool = campaign(["org-extraction-1", ERASED, "org-other"])
+    assert looks.covered(pool.accounts[:2], "campaign") == []
+    assert [row.case for row in looks.covered([*pool.accounts, "one more"], "campaign")] == [pool.case]
+    one = findings(2)[1]
+    assert [row.case for row in looks.covered(pool.accounts[:1], "extraction")] == [one.case]
+    assert [row.case for row in looks.covered([], "", one.case)] == [one.case]
+    with pytest.raises(Unknown):
+        looks.covered([], "extraction", "0" * 16)
 
 
 @pytest.mark.parametrize("text", HOSTILE)

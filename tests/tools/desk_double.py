@@ -282,14 +282,21 @@ class Double:
     def allowed(self) -> Sequence[Allowed]:
         return self.entries
 
+    def covered(self, accounts: Sequence[str], pattern: str, case: str = "") -> Sequence[CaseRow]:
+        if case:
+            accounts, pattern = self._accounts(case), self.case(case).row.pattern
+        rows = [page.row for page in self.pages.values() if page.row.pattern == pattern]
+        return [row for row in rows if row.case == case or set(self._accounts(row.case)) <= set(accounts)]
+
     def behind(self) -> dict[str, int]:
         return {"siphonwatch.alerts.v1": 0, "siphonwatch.telemetry.v1": 1200}
 
     def act(self, act: Act, by: str) -> str:
         for case in act.cases:
             self.case(case)
-        if len(act.cases) == 1 and act.version is not None and act.version != self.pages[act.cases[0]].version:
-            last = self.pages[act.cases[0]].history[-1]
+        seen = {**act.versions, **({act.cases[0]: act.version} if act.version is not None else {})}
+        if changed := [case for case, version in seen.items() if version != self.pages[case].version]:
+            last = self.pages[changed[0]].history[-1]
             raise Overtaken(f"{last.by} decided {last.what} at 2026-01-06 10:00 ({last.text})")
         if act.kind == "verdict" and act.decision is None:
             raise ValueError("a verdict needs a decision")
@@ -313,7 +320,7 @@ class Double:
 
     def _apply(self, case: str, act: Act, by: str) -> None:
         page = self.pages[case]
-        row = page.row
+        row = msgspec.structs.replace(page.row, version=page.version + 1)
         if act.kind == "verdict":
             row = msgspec.structs.replace(row, verdict=act.decision or "")
         elif act.kind == "undo":

@@ -48,7 +48,11 @@ def act_of(asked: Asked, cases: list[str]) -> Act:
     kind = asked.one("kind")
     if len(cases) > 1 and kind not in BULK:
         raise ValueError(f"on several cases at once one can {', '.join(BULK)}")
+    if kind == "merge" and len(cases) > 1:
+        cases = [case for case in cases if case != asked.one("of")]
     fields: dict[str, Any] = {"kind": kind, "cases": cases, "text": asked.one("text")}
+    seen = (pair.rpartition(":") for pair in asked.form.get("versions", []))
+    fields["versions"] = {case: version for case, _, version in seen if case in cases}
     if asked.one("version"):
         fields["version"] = asked.one("version")
     if kind == "verdict":

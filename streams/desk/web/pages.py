@@ -22,7 +22,6 @@ from siphonwatch.streams.desk.web.render import SEVERITIES, page
 
 RECENT_SECONDS = 7 * 86_400.0
 """How far back one sees what an allow entry would have hidden."""
-PREVIEW = 50
 KINDS: tuple[str, ...] = ("", "account", "case", *get_args(Kind))
 TIMES = ("%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M", "%Y-%m-%d")
 
@@ -186,13 +185,11 @@ async def show_allowed(asked: Asked, given: dict[str, str], wrong: str = "", sta
     with contextlib.suppress(Unknown):
         if case := given.get("case", ""):
             row = (await desk.ask(desk.looks.case, case, asked.person.name)).row
-            accounts, given = accounts or [row.account], {**given, "pattern": given.get("pattern") or row.pattern}
-            covered.append(row)
-        for account in accounts[:PREVIEW]:
-            ask = Ask(state="all", account=account, pattern=given.get("pattern", ""), limit=PREVIEW)
-            covered += (await desk.ask(desk.looks.queue, ask, asked.person.name)).rows
+            given = {**given, "pattern": row.pattern}
+        if pattern := given.get("pattern", ""):
+            covered += await desk.ask(desk.looks.covered, accounts, pattern, case)
     newest = max((row.updated for row in covered), default=0.0)
-    covered = [row for row in {row.case: row for row in covered}.values() if row.updated > newest - RECENT_SECONDS]
+    covered = [row for row in covered if row.updated > newest - RECENT_SECONDS]
     return page(
         "allow.html.jinja", asked, status=status, entries=entries, given=given, covered=covered, wrong=wrong,
         accounts=accounts, patterns=[pattern.pattern for pattern in patterns()], now=desk.clock(),

@@ -89,8 +89,8 @@ def shown(text: object, limit: int = 300) -> str:
 
 
 def short(text: object) -> str:
-    """Return the beginning of an id, enough to tell it from others on a page."""
-    return clip(clean(str(text)), 14)
+    """Return an id: of a case or an entry the whole, of an account the beginning, enough to tell it from others."""
+    return clip(clean(str(text)), 16)
 
 
 def when(seconds: float | None) -> Markup:
