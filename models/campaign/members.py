@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import statistics
 from collections.abc import Collection
 
 import msgspec
@@ -140,7 +139,7 @@ class Campaign(msgspec.Struct):
     def shares(self, named: list[str]) -> dict[str, float]:
         """Return the part of each of some accounts as a share of their median, at most 1; 1 of those forgotten."""
         seen = {account: self.members[account].seen for account in named if account in self.members}
-        middle = statistics.median(seen.values()) if seen else 1.0
+        middle = sorted(seen.values())[len(seen) // 2] if seen else 1
         return {account: min(seen.get(account, middle) / middle, 1.0) for account in named}
 
     def names(self, account: str) -> bool:
