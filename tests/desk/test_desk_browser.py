@@ -51,6 +51,7 @@ def test_from_the_queue_to_the_dossier_by_keyboard_alone(browser: Browser, size:
         page.keyboard.press("Enter")
         page.wait_for_url(f"**/case/{first.case}")
         expect(page.get_by_role("heading", level=1)).to_have_text(first.title)
+        page.wait_for_load_state("load")  # keys work once the page's script has run
         page.keyboard.press("t")
         page.keyboard.type("one list, asked once")  # letters are letters in a field
         page.keyboard.press("Tab")
@@ -60,6 +61,7 @@ def test_from_the_queue_to_the_dossier_by_keyboard_alone(browser: Browser, size:
         expect(page.get_by_role("status")).to_contain_text("verdict: true-positive")
         (act,) = [act for act, _ in double.acts]
         assert (act.cases, act.decision, act.text) == ([first.case], "true-positive", "one list, asked once")
+        page.wait_for_load_state("load")
         page.keyboard.press("d")
         page.wait_for_url("**/dossier")
         expect(page.get_by_text("--exact")).to_be_visible()
