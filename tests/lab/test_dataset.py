@@ -111,8 +111,8 @@ def test_the_export_of_a_prefix_is_that_of_the_whole_filtered_bit_for_bit(
     until = float(times[int(share * (len(times) - 1))])
     folder = tmp_path_factory.mktemp("prefix") / "prefix"
     made = make(folder, archive, Wish(until=until))
-    prefix = table(folder, "request").drop(["label", "weight", "part"])
-    wanted = every.filter(pa.compute.less(every["time"], until)).drop(["label", "weight", "part"])
+    prefix = table(folder, "request").drop(["label", "weight", "known_at", "part"])
+    wanted = every.filter(pa.compute.less(every["time"], until)).drop(["label", "weight", "known_at", "part"])
     assert same(prefix, wanted)
     assert prefix.num_rows == sum(one.rows for one in made.ranges) > 0
 
@@ -122,12 +122,12 @@ def test_the_export_of_a_prefix_is_that_of_the_whole_filtered_bit_for_bit(
 def test_as_of_a_moment_are_the_requests_that_had_come_by_then(
     archive: str, whole: Dataset, tmp_path_factory: pytest.TempPathFactory, share: float
 ) -> None:
-    every = table(whole.folder, "request").drop(["label", "weight", "part"])
+    every = table(whole.folder, "request").drop(["label", "weight", "known_at", "part"])
     known = np.maximum.accumulate(every["time"].to_numpy())
     as_of = float(known[int(share * (len(known) - 1))])
     folder = tmp_path_factory.mktemp("as-of") / "as-of"
     make(folder, archive, Wish(as_of=as_of))
-    assert same(table(folder, "request").drop(["label", "weight", "part"]), every.filter(pa.array(known <= as_of)))
+    assert same(table(folder, "request").drop(["label", "weight", "known_at", "part"]), every.filter(pa.array(known <= as_of)))
     offsets = _column(lab.dataset(folder).requests(["offset"]), "offset")
     assert sorted(offsets) == every.filter(pa.array(known <= as_of))["offset"].to_pylist()
 
