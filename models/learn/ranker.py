@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +26,19 @@ a tenth of them wrong, 20 verdicts at a precision of 1 made the order worse than
 STRAIGHT = 0.9
 """Means up to here are probabilities as they stand; beyond they bend so that 0 and 1 are never reached."""
 BASE = "base rate"
+
+
+class Many(NamedTuple):
+    """The features of many cases, one case behind the other."""
+
+    names: Mapping[str, int]
+    """Place of each feature that one of them has."""
+    ends: npt.NDArray[np.int64]
+    """`(n,)`, where each case's features end."""
+    places: npt.NDArray[np.int32]
+    """`(m,)` which feature."""
+    values: npt.NDArray[np.float64]
+    """`(m,)` of it."""
 
 
 class Ranker(base.Classifier):
@@ -99,24 +113,9 @@ class Ranker(base.Classifier):
         yes = 1.0 / (1.0 + math.exp(-max(min(logit, 30.0), -30.0)))
         return {False: 1.0 - yes, True: yes}
 
-    def predict_proba_many(
-        self,
-        names: Mapping[str, int],
-        ends: npt.NDArray[np.int64],
-        places: npt.NDArray[np.int32],
-        values: npt.NDArray[np.float64],
-    ) -> npt.NDArray[np.float64]:
-        """Return the chance that each of many cases is confirmed, `(n,)`, as `predict_proba_one` says each.
-
-        Parameters
-        ----------
-        names
-            Place of each feature that one of them has.
-        ends
-            `(n,)`, where each case's features end.
-        places, values
-            Flat: the features of the cases, one case behind the other.
-        """
+    def predict_proba_many(self, cases: Many) -> npt.NDArray[np.float64]:
+        """Return the chance that each of many cases is confirmed, `(n,)`, as `predict_proba_one` says each."""
+        names, ends, places, values = cases
         learnt, weights = self._weights(), np.zeros(len(names))
         for name, place in names.items():
             if name in self._place:

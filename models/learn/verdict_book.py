@@ -7,7 +7,7 @@ another worker gives the same ranks.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any, Literal, NamedTuple
 
 import msgspec
@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from siphonwatch.models.detect.registry import current
 from siphonwatch.models.evidence.cases import Finding
-from siphonwatch.models.learn.ranker import Ranker
+from siphonwatch.models.learn.ranker import Many, Ranker
 from siphonwatch.models.learn.ranker_features import Facts, facts_of, features
 
 Decision = Literal[
@@ -118,26 +118,10 @@ class VerdictBook:
         drivers = [driver for driver in drivers[:DRIVERS] if driver[1]]
         return Ranking(round(self._ranker.predict_proba_one(x)[True], DIGITS), drivers, self._taught)
 
-    def ranks(
-        self,
-        names: Mapping[str, int],
-        ends: npt.NDArray[np.int64],
-        places: npt.NDArray[np.int32],
-        values: npt.NDArray[np.float64],
-    ) -> npt.NDArray[np.float64]:
-        """Return the ranks of many cases, `(n,)`, as `rank` says each.
-
-        Parameters
-        ----------
-        names
-            Place of each feature that one of them has.
-        ends
-            `(n,)`, where each case's features end.
-        places, values
-            Flat: the features of the cases, one case behind the other.
-        """
+    def ranks(self, cases: Many) -> npt.NDArray[np.float64]:
+        """Return the ranks of many cases, `(n,)`, as `rank` says each."""
         self._learn()
-        return np.round(self._ranker.predict_proba_many(names, ends, places, values), DIGITS)
+        return np.round(self._ranker.predict_proba_many(cases), DIGITS)
 
     def rank_finding(self, finding: Finding) -> Ranking:
         """Return where a finding's case stands."""

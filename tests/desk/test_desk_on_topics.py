@@ -150,7 +150,7 @@ def test_a_topic_that_was_made_anew_is_read_from_its_beginning(settings: Setting
             fill(settings, found)
         if generation == 2:
             opened.feed.close()
-        end = time.monotonic() + 120
+        end = time.monotonic() + 600
         while True:
             opened.feed.catch_up()
             rows = opened.looks.queue(Ask()).rows

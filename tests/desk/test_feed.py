@@ -99,7 +99,7 @@ def reading(feed: Feed) -> Iterator[threading.Thread]:
 
 
 def until(condition: Callable[[], object]) -> None:
-    end = time.monotonic() + 60
+    end = time.monotonic() + 300
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.01)

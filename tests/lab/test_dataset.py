@@ -127,7 +127,9 @@ def test_as_of_a_moment_are_the_requests_that_had_come_by_then(
     as_of = float(known[int(share * (len(known) - 1))])
     folder = tmp_path_factory.mktemp("as-of") / "as-of"
     make(folder, archive, Wish(as_of=as_of))
-    assert same(table(folder, "request").drop(["label", "weight", "known_at", "part"]), every.filter(pa.array(known <= as_of)))
+    assert same(
+        table(folder, "request").drop(["label", "weight", "known_at", "part"]), every.filter(pa.array(known <= as_of))
+    )
     offsets = _column(lab.dataset(folder).requests(["offset"]), "offset")
     assert sorted(offsets) == every.filter(pa.array(known <= as_of))["offset"].to_pylist()
 

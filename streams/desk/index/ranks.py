@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from siphonwatch.models.evidence.cases import ERASED
+from siphonwatch.models.learn.ranker import Many
 from siphonwatch.models.learn.ranker_features import features
 from siphonwatch.models.learn.verdict_book import VerdictBook
 from siphonwatch.streams.contracts import verdict
@@ -98,7 +99,7 @@ class Ranks:
         ends = np.cumsum([len(row.places) for row in rows.values()], dtype=np.int64)
         places = np.concatenate([row.places for row in rows.values()])
         values = np.concatenate([row.values for row in rows.values()])
-        ranks = book.ranks(self._names, ends, places, values).tolist()
+        ranks = book.ranks(Many(self._names, ends, places, values)).tolist()
         to.executemany("UPDATE cases SET rank = ?1 WHERE id = ?2 AND rank != ?1", zip(ranks, rows, strict=True))
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time as clock
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,6 +24,7 @@ from siphonwatch.streams.lab.dataset.read import Dataset, Known
 from siphonwatch.streams.lab.dataset.rows import (
     COMPUTED,
     DEFAULT,
+    ArrowRows,
     At,
     Judged,
     Tell,
@@ -32,7 +32,6 @@ from siphonwatch.streams.lab.dataset.rows import (
     chosen,
     facts,
     field,
-    write_parquet,
 )
 from siphonwatch.streams.lab.offline import Offline
 from siphonwatch.streams.worker.opening import keys_of
@@ -61,7 +60,7 @@ class _Rows(NamedTuple):
         return _Rows(*(column[chosen] for column in self))
 
 
-class Features:
+class Features(ArrowRows):
     """The features of a data set at each request, at the end of each account's hour, at each alert, or at several.
 
     It speaks Arrow's PyCapsule interface and makes its rows while they are read; memory holds a block of requests and,
@@ -107,25 +106,8 @@ class Features:
         self._tell = tell
         self._judged = Judged(dataset)
         self.schema = _schema(self.patterns, self._ats)
-        """The columns, with units and meanings in the fields' metadata."""
         self.unopened = 0
         """Requests, of those last read, with sealed parts that no key opens: features of their texts are missing."""
-
-    def __arrow_c_schema__(self) -> Any:
-        """Return the columns as Arrow's PyCapsule."""
-        return self.schema.__arrow_c_schema__()
-
-    def __arrow_c_stream__(self, requested_schema: Any = None) -> Any:
-        """Return the rows as Arrow's PyCapsule."""
-        return self.reader().__arrow_c_stream__(requested_schema)
-
-    def reader(self) -> pa.RecordBatchReader:
-        """Return the rows as a stream of Arrow record batches, in the order of the archive; by hour as hours close."""
-        return pa.RecordBatchReader.from_batches(self.schema, self._batches())
-
-    def write(self, path: Path | str) -> int:
-        """Write the rows as one Parquet file; return how many."""
-        return write_parquet(path, self.schema, self._batches())
 
     def _batches(self) -> Iterator[pa.RecordBatch]:
         begun, done = clock.monotonic(), 0

@@ -9,7 +9,6 @@ import math
 import time as clock
 from collections.abc import Iterator, Sequence
 from itertools import groupby
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,13 +23,13 @@ from siphonwatch.streams.lab.dataset.read import Dataset
 from siphonwatch.streams.lab.dataset.rows import (
     DEFAULT,
     LOGGED,
+    ArrowRows,
     At,
     Judged,
     Tell,
     check_pattern,
     chosen,
     facts,
-    write_parquet,
 )
 
 POSSIBLE: tuple[At, ...] = ("hourly", "alert")
@@ -40,7 +39,7 @@ OWN = ("over", "row", "fingerprint", "incarnation", "version", "table")
 """What the log alone says of a row."""
 
 
-class LoggedFeatures:
+class LoggedFeatures(ArrowRows):
     """The features of a data set's alerts and account-hours as they were logged; of campaigns' alerts too.
 
     It speaks Arrow's PyCapsule interface; memory holds a step of the archive, and 8 bytes for each row.
@@ -82,25 +81,8 @@ class LoggedFeatures:
         own = [whole.field(name) for name in OWN]
         said = [one for one in whole if one.name not in taken | set(OWN) and pa.types.is_float32(one.type)]
         self.schema = pa.schema([*first[:6], *own, *first[6:], *said])
-        """The columns, with units and meanings in the fields' metadata."""
         self.unopened = 0
         """None: what a worker could not open it said nothing of."""
-
-    def __arrow_c_schema__(self) -> Any:
-        """Return the columns as Arrow's PyCapsule."""
-        return self.schema.__arrow_c_schema__()
-
-    def __arrow_c_stream__(self, requested_schema: Any = None) -> Any:
-        """Return the rows as Arrow's PyCapsule."""
-        return self.reader().__arrow_c_stream__(requested_schema)
-
-    def reader(self) -> pa.RecordBatchReader:
-        """Return the rows as a stream of Arrow record batches, in the order of the archive."""
-        return pa.RecordBatchReader.from_batches(self.schema, self._batches())
-
-    def write(self, path: Path | str) -> int:
-        """Write the rows as one Parquet file; return how many."""
-        return write_parquet(path, self.schema, self._batches())
 
     def _batches(self) -> Iterator[pa.RecordBatch]:
         begun, done = clock.monotonic(), 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -103,6 +103,32 @@ def write_parquet(path: Path | str, schema: pa.Schema, batches: Iterable[pa.Reco
         if held:
             writer.write_table(pa.Table.from_batches(held, schema))
     return rows
+
+
+class ArrowRows:
+    """Rows that speak Arrow: read anew from their source each time, in bounded memory."""
+
+    schema: pa.Schema
+    """The columns, with units and meanings in the fields' metadata."""
+
+    def _batches(self) -> Iterator[pa.RecordBatch]:
+        raise NotImplementedError
+
+    def __arrow_c_schema__(self) -> Any:
+        """Return the columns as Arrow's PyCapsule."""
+        return self.schema.__arrow_c_schema__()
+
+    def __arrow_c_stream__(self, requested_schema: Any = None) -> Any:
+        """Return the rows as Arrow's PyCapsule."""
+        return self.reader().__arrow_c_stream__(requested_schema)
+
+    def reader(self) -> pa.RecordBatchReader:
+        """Return the rows as a stream of Arrow record batches."""
+        return pa.RecordBatchReader.from_batches(self.schema, self._batches())
+
+    def write(self, path: Path | str) -> int:
+        """Write the rows as one Parquet file; return how many."""
+        return write_parquet(path, self.schema, self._batches())
 
 
 class Judged:
