@@ -48,10 +48,10 @@ endef
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 17
 
-demo: $(VENV)/.demo ## Install, start a broker and a worker, play a scenario, print its alerts (3 minutes; a slow machine takes longer)
+demo: $(VENV)/.demo ## Install, start a broker and a worker, play a scenario, print its alerts and where the desk showed them (3 minutes; a slow machine takes longer)
 	@$(VENV)/bin/siphonwatch demo $(DEMO_ARGS)
 
-demo-desk: $(VENV)/.demo ## The same, and then the desk on its cases in a browser, until Ctrl-C
+demo-desk: $(VENV)/.demo ## The same, and keep the desk on its cases open for a browser, until Ctrl-C
 	@$(VENV)/bin/siphonwatch demo --desk $(DEMO_ARGS)
 
 # A scorer for each kind of API, as a log of one kind is what a gateway has.

@@ -71,8 +71,12 @@ def test_a_small_demo_finds_attacks_and_leaves_nothing_behind(tmp_path: Path) ->
     for pattern in ("extraction", "scraping", "desensitisation"):
         assert pattern in output
     assert "scored" in output and "Next:" in output
+    last, remedy = output.splitlines()[-2:]
+    found = re.fullmatch(r"The desk showed (\d+) open cases of (\d+) at http://127.0.0.1:\d+, and ended .*", last)
+    assert found and "make demo-desk" in remedy, output
     alerts = [json.loads(line) for line in (keep / "alerts.ndjson").read_bytes().splitlines()]
     own = [alert["data"]["unmapped"]["siphonwatch"] for alert in alerts]
+    assert int(found[2]) == len({one["case"] for one in own}) >= int(found[1]) > 0
     assert {"scraping", "extraction"} <= {found["pattern"] for found in own}
     assert all(found["case"] in output for found in own)
     labels = (keep / "labels.csv").read_text()
@@ -143,7 +147,7 @@ def test_the_desk_shows_the_demo_s_cases_until_it_is_stopped(tmp_path: Path) -> 
         lines: list[str] = []
         for line in process.stdout:
             lines.append(line)
-            if "the desk shows these cases at" in line.lower():
+            if "the desk shows" in line.lower():
                 break
         started = children(process.pid)
         address = lines[-1].split(" at ")[1].split()[0]
