@@ -7,8 +7,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-from river.drift import ADWIN
-from scipy.stats import kstwobign
 
 LEAST = 0.2
 """Population stability index beyond noise; a convention of credit scoring, where 0.1 is a small and 0.25 a great
@@ -68,8 +66,10 @@ def chance_of(before: Floats, after: Floats, n: float, m: float) -> float:
     It is the test of KSWIN (Raab, Heusinger & Schleif 2020), Kolmogorov and Smirnov's between what is recent and what
     came before, on shares of `(B,)` ordered bins: no less than on the values.
     """
+    from scipy.special import kolmogorov  # as ADWIN below: imports that only a comparison of weeks should wait for
+
     apart = float(np.abs(np.cumsum(after - before)).max())
-    return float(kstwobign.sf(apart * math.sqrt(n * m / (n + m))))
+    return float(kolmogorov(apart * math.sqrt(n * m / (n + m))))
 
 
 def rate_moved(days: Sequence[npt.NDArray[np.int64]], base: int, delta: float) -> bool:
@@ -82,6 +82,8 @@ def rate_moved(days: Sequence[npt.NDArray[np.int64]], base: int, delta: float) -
     delta
         Chance of a false cut at each look.
     """
+    from river.drift import ADWIN
+
     mean = max(float(np.concatenate(days[:base]).mean()), 1 / 24)
     cap = max(mean + CAP * math.sqrt(mean), 1.0)
     # One hour is one value, in [0, 1].

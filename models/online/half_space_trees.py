@@ -6,11 +6,9 @@ Gives River's scores to the last bit for single-precision inputs; never grows af
 from __future__ import annotations
 
 import random
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from river.tree.padded import make_padded_tree
 
 from siphonwatch.models.common.kernel import kernel
 from siphonwatch.models.online.detector import BulkDetector, Vectors
@@ -52,31 +50,25 @@ def _round_up(value: float) -> np.float32:
     return single if float(single) >= value else np.nextafter(single, np.float32(np.inf))
 
 
-def _flatten(roots: list[Any], columns: dict[Any, int], height: int, window_size: int) -> HstState:
-    if window_size * (2 ** (height + 1) - 1) >= 2**31:
-        raise ValueError(f"height {height} with window_size {window_size} overflows the masses; lower one of them")
-    half = 2**height
-    state = HstState(
-        feature=np.zeros((len(roots), half), np.uint16),
-        threshold=np.zeros((len(roots), half), np.float32),
-        mass=np.zeros((len(roots), half), np.int32),
-        leaf_score=np.zeros((len(roots), half), np.int32),
-        heap=np.zeros((2, 2 * half), np.int64),
-        sizes=np.array([0, window_size, 0, np.ceil(SIZE_LIMIT * window_size), height], np.int64),
-    )
-    reference = state._replace(mass=np.zeros_like(state.mass))
-    for tree, root in enumerate(roots):
-        level = [root]
-        for depth in range(height):
-            first = 2**depth
-            for place, node in enumerate(level):
-                state.feature[tree, first + place] = columns[node.feature]
-                state.threshold[tree, first + place] = _round_up(node.threshold)
-            level = [child for node in level for child in node.children]
-        state.mass[tree] = [leaf.l_mass for leaf in level]
-        reference.mass[tree] = [leaf.r_mass for leaf in level]
-        close_tree(reference, tree)
-    return state
+def _draw(state: HstState, tree: int, limits: dict[int, tuple[float, float]], height: int, rng: random.Random) -> None:
+    """Draw a tree's splits in the order in which River's `make_padded_tree` does: a node, its left, its right side.
+
+    Half a second of imports is spared that way: River's `tree` package brings scikit-learn and pandas.
+    """
+
+    def split(node: int, depth: int) -> None:
+        if depth == height:
+            return
+        on = rng.choices(list(limits), [high - low for low, high in limits.values()])[0]
+        low, high = limits[on]
+        at = rng.uniform(low + PADDING * (high - low), high - PADDING * (high - low))
+        state.feature[tree, node], state.threshold[tree, node] = on, _round_up(at)
+        for child, side in ((2 * node, (low, at)), (2 * node + 1, (at, high))):
+            limits[on] = side
+            split(child, depth + 1)
+        limits[on] = low, high
+
+    split(1, 0)
 
 
 def hst_init(
@@ -100,15 +92,22 @@ def hst_init(
         raise ValueError(f"n_trees {n_trees}, height {height} and window_size {window_size} must be at least 1")
     if limits.ndim != 2 or limits.shape[1] != 2 or not (limits[:, 0] < limits[:, 1]).all():
         raise ValueError("limits must be (F, 2) with the lowest value under the highest for every feature")
+    if window_size * (2 ** (height + 1) - 1) >= 2**31:
+        raise ValueError(f"height {height} with window_size {window_size} overflows the masses; lower one of them")
+    half = 2**height
+    state = HstState(
+        feature=np.zeros((n_trees, half), np.uint16),
+        threshold=np.zeros((n_trees, half), np.float32),
+        mass=np.zeros((n_trees, half), np.int32),
+        leaf_score=np.zeros((n_trees, half), np.int32),
+        heap=np.zeros((2, 2 * half), np.int64),
+        sizes=np.array([0, window_size, 0, np.ceil(SIZE_LIMIT * window_size), height], np.int64),
+    )
     rng = random.Random(seed)  # noqa: S311 - reproduces River's trees, guards nothing
-    roots = [
-        make_padded_tree(
-            limits={i: (float(low), float(high)) for i, (low, high) in enumerate(limits)},
-            height=height, padding=PADDING, rng=rng, r_mass=0, l_mass=0,
-        )
-        for _ in range(n_trees)
-    ]  # fmt: skip
-    return _flatten(roots, {i: i for i in range(len(limits))}, height, window_size)
+    for tree in range(n_trees):
+        _draw(state, tree, {i: (float(low), float(high)) for i, (low, high) in enumerate(limits)}, height, rng)
+        close_tree(state, tree)
+    return state
 
 
 class HalfSpaceTrees(BulkDetector):

@@ -248,7 +248,8 @@ def main() -> int:
         if not bootstrap:
             say("starting Apache Kafka")
             try:
-                bootstrap = stack.enter_context(ApacheKafka(folder / "kafka", heap="1g")).bootstrap
+                node = ApacheKafka(folder / "kafka", heap="1g", optimised=True)
+                bootstrap = stack.enter_context(node).bootstrap
             except BrokerError as error:
                 say(f"bench: {error}")
                 return 1

@@ -156,7 +156,7 @@ def test_a_sink_of_a_kind_that_another_distribution_adds_gets_alerts(tmp_path: P
     ("kind", "field", "said"),
     [
         ("pager", "token", "a sink of kind pager has no use for it"),
-        ("pagr", "url", "is 'pagr': there are alertmanager, grafana"),
+        ("pagr", "url", "is 'pagr': there are alertmanager, "),
     ],
 )
 def test_its_settings_are_checked_as_those_of_our_kinds_are(tmp_path: Path, kind: str, field: str, said: str) -> None:

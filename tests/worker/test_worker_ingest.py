@@ -24,22 +24,25 @@ from siphonwatch.streams.worker.state.kafka import open_state
 from siphonwatch.streams.worker.state.pages import from_page
 
 pytestmark = pytest.mark.broker
+RECORDS = 1200
+"""Of each gateway."""
 WORDS = 5
 """Words in a row of a prompt or reply that count as having leaked."""
 
 
 def gateway_log() -> dict[str, list[bytes]]:
-    """What two gateways wrote, by format; a few records are broken."""
+    """The first records that two gateways wrote, by format."""
     logs: dict[str, list[bytes]] = {"litellm": [], "nginx": []}
     for event in Scenario(3, 20, 0.5):
-        logs[event.format].append(msgspec.json.encode(event.record))
+        if len(logs[event.format]) < RECORDS:
+            logs[event.format].append(msgspec.json.encode(event.record))
     return logs
 
 
 def private_strings(logs: dict[str, list[bytes]]) -> set[str]:
     """Names, keys, addresses and runs of words that must stay at the gateway."""
     found: set[str] = set()
-    for raw in logs["litellm"][:4000]:
+    for raw in logs["litellm"]:
         record = msgspec.json.decode(raw)
         meta = record["metadata"]
         for field in ("user_api_key_org_id", "user_api_key_hash", "user_api_key_user_id", "user_api_key_end_user_id"):
@@ -75,7 +78,6 @@ async def kept(settings: Settings, partition: int) -> list[bytes]:
         await log.stop()
 
 
-@pytest.mark.timeout(1800)
 async def test_gateway_topics_are_scored_and_no_text_leaves_them(settings: Settings, tmp_path: Path) -> None:
     topics = {f"{settings.topics.prefix}.{name}": name for name in ("litellm", "nginx")}
     settings.ingest.topics = dict(topics)  # type: ignore[arg-type]
@@ -89,20 +91,20 @@ async def test_gateway_topics_are_scored_and_no_text_leaves_them(settings: Setti
     with Worker(settings, tmp_path) as worker:
         async with AIOKafkaProducer(bootstrap_servers=settings.kafka.bootstrap) as producer:
             for topic, name in topics.items():
-                for i, raw in enumerate(logs[name][:1000] + (broken if name == "litellm" else []) + logs[name][1000:]):
+                for i, raw in enumerate(logs[name][:500] + (broken if name == "litellm" else []) + logs[name][500:]):
                     await producer.send(topic, raw, partition=i % 2)
             await producer.flush()
         total = sum(map(len, logs.values()))
         sent: list[bytes] = []
 
         async def arrived() -> int:
+            await asyncio.sleep(0.5)
             sent[:] = [value for p in range(2) for value in await read(settings, "telemetry", p)]
             return len(sent)
 
         deadline = time.monotonic() + 900.0  # a busy machine sketches a few hundred records a second
-        while await arrived() < total:
-            if time.monotonic() > deadline:
-                break
+        while await arrived() < total and time.monotonic() < deadline:
+            pass
         assert len(sent) == total, worker.log.read_text()
         await scored(settings, total)
         metrics = await asyncio.to_thread(fetch, f"http://127.0.0.1:{settings.web.port}/metrics")
