@@ -68,6 +68,10 @@ def command(
     configure(settings.log)
     try:
         store = Store(url)
+        if not store.exclusive():
+            click.echo(
+                f"{url} lets a file be created that is there: of two archivers the first would lose steps", err=True
+            )
         if logs:
             _logs(offline(settings, plain_ids), store, logs, format_, step_rows)
         else:

@@ -1,7 +1,8 @@
 """Files below one URL: a folder, or whatever fsspec reaches. Knows nothing of what is in them.
 
-A file is there whole or not at all; a local one outlasts a loss of power once `write` or `create` has returned, as its
-bytes and its name are on the disk. `create` gives a name to the first who asks, which is how several archivers agree.
+A file is there whole or not at all: a local one is renamed into place, and outlasts a loss of power once `write` or
+`create` has returned, as its bytes and its name are on the disk; an object store shows an object once all of it is
+there. `create` gives a name to the first who asks, which is how several archivers agree.
 """
 
 from __future__ import annotations
@@ -9,11 +10,18 @@ from __future__ import annotations
 import contextlib
 import os
 import uuid
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from siphonwatch.streams.lab.remote import code, failures, is_local, reach, said
+
 PART = ".part"
 """Of local files that are being written."""
+PROBE = ".exclusive"
+"""Is created twice, to see whether a store refuses the second time."""
+TAKEN = ("PreconditionFailed", "ConditionalRequestConflict")
+"""Codes by which stores that speak S3 say that a name is taken, or is being taken."""
 
 
 class StoreError(RuntimeError):
@@ -39,14 +47,12 @@ class Store:
     """
 
     def __init__(self, url: str) -> None:
-        import fsspec
-
         self.url = url
         try:
-            self._fs, self._root = fsspec.core.url_to_fs(url)
-        except (ImportError, ValueError) as error:
-            raise StoreError(f"{url}: {error}; S3 comes with `pip install 'siphonwatch[s3]'`") from None
-        self._local = "file" in ((self._fs.protocol,) if isinstance(self._fs.protocol, str) else self._fs.protocol)
+            self._fs, self._root = reach(url)
+        except ValueError as error:
+            raise StoreError(str(error)) from None
+        self._local = is_local(self._fs)
         above = Path(self._root).parent
         while self._local and above != above.parent and not os.access(above, os.F_OK):
             above = above.parent
@@ -94,10 +100,38 @@ class Store:
                 file.write(data)
             return
         except (ValueError, NotImplementedError):  # a driver without exclusive creation
-            pass
-        if self._fs.exists(path):
+            taken = bool(self._fs.exists(path))
+        except OSError as error:
+            if not _taken(error):
+                raise
+            taken = True
+        if not taken:
+            self._fs.pipe_file(path, data)
+        elif self._fs.cat_file(path) != data:  # else the answer to our own was lost, and the driver asked again
             raise FileExistsError
-        self._fs.pipe_file(path, data)
+
+    def exclusive(self) -> bool:
+        """Tell whether `create` refuses a name that is taken, whoever asks at the same time; writes a file to see it.
+
+        Raises
+        ------
+        StoreError
+            Where nothing can be written.
+        """
+        if self._local:
+            return True
+        with self._failing(PROBE):
+            self._fs.pipe_file(self._at(PROBE), b"")
+            try:
+                with self._fs.open(self._at(PROBE), "xb") as file:
+                    file.write(b"taken")
+            except (ValueError, NotImplementedError):
+                return False
+            except OSError as error:
+                if not _taken(error):
+                    raise
+                return True
+        return False
 
     def _part(self, path: str, data: Any) -> Path:
         """Write a local file under another name beside its place; return it."""
@@ -128,6 +162,14 @@ class Store:
         with self._failing(path):
             return bytes(self._fs.cat_file(self._at(path)))
 
+    def read_all(self, paths: Sequence[str]) -> list[bytes]:
+        """Return several files' bytes, of an object store many at a time."""
+        if self._local or len(paths) < 2:
+            return [self.read(path) for path in paths]
+        with self._failing(paths[0]):
+            found = self._fs.cat([self._at(path) for path in paths])
+        return [bytes(found[self._at(path)]) for path in paths]
+
     def has(self, path: str) -> bool:
         """Tell whether a file is there."""
         with self._failing(path):
@@ -136,17 +178,18 @@ class Store:
     def names(self, folder: str) -> list[str]:
         """Return the names of a folder's files, sorted; none where there is no such folder."""
         with self._failing(folder):
-            self._fs.invalidate_cache()
             try:
                 found = self._fs.ls(self._at(folder), detail=False)
-            except FileNotFoundError:
+            except FileNotFoundError as error:
+                if code(error) == "NoSuchBucket":
+                    raise
                 return []
-        return sorted(name for path in found if not (name := str(path).rsplit("/", 1)[-1]).startswith("."))
+        names = (str(path).rsplit("/", 1)[-1] for path in found)
+        return sorted(name for name in names if name and not name.startswith("."))
 
     def walk(self, folder: str) -> dict[str, float]:
         """Return when each file below a folder was written, seconds since 1970, by path."""
         with self._failing(folder):
-            self._fs.invalidate_cache()
             found = self._fs.find(self._at(folder), detail=True)
             start = len(self._root.rstrip("/")) + 1
             return {path[start:]: self._fs.modified(path).timestamp() for path in found}
@@ -157,10 +200,14 @@ class Store:
             self._fs.rm_file(self._at(path))
 
     @contextlib.contextmanager
-    def _failing(self, path: str):  # type: ignore[no-untyped-def]
+    def _failing(self, path: str) -> Iterator[None]:
         try:
             yield
         except (FileExistsError, StoreError):
             raise
-        except OSError as error:
-            raise StoreError(f"{self.url}/{path}: {error.strerror or error}") from None
+        except failures() as error:
+            raise StoreError(f"{self.url}/{path}: {said(error)}") from None
+
+
+def _taken(error: OSError) -> bool:
+    return isinstance(error, FileExistsError) or code(error) in TAKEN

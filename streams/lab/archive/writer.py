@@ -42,6 +42,8 @@ STEP_ROWS = 131_072
 MAX_HOURS = 1000
 """Hours of a partition in one step that get a file each. A month of logs has fewer; clocks gone mad have more."""
 ROW_GROUP = 65_536
+AT_ONCE = 256
+"""Manifests that are asked for together: of an object store each takes a round trip, and a month has thousands."""
 COMPRESSION = "zstd"
 
 Part = telemetry.Requests | events.Events
@@ -58,19 +60,20 @@ def read_manifests(store: Store, known: list[Manifest] | None = None) -> list[Ma
     """
     found = list(known or ())
     names = [name for name in store.names(MANIFESTS) if name.endswith(".json")]
-    for number, name in enumerate(names):
-        path = manifest_path(number)
+    paths = [manifest_path(number) for number in range(len(names))]
+    for name, path in zip(names, paths, strict=True):
         if f"{MANIFESTS}/{name}" != path:
             raise StoreError(f"{store.url}/{path} is missing: the archive cannot be trusted behind it")
-        if number < len(found):
-            continue
-        try:
-            manifest = msgspec.json.decode(store.read(path), type=Manifest)
-        except msgspec.DecodeError as error:
-            raise StoreError(f"{store.url}/{path} is no manifest: {error}") from None
-        if manifest.format != FORMAT:
-            raise StoreError(f"{store.url}/{path} has format {manifest.format}, this version reads {FORMAT}")
-        found.append(manifest)
+    for start in range(len(found), len(paths), AT_ONCE):
+        asked = paths[start : start + AT_ONCE]
+        for path, data in zip(asked, store.read_all(asked), strict=True):
+            try:
+                manifest = msgspec.json.decode(data, type=Manifest)
+            except msgspec.DecodeError as error:
+                raise StoreError(f"{store.url}/{path} is no manifest: {error}") from None
+            if manifest.format != FORMAT:
+                raise StoreError(f"{store.url}/{path} has format {manifest.format}, this version reads {FORMAT}")
+            found.append(manifest)
     return found
 
 

@@ -10,7 +10,6 @@ import posixpath
 from collections.abc import Mapping
 from typing import Any
 
-import fsspec
 import msgspec
 
 from siphonwatch.models.learn.version import (
@@ -26,6 +25,7 @@ from siphonwatch.models.learn.version import (
     shipped,
 )
 from siphonwatch.streams.common.settings import Settings, SettingsError
+from siphonwatch.streams.lab.remote import failures, is_local, reach, said
 
 ALIASES = "aliases.json"
 SHORTEST = 4
@@ -56,9 +56,9 @@ class Registry:
     def __init__(self, url: str) -> None:
         self.url = url
         try:
-            self._fs, self._root = fsspec.core.url_to_fs(url)
-        except (ImportError, ValueError) as error:
-            raise RegistryError(f"models.registry {url}: {error}") from None
+            self._fs, self._root = reach(url)
+        except ValueError as error:
+            raise RegistryError(f"models.registry {error}") from None
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Registry:
@@ -82,6 +82,8 @@ class Registry:
             found = self._fs.ls(self._root, detail=False)
         except FileNotFoundError:
             return []
+        except failures() as error:
+            raise RegistryError(f"cannot read {self.url}: {said(error)}") from None
         return sorted(name for path in found if ID.match(name := posixpath.basename(path.rstrip("/"))))
 
     def versions(self) -> tuple[list[Version], dict[str, str]]:
@@ -137,15 +139,14 @@ class Registry:
         if len(files) > MAX_FILES or any(len(data) > MAX_FILE for data in files.values()):
             raise RegistryError(f"a version has at most {MAX_FILES:,} files of {MAX_FILE:,} bytes")
         version = read_version(files)
-        if version.id == shipped().id or version.id in self.ids():
+        if version.id == shipped().id:
             return version
+        root = posixpath.join(self._root, version.id)
         try:
-            for name in (*sorted(set(files) - {SUMS}), SUMS):  # the sums last: without them nothing is read
-                path = posixpath.join(self._root, version.id, name)
-                self._fs.makedirs(posixpath.dirname(path), exist_ok=True)
-                self._fs.pipe_file(path, files[name])
-        except OSError as error:
-            raise RegistryError(f"cannot write version {version.id} to {self.url}: {error}") from None
+            if not self._fs.exists(posixpath.join(root, SUMS)):  # what was cut off before is finished
+                _write(self._fs, root, files)
+        except failures() as error:
+            raise RegistryError(f"cannot write version {version.id} to {self.url}: {said(error)}") from None
         return version
 
     def aliases(self) -> dict[str, str]:
@@ -160,6 +161,8 @@ class Registry:
             data = self._fs.cat_file(posixpath.join(self._root, ALIASES))
         except FileNotFoundError:
             return {}
+        except failures() as error:
+            raise RegistryError(f"cannot read {self.url}/{ALIASES}: {said(error)}") from None
         try:
             return msgspec.json.decode(data, type=dict[str, str])
         except msgspec.DecodeError as error:
@@ -178,10 +181,9 @@ class Registry:
         aliases = self.aliases() | {alias: id}
         kept = {name: aliases[name] for name in sorted(aliases) if aliases[name]}
         try:
-            self._fs.makedirs(self._root, exist_ok=True)
-            self._fs.pipe_file(posixpath.join(self._root, ALIASES), msgspec.json.format(msgspec.json.encode(kept)))
-        except OSError as error:
-            raise RegistryError(f"cannot write {self.url}/{ALIASES}: {error}") from None
+            _put(self._fs, posixpath.join(self._root, ALIASES), msgspec.json.format(msgspec.json.encode(kept)))
+        except failures() as error:
+            raise RegistryError(f"cannot write {self.url}/{ALIASES}: {said(error)}") from None
 
     def _load(self, id: str) -> Version:
         try:
@@ -204,15 +206,15 @@ def read_files(url: str) -> dict[str, bytes]:
         Where a hash is wrong.
     """
     try:
-        fs, root = fsspec.core.url_to_fs(url)
-        sizes: dict[str, Any] = {path: info["size"] for path, info in fs.find(root, detail=True).items()}
+        fs, root = _reach(url)
+        sizes: dict[str, int] = {path: info["size"] for path, info in fs.find(root, detail=True).items()}
         if SUMS not in {posixpath.relpath(path, root) for path in sizes}:
             raise RegistryError(f"{url} is no version: a version is a directory with {SUMS}")
         if len(sizes) > MAX_FILES or max(sizes.values()) > MAX_FILE:
             raise RegistryError(f"{url} holds more than {MAX_FILES:,} files, or one of more than {MAX_FILE:,} bytes")
         files = {posixpath.relpath(path, root): bytes(fs.cat_file(path)) for path in sizes}
-    except (OSError, ImportError) as error:
-        raise RegistryError(f"cannot read {url}: {error}") from None
+    except failures() as error:
+        raise RegistryError(f"cannot read {url}: {said(error)}") from None
     check_sums(files)
     return files
 
@@ -228,7 +230,7 @@ def write_files(url: str, files: Mapping[str, bytes]) -> None:
         Where it holds a version and other files, or files that were changed.
     """
     try:
-        fs, root = fsspec.core.url_to_fs(url)
+        fs, root = _reach(url)
         if fs.exists(root):
             there = [posixpath.relpath(path, root) for path in fs.find(root)]
             if there and not {SUMS, INFO} <= set(there):
@@ -236,9 +238,25 @@ def write_files(url: str, files: Mapping[str, bytes]) -> None:
             if there:
                 read_files(url)  # removes nothing that is not listed, or was changed
                 fs.rm(root, recursive=True)
-        for name in (*sorted(set(files) - {SUMS}), SUMS):
-            path = posixpath.join(root, name)
-            fs.makedirs(posixpath.dirname(path), exist_ok=True)
-            fs.pipe_file(path, files[name])
-    except (OSError, ImportError) as error:
-        raise RegistryError(f"cannot write {url}: {error}") from None
+        _write(fs, root, files)
+    except failures() as error:
+        raise RegistryError(f"cannot write {url}: {said(error)}") from None
+
+
+def _reach(url: str) -> tuple[Any, str]:
+    try:
+        return reach(url)
+    except ValueError as error:
+        raise RegistryError(str(error)) from None
+
+
+def _write(fs: Any, root: str, files: Mapping[str, bytes]) -> None:
+    """Write a version's files, the sums last: without them nothing is read."""
+    for name in (*sorted(set(files) - {SUMS}), SUMS):
+        _put(fs, posixpath.join(root, name), files[name])
+
+
+def _put(fs: Any, path: str, data: bytes) -> None:
+    if is_local(fs):  # an object store has no folders, and s3fs would make a bucket of a mistyped name
+        fs.makedirs(posixpath.dirname(path), exist_ok=True)
+    fs.pipe_file(path, data)
