@@ -13,7 +13,17 @@ import pytest
 import structlog
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
-from kafka_broker import broker, broker_node, kafka, kafka_node, required, tansu, tansu_node, unavailable
+from kafka_broker import (
+    broker,
+    broker_node,
+    choose_brokers,
+    kafka,
+    kafka_node,
+    required,
+    tansu,
+    tansu_node,
+    unavailable,
+)
 
 from siphonwatch.streams.common.settings import Settings
 
@@ -48,6 +58,10 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     names = inspect.signature(pyfuncitem.obj).parameters
     asyncio.run(pyfuncitem.obj(**{name: pyfuncitem.funcargs[name] for name in names}))
     return True
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    choose_brokers(metafunc)
 
 
 LONG = (

@@ -21,6 +21,13 @@ BOTH = [
 ]
 
 
+EMBEDDED_TOO = {
+    *("test_status", "test_topics", "test_state_broker", "test_batches", "test_produce", "test_alerts_command"),
+    *("test_worker_command", "test_worker_partitions", "test_verdict_feed", "test_control_feed"),
+}
+"""Files whose tests run over the embedded broker as well: between them they use all that the demo asks of it."""
+
+
 def required() -> bool:
     """Whether a missing Apache Kafka is a failure, as in CI."""
     return os.environ.get(REQUIRE, "") not in ("", "0")
@@ -76,14 +83,22 @@ def over(names: str, *, kafka: Sequence[object], tansu: Sequence[object]) -> pyt
     return pytest.mark.parametrize(f"broker_node,{names}", cases, indirect=["broker_node"])
 
 
-@pytest.fixture(params=BOTH)
+def choose_brokers(metafunc: pytest.Metafunc) -> None:
+    """Run a test that takes a broker over Apache Kafka, and over the embedded one where its file is to."""
+    chosen = (mark.args[0] for mark in metafunc.definition.iter_markers("parametrize"))
+    if "broker_node" in metafunc.fixturenames and not any("broker_node" in names for names in chosen):
+        both = metafunc.module.__name__.rpartition(".")[2] in EMBEDDED_TOO
+        metafunc.parametrize("broker_node", BOTH if both else BOTH[1:], indirect=True)
+
+
+@pytest.fixture
 def broker_node(request: pytest.FixtureRequest) -> Broker:
-    """Each broker in turn."""
+    """The broker, or each in turn."""
     node: Broker = request.getfixturevalue(f"{request.param}_node")
     return node
 
 
 @pytest.fixture
 def broker(broker_node: Broker) -> str:
-    """Bootstrap address of each broker in turn."""
+    """Bootstrap address of the broker, or of each in turn."""
     return broker_node.bootstrap

@@ -11,7 +11,6 @@ from pathlib import Path
 import msgspec
 import pytest
 from kafka.admin import KafkaAdminClient
-from kafka_broker import over
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 from worker_tools import Worker, prepare, produce, read, scored, traffic, until
@@ -111,7 +110,7 @@ def accounts(records: list[Telemetry]) -> Counter[str]:
     return Counter(record.account for record in records)
 
 
-@over("running", kafka=[True, False], tansu=[False])
+@pytest.mark.parametrize("running", [True, False])
 async def test_a_gateway_topic_made_anew_is_ingested_whole(settings: Settings, tmp_path: Path, running: bool) -> None:
     gateway = f"{settings.topics.prefix}.gateway"
     settings.ingest.topics = {gateway: "telemetry"}
@@ -138,11 +137,7 @@ async def test_a_gateway_topic_made_anew_is_ingested_whole(settings: Settings, t
     assert await applied(settings) == accounts(old + new)
 
 
-@over(
-    "count, running",
-    kafka=[(300, True), (300, False), (1500, True), (1500, False)],
-    tansu=[(300, True), (1500, False)],
-)
+@pytest.mark.parametrize(("count", "running"), [(300, True), (1500, True), (1500, False)])
 async def test_telemetry_made_anew_is_scored_whole_into_the_state_there_is(
     settings: Settings, tmp_path: Path, running: bool, count: int
 ) -> None:

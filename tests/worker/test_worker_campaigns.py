@@ -104,7 +104,7 @@ async def coordinated(settings: Settings) -> None:
     await scored(settings, least=1, name=TOPIC)
 
 
-@over("crash", kafka=["", "batch:4", "manifest:2", "sighted:2"], tansu=["", "sighted:2"])
+@over("crash", kafka=["", "batch:4", "manifest:2", "sighted:2"], tansu=["sighted:2"])
 async def test_a_campaign_found_over_kafka_is_the_one_a_replay_finds(
     settings: Settings, tmp_path: Path, crash: str
 ) -> None:

@@ -25,7 +25,7 @@ from siphonwatch.streams.worker.state.kafka import open_state
 pytestmark = pytest.mark.broker
 
 
-@over("crash", kafka=["batch:3", "pages:3", "pages:5", "manifest:1", "manifest:2"], tansu=["pages:3", "manifest:2"])
+@over("crash", kafka=["batch:3", "pages:3", "pages:5", "manifest:1", "manifest:2"], tansu=["manifest:2"])
 async def test_a_worker_killed_at_its_worst_moment_goes_on_exactly(
     settings: Settings, tmp_path: Path, crash: str
 ) -> None:
