@@ -59,6 +59,11 @@ def told(record: Telemetry) -> tuple[str, int, str, str, str]:
     return record.plan, record.account_age, record.country, record.asn, record.payment
 
 
+def test_a_key_that_itself_holds_dots_is_found_beside_the_object() -> None:
+    flat = changed(LITELLM, "metadata", {**LITELLM["metadata"], f"{AUTH.partition('.')[2]}.plan": "Pro"})
+    assert one("litellm", flat).plan == "pro"
+
+
 @pytest.mark.parametrize("format", RECORDS)
 def test_every_gateway_s_word_on_a_customer_reads_alike(format: str) -> None:
     record = one(format, RECORDS[format])

@@ -91,6 +91,12 @@ STRUCTURES = frozenset(
      "output_format")
 )  # fmt: skip
 """Parameters that hold the reply to a form."""
+_RARE = STRUCTURES | frozenset(
+    ("n", "candidateCount", "num_generations", "top_logprobs", "logprobs", "responseLogprobs", "tools", "functions",
+     "toolConfig", "text", "output_config", "format")
+)  # fmt: skip
+"""Parameters that most requests leave out; without any, `_DEFAULTS` are what `_rare` returns."""
+_DEFAULTS = {"n": 1, "logprobs": 0, "tools": 0, "structured": False}
 PLAIN = ("", "text", "text/plain", "none", "auto", False, None)
 
 SILENT = ("reasoning", "thinking", "redacted_thinking", "tool_call", "tool_use", "function_call")
@@ -237,12 +243,18 @@ def parameters(body: Mapping[str, Any]) -> dict[str, Any]:
         for key in CONFIGURATIONS & body.keys():
             if isinstance(body[key], dict):
                 body = {**body[key], **body}
-    logprobs = body.get("top_logprobs") or body.get("logprobs") or body.get("responseLogprobs")
-    return {
+    found = {
         "stream": truth(body.get("stream")),
         "temperature": number(body.get("temperature")),
         "top_p": number(body.get("top_p", body.get("topP", body.get("p")))),
         "max_tokens": 0 if MAX_TOKENS.isdisjoint(body) else max(count(body[key]) for key in MAX_TOKENS & body.keys()),
+    }
+    return found | (_DEFAULTS if _RARE.isdisjoint(body) else _rare(body))
+
+
+def _rare(body: Mapping[str, Any]) -> dict[str, Any]:
+    logprobs = body.get("top_logprobs") or body.get("logprobs") or body.get("responseLogprobs")
+    return {
         "n": count(body.get("n", body.get("candidateCount", body.get("num_generations"))), 1),
         "logprobs": count(logprobs),
         "tools": _tools(body),

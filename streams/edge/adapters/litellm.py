@@ -43,7 +43,8 @@ NOT_INFERENCE = re.compile(
 """Beginnings of the types of calls that ask no model (litellm.types.utils.CallTypes): LiteLLM's own administration,
 files, batches, vector stores, containers and tools."""
 
-AUTH_METADATA = "metadata.user_api_key_auth_metadata"
+AUTH = "user_api_key_auth_metadata"
+AUTH_METADATA = f"metadata.{AUTH}"
 """What the operator has set on a key or its team; `requester_metadata` is the customer's own words."""
 WHO = {
     "plan": (f"{AUTH_METADATA}.plan", f"{AUTH_METADATA}.tier"),
@@ -107,10 +108,18 @@ class LiteLLM(Adapter):
         self._decode = msgspec.json.Decoder(Payload).decode
         self._beyond = _beyond(accounts)
         """Something is looked for in a field that `Payload` does not read, so the whole object is parsed."""
+        self._look()
 
     def look_for(self, who: standing.Paths) -> None:
         super().look_for(who)
         self._beyond = self._beyond or any(map(_beyond, who.values()))
+        self._look()
+
+    def _look(self) -> None:
+        paths = [path for found in self.who.values() for path in found]
+        self._elsewhere = not all(path.startswith(f"{AUTH_METADATA}.") for path in paths)
+        """Something about the customer is looked for beside what the operator has set on a key."""
+        self._dotted = frozenset(path.partition(".")[2] for path in paths)
 
     def element(self, raw: bytes) -> Iterator[Telemetry]:
         tree: Mapping[str, Any] | None = None
@@ -138,9 +147,11 @@ class LiteLLM(Adapter):
             value = getattr(payload, root)
             return at(value, rest) if rest else value
 
-        yield self._telemetry(payload, find, raw)
+        auth = payload.metadata.get(AUTH) or not self._dotted.isdisjoint(payload.metadata)
+        yield self._telemetry(payload, find, raw, auth or self._elsewhere or whole is not None)
 
-    def _telemetry(self, payload: Payload, find: Callable[[str], Any], raw: bytes) -> Telemetry:
+    def _telemetry(self, payload: Payload, find: Callable[[str], Any], raw: bytes, known: bool) -> Telemetry:
+        """Return the request's telemetry; `known` says whether more about the customer may be found."""
         identity = self.identity
         metadata = payload.metadata
         wanted = payload.model_parameters
@@ -186,7 +197,7 @@ class LiteLLM(Adapter):
             finish=finish,
             remaining=_remaining(payload),
             guardrails=len(sequence(metadata.get("applied_guardrails"))),
-            **self.standing(find, start),
+            **(self.standing(find, start) if known else {}),
             **asked,
             **sketched,
         )

@@ -56,6 +56,8 @@ def _named(reason: str) -> str:
 
 def reply(value: Any) -> tuple[str, str]:
     """Return (text, finish reason) of a response of any provider; the texts of several choices are joined."""
+    if (plain := _plain(value)) is not None:
+        return plain
     if isinstance(value, str):
         return ("" if value == REDACTED else value), ""
     if isinstance(value, list):
@@ -80,6 +82,21 @@ def reply(value: Any) -> tuple[str, str]:
     incomplete = mapping(body.get("incomplete_details")).get("reason")
     finish = finish_reason(incomplete) or finish or _finish(body)
     return "\n".join(words for words in texts if words), finish
+
+
+def _plain(value: Any) -> tuple[str, str] | None:
+    """What `reply` returns of OpenAI's response with one choice, which most are; None for any other."""
+    if type(value) is not dict or value.get("incomplete_details") or type(value.get("response")) is dict:
+        return None
+    choices = value.get("choices")
+    if type(choices) is not list or len(choices) != 1 or type(choice := choices[0]) is not dict:
+        return None
+    message, reason = choice.get("message"), choice.get("finish_reason")
+    if type(message) is not dict or "type" in message or type(reason) is not str:
+        return None
+    words = message.get("content")
+    finish = finish_reason(reason)
+    return (words, finish) if type(words) is str and words and words != REDACTED and finish else None
 
 
 ANSWERS = ("choices", "candidates", "output", "outputs", "results", "generations", "predictions", "message")

@@ -204,6 +204,8 @@ def count(value: Any, absent: int = 0) -> int:
 
 def text(value: Any) -> str:
     """Return a string or a number's text; '' for a dash, an empty value or anything else."""
+    if type(value) is str:
+        return "" if value in ABSENT else value
     if value is None:
         return ""
     if isinstance(value, str):

@@ -7,6 +7,7 @@ behind each of those. Here every part is looked for once, and places are compare
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import NamedTuple
 
 _GAP = re.compile(r"\[\^(\.?)\\n\]\{0,(\d+)\}")
@@ -28,19 +29,20 @@ class Chain(NamedTuple):
     rest: tuple[tuple[Gap, re.Pattern[str]], ...]
     """Each matches no character, and captures what it found: so are matches found that overlap."""
 
-    def found(self, text: str) -> bool:
-        """Return whether the chain stands in `text`; of a part's matches at one place the first alternative counts."""
-        ends = [match.end() for match in self.first.finditer(text)]
+    def found(self, text: str, begin: int, end: int) -> bool:
+        """Return whether the chain stands in `text[begin:end]`; of a part's matches at one place the first alternative
+        counts."""
+        ends = [match.end() for match in self.first.finditer(text, begin, end)]
         for (most, excluded), part in self.rest:
             if not ends:
                 return False
             reached, nearest, last = [], 0, len(ends) - 1
-            for match in part.finditer(text, ends[0]):
+            for match in part.finditer(text, ends[0], end):
                 start = match.start()
                 while nearest < last and ends[nearest + 1] <= start:
                     nearest += 1
-                end = ends[nearest]  # if what follows the nearest cannot be bridged, nothing that ends earlier can
-                if start - end <= most and not excluded.search(text, end, start):
+                before = ends[nearest]  # if what follows the nearest cannot be bridged, nothing that ends earlier can
+                if start - before <= most and not excluded.search(text, before, start):
                     reached.append(match.end(1))
             ends = reached
         return bool(ends)
@@ -54,6 +56,12 @@ class Search:
     pattern
         A regular expression. A part's length must be settled by where it starts, as it is for whole
         words, and the first part must not begin inside of itself.
+    signs
+        Substrings of which one stands in every text that the pattern matches; none where that is not known. To look
+        for a substring takes a tenth of the time of a part.
+    reach
+        Characters that a match extends before and behind one of its signs, at most; 0 where that is not known. With it
+        only the surroundings of signs are searched.
 
     Examples
     --------
@@ -62,8 +70,11 @@ class Search:
     [True, False, True]
     """
 
-    def __init__(self, pattern: str) -> None:
+    def __init__(self, pattern: str, signs: Sequence[str] = (), reach: int = 0) -> None:
         self.pattern = pattern
+        self._signs = tuple(signs)
+        self._reach = reach
+        self._places = re.compile("|".join(map(re.escape, signs)))
         plain, self._chains = [], []
         for alternative in _alternatives(pattern):
             pieces = _GAP.split(alternative)
@@ -80,9 +91,23 @@ class Search:
 
     def found(self, text: str) -> bool:
         """Return whether the pattern matches anywhere in `text`."""
-        if self._plain is not None and self._plain.search(text):
+        if self._signs and not any(sign in text for sign in self._signs):
+            return False
+        if not self._reach:
+            return self._found(text, 0, len(text))
+        begin, end = 0, -1
+        for sign in self._places.finditer(text):
+            if sign.start() - self._reach > end:
+                if end >= 0 and self._found(text, begin, end):
+                    return True
+                begin = max(0, sign.start() - self._reach)
+            end = sign.end() + self._reach
+        return self._found(text, begin, end)
+
+    def _found(self, text: str, begin: int, end: int) -> bool:
+        if self._plain is not None and self._plain.search(text, begin, end):
             return True
-        return any(chain.found(text) for chain in self._chains)
+        return any(chain.found(text, begin, end) for chain in self._chains)
 
 
 def _overlapping(part: str) -> str:

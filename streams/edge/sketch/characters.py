@@ -21,7 +21,9 @@ OPENERS = 20
 """Brackets and marks that open a word, as a placeholder would; round ones only before a capital."""
 FILLERS = 21
 """Repeated stars, crosses, hashes and blocks, and stars after an ideograph."""
-VOTES = 22
+LONG = 22
+"""Words of 16 ASCII characters or more, as base64 would write them, whatever they mix."""
+VOTES = 23
 """From here, one count for each vote bit of the lexicon."""
 MAX_VOTES, MAX_RULES = 10, 48
 COUNTS = VOTES + MAX_VOTES

@@ -8,19 +8,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-_SIGNS = (
-    "example.",
-    "555",
-    "192.0.2.",
-    "198.51.100.",
-    "203.0.113.",
-    "n Doe",
-    "e Doe",
-    "n doe",
-    "e doe",
-    "Mustermann",
-    "\u5f20\u4e09",
-)
+_NUMBERS = ("555", "192.0.2.", "198.51.100.", "203.0.113.")
+_WORDS = ("example.", "n Doe", "e Doe", "n doe", "e doe", "Mustermann", "\u5f20\u4e09")
 """One of these stands in every text that holds a match: plain searches cost next to nothing."""
 
 _FICTIONAL = re.compile(
@@ -36,8 +25,10 @@ _FICTIONAL = re.compile(
 _COMMAND = re.compile(r"\b(?:wget|curl|ping|ssh|nginx|localhost|subnet|api|html?|dns|config\w*)\b", re.IGNORECASE)
 
 
-def count(text: str, code: Callable[[], bool]) -> int:
-    """Return how many spans of `text` are reserved ones; `code` says whether it holds source code.
+def count(text: str, code: Callable[[], bool], digits: bool = True) -> int:
+    """Return how many spans of `text` are reserved ones.
+
+    `code` says whether it holds source code. `digits` False says that it holds no digit, which spares searches.
 
     Examples
     --------
@@ -46,7 +37,7 @@ def count(text: str, code: Callable[[], bool]) -> int:
     >>> count("def ping(host='192.0.2.1'): return 555", lambda: True)
     0
     """
-    if not any(sign in text for sign in _SIGNS):
+    if not any(sign in text for sign in _WORDS) and not (digits and any(sign in text for sign in _NUMBERS)):
         return 0
     found = sum(1 for _ in _FICTIONAL.finditer(text))
     return found if found and not (code() or _COMMAND.search(text)) else 0

@@ -1,7 +1,7 @@
 """What a request asks the model to do, as five bits: patterns of wording, so it says what was said and not why.
 
-A pattern is only tried where a word of each of its groups stands in the text (the compiled scan looks them up), so
-that ordinary prompts cost next to nothing.
+A pattern is only tried where a word of each of its groups stands in the text (the compiled scan looks them up), and one
+of its signs, so that ordinary prompts cost next to nothing.
 """
 
 from __future__ import annotations
@@ -59,6 +59,23 @@ _GROUPS = {
     "literal": "wörtlich unverändert telle tel literalmente дословно textuellement",
 }
 
+
+class _Rule(NamedTuple):
+    bit: int
+    needs: int
+    """Bits of the word groups that must all stand in the text."""
+    search: Search
+
+
+_BIT_OF = {name: 1 << index for index, name in enumerate(_GROUPS)}
+
+
+def _rule(bit: int, groups: str, pattern: str, signs: str = "", reach: int = 0) -> _Rule:
+    """A rule of word groups that must all stand in the text, and of substrings of which one must: see `Search`."""
+    needs = sum(_BIT_OF[group] for group in groups.split())
+    return _Rule(bit, needs, Search(pattern, signs.split("|") if signs else (), reach))
+
+
 _ANSWER = (
     r"(?:answers?|responses?|outputs?|completions?|repl(?:y|ies)|solutions?|summar(?:y|ies)|essays?|translations?"
     r"|assistants?"
@@ -73,82 +90,104 @@ _IDENTITY = (
     r"|gemini|references? to (?:the|your|any)|sensitive (?:data|information))"
 )
 
-_LATIN: tuple[tuple[int, str, str], ...] = (
-    (
+_NEVER = r"(?:n(?<!\wn)(?:ot|ever)|d(?<!\wd)on['\u2019]?t|w(?<!\ww)ithout|a(?<!\wa)void)"
+"""Each begins with its own letter, which is what lets the search skip to the next of them."""
+
+_RULES = (
+    _rule(
         REASONING,
         "step",
         r"step[ -]by[ -]step\b(?![ -](?:instructions?|guides?|tutorials?|process|plans?|manual|recipe|procedure))",
     ),
-    (
+    _rule(
         REASONING,
         "step",
         r"schritt für schritt|étape par étape|paso a paso|passo (?:a|dopo) passo|шаг за шагом|пошагово|по шагам",
     ),
-    (REASONING, "chain", r"chain[ -]of[ -]thoughts?\b|train of thought\b|\bcot\b"),
-    (
+    _rule(
+        REASONING,
+        "chain",
+        r"chain[ -]of[ -]thoughts?\b|train of thought\b|\bcot\b",
+        "chain of|chain-of|train of|cot",
+    ),
+    _rule(
         REASONING,
         "trace show",
         r"\b(?:show|explain|give|provide|include|write|output|detail|describe|reveal|walk|print|list|your|full"
         r"|internal)\b"
         r"[^.\n]{0,40}\b(?:reasoning|rationale|(?<!critical )(?<!design )thinking|thought process)\b",
+        "reasoning|rationale|thinking|thought process",
+        80,
     ),
-    (
+    _rule(
         REASONING,
         "trace show",
         r"\bthink (?:aloud|out loud|carefully|before you|through (?:the|this|your)|deeply)\b|\breason (?:through"
         r"|carefully|step)\b",
+        "think |reason ",
+        40,
     ),
-    (REASONING, "trace", r"<(?:think|thinking|thought|reasoning|scratchpad)>"),
-    (REASONING, "work show", r"show (?:your|all|the|me your)? ?(?:full )?work(?:ings?)?\b"),
-    (GRADING, "grade answer", rf"\b(?:rate|score|grade|judge|evaluate|assess|rank)\b[^.\n]{{0,50}}\b{_ANSWER}\b"),
-    (
+    _rule(REASONING, "trace", r"<(?:think|thinking|thought|reasoning|scratchpad)>"),
+    _rule(REASONING, "work show", r"show (?:your|all|the|me your)? ?(?:full )?work(?:ings?)?\b"),
+    _rule(
+        GRADING,
+        "grade answer",
+        rf"\b(?:rate|score|grade|judge|evaluate|assess|rank)\b[^.\n]{{0,50}}\b{_ANSWER}\b",
+        "rate|score|grade|judge|evaluate|assess|rank",
+        80,
+    ),
+    _rule(
         GRADING,
         "grade ten",
         r"\b(?:rate|score|grade|rating|scoring|grading)\b[^\n]{0,80}(?:\b[01] ?(?:to|-|\u2013|and) ?(?:5|10|100)\b"
         r"|\bon a scale\b)",
+        "rate|score|grade|rating|scoring|grading",
+        120,
     ),
-    (GRADING, "rubric", r"rubrics?\b|\bimpartial judge\b|\bgrad(?:er|ing criteria)\b|\bfinal verdict\b"),
-    (GRADING, "rubric grade", r"\b(?:score|grade|evaluate|assess|judge)\b[^\n]{0,80}\bcriteria\b"),
-    (
+    _rule(GRADING, "rubric", r"rubrics?\b|\bimpartial judge\b|\bgrad(?:er|ing criteria)\b|\bfinal verdict\b"),
+    _rule(GRADING, "rubric grade", r"\b(?:score|grade|evaluate|assess|judge)\b[^\n]{0,80}\bcriteria\b"),
+    _rule(
         GRADING,
         "better answer",
         rf"which [^.\n]{{0,40}}\b{_ANSWER}\b[^.\n]{{0,30}}\b(?:better|preferred|preferable)\b"
         r"|which [^.\n]{0,20}(?:better|preferred) (?:answer|response|completion|output)\b",
     ),
-    (
+    _rule(
         GRADING,
         "bewerte",
         r"\b(?:bewerten?|évalue[rz]?|califica|[eé]valúa|valuta|avalie|оцените?)\b[^.\n]{0,50}"
         r"\b(?:antwort(?:en)?|réponses?|respuestas?|rispost[ae]|respostas?|ответы?)\b",
     ),
-    (
+    _rule(
         SCRUBBING,
         "mention never self",
-        r"\b(?:not|don['\u2019]?t|never|without|avoid) (?:ever )?(?:mention|reveal|disclos|say|stat|refer|includ"
-        r"|claim|identify)[a-z]*\b"
+        rf"{_NEVER} (?:ever )?(?:mention|reveal|disclos|say|stat|refer|includ|claim|identify)[a-z]*\b"
         rf"[^.\n]{{0,50}}\b(?:{_IDENTITY}|you(?:['\u2019]re| are)|who (?:you|made)|an? (?:ai|language model"
         rf"|assistant)|as an ai)",
     ),
-    (
+    _rule(
         SCRUBBING,
         "mention never identity",
-        r"\b(?:not|don['\u2019]?t|never|without|avoid) (?:ever )?(?:mention|reveal|disclos|say|stat|refer|includ"
-        r"|claim|identify)[a-z]*\b"
+        rf"{_NEVER} (?:ever )?(?:mention|reveal|disclos|say|stat|refer|includ|claim|identify)[a-z]*\b"
         rf"[^.\n]{{0,50}}\b{_IDENTITY}",
     ),
-    (
+    _rule(
         SCRUBBING,
         "remove identity",
         r"\b(?:remov|replac|omit|strip|redact|mask|anonymi[sz]|scrub|delet|hid(?:e|ing)|obfuscat|pseudonymi[sz]"
         r"|saniti[sz]|desensiti[sz])"
         rf"(?:e|es|ing)?\b[^.\n]{{0,50}}\b{_IDENTITY}",
+        "remov|replac|omit|strip|redact|mask|onymi|scrub|delet|hid|obfuscat|saniti|desensiti",
+        140,
     ),
-    (
+    _rule(
         SCRUBBING,
         "remove",
         r"\b(?:anonymi[sz]e|de-?identify|desensiti[sz]e|pseudonymi[sz]e) (?:the|this|these|all|any|following)\b",
+        "onymi|identify|desensiti",
+        40,
     ),
-    (
+    _rule(
         SCRUBBING,
         "entferne",
         r"\b(?:entfernen?|supprimez?|elimina|remova|удалите?)\b[^.\n]{0,40}\b(?:namen|noms?|nombres?|nomes?|nomi"
@@ -156,13 +195,14 @@ _LATIN: tuple[tuple[int, str, str], ...] = (
         r"|\banonym(?:isieren?|isez?)\b|\banonimi[zc]\w+|\b(?:erwähne|mentionnez?|menciones)\b[^.\n]{0,30}\b(?:nicht"
         r"|pas|openai|chatgpt)\b",
     ),
-    (
+    _rule(
         GENERATION,
         "make instructions",
         rf"\b(?:generate|create|write|come up with|produce|propose|brainstorm)\b[^\n]{{0,60}}\b{_N}\b[^\n]{{0,30}}"
         r"\b(?:task instructions|instructions)\b|\bset of [^\n]{0,20}task instructions\b",
+        "instructions",
     ),
-    (
+    _rule(
         GENERATION,
         "training data",
         r"\b(?:training|fine-?tuning|instruction|sft|synthetic)[ -](?:tuning )?(?:data|datasets?|examples?|samples?"
@@ -170,34 +210,40 @@ _LATIN: tuple[tuple[int, str, str], ...] = (
         r"|\bfine-?tun(?:e|ing) (?:a|an|the|my|our) [^.\n]{0,20}model|\bdistill(?:ation|ing)?\b[^.\n]{0,40}\b(?:model"
         r"|data)",
     ),
-    (
+    _rule(
         GENERATION,
         "make pairs",
         rf"\b(?:generate|create|write|produce|give|provide|come up with|make)\b[^.\n]{{0,40}}\b{_N} [^.\n]{{0,30}}"
         r"\b(?:(?:question|q&a|q/a|qa|input|prompt|instruction)[- ]?(?:(?:and|/)[- ]?)?(?:answer|output"
         r"|response)? ?pairs|q&as?\b"
         r"|paraphrases|rephrasings|variations of|variants of|prompts\b|questions and answers)",
+        "pairs|q&a|phrases|phrasings|variations of|variants of|prompts|questions and",
     ),
-    (
+    _rule(
         ECHO,
         "repeat verbatim",
         r"\b(?:repeat|return|copy|output|echo|print|reproduce|write|say|give)\b[^.\n]{0,60}"
         r"\b(?:verbatim|unchanged|unmodified|exactly as (?:is|it|given|written|shown)|without (?:any )?(?:changes?"
         r"|modif\w+|alter\w+|changing))\b",
+        "verbatim|unchanged|unmodified|exactly as|without ",
     ),
-    (
+    _rule(
         ECHO,
         "repeat asis",
         r"\b(?:repeat|return|copy|output|echo|print|reproduce)\b[^.\n]{0,60}\b(?:as[ -]is|word for word)\b",
+        "as is|as-is|word for word",
+        90,
     ),
-    (
+    _rule(
         ECHO,
         "again above",
         r"\b(?:repeat|echo|copy) (?:back )?(?:the|this|everything|following|above) (?:following |above |exact |whole )?"
         r"(?:text|input|message|sentence|paragraph|passage|string|document|content|prompt"
         r"|words?)\b[^.\n]{0,20}(?:above|:|back\b)",
+        "repeat |echo |copy ",
+        100,
     ),
-    (
+    _rule(
         ECHO,
         "literal",
         r"(?:wörtlich|unverändert)\b[^.\n]{0,30}\b(?:wieder|zurück|aus)\b|\btel(?:le)? quel(?:le)?\b"
@@ -230,15 +276,6 @@ _CHINESE = (
 )
 
 
-class _Rule(NamedTuple):
-    bit: int
-    needs: int
-    """Bits of the word groups that must all stand in the text."""
-    search: Search
-
-
-_BIT_OF = {name: 1 << index for index, name in enumerate(_GROUPS)}
-_RULES = tuple(_Rule(bit, sum(_BIT_OF[g] for g in groups.split()), Search(pattern)) for bit, groups, pattern in _LATIN)
 _HAN_RULES = tuple((bit, re.compile(pattern)) for bit, pattern in _CHINESE)
 
 

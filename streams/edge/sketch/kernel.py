@@ -25,6 +25,7 @@ from siphonwatch.streams.edge.sketch.characters import (
     IS_SPACE,
     IS_UPPER,
     LATIN,
+    LONG,
     LOWER,
     MAX_RULES,
     OPAQUE,
@@ -45,6 +46,26 @@ HEAD, TAIL = 4096, 1024
 def points(text: str) -> NDArray[np.uint32]:
     """Return the code points of `text`, `(n,) uint32`."""
     return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
+
+
+@allocating
+def squeezed(text: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return ASCII text, `(n,) uint8`, with white space as one space between words and none at the ends."""
+    out = np.empty(text.size, np.uint8)
+    size = 0
+    space = False
+    for i in range(text.size):
+        char = text[i]
+        if char <= 32 and (char == 32 or 9 <= char <= 13 or 28 <= char <= 31):
+            space = size > 0
+            continue
+        if space:
+            out[size] = 32
+            size += 1
+            space = False
+        out[size] = char
+        size += 1
+    return out[:size]
 
 
 @inlined
@@ -105,10 +126,18 @@ def _insert(table: NDArray[np.uint64], item: np.uint64, salt: np.uint64) -> bool
     return True
 
 
-@allocating
-def _add_signs(sums: NDArray[np.int32], bits: np.uint64, weight: int) -> None:
-    for i in range(sums.size):
-        sums[i] += weight if (bits >> np.uint64(i)) & np.uint64(1) else -weight
+@inlined
+def _add_signs(ones: NDArray[np.int32], bits: np.uint64) -> None:
+    """Count the ones of each of the first `PROJECTION` bits: a fixed number, which is what lets LLVM make vectors."""
+    for i in range(PROJECTION):
+        ones[i] += np.int32((bits >> np.uint64(i)) & np.uint64(1))
+
+
+@inlined
+def _add_votes(ones: NDArray[np.int32], bits: np.uint64) -> None:
+    """Count the ones of each bit."""
+    for i in range(64):
+        ones[i] += np.int32((bits >> np.uint64(i)) & np.uint64(1))
 
 
 @allocating
@@ -157,6 +186,7 @@ def scan(
     seen = np.zeros(size, np.uint64)
     signs = np.zeros(PROJECTION, np.int32)
     votes = np.zeros(64, np.int32)
+    grams = voters = 0
     gram = np.uint64(0)  # the last four folded characters, 16 bits each
     held = 0  # how many characters the gram holds
     after_space = True
@@ -236,6 +266,8 @@ def scan(
         elif run:
             if run >= 8 and run_letters and (run_digits or last == 61):
                 counts[OPAQUE] += 1
+            if run >= 16:
+                counts[LONG] += 1
             run = run_digits = run_letters = 0
         last = point
         ideograph = 0x2E80 <= point < 0xAC00 or point >= 0x20000
@@ -269,10 +301,12 @@ def scan(
                 slot = (slot + np.uint64(1)) & np.uint64(lexicon_keys.size - 1)
             item = siphash(word, key[2], key[3])
             if length >= 4 and _insert(seen, item | np.uint64(1), key[0]):
-                _add_signs(votes, item, 1)
+                _add_votes(votes, item)
+                voters += 1
             pair = siphash(item ^ _rotl(previous, 1), key[2], key[3])
             if _insert(seen, pair | np.uint64(1), key[0]):
-                _add_signs(votes, pair, 1)
+                _add_votes(votes, pair)
+                voters += 1
             previous = item
             word = np.uint64(0)
             length = 0
@@ -287,15 +321,17 @@ def scan(
             if ideograph:
                 item = gram & np.uint64(0xFFFFFFFF)
             if (ideograph or held >= 4 or i == n - 1) and _insert(seen, item, key[0]):
-                _add_signs(signs, siphash(item, key[0], key[1]), 1)
+                _add_signs(signs, siphash(item, key[0], key[1]))
+                grams += 1
         after_space = kind == IS_SPACE
     simhash = np.uint64(0)
     for i in range(64):
-        if votes[i] > 0:
+        if 2 * votes[i] > voters:
             simhash |= np.uint64(1) << np.uint64(i)
     projection = np.zeros(PROJECTION, np.int8)
     square = 0.0
     for i in range(PROJECTION):
+        signs[i] = 2 * signs[i] - grams
         square += float(signs[i]) * float(signs[i])
     if square > 0.0:
         scale = 127.0 / np.sqrt(square)

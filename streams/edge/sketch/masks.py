@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from functools import cache
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from siphonwatch.models.common.vocabulary import FICTIONAL, MASK_FAMILIES
 from siphonwatch.streams.edge.sketch import fictional, placeholders, surrogates
+from siphonwatch.streams.edge.sketch.characters import COUNTS, DIGITS, FILLERS, LONG, OPAQUE, OPENERS
 from siphonwatch.streams.edge.sketch.kernel import distinct_found, points
 
 
@@ -22,17 +23,18 @@ class Found(NamedTuple):
 
 
 NOTHING = Found([], frozenset())
+_ANYTHING = (1,) * COUNTS
 
 
-def find(text: str, openers: bool = True, fillers: bool = True, opaque: bool = True) -> Found:
+def find(text: str, seen: Sequence[int] | None = None) -> Found:
     """Count masked spans of `text` by family.
 
     Parameters
     ----------
     text
         Bounded in length by the caller.
-    openers, fillers, opaque
-        Whether `kernel.scan` counted any `OPENERS`, `FILLERS`, `OPAQUE`; False spares the search for what they begin.
+    seen
+        What `kernel.scan` counted, which spares searches for what cannot be there; without it all is searched for.
 
     Examples
     --------
@@ -41,11 +43,25 @@ def find(text: str, openers: bool = True, fillers: bool = True, opaque: bool = T
     """
     counts = [0] * len(MASK_FAMILIES)
     spans: set[str] = set()
-    code = cache(lambda: placeholders.CODE.search(text) is not None)
-    placeholders.find(text, counts, spans, openers, code)
-    surrogates.find(text, counts, spans, fillers, opaque, code)
-    counts[FICTIONAL] += fictional.count(text, code)
+    code = _Code(text)
+    seen = seen or _ANYTHING
+    placeholders.find(text, counts, spans, seen[OPENERS] > 0, code)
+    surrogates.find(text, counts, spans, seen[FILLERS] > 0, seen[OPAQUE] > 0, seen[LONG] > 0, code)
+    counts[FICTIONAL] += fictional.count(text, code, seen[DIGITS] > 0)
     return Found(counts, frozenset(spans)) if any(counts) else NOTHING
+
+
+class _Code:
+    """Whether a text holds source code, searched for once it is asked."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._known: bool | None = None
+
+    def __call__(self) -> bool:
+        if self._known is None:
+            self._known = placeholders.CODE.search(self._text) is not None
+        return self._known
 
 
 FEW = 8

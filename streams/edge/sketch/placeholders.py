@@ -41,7 +41,7 @@ _PARTNER = dict(zip(OPENING, _CLOSE, strict=True))
 _BRACKETS = "[\uff3b\u3010\u3014\u300c\u300e(\uff08"
 _CURLY = "{$\uff5b"
 _DELIMITED = re.compile(
-    rf"([{re.escape(OPENING)}]{{1,3}})\s?([A-Za-z][A-Za-z0-9]*(?:[ _.-][A-Za-z0-9]+){{0,5}})\s?"
+    rf"([{re.escape(OPENING)}][{re.escape(OPENING)}]{{0,2}})\s?([A-Za-z][A-Za-z0-9]*(?:[ _.-][A-Za-z0-9]+){{0,5}})\s?"
     rf"([{re.escape(_CLOSE)}]{{1,3}})"
 )
 _INDEX = re.compile(r"[ _.-]?\d{1,4}\Z|[ _-][A-Z]\Z")
@@ -49,6 +49,8 @@ _PART = re.compile(r"[ _.-]")
 _BARE = re.compile(
     r"(?<![\w<\[{(%@#$./-])(?:([A-Z]{2,14}(?:_[A-Z]{2,14}){0,3})_?\d{1,4}|REDACTED|ANONYMI[SZ]ED)(?![\w>\]})%@#$/=(])"
 )
+_JOINED = re.compile(r"_(?<=[A-Z]_)[A-Z\d]")
+"""Stands in every bare placeholder of several parts; others are not counted."""
 CODE = re.compile(
     # every alternative begins with its own character, which is what lets the search skip to the next of them
     r"```|</[a-z]|/>|d(?<!\wd)ef |i(?<!\wi)mport |r(?<!\wr)eturn |=>|\);|\{%|#include|f(?<!\wf)unction\b|v(?<!\wv)ar "
@@ -77,13 +79,18 @@ def find(text: str, counts: list[int], spans: set[str], openers: bool, code: Cal
             counts[family] += 1
             depth = len(opener) - len(opener.rstrip(opener[-1]))
             spans.add(text[match.end(1) - depth : match.start(3) + min(depth, len(closer))])
-    for match in _BARE.finditer(text) if "_" in text or "RED" in text or "ANON" in text else ():
+    for match in _BARE.finditer(text) if _has_bare(text) else ():
         kind = match[1]
         if kind is None:
             counts[BRACKET] += 1
         elif "_" in match[0] and not ENTITIES.isdisjoint(kind.split("_")):
             counts[INDEXED] += 1
             spans.add(match[0])
+
+
+def _has_bare(text: str) -> bool:
+    """Whether bare placeholders that count can stand in a text."""
+    return ("_" in text and _JOINED.search(text) is not None) or "REDACTED" in text or "ANONYMI" in text
 
 
 def _alone(text: str, match: re.Match[str], opener: str) -> bool:

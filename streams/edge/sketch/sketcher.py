@@ -17,6 +17,9 @@ from siphonwatch.streams.edge.sketch import canonical, characters, chunks, inten
 SYSTEMS, REMEMBERED_CHARS = 512, 4096
 """System prompts remembered in memory, at most 8 MB: one application sends the same one all day."""
 
+LONG_TURN = 300
+"""Characters from which a turn is squeezed by a compiled kernel: a call costs as much as to split so many."""
+
 REPLY_CHARS = 65_536
 """Characters of the reply that are searched for the request's placeholders, and of a turn that are hashed."""
 
@@ -69,9 +72,7 @@ class Sketcher:
         size = max(1, len(sample))
         context = self._system(turn.system)
         shape = template.read(sample)
-        found = masks.find(
-            sample, counts[characters.OPENERS] > 0, counts[characters.FILLERS] > 0, counts[characters.OPAQUE] > 0
-        )
+        found = masks.find(sample, counts)
         return {
             "template": self._identity.hash64("template", shape.skeleton),
             "prefix": self._identity.hash64("prefix", shape.prefix),
@@ -115,7 +116,10 @@ class Sketcher:
 
     def _turn(self, words: str) -> str:
         """What was said, hashed as what a client sends of it later on: white space is the client's."""
-        return self._identity.hash64("turn", " ".join(words.split())[:REPLY_CHARS])
+        if len(words) < LONG_TURN or not words.isascii():
+            return self._identity.hash64("turn", " ".join(words.split())[:REPLY_CHARS])
+        said = kernel.squeezed(np.frombuffer(words.encode(), np.uint8))[:REPLY_CHARS].tobytes()
+        return self._identity.hash64_of("turn", said) if said else ""
 
     def _system(self, text: str) -> _System:
         if not text:

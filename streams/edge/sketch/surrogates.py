@@ -16,17 +16,21 @@ _BLOCKS = "\u2588\u25a0\u25cf\u25ae\u2593\u2592"
 _RINGS = "\u00d7\u3007\u25cb\u25ef\u2573\uff38"
 
 _STARS = re.compile(
-    r"(?<![\w*\\/<>=.])\*{3,40}(?![\w*/<>=\[])"  # a word of its own
-    r"|(?<=[A-Za-z0-9])\*{2,40}(?=[@\d])|(?<![\w*])\*{2,40}(?=@)"  # inside an address or a number
-    r"|(?<=[A-Za-z])\*{4,40}[a-z]?(?![\w*])"
-    r"|(?<![\w*\\/])[A-Za-z]\*{3}(?![\w*/()=])"  # an initial
-    rf"|(?<=[{_HAN}])\*{{1,40}}(?=[\s\uff0c\u3002\u3001{_HAN}]|\Z)"
-    rf"|[{_BLOCKS}]{{2,40}}|\u2022{{3,40}}"
-    r"|\b[xX]{4,40}\b|\b[xX]{2,10}(?:[-.@][xX\d]{2,10}){1,4}\b"
-    r"|(?<=[A-Za-z.,] )#{3,40}(?=[ ,;']\w?)"
+    # one class first, which is what lets the search skip to the next filler
+    rf"[*{_BLOCKS}\u2022xX#](?:"
+    r"(?<=\*)(?<![\w*\\/<>=.]\*)\*{2,39}(?![\w*/<>=\[])"  # a word of its own
+    r"|(?<=[A-Za-z0-9]\*)\*{1,39}(?=[@\d])|(?<=\*)(?<![\w*]\*)\*{1,39}(?=@)"  # inside an address or a number
+    r"|(?<=[A-Za-z]\*)\*{3,39}[a-z]?(?![\w*])"
+    r"|(?<=[A-Za-z]\*)(?<![\w*\\/][A-Za-z]\*)\*{2}(?![\w*/()=])"  # an initial
+    rf"|(?<=[{_HAN}]\*)\*{{0,39}}(?=[\s\uff0c\u3002\u3001{_HAN}]|\Z)"
+    rf"|(?<=[{_BLOCKS}])[{_BLOCKS}]{{1,39}}|(?<=\u2022)\u2022{{2,39}}"
+    r"|(?<=[xX])(?<!\w[xX])(?:[xX]{3,39}\b|[xX]{1,9}(?:[-.@][xX\d]{2,10}){1,4}\b)"
+    r"|(?<=[A-Za-z.,] #)#{2,39}(?=[ ,;']\w?))"
 )
 _RULE = re.compile(r"^[ \t]*\*[* \t]{2,200}$", re.MULTILINE)
 
+_EIGHT = re.compile(r"[0-9A-Fa-f][0-9A-Fa-f]{7}")
+"""Stands in every hexadecimal surrogate."""
 _HEX = re.compile(r"(?<![\w/.#@:=+$-])(?:[A-Z][A-Za-z]{1,19}[_-])?([0-9a-f]{8,64}|[0-9A-F]{8,64})(?![\w/@=+-]|\.\w)")
 _B64 = re.compile(r"(?<![\w/.#@:=+$-])([A-Za-z0-9+/]{8,88}={1,2}|[A-Za-z0-9+/_-]{16,88})(?![\w+/=-]|\.\w)")
 _TECHNICAL = re.compile(
@@ -41,6 +45,8 @@ _LETTER = re.compile(r"[A-Za-z]")
 _CAMEL = re.compile(r"[A-Z][a-z]{2,}")
 _TURN = re.compile(r"[a-z](?=[A-Z0-9])|\d(?=[A-Za-z])|[A-Z](?=\d)")
 
+_CHINESE_SIGNS = re.compile(rf"[{_RINGS}{_HAN}]")
+"""One of these stands in every text that holds a Chinese form."""
 _CHINESE_MARKS = re.compile(
     rf"[某{_RINGS}]|[{_HAN}][0-9A-Z_]{{0,3}}[\]\u3011\uff3d>\uff1e}}\u300b\u3009\u3015)\uff09]|[*xX][{_HAN}]"
 )
@@ -61,13 +67,16 @@ _CHINESE = re.compile(
 )
 
 
-def find(text: str, counts: list[int], spans: set[str], fillers: bool, opaque: bool, code: Callable[[], bool]) -> None:
+def find(
+    text: str, counts: list[int], spans: set[str], fillers: bool, opaque: bool, long: bool, code: Callable[[], bool]
+) -> None:
     """Add the surrogates of `text` to `counts` (by family), and those a reply can repeat to `spans`.
 
     `code` says whether the text holds source code. `fillers` False says that no filler character repeats, `opaque`
-    False that no word mixes letters and digits or ends in `=`: that spares the searches.
+    False that no word mixes letters and digits or ends in `=`, `long` False that no word has 16 characters: that spares
+    the searches.
     """
-    if not text.isascii() and _CHINESE_MARKS.search(text):
+    if not text.isascii() and _CHINESE_SIGNS.search(text) and _CHINESE_MARKS.search(text):
         for match in _CHINESE.finditer(text):
             counts[CHINESE] += 1
             if len(match[0]) > 3:
@@ -78,13 +87,18 @@ def find(text: str, counts: list[int], spans: set[str], fillers: bool, opaque: b
             plain = _RULE.sub("", plain)
         counts[STARS] += sum(1 for _ in _STARS.finditer(plain))
     if opaque:
-        _words(text, counts, spans, code)
+        _words(text, counts, spans, long or "=" in text, code)
 
 
-def _words(text: str, counts: list[int], spans: set[str], code: Callable[[], bool]) -> None:
+def _words(text: str, counts: list[int], spans: set[str], base64: bool, code: Callable[[], bool]) -> None:
     """Count surrogate words where at least one stands in prose: its fellows in lists then count with it."""
     technical: list[tuple[int, int]] | None = None
-    for family, pattern, test in ((HASH, _HEX, _is_hex), (BASE64, _B64, _is_base64)):
+    for family, sought, pattern, test in (
+        (HASH, _EIGHT.search(text), _HEX, _is_hex),
+        (BASE64, base64, _B64, _is_base64),
+    ):
+        if not sought:
+            continue
         matches = [match for match in pattern.finditer(text) if test(match[1])]
         stands = [match for match in matches if _in_prose(text, match)]
         if not stands:

@@ -66,10 +66,7 @@ def read(text: str) -> Shape:
     head, tail = text[:HEAD], text[HEAD:][-TAIL:]
     if "```" in text:
         head, tail = _BLOCK.sub("\n", head), _BLOCK.sub("\n", tail)
-    first = _tokens(text[:160].lower())
-    prefix = " ".join(
-        [MASK if word[0].isdigit() else word for word in first if word not in "?:\uff1f\uff1a"][:PREFIX_WORDS]
-    )
+    prefix = _prefix(text[:160].lower())
     segments = _segments(head, tail)
     if not segments:
         return Shape("", prefix)
@@ -83,6 +80,16 @@ def read(text: str) -> Shape:
         return Shape(_mask(best), prefix)
     # nothing reads like an instruction: both ends together, so that only near-copies share the hash
     return Shape(f"-\n{_mask(segments[0])}\n{_mask(segments[-1]) if len(segments) > 1 else ''}", prefix)
+
+
+def _prefix(start: str) -> str:
+    words: list[str] = []
+    for match in (_ASCII_TOKEN if start.isascii() else _TOKEN).finditer(start):
+        if (word := match[0]) not in "?:\uff1f\uff1a":
+            words.append(MASK if word[0].isdigit() else word)
+            if len(words) == PREFIX_WORDS:
+                break
+    return " ".join(words)
 
 
 def whole(text: str) -> str:
