@@ -56,12 +56,7 @@ def judge_cards(before: Detector, after: Detector, sample: Sample, replicates: i
         float((scores[honest] >= detector.null).mean()) for scores, detector in zip(rows, (before, after), strict=True)
     )
     attack, source, kind = sample.attack, np.array(sample.source, object), np.array(sample.kind, object)
-    above = np.zeros((2, len(FPRS), len(attack)), np.bool_)
-    for name in set(sample.source):
-        here = source == name
-        for c in range(2):
-            for f, fpr in enumerate(FPRS):
-                above[c, f, here] = highest[c][here] > threshold(highest[c][here & ~attack], fpr)
+    above = np.array([above_threshold(one, sample) for one in highest])
     groups = [("all", "all attacks", attack)]
     groups += [("data set", name, attack & (source == name)) for name in dict.fromkeys(sample.source)]
     groups += [("family", name, attack & (kind == name)) for name in sorted(set(kind[attack].tolist()) - {""})]
@@ -89,6 +84,16 @@ def judge_cards(before: Detector, after: Detector, sample: Sample, replicates: i
         return shares
 
     return Judged(lines, boot.estimates(gained), (beyond[0], beyond[1]), highest)
+
+
+def above_threshold(highest: Floats, sample: Sample) -> np.ndarray[tuple[int, int], np.dtype[np.bool_]]:
+    """Return whose highest score, `(n,)`, is above the threshold of its data set, at each of `FPRS`, `(f, n)`."""
+    source, above = np.array(sample.source, object), np.zeros((len(FPRS), len(highest)), np.bool_)
+    for name in set(sample.source):
+        here = source == name
+        for f, fpr in enumerate(FPRS):
+            above[f, here] = highest[here] > threshold(highest[here & ~sample.attack], fpr)
+    return above
 
 
 def folds(sample: Sample, count: int, seed: int = 0) -> list[np.ndarray[tuple[int], np.dtype[np.bool_]]]:

@@ -9,7 +9,7 @@ import re
 import secrets
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -53,7 +53,11 @@ STREAMS = ("telemetry", "sightings")
 )
 @click.option(
     "--dataset", "datasets", multiple=True, metavar="DIR", type=click.Path(path_type=Path),
-    help="Take it out of this data set too, labels and files of its archive; may be repeated.",
+    help="Take it out of this data set too: labels, files of its archive, tables of features; may be repeated.",
+)  # fmt: skip
+@click.option(
+    "--features", "tables", multiple=True, metavar="FILE|DIR", type=click.Path(path_type=Path),
+    help="Take it out of this table of features too, or of all in a folder; may be repeated.",
 )  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="The receipt as one JSON object.")
 def command(
@@ -64,6 +68,7 @@ def command(
     wait: float,
     archives: tuple[str, ...],
     datasets: tuple[Path, ...],
+    tables: tuple[Path, ...],
     as_json: bool,
 ) -> None:
     """Erase ACCOUNT: an id as alerts show it, or a name where identity.key is set.
@@ -75,6 +80,7 @@ def command(
 
     An archive loses its rows of telemetry, features and verdicts, and the alerts that name the account. What an
     archiver had not written yet of it is not written any more. A data set loses its labels, and is another one then.
+    Tables that `siphonwatch features` wrote of it lose its rows where they were written, and by --features anywhere.
 
     Records that are on the topics of telemetry, features, alerts and dead letters stay until their retention; what the
     account taught aggregates names nobody and stays.
@@ -92,7 +98,7 @@ def command(
         decode(encode(order))
     except NotAControl as error:
         raise Failure(f"this cannot be sent: {error}") from None
-    _are_there(archives, datasets, order)
+    _are_there(archives, datasets, tables, order)
     try:
         with Tail.connect(settings, settings.topic("verdicts")) as tail:
             found = list(_verdicts(tail.history(), who))
@@ -117,6 +123,8 @@ def command(
             counts["archive"] += _archived(url, order)
         for folder in datasets:  # behind the archives, whose files they name
             counts["labels"] += _labelled(folder, order)
+        if datasets or tables:
+            counts["features"] += _tabled(datasets, tables, order)
     missing = sorted(asked - receipts.keys())
     if as_json:
         click.echo(
@@ -141,8 +149,8 @@ def command(
         )
 
 
-def _are_there(archives: Iterable[str], datasets: Iterable[Path], order: Erase) -> None:
-    """Look that archives and data sets can be read, before anything is sent."""
+def _are_there(archives: Iterable[str], datasets: Sequence[Path], tables: Sequence[Path], order: Erase) -> None:
+    """Look that archives, data sets and tables can be read, before anything is sent."""
     if archives:
         from siphonwatch.streams.lab.archive.reader import Archive
         from siphonwatch.streams.lab.archive.store import StoreError
@@ -155,6 +163,8 @@ def _are_there(archives: Iterable[str], datasets: Iterable[Path], order: Erase) 
     try:
         for folder in datasets:
             _labelled(folder, msgspec.structs.replace(order, dry_run=True))
+        if datasets or tables:
+            _tabled(datasets, tables, msgspec.structs.replace(order, dry_run=True))
     except Failure as error:
         raise Failure(f"{error.message}. Nothing was sent") from None
 
@@ -191,6 +201,23 @@ def _labelled(folder: Path, order: Erase) -> int:
         return erase(folder, [order.account], f"erase {order.id}", dry_run=order.dry_run)
     except DatasetError as error:
         raise Failure(str(error)) from None
+
+
+def _tabled(datasets: Sequence[Path], tables: Sequence[Path], order: Erase) -> int:
+    """Take an account out of tables of features; return how many rows that were. One that was moved is told of."""
+    from siphonwatch.streams.lab.dataset.layout import DatasetError
+    from siphonwatch.streams.lab.dataset.tables import erase_rows, found, noted
+
+    try:
+        known = [(folder, Path(place)) for folder in datasets for place in noted(folder)]
+        moved = [(folder, place) for folder, place in known if not place.is_file()]
+        files = found([*tables, *(place for _, place in known if place.is_file())])
+        gone = sum(erase_rows(file, [order.account], dry_run=order.dry_run) for file in files)
+    except DatasetError as error:
+        raise Failure(str(error)) from None
+    for folder, place in moved if not order.dry_run else ():
+        click.echo(f"{place}, a table of {folder}, is there no more: if you moved it, give --features", err=True)
+    return gone
 
 
 def _verdicts(raw: Iterable[bytes], account: str) -> Iterator[Verdict]:

@@ -51,14 +51,17 @@ def command(name: Path, at: tuple[At, ...], origin: str, partitions: int, patter
     """Write the features, scores and e-values of the data set NAME to --out, made again or as they were logged.
 
     Units and meanings are in the fields' metadata. Beside them stand label, weight, when the label was known, and the
-    part of a split, by the rules of the data set: nothing was known after its --as-of.
+    part of a split, by the rules of the data set: nothing was known after its --as-of. The data set notes where the
+    table stands, for `siphonwatch erase ACCOUNT --dataset NAME`; of one that you move or copy, tell it by --features.
 
     Exit code 0: written; 1: the data set or its archive cannot be read, or --out not be written; 2: bad usage.
     """
     from siphonwatch.streams.lab.archive.store import StoreError
     from siphonwatch.streams.lab.dataset.features import Features
+    from siphonwatch.streams.lab.dataset.layout import DatasetError
     from siphonwatch.streams.lab.dataset.logged import LoggedFeatures
     from siphonwatch.streams.lab.dataset.read import Dataset
+    from siphonwatch.streams.lab.dataset.tables import note
 
     partial = out.with_name(f"{out.name}.partial")
     begun = time.monotonic()
@@ -69,6 +72,10 @@ def command(name: Path, at: tuple[At, ...], origin: str, partitions: int, patter
         else:
             found = Features(Dataset(name), at, pattern, load().settings, _tell, partitions)
         rows = found.write(partial)
+        try:
+            note(name, out)
+        except DatasetError as error:
+            click.echo(f"{error}: give erase this table by --features", err=True)
         partial.replace(out)
     except (StoreError, ValueError) as error:
         raise Failure(str(error)) from None

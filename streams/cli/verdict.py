@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import getpass
+import math
 import time
-from collections.abc import Iterable, Iterator
-from typing import IO, cast
+from collections.abc import Iterable, Iterator, Sequence
+from typing import IO, TYPE_CHECKING, cast
 
 import click
 import msgspec
@@ -24,10 +25,24 @@ from siphonwatch.streams.common.settings import Settings, load
 from siphonwatch.streams.common.tail import Tail, TailError
 from siphonwatch.streams.contracts.alert import Alert, NotAnAlert
 from siphonwatch.streams.contracts.alert import decode as decode_alert
-from siphonwatch.streams.contracts.verdict import NotAVerdict, Verdict, decode, encode, judge, standing, undone
+from siphonwatch.streams.contracts.verdict import (
+    NotAVerdict,
+    Verdict,
+    decode,
+    encode,
+    facts_of_alert,
+    judge,
+    standing,
+    undone,
+)
 from siphonwatch.streams.deliver.text import clean, clip
 from siphonwatch.streams.edge.producer import Outbox, connect
 
+if TYPE_CHECKING:
+    from siphonwatch.models.evaluate.powered import Floats
+
+NO_CASES = ("duplicate", "test")
+"""Decisions by which a case is none of its own, and counts in no share."""
 SHORTEST = 6
 """Fewest characters of a case's id that name it, where no other id begins with them."""
 DELIVERY_SECONDS = 30.0
@@ -302,6 +317,8 @@ def show(settings: Settings, as_json: bool, *, everything: bool, beginning: str 
         screen().print(_table(verdicts))
         for line in [] if everything else precision(verdicts):
             click.echo(line)
+        for line in [] if everything or beginning else _of_all(settings, verdicts):
+            click.echo(line)
 
 
 def precision(verdicts: Iterable[Verdict]) -> list[str]:
@@ -324,6 +341,71 @@ def precision(verdicts: Iterable[Verdict]) -> list[str]:
             for card, outcomes in found[pattern].items():
                 lines.append(_confirmed(f"  card {clean(card)}" if card else "  card not recorded", outcomes))
     return lines
+
+
+def _of_all(settings: Settings, verdicts: Sequence[Verdict]) -> list[str]:
+    """What share of all cases on the alerts topic analysts would confirm; nothing where the topic cannot be read."""
+    try:
+        with Tail.connect(settings, settings.topic("alerts")) as tail:
+            newest = judgeable(tail.history(), {""})
+    except TailError as error:
+        return [f"of all cases: not estimated, as the alerts cannot be read ({error})"]
+    return of_all(verdicts, newest.values())
+
+
+def of_all(verdicts: Iterable[Verdict], alerts: Iterable[Alert]) -> list[str]:
+    """Return what share of all their cases, judged or not, analysts would confirm: a line a pattern, and a card.
+
+    Parameters
+    ----------
+    verdicts
+        The standing ones.
+    alerts
+        The newest of each case. A verdict on a case without one says nothing of those that are still there.
+    """
+    import numpy as np
+
+    from siphonwatch.models.evaluate.powered import Case, out_of_fold
+
+    of_case = {one.case: one.decision for one in verdicts}
+    cases = [
+        (
+            current(alert.own.pattern), alert.own.card,
+            Case(facts_of_alert(alert), alert.own.accounts[0], DECIDED.get(of_case.get(alert.subject, ""))),
+        )
+        for alert in alerts
+        if of_case.get(alert.subject) not in NO_CASES
+    ]  # fmt: skip
+    if not any(case.confirmed is not None for *_, case in cases):
+        return []
+    ranks = out_of_fold([case for *_, case in cases])
+    outcomes = np.array([math.nan if case.confirmed is None else float(case.confirmed) for *_, case in cases])
+    lines = ["of all cases on the topic, judged or not, by what the ranker says of the others (95 %, at one look):"]
+    for pattern in sorted({pattern for pattern, *_ in cases}):
+        here = [i for i, (of, *_) in enumerate(cases) if of == pattern]
+        if not any(cases[i][2].confirmed is not None for i in here):
+            continue
+        lines.append(f"  {clean(pattern)}: {_estimated(outcomes, ranks, here)}")
+        cards = list(dict.fromkeys(cases[i][1] for i in here))
+        for card in cards if len(cards) > 1 else ():
+            found = _estimated(outcomes, ranks, [i for i in here if cases[i][1] == card])
+            lines.append(f"    {f'card {clean(card)}' if card else 'card not recorded'}: {found}")
+    return lines
+
+
+def _estimated(outcomes: Floats, ranks: Floats, here: Sequence[int]) -> str:
+    import numpy as np
+
+    from siphonwatch.models.evaluate.powered import powered
+
+    decided, said = ~np.isnan(outcomes[here]), ranks[here]
+    found = powered(outcomes[here][decided], said[decided], said[~decided])
+    of = f"{int(decided.sum())} of {len(here)} judged"
+    return (
+        f"{found} ({of})"
+        if isinstance(found, str)
+        else f"{found.value:.0%} ({found.low:.0%} to {found.high:.0%}; {of})"
+    )
 
 
 def _confirmed(what: str, outcomes: list[bool]) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import msgspec
+import pyarrow.parquet as pq
 import pytest
 from alert_samples import findings
 from click.testing import CliRunner, Result
@@ -111,11 +112,15 @@ def test_an_order_is_sent_verdicts_lose_the_name_and_all_partitions_answer(setti
         labels.write_text(f"account,extracting\n{account},1\n{traffic()[1].account},0\n")
         made = make(tmp_path / "may", str(tmp_path / "archive"), Wish(labels=[str(labels)]))
         assert made.labels == 2
+        table = tmp_path / "features.parquet"
+        arguments = ["features", str(tmp_path / "may"), "--at", "request,hourly", "--out", str(table)]
+        assert CliRunner().invoke(cli, arguments).exit_code == 0
+        others = pq.read_table(table).num_rows - 2
         archive = ("--archive", str(tmp_path / "archive"), "--dataset", str(tmp_path / "may"))
         dry = run(settings, account, "--dry-run", "--json", "--by", "Eve", *archive)
         assert dry.exit_code == 0, dry.output
         assert [one.note for one in verdicts(settings)] == ["asked Bob of ACME"] * 2, "nothing is sent"
-        assert [json.loads(dry.stdout)["counts"][place] for place in ("archive", "labels")] == [1, 1]
+        assert [json.loads(dry.stdout)["counts"][place] for place in ("archive", "labels", "features")] == [1, 1, 2]
         assert Dataset(tmp_path / "may").id == made.id
         done = run(settings, account, "--why", "art. 17", "--json", "--by", "Eve", *archive)
         assert done.exit_code == 0, done.output
@@ -124,6 +129,7 @@ def test_an_order_is_sent_verdicts_lose_the_name_and_all_partitions_answer(setti
     receipt_ = json.loads(done.stdout)
     assert (receipt_["account"], receipt_["missing"], len(receipt_["partitions"])) == (account, [], 2 * partitions)
     assert [receipt_["counts"][place] for place in ("archive", "labels", "rows", "verdicts", "desk")] == [1] * 5
+    assert receipt_["counts"]["features"] == 2 and pq.read_table(table).num_rows == others
     left = Dataset(tmp_path / "may")
     assert left.labels()["account"].to_pylist() == [traffic()[1].account] and left.manifest.formerly == [made.id]
     (first, second) = [order for order in recorded(settings) if isinstance(order, Erase)]

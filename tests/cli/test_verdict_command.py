@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from pathlib import Path
 
 import msgspec
@@ -18,7 +19,7 @@ from siphonwatch.models.learn.verdict_book import DECISIONS
 from siphonwatch.streams.cli import cli
 from siphonwatch.streams.cli import verdict as verdict_command
 from siphonwatch.streams.cli.triage import TriageTable, in_order, judged
-from siphonwatch.streams.cli.verdict import precision
+from siphonwatch.streams.cli.verdict import of_all, precision
 from siphonwatch.streams.cli.verdict_file import DELIMITERS
 from siphonwatch.streams.common.settings import Settings
 from siphonwatch.streams.contracts.alert import encode, to_alert
@@ -111,6 +112,28 @@ def test_precision_is_of_the_cases_that_were_decided_by_pattern() -> None:
     verdicts = [judge(a, d, by="Ann", time=1.8e9) for a, d in zip(alerts, decisions, strict=True)]  # type: ignore[arg-type]
     (line,) = precision(verdicts)
     assert line.startswith("extraction: 3 of 5 confirmed, 60% (") and "at 95 % however often you look" in line
+
+
+def test_the_share_of_all_cases_is_estimated_where_every_third_has_verdicts_and_said_why_not_where_none() -> None:
+    found = [
+        msgspec.structs.replace(one, log_e=7.0 + 0.2 * i, card=("aaaa", "bbbb")[i == 0])
+        for i, one in enumerate(findings(60))
+    ]
+    alerts = [read(encode(to_alert(one)), 0.0).event for one in found]
+    verdicts = [judge(a, ("true-positive", "false-positive")[i % 4 == 0], by="Ann", time=1.8e9) for i, a in
+                enumerate(alerts[::2])]  # fmt: skip
+    head, pattern, first, second = of_all(verdicts, alerts)
+    assert "judged or not" in head and "at one look" in head
+    low, high = (int(share) for share in re.findall(r"(\d+)%", pattern)[1:])
+    assert pattern.startswith("  extraction: ") and pattern.endswith("; 30 of 60 judged)") and 50 < low < 73 < high < 90
+    assert first.startswith("    card bbbb: of the third that ranks ")
+    assert first.endswith(" 0 are judged, 6 are needed (1 of 1 judged)")
+    assert second.startswith("    card aaaa: ") and "29 of 59 judged" in second
+    (_, few) = of_all(verdicts[-12:], [one for one in alerts if one.own.card == "aaaa"])
+    assert "third that ranks lowest" in few and "(12 of 59 judged)" in few
+    tests = [msgspec.structs.replace(one, decision="test") for one in verdicts[1:]]
+    assert "(1 of 31 judged)" in of_all([verdicts[0], *tests], alerts)[1]
+    assert of_all(tests, alerts) == []
 
 
 def test_precision_is_by_card_too_where_a_pattern_has_had_more_than_one() -> None:

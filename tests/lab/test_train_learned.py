@@ -28,6 +28,7 @@ from siphonwatch.streams.cli import cli
 from siphonwatch.streams.lab.registry.store import read_files
 from siphonwatch.streams.lab.scenario import Scenario, write
 from siphonwatch.streams.lab.train.learned import directions, fit_learned, load_maker, platt
+from siphonwatch.streams.lab.train.report import metrics, tell
 from siphonwatch.streams.lab.train.run import Choices, train
 
 CARD = Card(
@@ -155,6 +156,27 @@ def test_a_card_that_was_trained_keeps_its_promise_on_held_out_scores() -> None:
     assert {"Held out", "Data left out"} <= set(judged)
 
 
+def test_what_a_family_loses_that_the_support_has_not_seen_is_told_of_each() -> None:
+    one, rng = sample(), np.random.default_rng(5)
+    odd = one.attack & (np.arange(400) // 4 % 2 == 0)  # every second campaign: novelty as honest accounts have it
+    rows = odd[one.account]
+    one.values[rows, INDEX["novelty"]] = rng.beta(2, 6, rows.sum())
+    one.values[:, INDEX["job_days"]] = np.where(rows, rng.beta(9, 2, len(rows)), rng.beta(2, 9, len(rows)))
+    kind = ["odd" if o else "pool" if bad else "chat" for o, bad in zip(odd.tolist(), one.attack.tolist(), strict=True)]
+    maker = load_maker("estimators_of_mine:logistic", "sklearn")
+    made = train(
+        CARD, [one._replace(kind=kind)], [], Choices((), 2, True, fit=lambda *of: fit_learned(of[0], of[1], maker)),
+        command="train",
+    )  # fmt: skip
+    found = {family.name: family for family in made.families}
+    assert set(found) == {"odd", "pool"} and found["odd"].accounts == 52
+    assert found["odd"].known[1] > found["odd"].unknown[1] + 0.3, "the others say nothing of it"
+    assert found["odd"].alone[1] < found["odd"].known[1]
+    text = "\n".join(tell(made))
+    assert "| odd | 52 | " in text and "Unknown, and worse than the card: " in text
+    assert metrics(made)["family_odd_known_recall_at_1_percent"] == round(found["odd"].known[1], 4)
+
+
 def test_a_model_follows_the_directions_of_the_card_s_ramps() -> None:
     given = directions(CARD)
     assert given[INDEX["sweep_1h"]] == 1 and given[INDEX["streamed_1d"]] == -1 and given[INDEX["novelty"]] == 0
@@ -227,6 +249,8 @@ def test_a_version_comes_out_whose_arrays_judge(world: list[str], tmp_path: Path
     files = read_files(str(out))
     version = read_version(files)
     assert set(version.supports) == {"boosted"} and version.id != shipped().id
+    names = [line.partition(",")[0] for line in Path(world[3]).read_text().splitlines()[1:]]
+    assert names and not [name for name in names if any(name.encode() in held for held in files.values())], "no account"
     assert b'"job_' in files["supports/boosted.json"] and b"## Learned support" in files["MODEL_CARD.md"]
     assert "--sklearn estimators_of_mine:boosted" in version.info.made_by
     card = {card.pattern: card for card in version.cards}["extraction"]

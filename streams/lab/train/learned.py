@@ -120,8 +120,7 @@ def fit_learned(card: Card, sample: Sample, maker: Maker, tell: Callable[[str], 
         Where the fitted estimator cannot become arrays, or has too many.
     """
     attack, weight = sample.attack[sample.account], _weights(sample)
-    gates = _gates(card)
-    rows = np.ones(len(attack), np.bool_) if gates is None else gates.score(sample.values) > 0.0
+    rows = opened(card, sample)
     if min((attack & rows).sum(), (~attack & rows).sum()) < FEWEST:
         rows[:] = True
     odds = _held_out(card, sample, rows, weight, maker)
@@ -146,6 +145,12 @@ def fit_learned(card: Card, sample: Sample, maker: Maker, tell: Callable[[str], 
 def _gates(card: Card) -> Detector | None:
     """What says at which hours a card's supports count at all; None where they always do."""
     return Detector(msgspec.structs.replace(card, supports=()), FEATURES) if card.gates or card.ways else None
+
+
+def opened(card: Card, sample: Sample) -> Bools:
+    """Return at which hours of a sample, `(m,)`, the supports of a card count at all."""
+    gates = _gates(card)
+    return np.ones(len(sample.account), np.bool_) if gates is None else gates.score(sample.values) > 0.0
 
 
 def _weights(sample: Sample) -> Floats:
@@ -228,9 +233,8 @@ def _weighed(card: Card, sample: Sample, support: Support, held: npt.NDArray[np.
     whole = sum(term.weight for term in card.supports) or 1.0
     scores = Detector(card, FEATURES).score(sample.values)  # 0 where gates are shut
     bearable = max(AT_NULL, share_beyond(scores, sample, card.null))
-    gates = _gates(card)
-    opened = np.arange(len(scores)) if gates is None else np.flatnonzero(gates.score(sample.values))
-    values, odds = sample.values[opened], held[opened, None]
+    counted = np.flatnonzero(opened(card, sample))
+    values, odds = sample.values[counted], held[counted, None]
     best: tuple[float, float, Card] | None = None
     for factor, low, high in itertools.product(WEIGHTS, LOWS, HIGHS):
         for share in OFFSETS if card.offset else (0.0,):
@@ -239,7 +243,7 @@ def _weighed(card: Card, sample: Sample, support: Support, held: npt.NDArray[np.
             term = Term(weight=round(factor * whole, 3), learned=support.name, low=low, high=high)
             offset = round(card.offset - share * term.weight, 3)
             tried = msgspec.structs.replace(card, supports=(*card.supports, term), offset=offset)
-            scores[opened] = Detector(tried, FEATURES, {support.name: support}).score_given(values, odds)
+            scores[counted] = Detector(tried, FEATURES, {support.name: support}).score_given(values, odds)
             reached = credit_of(scores, sample)
             value = reached - PROMISE * max(share_beyond(scores, sample, card.null) - bearable, 0.0)
             if best is None or value > best[0] + 1e-9:

@@ -40,6 +40,21 @@ class Learnt(NamedTuple):
     """By the card after so many verdicts, over the seeds."""
 
 
+class Family(NamedTuple):
+    """A family of attacks by a learned support; shares above the threshold at 0.1 % and 1 % false alarms."""
+
+    name: str
+    accounts: int
+    card: tuple[float, ...]
+    """By the card before."""
+    known: tuple[float, ...]
+    """With the support, which has seen other campaigns of the family, where it has some."""
+    unknown: tuple[float, ...]
+    """With the support, fitted without the family."""
+    alone: tuple[float, ...]
+    """By that support alone, at hours at which the card's gates are open; empty where the others taught it nothing."""
+
+
 class Trained(NamedTuple):
     """Everything that is told of a training."""
 
@@ -52,6 +67,8 @@ class Trained(NamedTuple):
     parts: list[Part]
     learnt: list[Learnt]
     command: str
+    families: Sequence[Family] = ()
+    """Of a learned support, each family that was left out once."""
 
 
 def tell(trained: Trained) -> list[str]:
@@ -68,6 +85,17 @@ def tell(trained: Trained) -> list[str]:
         lines += ["", f"## Learned support {', '.join(fit.supports)}", "", *fit.told]
     for part in trained.parts:
         lines += ["", f"## {part.name}", "", *_judged(part)]
+    if trained.families:
+        lines += ["", "## What the learned support makes of a family that it has not seen", ""]
+        lines += ["Recall at 0.1 % / 1 % false alarms; known: fitted on other campaigns of the family.", ""]
+        lines += ["| family | accounts | card | known | unknown | unknown, support alone |"]
+        lines += ["|---|---:|---:|---:|---:|---:|"]
+        for one in trained.families:
+            by = (one.card, one.known, one.unknown, one.alone)
+            shares = " | ".join(listed(share) or "taught it nothing" for share in by)
+            lines.append(f"| {one.name} | {one.accounts:,} | {shares} |")
+        worse = [one.name for one in trained.families if _is_worse("family", one.card, one.unknown)]
+        lines += ["", f"Unknown, and worse than the card: {', '.join(worse) or 'none'}."]
     if trained.learnt:
         lines += ["", "## Learning from verdicts", "", "Precision at the top 50; a median over seeds.", ""]
         lines += ["| left out | verdicts | unsupervised | after |", "|---|---:|---:|---:|"]
@@ -118,6 +146,10 @@ def metrics(trained: Trained) -> dict[str, float | str]:
             found[f"{name}_recall_at_{fpr}_percent_before"] = round(line.before[f], 4)
             found[f"{name}_recall_at_{fpr}_percent"] = round(line.after[f], 4)
         found[f"{name}_honest_hours_beyond_null"] = round(part.judged.beyond[1], 4)
+    for one in trained.families:
+        for f, fpr in enumerate(("0_1", "1")):
+            for said, shares in (("card", one.card), ("known", one.known), ("unknown", one.unknown)):
+                found[f"family_{one.name}_{said}_recall_at_{fpr}_percent"] = round(shares[f], 4)
     return found
 
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 
 from siphonwatch.models.account.features import FEATURES
 from siphonwatch.models.detect import Card, Detector
@@ -15,6 +16,7 @@ from siphonwatch.models.detect.card import Fitted
 from siphonwatch.models.evaluate.judged import (
     Judged,
     Line,
+    above_threshold,
     folds,
     judge_cards,
     learn_from_verdicts,
@@ -24,11 +26,22 @@ from siphonwatch.models.evaluate.judged import (
 from siphonwatch.models.evidence.calibration import AT_NULL
 from siphonwatch.models.learn.estimators import NothingLearnt
 from siphonwatch.models.learn.fit import Fit, credit, fit_card, honest_null, share_beyond
-from siphonwatch.models.learn.sample import Sample, joined
+from siphonwatch.models.learn.sample import Bools, Sample, joined
 from siphonwatch.models.learn.version import Info, Version, make_version
 from siphonwatch.streams.common.release import packages_digest, release
 from siphonwatch.streams.lab.train.card_file import write_card
-from siphonwatch.streams.lab.train.report import LEFT_OUT, PLOT, Learnt, Part, Trained, metrics, model_card, plot
+from siphonwatch.streams.lab.train.learned import opened
+from siphonwatch.streams.lab.train.report import (
+    LEFT_OUT,
+    PLOT,
+    Family,
+    Learnt,
+    Part,
+    Trained,
+    metrics,
+    model_card,
+    plot,
+)
 
 LEAST_HOURS = 1000
 """Honest account-hours from which on a null level is learnt from them; fewer say nothing of a tail of one in 20."""
@@ -89,23 +102,25 @@ def train(
     names = ", ".join(one.source[0] for one in fitted_on)
     fit = fit._replace(card=msgspec.structs.replace(fit.card, fitted=Fitted(names, command), measured=()))
     parts: list[Part] = []
+    families: list[Family] = []
     if choices.split:
         parts.append(_held_out(card, whole, choices, tell))
     if choices.families:
-        parts += _families(card, whole, choices, tell)
+        found, families = _families(card, whole, fit, choices, tell)
+        parts += found
     if left_out:
         rest = joined(list(left_out))
         parts.append(Part(LEFT_OUT, len(rest.name), judge_cards(prior, fit.detector, rest)))
     learnt = []
     for count in choices.verdicts:
-        found = [
+        precisions = [
             learn_from_verdicts(card, whole, left_out, count, wrong=choices.wrong, seed=seed)
             for seed in range(choices.seeds)
         ]
         for i, one in enumerate(left_out):
             highest = one.highest(prior.score(one.values))
             unsupervised = precision_at(highest, one.attack)
-            median = float(np.median([precision[i] for precision in found]))
+            median = float(np.median([precision[i] for precision in precisions]))
             learnt.append(Learnt(one.source[0], count, unsupervised, median))
             tell(f"{count} verdicts: {one.source[0]} {unsupervised:.2f} -> {median:.2f}")
     data = [
@@ -114,7 +129,7 @@ def train(
         f"{len(one.time):,} account-hours"
         for one in fitted_on
     ]
-    return Trained(card, fit, data, whole.digest(), parts, learnt, command)
+    return Trained(card, fit, data, whole.digest(), parts, learnt, command, families)
 
 
 def _with_null(card: Card, fit: Fit, sample: Sample) -> Fit:
@@ -155,7 +170,7 @@ def _held_out(card: Card, whole: Sample, choices: Choices, tell: Callable[[str],
     for k in range(count):
         inside = np.array([of[key] != k or count == 1 for key in _keys(early)])
         outside = np.array([of[key] == k or count == 1 for key in _keys(late)])
-        seen, unseen = early.where(inside), _with_threshold(late.where(outside))
+        seen, unseen = early.where(inside), late.where(_with_threshold(late, outside))
         if not (_has_both(seen) and _has_both(unseen)):
             continue
         fitted = _fitted(card, seen, choices, f"fold {k + 1}", tell)
@@ -167,32 +182,59 @@ def _held_out(card: Card, whole: Sample, choices: Choices, tell: Callable[[str],
     return _pooled("Held out", card, after, before)
 
 
-def _families(card: Card, whole: Sample, choices: Choices, tell: Callable[[str], None]) -> list[Part]:
-    """Each family judged by a card that was fitted without it; honest accounts are halved between fit and judgement."""
+def _families(
+    card: Card, whole: Sample, fit: Fit, choices: Choices, tell: Callable[[str], None]
+) -> tuple[list[Part], list[Family]]:
+    """Each family judged by a card that was fitted without it; honest accounts are halved between fit and judgement.
+
+    Of a learned support also what it makes of each family when it has seen it, on campaigns that were held out.
+    """
     sizes = Counter(kind for kind, bad in zip(whole.kind, whole.attack.tolist(), strict=True) if bad)
     kinds = sorted(kind for kind, size in sizes.items() if size >= LEAST_FAMILY)
     if len(kinds) < 2:
-        return []
+        return [], []
     half = folds(whole, 2)[0]
-    samples, after = [], []
+    samples, after, families = [], [], []
     for kind in kinds:
         members = np.array([one == kind for one in whole.kind]) & whole.attack
         seen = whole.where((whole.attack & ~members) | (~whole.attack & half))
-        unseen = _with_threshold(whole.where(members | (~whole.attack & ~half)))
+        judged = _with_threshold(whole, members | (~whole.attack & ~half))
+        unseen = whole.where(judged)
         if not (_has_both(seen) and _has_both(unseen)):
             continue
+        without = _fitted(card, seen, choices, f"family {kind}", tell)
         samples.append(unseen)
-        after.append(_fitted(card, seen, choices, f"family {kind}", tell).detector)
+        after.append(without.detector)
+        if fit.supports and fit.held is not None:
+            families.append(_family(kind, card, without, unseen, fit.held[judged[whole.account]]))
         tell(f"family {kind}: left out")
     if not samples:
-        return []
-    return [_pooled("Families left out one at a time", card, after, samples)]
+        return [], []
+    return [_pooled("Families left out one at a time", card, after, samples)], families
 
 
-def _with_threshold(sample: Sample) -> Sample:
-    """The accounts of data sets that have an honest one: without it there is no threshold to be above."""
-    found = {source for source, bad in zip(sample.source, sample.attack.tolist(), strict=True) if not bad}
-    return sample.where(np.array([source in found for source in sample.source], np.bool_))
+def _family(kind: str, card: Card, without: Fit, unseen: Sample, held: npt.NDArray[np.float32]) -> Family:
+    """One family by the card, by a learned support that knows it, and by one that does not, with the card and alone."""
+    by = (Detector(card, FEATURES).score(unseen.values), held, without.detector.score(unseen.values))
+    before, known, unknown = (_recalls(scores, unseen) for scores in by)
+    alone: tuple[float, ...] = ()
+    for support in without.supports.values():
+        odds, counted = np.full(len(held), -np.inf, np.float32), opened(card, unseen)
+        odds[counted] = support.log_odds(unseen.values[counted])
+        alone = _recalls(odds, unseen)
+    return Family(kind, int(unseen.attack.sum()), before, known, unknown, alone)
+
+
+def _recalls(scores: npt.NDArray[np.float32], sample: Sample) -> tuple[float, ...]:
+    """The share of attack accounts above the thresholds."""
+    return tuple(above_threshold(sample.highest(scores), sample)[:, sample.attack].mean(axis=1).tolist())
+
+
+def _with_threshold(sample: Sample, accounts: Bools) -> Bools:
+    """Those of some accounts, `(n,)`, whose data set has an honest one among them, which sets the threshold."""
+    chosen = zip(sample.source, (accounts & ~sample.attack).tolist(), strict=True)
+    found = {source for source, honest in chosen if honest}
+    return accounts & np.array([source in found for source in sample.source], np.bool_)
 
 
 def _has_both(sample: Sample) -> bool:
