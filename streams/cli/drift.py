@@ -86,6 +86,8 @@ def _show(report: Report, console: Console) -> None:
     )
     if report.not_compared:
         say(f"Too few accounts to compare: {', '.join(report.not_compared)}.")
+    if report.filling:
+        say(f"Not compared, as they still fill after a warm-up under {WARM_UP:g} days: {', '.join(report.filling)}.")
     if report.late:
         say(f"{report.late:,} requests came after their day was closed and are left out.")
     if report.moved:

@@ -6,16 +6,21 @@ import json
 import re
 import shlex
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from zlib import crc32
 
 import click
+import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
+from siphonwatch.models.engine.patterns import detectors
+from siphonwatch.models.learn.drift import DriftWatch
 from siphonwatch.streams.cli import cli
+from siphonwatch.streams.common.settings import Settings
 from siphonwatch.streams.lab.dataset.layout import MANIFEST, is_dataset
-from siphonwatch.streams.lab.drift.run import MovedRate, _proposals
+from siphonwatch.streams.lab.drift.run import SLOW, WARM_UP, MovedRate, _proposals, _Watch
 from siphonwatch.streams.lab.scenario import EPOCH, Scenario
 
 DAYS = 6.0
@@ -120,6 +125,31 @@ def test_the_commands_of_the_runbook_are_those(tmp_path: Path, monkeypatch: pyte
     ):
         assert f"siphonwatch {line}" in said
         parsed(f"siphonwatch {line}")
+
+
+def test_cases_of_campaigns_count_by_their_first_account_and_name_no_training() -> None:
+    watch = _Watch(Settings(), 1.0, 3 * 86_400.0, None)
+    watch.drift = DriftWatch(len(watch.names), len(watch.patterns), 0.0, 3 * 86_400.0)
+    campaign = detectors("campaign")[0].pattern
+    for day in range(10):
+        nothing = [np.zeros((1, len(names)), np.float32) for names in (watch.names, watch.patterns)]
+        one = np.zeros(1, np.int64)
+        watch.drift.take(one, one, np.array([86_400.0 * day + 60.0]), *nothing)
+        for k in range(40 if day >= 6 else 2):
+            name = f"{day}-{k}"
+            watch.accounts[name], watch._last[name] = len(watch.accounts), 1
+            found = SimpleNamespace(pattern=campaign, accounts=[name, "a"], time=86_400.0 * day + 2100.0 * k)
+            watch._opened(found)  # type: ignore[arg-type]
+    (rate,) = watch.drift.result().rates
+    assert (watch.rated[rate.pattern], rate.cohort, rate.before, rate.since) == (campaign, "program", 2.0, 6 * 86_400.0)
+    assert not _proposals([], [MovedRate(campaign, "program", 2.0, 40.0, "1970-01-07")], ["log.ndjson"])
+
+
+def test_a_short_warm_up_leaves_out_what_still_fills(logs: tuple[Path, Path]) -> None:
+    report = json.loads(drift("--data", str(logs[1]), *GIVEN, "--json").stdout)
+    assert report["filling"] == list(SLOW) and not {one["name"] for one in report["moved"]} & set(SLOW)
+    assert set(SLOW) < set(_Watch(Settings(), WARM_UP, None, 0.0).names)
+    assert "warm-up under 14 days: job_days, new_ip_1d." in drift("--data", str(logs[1]), *GIVEN).output
 
 
 def test_the_same_traffic_without_the_change_moves_no_such_feature(logs: tuple[Path, Path]) -> None:

@@ -31,6 +31,8 @@ from siphonwatch.streams.worker.scoring import make_together
 WARM_UP = 14.0
 """Days until sums that fade over 7 days have filled, and most addresses are known: after 7 days `job_days` of the
 scenario's honest traffic still moves in each of four seeds, `new_ip_1d` in two; after 14 nothing does."""
+SLOW = ("job_days", "new_ip_1d")
+"""What those are: with a shorter warm-up they are not compared."""
 
 WRONG = 3
 """Accounts whose clocks may be years behind where the data begin, without a baseline of those years. A convention."""
@@ -79,6 +81,8 @@ class Report(msgspec.Struct, frozen=True):
     rates: list[MovedRate]
     not_compared: list[str]
     """Cohorts with too few accounts."""
+    filling: list[str]
+    """Features that were not compared, as they still fill after so short a warm-up."""
     late: int
     propose: list[str]
     """Commands."""
@@ -92,9 +96,11 @@ class _Watch(Watched):
         super().__init__(settings, self._both, None, keep=False)
         self.drift: DriftWatch | None = None
         self._warm_up, self._baseline, self._until = warm_up, baseline, until
-        self.names = list(WATCHED)
+        self.names = [name for name in WATCHED if warm_up >= WARM_UP or name not in SLOW]
         self._kept = np.array([INDEX[name] for name in self.names])
         self.patterns = [detector.pattern for detector in detectors()]
+        self.rated = [*self.patterns, *(detector.pattern for detector in detectors("campaign"))]
+        """Patterns whose cases are counted: a campaign's under its first account."""
         self._time = np.zeros(0)
         self._cohort = np.zeros(0, np.int64)
         self._last: dict[str, int] = {}
@@ -115,10 +121,10 @@ class _Watch(Watched):
         self.account, self.time, self.attack, self.findings = [], [], [], []
 
     def _opened(self, finding: Finding) -> None:
-        if finding.pattern in self.patterns and self.drift:
+        if finding.pattern in self.rated and self.drift:
             name = finding.accounts[0]
             if name in self.accounts:
-                pattern = self.patterns.index(finding.pattern)
+                pattern = self.rated.index(finding.pattern)
                 self.drift.take_case(self.accounts[name], self._last[name], pattern, finding.time)
 
     def _gather(self, trace: Trace) -> None:
@@ -181,13 +187,14 @@ def drift(
             _day(one.since), one.direction, one.accounts, readers,
         ))  # fmt: skip
     rates = [
-        MovedRate(watch.patterns[rate.pattern], rate.cohort, round(rate.before, 2), round(rate.after, 2),
+        MovedRate(watch.rated[rate.pattern], rate.cohort, round(rate.before, 2), round(rate.after, 2),
                   _day(rate.since))
         for rate in found.rates
     ]  # fmt: skip
     return Report(
         watch.totals.requests, len(watch.accounts), (_day(found.baseline[0]), _day(found.baseline[1])),
-        _day(found.until), moved, rates, found.too_few, found.late, _proposals(moved, rates, files),
+        _day(found.until), moved, rates, found.too_few, [] if warm_up >= WARM_UP else list(SLOW), found.late,
+        _proposals(moved, rates, files),
     )  # fmt: skip
 
 
@@ -201,11 +208,14 @@ def _begins(accounts: npt.NDArray[np.uint64], times: npt.NDArray[np.float64]) ->
 
 
 def _proposals(moved: Sequence[MovedColumn], rates: Sequence[MovedRate], files: Sequence[str]) -> list[str]:
-    """A training for each pattern that is concerned, those with most to say first; before them what makes their data.
+    """A training for each account pattern that is concerned, those with most to say first; before them their data.
+
+    Campaign patterns' cards are fitted by nothing yet: where their cases come more often, look at who they are.
 
     A data set has its labels, an archive has verdicts for one; of a log they are in a file of yours, `LABELS.csv`.
     """
     concerned = Counter(pattern for one in moved for pattern in one.read_by) + Counter(rate.pattern for rate in rates)
+    trainable = {detector.pattern for detector in detectors()}
     made: list[str] = []
     given: list[str] = []
     for file in files:
@@ -220,6 +230,7 @@ def _proposals(moved: Sequence[MovedColumn], rates: Sequence[MovedRate], files: 
     trained = [
         shlex.join(["siphonwatch", "train", pattern, *given, "--out", f"{pattern}-next"])
         for pattern, _ in concerned.most_common()
+        if pattern in trainable
     ]
     return [*made, *trained] if trained else []
 
