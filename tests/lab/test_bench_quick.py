@@ -35,7 +35,7 @@ def test_a_quick_run_has_every_figure_with_its_unit_and_machine(kafka: str, tmp_
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=380,
+        timeout=850,
     )
     assert done.returncode == 0, done.stderr
     report = json.loads(out.read_bytes())
@@ -58,7 +58,7 @@ def test_a_broker_that_cannot_be_had_is_told(tmp_path: Path) -> None:
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=850,
     )
     assert done.returncode == 1
     assert "no java and no mvn" in done.stderr and "Traceback" not in done.stderr
