@@ -59,6 +59,7 @@ def _show(page: CasePage) -> None:
     lines += [f"hidden by  allow entry {entry}" for entry in page.hidden_by]
     lines += [f"next       {text}" for text in page.steps]
     lines += [f"alike      {one.row.case}, {one.likeness:.0%}, judged {one.row.verdict}" for one in page.alike]
+    lines += [f"alike      {one.row.case}, {one.likeness:.0%}, not judged" for one in page.alike_unjudged]
     for line in lines:
         click.echo(clean(line))
     if len(page.members) > 1:

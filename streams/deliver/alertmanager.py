@@ -14,8 +14,10 @@ from siphonwatch.streams.common.sink_settings import Sink, secret
 from siphonwatch.streams.contracts.alert import rfc3339
 from siphonwatch.streams.contracts.wording import evidence
 from siphonwatch.streams.deliver.alert import AlertRecord
+from siphonwatch.streams.deliver.dialect import Chat
 from siphonwatch.streams.deliver.outcome import Verdict, judge
 from siphonwatch.streams.deliver.post import Message
+from siphonwatch.streams.deliver.template import Writer
 from siphonwatch.streams.deliver.text import accounts, carried_by, clean, clip, is_url, runbook, signals, summary
 from siphonwatch.streams.deliver.webhook import bearer
 
@@ -30,6 +32,8 @@ AT_ONCE = 200
 """Alerts in one request that sends them again."""
 MOST_OPEN = 20_000
 """Open cases of a partition that are sent again; beyond them the oldest fire until their end all the same."""
+TITLE, TEXT = 500, 4000
+"""Of a summary and of a body, in characters: annotations are in memory there, and in every notification."""
 ACCOUNTS = 20
 SIGNALS = 5
 
@@ -55,10 +59,12 @@ class Alertmanager:
 
     needs: tuple[str, ...] = ("url",)
     uses: tuple[str, ...] = ("url", "token")
+    fields: tuple[str, ...] = ("title", "body")
 
     def __init__(self, sink: Sink, runbook: str, close_after: float) -> None:
         self._sink = sink
         self._runbook = runbook
+        self._writer = Writer(sink, runbook, Chat())  # whatever its receivers render
         self._lasts = close_after + MARGIN_SECONDS
         self._open: dict[int, dict[str, _Open]] = {}
 
@@ -127,7 +133,8 @@ class Alertmanager:
         link = runbook(self._runbook, alert)
         own = alert.own
         annotations = {
-            "summary": summary(alert, 500),
+            "summary": self._writer.title(alert, TITLE) if self._sink.title else summary(alert, TITLE),
+            "description": self._writer.body(alert, TEXT) if self._sink.body else "",
             "accounts": ", ".join(accounts(alert, ACCOUNTS)),
             "evidence": f"{evidence(own.e_value)} after {own.requests_seen:,} requests",
             "signals": "; ".join(signals(alert, SIGNALS)),

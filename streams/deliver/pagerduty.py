@@ -10,12 +10,15 @@ from typing import Any
 
 import msgspec
 
+from siphonwatch.streams.common.settings import Settings
 from siphonwatch.streams.common.sink_settings import Sink, secret
 from siphonwatch.streams.contracts.alert import rfc3339
 from siphonwatch.streams.contracts.wording import chance
 from siphonwatch.streams.deliver.alert import AlertRecord
+from siphonwatch.streams.deliver.dialect import Plain
 from siphonwatch.streams.deliver.outcome import Verdict, judge
 from siphonwatch.streams.deliver.post import Message
+from siphonwatch.streams.deliver.template import Writer
 from siphonwatch.streams.deliver.text import accounts, carried_by, clean, clip, is_url, runbook, signals, summary
 
 URL = "https://events.pagerduty.com/v2/enqueue"
@@ -26,6 +29,8 @@ ACCOUNTS = 50
 SIGNALS = 5
 SAMPLES = 10
 SEVERITY = {"low": "info", "medium": "warning", "high": "error", "critical": "critical"}
+TEXT = 10_000
+"""Of a body, in characters: an event may have 512 KB, and a page is read on a phone."""
 SOURCE = "siphonwatch"
 _BAD_KEY = re.compile(rb"routing[_ ]key", re.IGNORECASE)
 """In an answer: a key of another form is called `routing_key`, one that no service has `Invalid routing key`."""
@@ -46,10 +51,23 @@ class PagerDuty:
 
     needs: tuple[str, ...] = ("routing_key",)
     uses: tuple[str, ...] = ("url", "routing_key")
+    fields: tuple[str, ...] = ("title", "body")
 
     def __init__(self, sink: Sink, runbook: str) -> None:
         self._sink = sink
         self._runbook = runbook
+        self._writer = Writer(sink, runbook, Plain())
+
+    @staticmethod
+    def check(settings: Settings, sink: Sink) -> None:
+        """Try the templates.
+
+        Raises
+        ------
+        UnusableSink
+            When one is wrong.
+        """
+        Writer(sink, settings.links.runbook, Plain()).check()
 
     def message(self, alert: AlertRecord, now: float) -> Message:
         """Return the request for an alert.
@@ -78,7 +96,8 @@ class PagerDuty:
 
     def _payload(self, alert: AlertRecord) -> dict[str, Any]:
         own = alert.own
-        details = {
+        details: dict[str, Any] = {"text": self._writer.body(alert, TEXT)} if self._sink.body else {}
+        details |= {
             "case": clip(alert.case, KEY),
             "alert": clip(alert.id, KEY),
             "accounts": accounts(alert, ACCOUNTS),
@@ -95,7 +114,7 @@ class PagerDuty:
             "verdict": f"siphonwatch verdict {clip(alert.case, KEY)} DECISION",
         }
         return {
-            "summary": summary(alert, SUMMARY),
+            "summary": self._writer.title(alert, SUMMARY) if self._sink.title else summary(alert, SUMMARY),
             "source": SOURCE,
             "severity": SEVERITY[alert.severity],
             "timestamp": rfc3339(alert.time),

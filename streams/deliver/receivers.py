@@ -15,9 +15,11 @@ from siphonwatch.streams.common.sink_settings import Sink, UnusableSecret
 from siphonwatch.streams.deliver.alert import AlertRecord
 from siphonwatch.streams.deliver.alertmanager import AGAIN_SECONDS, Alertmanager
 from siphonwatch.streams.deliver.annotate import Annotator
+from siphonwatch.streams.deliver.dialect import Chat
 from siphonwatch.streams.deliver.outcome import Outcome, Verdict, judge
 from siphonwatch.streams.deliver.post import HTTP, Message, Poster, tls
 from siphonwatch.streams.deliver.signature import BadSecret
+from siphonwatch.streams.deliver.template import Writer
 
 _log = structlog.get_logger(__name__)
 
@@ -145,6 +147,18 @@ class AlertmanagerReceiver(HttpReceiver):
     needs_all = True  # an alert fires for so long after the last update
     needs = Alertmanager.needs
     uses = Alertmanager.uses
+    fields = Alertmanager.fields
+
+    @staticmethod
+    def check(settings: Settings, sink: Sink) -> None:
+        """Try the templates.
+
+        Raises
+        ------
+        UnusableSink
+            When one is wrong.
+        """
+        Writer(sink, settings.links.runbook, Chat()).check()
 
     @classmethod
     def make(cls, settings: Settings, name: str, clock: Callable[[], float]) -> AlertmanagerReceiver:

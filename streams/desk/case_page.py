@@ -108,6 +108,7 @@ def case_page(
         f"SELECT {COLUMNS} FROM cases WHERE belongs = ? AND id != ? ORDER BY closed, updated DESC, id LIMIT ?",
         (row.group, case, RELATED),
     ).fetchall()
+    judged, unjudged = alike(of, case, alert, names, now)
     return CasePage(
         row=row,
         sentence=wording.sentence(alert, names.of(own.accounts[0])),
@@ -127,7 +128,8 @@ def case_page(
         shared=own.shared,
         history=history(of, case),
         related=case_rows(of, related, names, now, looked),
-        alike=alike(of, case, alert, names, now),
+        alike=judged,
+        alike_unjudged=unjudged,
         exposure=exposure(of, stay, first, updated),
         steps=wording.steps(row.pattern),
         runbook=own.runbook,

@@ -25,6 +25,9 @@ from siphonwatch.streams.desk.views import (
     Exposure,
     Found,
     Queue,
+    Reading,
+    SteppedOver,
+    TopicReading,
 )
 
 PEERS_SECONDS = 300.0
@@ -125,6 +128,30 @@ class IndexedLooks:
     def behind(self) -> dict[str, int]:
         """Return how many records each topic has that the index has not."""
         return {} if self._feed is None else self._feed.behind()
+
+    def reading(self) -> Reading:
+        """Return how far the index has read the topics, and what it could not read."""
+        with self._index.read() as of:
+            skipped = {topic: (lost, failed) for topic, lost, failed in of.execute("SELECT * FROM skipped")}
+            stepped = of.execute(
+                "SELECT topic, partition, offset, sent, bytes, why FROM stepped ORDER BY sent DESC, topic, offset DESC"
+            ).fetchall()
+        feed = self._feed
+        if feed is None:
+            return Reading(trouble="nothing reads the topics", topics=[], stepped=[])
+        behind, ages = feed.behind(), feed.ages()
+        topics = [
+            TopicReading(
+                topic=kind, behind=behind[kind], seconds=round(ages[kind], 3),
+                unreadable=skipped.get(name, (0, 0))[0], failed=skipped.get(name, (0, 0))[1],
+            )
+            for name, kind in feed.kinds.items()
+        ]  # fmt: skip
+        fields = SteppedOver.__struct_fields__
+        return Reading(
+            trouble=feed.trouble, topics=topics,
+            stepped=[SteppedOver(**dict(zip(fields, row, strict=True))) for row in stepped],
+        )  # fmt: skip
 
     def _standing(self) -> list[Allow]:
         rows = self._index.reader.execute("SELECT value FROM allow WHERE NOT ended").fetchall()

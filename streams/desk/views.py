@@ -175,6 +175,7 @@ class Alike(msgspec.Struct, frozen=True, kw_only=True):
     likeness: float
     """In [0, 1]."""
     shared: list[str]
+    """Why they are alike; what few cases have comes first."""
 
 
 class CasePage(msgspec.Struct, frozen=True, kw_only=True):
@@ -204,6 +205,9 @@ class CasePage(msgspec.Struct, frozen=True, kw_only=True):
     history: list[Event]
     related: list[CaseRow]
     alike: list[Alike]
+    """Cases that somebody judged."""
+    alike_unjudged: list[Alike] = []
+    """Cases that nobody judged, without those of `related`."""
     exposure: Exposure
     steps: list[str]
     """What to do next, from the runbook."""
@@ -296,6 +300,45 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
     last: float
 
 
+class TopicReading(msgspec.Struct, frozen=True, kw_only=True):
+    """How far the index has read one kind of topic."""
+
+    topic: str
+    """What it is for: `alerts`, `telemetry` and so on."""
+    behind: int
+    """Records that the index has not, as far as brokers said."""
+    seconds: float
+    """For how long the index may have lacked something of it: near 0 while it keeps up."""
+    unreadable: int
+    """Records that hold nothing of use, such as what is no JSON."""
+    failed: int
+    """Records that the index could not take in, and stepped over."""
+
+
+class SteppedOver(msgspec.Struct, frozen=True, kw_only=True):
+    """A record that the index could not take in. It still stands on its topic."""
+
+    topic: str
+    """Its name."""
+    partition: int
+    offset: int
+    sent: float
+    """By the record's stamp."""
+    bytes: int
+    why: str
+    """The kind of error; the desk's log has its trace."""
+
+
+class Reading(msgspec.Struct, frozen=True, kw_only=True):
+    """How far the index has read the topics, and what it could not read."""
+
+    trouble: str
+    """Why nothing is read at the moment; empty where something is."""
+    topics: list[TopicReading]
+    stepped: list[SteppedOver]
+    """The newest, newest first."""
+
+
 class Overtaken(ValueError):
     """Somebody decided on the case since it was opened; the message says who, what and when."""
 
@@ -359,6 +402,9 @@ class Looks(Protocol):
 
     def behind(self) -> dict[str, int]:
         """Return how many records each topic has that the index has not."""
+
+    def reading(self) -> Reading:
+        """Return how far the index has read the topics, and what it could not read."""
 
 
 class Acts(Protocol):

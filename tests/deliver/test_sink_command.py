@@ -90,6 +90,11 @@ def test_without_its_topic_it_says_how_to_make_it(tansu: str, prefix: str) -> No
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
+        ({"kind": "pagerduty", "routing_key": "k" * 32, "title": "{{ nothing }}"}, "title: the template fails"),
+        (
+            {"kind": "alertmanager", "url": "http://am:9093", "body": "{% if %}"},
+            "body: the template is wrong in line 1",
+        ),
         ({"kind": "webhook", "url": HOOK}, "a sink of kind webhook needs secret, or secret_file"),
         ({"kind": "webhook", "secret": SECRET}, "a sink of kind webhook needs url, or url_file"),
         ({"kind": "webhook", "url": HOOK, "secret": "hunter2"}, "sinks.ops.secret: a secret does not begin with"),

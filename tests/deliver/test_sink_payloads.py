@@ -10,6 +10,7 @@ import jsonschema
 import msgspec
 import pytest
 from hypothesis import given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 from sink_samples import START, life, of_severity, told
@@ -255,6 +256,38 @@ def test_slack_s_limits_hold_for_templates_too(alert: AlertRecord) -> None:
     assert "\n" not in header["text"]["text"]
     text = section["text"]["text"].replace("<https://wiki.example|ours>", "")
     assert not re.search(r"<(?!https://wik|…)|&(?!(amp|lt|gt);)", text), "a mention, or an escape was cut"
+
+
+WORDS: dict[str, str] = {"title": "{{ pattern }}: {{ accounts }}", "body": "{{ message }}\n{{ counterfactual * 20 }}"}
+
+
+def worded() -> Alertmanager:
+    return Alertmanager(Sink(kind="alertmanager", url="https://am.example", **WORDS), RUNBOOK, 86_400.0)
+
+
+@given(alert=alerts())
+@hypothesis_settings(max_examples=25)
+def test_pagerduty_s_and_alertmanager_s_limits_hold_for_templates_too(alert: AlertRecord) -> None:
+    event = body(PagerDuty(Sink(kind="pagerduty", routing_key="k" * 32, **WORDS), RUNBOOK), alert)
+    jsonschema.validate(event, PAGERDUTY)
+    if alert.kind != "closed":
+        assert "\n" not in event["payload"]["summary"] and len(event["payload"]["custom_details"]["text"]) <= 10_000
+    (posted,) = body(worded(), alert)
+    jsonschema.validate(posted["annotations"], LABELS)
+    assert len(posted["annotations"]["summary"]) <= 500 and len(posted["annotations"].get("description", "")) <= 4000
+
+
+def test_templates_say_what_pagerduty_and_alertmanager_show_and_leave_the_rest() -> None:
+    alert = told(life("org-<7>")[0])
+    plain = body(pagerduty(), alert)["payload"]
+    said = body(PagerDuty(Sink(kind="pagerduty", routing_key="k" * 32, **WORDS), RUNBOOK), alert)["payload"]
+    assert said["summary"] == "extraction: org-<7>" and said["custom_details"].pop("text").startswith(alert.message)
+    assert "text" not in plain["custom_details"] and said["custom_details"] == plain["custom_details"]
+    (fires,) = body(worded(), alert)
+    (ours,) = body(alertmanager(), alert)
+    assert fires["annotations"]["summary"] == "extraction: org-<\u200b7>", "no receiver of it makes a link of that"
+    assert "description" in fires["annotations"] and "description" not in ours["annotations"]
+    assert fires["labels"] == ours["labels"]
 
 
 def test_slack_says_that_a_case_closed_without_its_reasons() -> None:

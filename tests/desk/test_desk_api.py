@@ -45,7 +45,7 @@ def test_answers_are_as_the_description_says() -> None:
         asked = {
             "/cases": "?limit=3&order=age", "/cases/{case}": "", "/accounts/{account}": "", "/campaigns/{case}": "",
             "/search": f"?text={case[:6]}", "/exposure": "?account=a&account=b", "/allow": "", "/behind": "",
-            "/csrf": "", "/audit": "",
+            "/reading": "", "/csrf": "", "/audit": "",
         }  # fmt: skip
         assert set(asked) == {call.path for call in CALLS if call.method == "GET"}
         for path, query in asked.items():

@@ -91,7 +91,7 @@ def test_axe_finds_nothing_serious_and_no_page_is_wider_than_the_window(
         page = browser.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)  # type: ignore[arg-type]
         for place in (
             "/", f"/case/{case}", f"/case/{case}/dossier", f"/campaign/{case}", f"/account/{account}", "/search?q=a",
-            f"/allow?case={case}", "/audit", "/keys", "/case/none",
+            f"/allow?case={case}", "/audit", "/keys", "/reading", "/case/none",
         ):  # fmt: skip
             page.goto(address + place)
             assert unlabelled(page) == [], place

@@ -80,7 +80,7 @@ def test_the_desk_shows_decides_tells_its_health_and_stops(settings: Settings, t
                 time.sleep(0.2)
         metrics = fetch(opener, f"http://127.0.0.1:{status}/metrics")
         assert 'siphonwatch_desk_decisions_total{kind="verdict",outcome="done"} 1.0' in metrics
-        assert 'siphonwatch_desk_behind_records{topic="alerts"} 0.0' in metrics
+        assert 'siphonwatch_desk_behind_records{kind="alerts"} 0.0' in metrics
         assert 'siphonwatch_desk_requests_total{route="/case/{case}",status="200"} 1.0' in metrics
         process.terminate()
         assert process.wait(120) == 0, log.read_text()

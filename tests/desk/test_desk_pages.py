@@ -45,7 +45,7 @@ class Checker(HTMLParser):
 
 def places(double: Double) -> list[str]:
     """Every page of the double's cases."""
-    found = ["/", "/?state=all&order=age", "/allow", "/audit", "/keys", "/search", "/search?q=a"]
+    found = ["/", "/?state=all&order=age", "/allow", "/audit", "/keys", "/reading", "/search", "/search?q=a"]
     for case, page in double.pages.items():
         found += [f"/case/{case}", f"/case/{case}/dossier", f"/account/{page.row.account}", f"/allow?case={case}"]
         found += [f"/campaign/{case}"] if page.members else []

@@ -17,14 +17,22 @@ import pytest
 from alert_samples import findings
 from desk_samples import NOW
 from kafka import TopicPartition
+from prometheus_client import CollectorRegistry
+from structlog.testing import capture_logs
 
 from siphonwatch.streams.cli import Failure, desk_index
 from siphonwatch.streams.common.incarnation import ASK_SECONDS
 from siphonwatch.streams.common.settings import Settings
-from siphonwatch.streams.contracts.alert import encode, to_alert
+from siphonwatch.streams.contracts.alert import Alert, encode, to_alert
 from siphonwatch.streams.desk.index import feed as made
+from siphonwatch.streams.desk.index.careful import ATTEMPTS
+from siphonwatch.streams.desk.index.cases import Cases
 from siphonwatch.streams.desk.index.feed import Feed
 from siphonwatch.streams.desk.index.store import Index
+from siphonwatch.streams.desk.looks import IndexedLooks
+from siphonwatch.streams.desk.names import Roster
+from siphonwatch.streams.desk.views import Ask
+from siphonwatch.streams.desk.web.service import IndexGauges
 
 Log = dict[TopicPartition, list[bytes]]
 ID = uuid.UUID(int=7)
@@ -136,7 +144,7 @@ def test_a_full_disk_is_said_and_what_it_kept_out_is_taken_in_when_there_is_room
 def test_what_was_rolled_back_is_not_remembered(alerts: Log, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with Index(tmp_path / "i.sqlite", "p") as index:
         feed = Feed(index, Settings())
-        first = feed._intake
+        first = feed._intake.intake
 
         def fail(*_: object) -> None:
             raise OverflowError("Python int too large to convert to SQLite INTEGER")
@@ -144,7 +152,7 @@ def test_what_was_rolled_back_is_not_remembered(alerts: Log, tmp_path: Path, mon
         monkeypatch.setattr(first.ranks, "rank", fail)
         with reading(feed):
             until(lambda: cases(index) == 40)
-        assert feed._intake is not first
+        assert feed._intake.intake is not first
 
 
 def test_partitions_that_a_topic_gains_are_read(alerts: Log, tmp_path: Path) -> None:
@@ -159,6 +167,96 @@ def test_partitions_that_a_topic_gains_are_read(alerts: Log, tmp_path: Path) -> 
         feed.step()
         feed.step()
         assert cases(index) == 43
+
+
+def test_a_record_that_cannot_be_taken_in_is_tried_again_stepped_over_and_nothing_else_is_lost(
+    alerts: Log, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bad, tried, taken_in = findings(40)[17].case, [0], Cases._alert
+
+    def fail(self: Cases, to: sqlite3.Connection, value: bytes, found: Alert, *rest: Any) -> None:
+        if found.subject == bad:
+            tried[0] += 1
+            raise OverflowError(f"of {found.own.accounts[0]}")
+        taken_in(self, to, value, found, *rest)
+
+    (tp,) = alerts
+    with Index(tmp_path / "i.sqlite", "p") as index:
+        feed = Feed(index, Settings())
+        looks = IndexedLooks(index, Roster(""), feed)
+        with monkeypatch.context() as patch, capture_logs() as logged:
+            patch.setattr(Cases, "_alert", fail)
+            assert feed.catch_up() == 40
+            assert feed.step() == 0 and tried[0] > ATTEMPTS
+        assert cases(index) == 39 and bad not in {row.case for row in looks.queue(Ask(limit=100)).rows}
+        assert index.positions()[tp.topic, 0].next == 40
+        (said,) = [line for line in logged if "stepped over" in line["event"]]
+        assert (said["topic"], said["partition"], said["offset"], said["error"]) == (tp.topic, 0, 17, "OverflowError")
+        found = looks.reading()
+        (one,) = found.stepped
+        assert (one.topic, one.partition, one.offset, one.why) == (tp.topic, 0, 17, "OverflowError")
+        assert {topic.topic: topic.failed for topic in found.topics if topic.failed} == {"alerts": 1}
+        registry = CollectorRegistry()
+        registry.register(IndexGauges(looks.reading))
+        labels = {"kind": "alerts", "reason": "failed"}
+        assert registry.get_sample_value("siphonwatch_desk_skipped_records_total", labels) == 1.0
+        index.clear()
+        feed.close()
+        assert feed.catch_up() == 40 and cases(index) == 40 and looks.reading().stepped == []
+
+
+@pytest.mark.parametrize(
+    "error", [sqlite3.OperationalError("database is locked"), sqlite3.DatabaseError("malformed"), OSError(5, "i/o")]
+)
+def test_what_the_disk_does_is_no_record_s_fault(
+    alerts: Log, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    with Index(tmp_path / "i.sqlite", "p") as index:
+        feed = Feed(index, Settings())
+        with monkeypatch.context() as patch:
+            patch.setattr(Cases, "_alert", fail)
+            with pytest.raises(type(error)):
+                feed.step()
+        feed.close()
+        assert feed.catch_up() == 40 and cases(index) == 40
+
+
+def test_an_index_that_takes_nothing_in_blames_no_record(
+    alerts: Log, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise OverflowError("of an index that is wrong by itself")
+
+    with Index(tmp_path / "i.sqlite", "p") as index:
+        feed = Feed(index, Settings())
+        monkeypatch.setattr(Cases, "forget", fail)
+        with pytest.raises(OverflowError):
+            feed.step()
+        assert not index.positions() and not index.reader.execute("SELECT * FROM stepped").fetchall()
+
+
+def test_how_old_the_index_is_grows_while_something_waits_and_while_nothing_is_read(
+    alerts: Log, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tp,) = alerts
+    now = [NOW + 100.0]
+    with Index(tmp_path / "i.sqlite", "p") as index:
+        feed = Feed(index, Settings(), wall=lambda: now[0])
+        now[0] += 5
+        assert feed.ages()["alerts"] == 5.0
+        feed.step()
+        feed.step()
+        assert set(feed.ages().values()) == {0.0}
+        now[0] += 40
+        assert set(feed.ages().values()) == {40.0}, "nobody has read since"
+        alerts[tp] += alerts[tp][:1]
+        monkeypatch.setattr(Consumer, "poll", lambda *_, **__: {})
+        feed.step()
+        assert feed.ages()["alerts"] == 40.0 and feed.ages()["verdicts"] == 0.0
+        assert feed.behind()["alerts"] == 1
 
 
 def test_a_command_says_that_the_disk_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,10 +20,11 @@ from structlog.testing import capture_logs
 from siphonwatch.streams.cli.case import exposure_text
 from siphonwatch.streams.common.identity import Identity
 from siphonwatch.streams.common.settings import Settings
-from siphonwatch.streams.contracts.alert import encode, to_alert
+from siphonwatch.streams.contracts.alert import Alert, decode, encode, to_alert
 from siphonwatch.streams.contracts.desk import Split
 from siphonwatch.streams.desk.index.intake import Intake
 from siphonwatch.streams.desk.index.store import Index
+from siphonwatch.streams.desk.likeness import LEAST
 from siphonwatch.streams.desk.looks import IndexedLooks
 from siphonwatch.streams.desk.names import MAX_NAME, RENEW_SECONDS, Names, NamesFailed, Roster
 from siphonwatch.streams.desk.queue import page
@@ -247,9 +248,32 @@ def test_likeness_and_percentiles_are_on_a_case_s_page(looks: IndexedLooks) -> N
     page_ = looks.case(findings(6)[2].case)
     assert [(one.row.verdict, one.likeness) for one in page_.alike] and page_.alike[0].likeness > 0.5
     assert {one.row.verdict for one in page_.alike} <= {"benign-expected", "suspicious", "false-positive"}
+    assert {one.row.verdict for one in page_.alike_unjudged} == {""} and len(page_.alike_unjudged) > 1
+    shown = [one.row.case for one in page_.alike_unjudged]
+    assert not {one.case for one in page_.related} & set(shown) and page_.row.case not in shown
+    likeness = [one.likeness for one in page_.alike_unjudged]
+    assert likeness == sorted(likeness, reverse=True) and all(LEAST <= one <= 1 for one in likeness)
     assert page_.signals[0].cohort == "conversation" and len(page_.signals[0].typical) == 5
     assert page_.exposure.requests and page_.hours and page_.steps
     assert page_.row.group == page_.row.case
+
+
+def test_what_few_cases_share_says_more_and_is_said_first(tmp_path: Path) -> None:
+    given = [to_alert(one) for one in findings(8)]
+    with_keys = [encode(_carried(one, "key", f"{at // 2:016x}")) for at, one in enumerate(given)]
+    with Index(tmp_path / "i.sqlite", "p") as index:
+        take(index, {"alerts": with_keys})
+        page_ = IndexedLooks(index, Roster("")).case(given[0].subject)
+        first, *others = page_.alike_unjudged
+        assert page_.alike == [] and first.row.case == given[1].subject, "the one that the same key is behind"
+        assert first.shared[0] == f"key {0:016x}" and first.likeness > max(one.likeness for one in others)
+        assert not any(text.startswith("key ") for one in others for text in one.shared)
+
+
+def _carried(alert: Alert, kind: str, name: str) -> Alert:
+    event = json.loads(encode(alert))
+    event["data"]["unmapped"]["siphonwatch"]["carried_by"] = [{"kind": kind, "name": name, "share": 0.9}]
+    return decode(json.dumps(event).encode())
 
 
 def test_names_are_joined_by_hash_or_by_what_gateways_log(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from rule_files import ALERTS, FRESH_SECONDS, PROMETHEUS, RECORDINGS, RULES, loa
 from siphonwatch.models.engine.patterns import patterns
 from siphonwatch.streams.contracts.telemetry import REASONS
 from siphonwatch.streams.deliver import metrics as deliverer
+from siphonwatch.streams.desk.web.service import SKIPPED
 from siphonwatch.streams.operate.provision.rules import Alert, Recording
 from siphonwatch.streams.worker.gauges import PATTERN_TEXTS, TEXTS
 from siphonwatch.streams.worker.metrics import FRESHNESS, STREAMS
@@ -18,7 +19,7 @@ from siphonwatch.streams.worker.metrics import FRESHNESS, STREAMS
 VALUES = {
     "job": {job["job_name"] for job in load(PROMETHEUS / "prometheus.yml")["scrape_configs"]},
     "stream": set(STREAMS),
-    "reason": set(REASONS),
+    "reason": {*REASONS, *SKIPPED},
     "outcome": set(deliverer.OUTCOMES),
     "le": {str(float(bound)) for bound in FRESHNESS},
     "pattern": {pattern.pattern for pattern in patterns()},

@@ -33,8 +33,11 @@ from siphonwatch.streams.desk.views import (
     Overtaken,
     Percentile,
     Queue,
+    Reading,
     Share,
     Signal,
+    SteppedOver,
+    TopicReading,
     Unknown,
 )
 
@@ -80,6 +83,10 @@ class Double:
             self.pages[case] = msgspec.structs.replace(
                 page, related=[row for row in others if row.group == page.row.group],
                 alike=[Alike(row=row, likeness=0.87, shared=[self.text("wrapper"), "pace"]) for row in alike[:3]],
+                alike_unjudged=[
+                    Alike(row=row, likeness=0.41, shared=[self.text(f"reason {at}") for at in range(6)])
+                    for row in others[1:3]
+                ],
             )  # fmt: skip
         self.entries.append(
             Allowed(
@@ -290,6 +297,20 @@ class Double:
 
     def behind(self) -> dict[str, int]:
         return {"siphonwatch.alerts.v1": 0, "siphonwatch.telemetry.v1": 1200}
+
+    def reading(self) -> Reading:
+        topics = [
+            TopicReading(topic=topic, behind=behind, seconds=seconds, unreadable=unreadable, failed=failed)
+            for topic, behind, seconds, unreadable, failed in (
+                ("alerts", 0, 0.2, 0, 1), ("verdicts", 0, 0.2, 2, 0), ("telemetry", 1_200_000, 7300.0, 31, 0),
+            )
+        ]  # fmt: skip
+        stepped = SteppedOver(
+            topic="siphonwatch.alerts.v1", partition=3, offset=1048, sent=START + HOUR, bytes=40_961,
+            why=self.text("OverflowError"),
+        )  # fmt: skip
+        trouble = self.text("cannot reach Kafka at kafka:9092: refused") if self._hostile else ""
+        return Reading(trouble=trouble, topics=topics, stepped=[stepped])
 
     def act(self, act: Act, by: str) -> str:
         for case in act.cases:

@@ -44,7 +44,7 @@ def alerts() -> list[bytes]:
 
 
 def note(number: int, case: str, account: str, kind: type[desk.Desk] = desk.Note, **more: object) -> bytes:
-    text = {} if kind is desk.Assign else {"text": f"asked {account}"}
+    text = {} if kind is desk.Assign else {"text": more.pop("text", f"asked {account}")}
     return desk.encode(
         kind(id=f"{number:012x}", case=case, account=account, by="Ann", time=START + number, **text, **more)
     )

@@ -11,8 +11,9 @@ from siphonwatch.streams.common.answers import AnswerGauge
 from siphonwatch.streams.common.status import process_registry
 from siphonwatch.streams.deliver import metrics as deliverer
 from siphonwatch.streams.deliver.feedback import metrics as feedback
+from siphonwatch.streams.desk.views import Reading
 from siphonwatch.streams.desk.web import metrics as desk
-from siphonwatch.streams.desk.web.service import Behind
+from siphonwatch.streams.desk.web.service import IndexGauges
 from siphonwatch.streams.lab.archive import metrics as archiver
 from siphonwatch.streams.worker.drift_gauges import DriftGauges
 from siphonwatch.streams.worker.gauges import AbsentGauge, PartitionGauges
@@ -63,7 +64,7 @@ def of_desk() -> CollectorRegistry:
     """Return what a desk registers, beside what every process has."""
     registry = CollectorRegistry()
     desk.Metrics(registry)
-    registry.register(Behind(dict))
+    registry.register(IndexGauges(lambda: Reading(trouble="", topics=[], stepped=[])))
     return registry
 
 

@@ -21,7 +21,7 @@ from siphonwatch.streams.contracts import control, verdict
 from siphonwatch.streams.contracts import desk as noted
 from siphonwatch.streams.contracts.alert import Alert
 from siphonwatch.streams.contracts.wording import signal_text
-from siphonwatch.streams.desk.index.erasure import gone, without
+from siphonwatch.streams.desk.index.erasure import gone, of_allow, of_note, of_verdict, without
 from siphonwatch.streams.desk.index.groups import regroup
 from siphonwatch.streams.desk.index.traffic import MAX_AHEAD
 
@@ -91,8 +91,7 @@ class Cases:
             except verdict.NotAVerdict:
                 skipped += 1
                 continue
-            if found.time <= erased.get(found.account, -1.0):
-                found = msgspec.structs.replace(found, account=ERASED, note="")
+            found = of_verdict(found, erased)
             row = record.offset, found.case, found.account, verdict.encode(found)
             to.execute("INSERT OR REPLACE INTO verdict VALUES (?, ?, ?, ?)", row)
             self.dirty.add(found.case)
@@ -112,7 +111,7 @@ class Cases:
 
     def control(self, to: sqlite3.Connection, records: Iterable[Record]) -> int:
         """Take allow entries and erasures in; return how many are no control records."""
-        skipped = 0
+        skipped, erased = 0, erasures(to)
         for record in records:
             try:
                 found = control.decode(record.value)
@@ -120,6 +119,7 @@ class Cases:
                 skipped += 1
                 continue
             if isinstance(found, control.Allow):
+                found = of_allow(found, erased)
                 to.execute("INSERT OR REPLACE INTO allow VALUES (?, ?, 0)", (found.id, control.encode(found)))
             elif isinstance(found, control.AllowEnd):
                 to.execute("UPDATE allow SET ended = 1 WHERE id = ?", (found.id,))
@@ -128,6 +128,7 @@ class Cases:
                     "INSERT INTO erased VALUES (?, ?) ON CONFLICT DO UPDATE SET until = max(until, excluded.until)",
                     (found.account, found.time),
                 )
+                erased = erasures(to)
                 self.erasing[found.account] = max(found.time, self.erasing.get(found.account, 0.0))
         return skipped
 
@@ -219,9 +220,7 @@ class Cases:
             to.execute("INSERT OR REPLACE INTO newest VALUES (?, ?, ?)", newest)
 
     def _noted(self, to: sqlite3.Connection, found: noted.Desk, erased: dict[str, float]) -> None:
-        for account, until in erased.items() if erased else ():
-            if found.time <= until:
-                found = noted.blanked(found, account)
+        found = of_note(found, erased)
         row = found.id, found.case, found.time, found.account, noted.encode(found)
         known = to.execute("SELECT id FROM desk WHERE record = ?", (found.id,)).fetchone()
         to.execute("INSERT OR REPLACE INTO desk VALUES (?, ?, ?, ?, ?)", row)
@@ -245,21 +244,23 @@ class Cases:
                 value, found = kept
                 to.execute("UPDATE newest SET alert = ? WHERE id = ?", (zlib.compress(value, 1), case))
             if time <= until:
-                to.execute("UPDATE cases SET account = ? WHERE id = ?", (found.own.accounts[0], case))
+                names = found.own.accounts[0], found.data.finding_info.title
+                to.execute("UPDATE cases SET account = ?, title = ? WHERE id = ?", (*names, case))
                 to.execute("DELETE FROM member WHERE account = ? AND id = ?", (account, case))
             self.dirty.add(case)
-        for offset, raw in to.execute("SELECT offset, value FROM verdict WHERE account = ?", (account,)).fetchall():
-            one = verdict.decode(raw)
-            if one.time <= until:
-                blank = msgspec.structs.replace(one, account=ERASED, note="")
-                to.execute(
-                    "UPDATE verdict SET account = ?, value = ? WHERE offset = ?",
-                    (ERASED, verdict.encode(blank), offset),
-                )
-        for (raw,) in to.execute("SELECT value FROM desk").fetchall():
-            record = noted.decode(raw)
-            if record.time <= until and noted.names(record, account):
-                self._noted(to, record, {account: until})
+        named, order = msgspec.json.encode(account)[1:-1], {account: until}  # as it stands in a record
+        for offset, raw in to.execute(
+            "SELECT offset, value FROM verdict WHERE account = ? OR instr(value, ?)", (account, named)
+        ).fetchall():
+            word = of_verdict(verdict.decode(raw), order)
+            row = word.account, verdict.encode(word), offset
+            to.execute("UPDATE verdict SET account = ?, value = ? WHERE offset = ?", row)
+        for (raw,) in to.execute("SELECT value FROM desk WHERE instr(value, ?)", (named,)).fetchall():
+            self._noted(to, noted.decode(raw), order)
+        for entry, raw in to.execute("SELECT id, value FROM allow WHERE instr(value, ?)", (named,)).fetchall():
+            allow = control.decode(raw)
+            if isinstance(allow, control.Allow):
+                to.execute("UPDATE allow SET value = ? WHERE id = ?", (control.encode(of_allow(allow, order)), entry))
 
     def _remove(self, to: sqlite3.Connection, case: str) -> None:
         neighbours = to.execute(

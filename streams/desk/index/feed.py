@@ -18,8 +18,9 @@ from siphonwatch.streams.common.connection import ClientLog, reason
 from siphonwatch.streams.common.incarnation import ASK_SECONDS, UNKNOWN, mark_of
 from siphonwatch.streams.common.kafka import make_consumer
 from siphonwatch.streams.common.settings import Settings
+from siphonwatch.streams.desk.index.careful import Careful
 from siphonwatch.streams.desk.index.cases import Record
-from siphonwatch.streams.desk.index.intake import KINDS, Batch, Intake
+from siphonwatch.streams.desk.index.intake import KINDS, Batch
 from siphonwatch.streams.desk.index.store import Index
 from siphonwatch.streams.worker.outlet import ALLOWED_BY
 
@@ -52,6 +53,8 @@ class Feed:
         Where the topics are.
     clock
         Monotonic seconds.
+    wall
+        Seconds since 1970.
 
     Attributes
     ----------
@@ -59,14 +62,26 @@ class Feed:
         Why nothing is read at the moment; empty where something is.
     runs
         Whether a thread is in `run`.
+    kinds
+        What each topic is for, by its name.
     """
 
-    def __init__(self, index: Index, settings: Settings, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        index: Index,
+        settings: Settings,
+        clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
         self._index = index
         self._settings = settings
         self._clock = clock
-        self._intake = Intake(index, settings)
-        self._kinds = {settings.topic(kind): kind for kind in KINDS}
+        self._wall = wall
+        self._intake = Careful(index, settings)
+        self._begun = wall()
+        self._whole: dict[TopicPartition, float] = {}
+        """Up to when the index has what was written to a partition."""
+        self.kinds = {settings.topic(kind): kind for kind in KINDS}
         self._consumer: Any = None
         self._incarnations: dict[str, str] = {}
         self._later: set[TopicPartition] = set()
@@ -115,6 +130,7 @@ class Feed:
             if self._consumer is None:
                 self._open()
             taken = self._poll()
+            self._note()
         with self._came:
             self._came.notify_all()
         self.trouble = ""
@@ -139,7 +155,7 @@ class Feed:
                 came = self.step()
                 taken += came
                 now = self._clock()
-                if came or any(self._kinds[tp.topic] in kinds for tp in self._later):
+                if came or any(self.kinds[tp.topic] in kinds for tp in self._later):
                     quiet_since = now
                 behind = self._lags(kinds, settled)
                 if not any(behind.values()) and (len(settled) == len(behind) or now - quiet_since > SETTLE_SECONDS):
@@ -169,7 +185,7 @@ class Feed:
 
     def behind(self) -> dict[str, int]:
         """Return how many records each kind of topic has that the index has not, as far as its last answers say."""
-        found = dict.fromkeys(self._kinds.values(), 0)
+        found = dict.fromkeys(self.kinds.values(), 0)
         consumer = self._consumer
         if consumer is None:
             return found
@@ -177,8 +193,36 @@ class Feed:
         for tp in consumer.assignment():
             high, known = consumer.highwater(tp), positions.get((tp.topic, tp.partition))
             if high is not None:
-                found[self._kinds[tp.topic]] += max(high - (known.next if known else 0), 0)
+                found[self.kinds[tp.topic]] += max(high - (known.next if known else 0), 0)
         return found
+
+    def ages(self) -> dict[str, float]:
+        """Return by kind of topic for how long the index may have lacked something of it, in seconds.
+
+        That is since it was last known to have all, or since the newest record that it has was written: near 0 while
+        it keeps up, and growing while it does not, or brokers do not answer, or nothing reads.
+        """
+        now = self._wall()
+        partitions = dict(self._whole)
+        found = {}
+        for kind in self.kinds.values():
+            known = [moment for tp, moment in partitions.items() if self.kinds[tp.topic] == kind]
+            found[kind] = max(now - min(known, default=self._begun), 0.0)
+        return found
+
+    def _note(self) -> None:
+        """Note how far each partition is; where there is none there is nothing that the index has not."""
+        now = self._wall()
+        assigned = self._consumer.assignment()
+        self._whole = {tp: moment for tp, moment in self._whole.items() if tp in assigned}
+        for tp in assigned:
+            end = self._consumer.highwater(tp)
+            if self._consumer.position(tp) >= max(end or 0, self._ends[tp]):
+                self._whole[tp] = now
+            else:
+                self._whole.setdefault(tp, self._begun)
+        absent = set(self.kinds) - {tp.topic for tp in assigned}
+        self._whole |= {TopicPartition(topic, -1): now for topic in absent}
 
     def _open(self) -> None:
         with ClientLog().listening() as heard:
@@ -202,8 +246,7 @@ class Feed:
                 self._leave()
             except Exception as error:  # noqa: BLE001 - it is left all the same
                 _log.warning("the brokers were not left in order", error=str(error) or type(error).__name__)
-            # What the old one remembers may be of what was rolled back.
-            self._intake = Intake(self._index, self._settings)
+            self._intake.renew()  # what it remembers may be of what was rolled back
 
     def _leave(self) -> None:
         consumer, self._consumer = self._consumer, None
@@ -215,7 +258,7 @@ class Feed:
         there = self._consumer.topics()
         self._asked = self._clock()
         found = {}
-        for topic in self._kinds:
+        for topic in self.kinds:
             if topic in there:
                 id_: uuid.UUID | None = self._consumer._cluster.topic_id(topic)  # noqa: SLF001 - nothing public tells
                 found[topic] = str(id_) if id_ is not None and id_.int else UNKNOWN
@@ -237,7 +280,7 @@ class Feed:
         positions = self._index.positions()
         partitions = self._partitions()
         self._consumer.assign(partitions)
-        self._later = {tp for tp in partitions if self._kinds[tp.topic] in LATER}
+        self._later = {tp for tp in partitions if self.kinds[tp.topic] in LATER}
         self._consumer.pause(*self._later)
         self._since = self._clock()
         begins, self._ends = self._consumer.beginning_offsets(partitions), self._consumer.end_offsets(partitions)
@@ -274,11 +317,13 @@ class Feed:
             return 0
         taken = self._intake.take(
             Batch(
-                self._kinds[tp.topic], tp.topic, tp.partition, self._incarnations[tp.topic],
+                self.kinds[tp.topic], tp.topic, tp.partition, self._incarnations[tp.topic],
                 [_record(one) for one in records],
             )
             for tp, records in polled.items()
         )  # fmt: skip
+        for tp, records in polled.items():
+            self._whole[tp] = min(_record(records[-1]).sent, self._wall())
         positions = self._index.positions()
         for tp in polled:  # another process may have taken in more
             if (position := positions[tp.topic, tp.partition].next) > self._consumer.position(tp):
@@ -299,18 +344,18 @@ class Feed:
         if known is None:
             return False
         if first.offset == known.next - 1:
-            return mark_of(first.timestamp, first.value) != mark
+            return mark_of(first.timestamp or 0, first.value) != mark
         return bool(first.offset < known.next - 1)
 
     def _forget(self, topic: str) -> None:
         _log.warning("a topic was made anew: what came of the old one is forgotten", topic=topic)
-        self._intake.forget(self._kinds[topic], topic)
+        self._intake.forget(self.kinds[topic], topic)
 
     def _lags(self, kinds: Collection[str], settled: set[TopicPartition]) -> Mapping[TopicPartition, int]:
         """By partition: how many records wait. `settled` are those whose end a fetch has told."""
         found = {}
         for tp in self._consumer.assignment():
-            if self._kinds[tp.topic] not in kinds:
+            if self.kinds[tp.topic] not in kinds:
                 continue
             high = self._consumer.highwater(tp)
             if high is not None:
@@ -320,5 +365,5 @@ class Feed:
 
 
 def _record(one: Any) -> Record:
-    allowed = dict(one.headers or ()).get(ALLOWED_BY, b"").decode("ascii", "replace")
-    return Record(one.offset, one.timestamp / 1000, one.value or b"", allowed)
+    allowed = (dict(one.headers or ()).get(ALLOWED_BY) or b"").decode("ascii", "replace")
+    return Record(one.offset, (one.timestamp or 0) / 1000, one.value or b"", allowed)

@@ -31,6 +31,8 @@ MADE_OF: dict[str, tuple[str, ...]] = {
     "features": ("vector", "sample"),
 }
 """Tables that come of each topic alone: one that was made anew takes them with it."""
+STEPPED = 100
+"""Records that were stepped over of which places are kept: more than somebody looks at; all are counted."""
 
 
 class Batch(NamedTuple):
@@ -81,22 +83,40 @@ class Intake:
                 taken += len(fresh)
                 if skipped := self._kinds[batch.kind](self, to, batch, fresh):
                     to.execute(
-                        "INSERT INTO skipped VALUES (?, ?) "
+                        "INSERT INTO skipped (topic, records) VALUES (?, ?) "
                         "ON CONFLICT DO UPDATE SET records = records + excluded.records",
                         (batch.topic, skipped),
                     )
                 for account, until in self.cases.erasing.items() if batch.kind == "control" else ():
                     traffic.erase(to, account, until)
                     vectors.erase(to, account, until)
-                last = fresh[-1]
-                position = Position(batch.incarnation, last.offset + 1, mark_of(round(1000 * last.sent), last.value))
-                to.execute(
-                    "INSERT OR REPLACE INTO position VALUES (?, ?, ?, ?, ?)", (batch.topic, batch.partition, *position)
-                )
+                _passed(to, batch, fresh[-1])
             self.cases.forget(to, self._alerts_seconds)
             self.ranks.rank(to, self.cases.settle(to))
         self.ranks.renew()
         return taken
+
+    def step_over(self, batch: Batch, why: str) -> None:
+        """Pass the one record of a batch without taking it in, and note that.
+
+        Parameters
+        ----------
+        why
+            Never anything of the record's content: that may name an account, and nothing would erase it here.
+        """
+        with self._index.write() as to:
+            for record in self._fresh(to, batch):
+                row = batch.topic, batch.partition, record.offset, record.sent, len(record.value), why
+                to.execute("INSERT OR REPLACE INTO stepped VALUES (?, ?, ?, ?, ?, ?)", row)
+                to.execute(
+                    "INSERT INTO skipped (topic, failed) VALUES (?, 1) ON CONFLICT DO UPDATE SET failed = failed + 1",
+                    (batch.topic,),
+                )
+                _passed(to, batch, record)
+            to.execute(
+                "DELETE FROM stepped WHERE sent < (SELECT sent FROM stepped ORDER BY sent DESC LIMIT 1 OFFSET ?)",
+                (STEPPED - 1,),
+            )
 
     def forget(self, kind: str, topic: str) -> None:
         """Remove what came of a topic, as another one has its name now."""
@@ -105,6 +125,7 @@ class Intake:
                 to.execute(f"DELETE FROM {table}")
             to.execute("DELETE FROM position WHERE topic = ?", (topic,))
             to.execute("DELETE FROM skipped WHERE topic = ?", (topic,))
+            to.execute("DELETE FROM stepped WHERE topic = ?", (topic,))
             to.execute("DELETE FROM meta WHERE name = 'ranked'")
             self.cases.dirty |= {case for (case,) in to.execute("SELECT id FROM cases")}
             self.ranks.rank(to, self.cases.settle(to))
@@ -129,3 +150,9 @@ class Intake:
         ),
         "features": lambda self, to, _, records: vectors.take(to, records, self._days),
     }
+
+
+def _passed(to: sqlite3.Connection, batch: Batch, last: Record) -> None:
+    """Write that a partition was read up to a record."""
+    position = Position(batch.incarnation, last.offset + 1, mark_of(round(1000 * last.sent), last.value))
+    to.execute("INSERT OR REPLACE INTO position VALUES (?, ?, ?, ?, ?)", (batch.topic, batch.partition, *position))

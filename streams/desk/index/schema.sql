@@ -6,7 +6,15 @@ CREATE TABLE position (
     PRIMARY KEY (topic, partition)
 ) WITHOUT ROWID;
 CREATE TABLE meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
-CREATE TABLE skipped (topic TEXT PRIMARY KEY, records INTEGER NOT NULL) WITHOUT ROWID;
+-- How many records of a topic were none that can be read, and how many could not be taken in; which the newest of the
+-- latter are, by their places alone.
+CREATE TABLE skipped (
+    topic TEXT PRIMARY KEY, records INTEGER NOT NULL DEFAULT 0, failed INTEGER NOT NULL DEFAULT 0
+) WITHOUT ROWID;
+CREATE TABLE stepped (
+    topic TEXT, partition INTEGER, offset INTEGER, sent REAL NOT NULL, bytes INTEGER NOT NULL, why TEXT NOT NULL,
+    PRIMARY KEY (topic, partition, offset)
+) WITHOUT ROWID;
 
 -- A case by its newest alert; `said` is the place of the newest one that is no closing.
 CREATE TABLE cases (

@@ -17,7 +17,7 @@ from typing import NamedTuple, Self
 from siphonwatch.streams.common.settings import Settings
 from siphonwatch.streams.desk.looked import Looked
 
-VERSION = 2
+VERSION = 3
 """Of the schema; a file of another one is made anew."""
 WAIT_SECONDS = 30.0
 """For another process that writes."""

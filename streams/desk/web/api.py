@@ -22,6 +22,7 @@ from siphonwatch.streams.desk.views import (
     Found,
     Kind,
     Queue,
+    Reading,
 )
 from siphonwatch.streams.desk.web.audit import Entry
 from siphonwatch.streams.desk.web.desk import Asked
@@ -113,6 +114,10 @@ async def _behind(asked: Asked, _: Nothing) -> dict[str, int]:
     return await asked.desk.ask(asked.desk.looks.behind)
 
 
+async def _reading(asked: Asked, _: Nothing) -> Reading:
+    return await asked.desk.ask(asked.desk.looks.reading)
+
+
 async def _audit(asked: Asked, _: Nothing) -> list[Entry]:
     return asked.desk.audit.newest()
 
@@ -137,6 +142,7 @@ CALLS = (
     Call(
         "GET", "/behind", "read", "Records of each topic that are not in the index.", Nothing, dict[str, int], _behind
     ),
+    Call("GET", "/reading", "read", "How far the index has read, and what it could not.", Nothing, Reading, _reading),
     Call("GET", "/csrf", "read", "A token for calls with a session.", Nothing, Token, _csrf),
     Call("GET", "/audit", "administer", "Who did what since the desk started.", Nothing, list[Entry], _audit),
     Call("POST", "/acts", "decide", "One decision, on one or several cases.", Nothing, Done, _act, Act),

@@ -203,11 +203,12 @@ def names(text: str) -> list[str]:
 
 async def audit(asked: Asked) -> web.Response:
     """Show who did what at this desk."""
-    return page("audit.html.jinja", asked, entries=asked.desk.audit.newest(), behind=await _behind(asked))
+    return page("audit.html.jinja", asked, entries=asked.desk.audit.newest())
 
 
-async def _behind(asked: Asked) -> dict[str, int]:
-    return await asked.desk.ask(asked.desk.looks.behind)
+async def reading(asked: Asked) -> web.Response:
+    """Show how far the index has read the topics, and what it could not read."""
+    return page("reading.html.jinja", asked, found=await asked.desk.ask(asked.desk.looks.reading))
 
 
 async def keys(asked: Asked) -> web.Response:

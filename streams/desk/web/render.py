@@ -72,7 +72,7 @@ def environment() -> Environment:
     )  # fmt: skip
     made.filters.update(
         when=when, count=count, share=share, odds=odds, shown=shown, short=short, path=path,
-        verdict=verdict, figure=figure, amount=amount,
+        verdict=verdict, figure=figure, amount=amount, span=span,
     )  # fmt: skip
     made.globals.update(plots=plots, severities=SEVERITIES, decisions=DECISION_WORDS)
     return made
@@ -109,6 +109,20 @@ def _utc(seconds: float) -> time.struct_time:
 def count(value: float) -> str:
     """Return a number with thousands separated."""
     return f"{value:,.0f}" if math.isfinite(value) else NOTHING
+
+
+def span(seconds: float) -> str:
+    """Return a length of time in its largest unit.
+
+    Examples
+    --------
+    >>> span(7300.0), span(40.0)
+    ('2 h', '40 s')
+    """
+    for unit, size in (("d", 86_400), ("h", 3600), ("min", 60)):
+        if seconds >= size:
+            return f"{seconds / size:,.0f} {unit}"
+    return f"{seconds:.0f} s"
 
 
 def amount(value: float) -> str:

@@ -18,6 +18,7 @@ ROUTES = (
     Route("GET", "/account/{account}", "read", pages.account),
     Route("GET", "/search", "read", pages.search),
     Route("GET", "/allow", "read", pages.allowed),
+    Route("GET", "/reading", "read", pages.reading),
     Route("GET", "/keys", "read", pages.keys),
     Route("GET", "/audit", "administer", pages.audit),
     Route("POST", "/decide", "decide", forms.decide),

@@ -15,13 +15,13 @@ from urllib.parse import urlsplit
 import structlog
 from aiohttp import web
 from prometheus_client import CollectorRegistry
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from siphonwatch.streams.common.desk_access import check
 from siphonwatch.streams.common.desk_settings import Desk as DeskSettings
 from siphonwatch.streams.common.status import Log, Status, StatusServer, process_registry
-from siphonwatch.streams.desk.views import Acts, Looks
+from siphonwatch.streams.desk.views import Acts, Looks, Reading
 from siphonwatch.streams.desk.web.desk import Desk
 from siphonwatch.streams.desk.web.doors import Door, Loopback, Proxy, Tokens
 from siphonwatch.streams.desk.web.oidc import Oidc
@@ -30,33 +30,56 @@ from siphonwatch.streams.desk.web.session import Sessions
 
 END_SECONDS = 10.0
 """For answers under way when the desk is stopped."""
+SKIPPED = ("unreadable", "failed")
+"""Why the index passes records."""
 _log = structlog.get_logger(__name__)
 
 
-class Behind(Collector):
-    """How far the index is behind the topics, read at a scrape.
+class IndexGauges(Collector):
+    """How far the index is behind the topics, and what of them it could not read, at a scrape.
 
     Parameters
     ----------
-    behind
-        Returns how many records each topic has that the index has not.
+    reading
+        Returns that.
     """
 
-    def __init__(self, behind: Callable[[], dict[str, int]]) -> None:
-        self._behind = behind
+    def __init__(self, reading: Callable[[], Reading]) -> None:
+        self._reading = reading
 
-    def describe(self) -> Iterator[GaugeMetricFamily]:
-        """Give the metric without a value."""
-        yield GaugeMetricFamily(
-            "siphonwatch_desk_behind_records", "Records of a topic that the desk's index has not.", labels=["topic"]
-        )
+    def describe(self) -> Iterator[Metric]:
+        """Give the metrics without values."""
+        yield from _families()
 
-    def collect(self) -> Iterator[GaugeMetricFamily]:
-        """Give one value a topic."""
-        (family,) = self.describe()
-        for topic, records in self._behind().items():
-            family.add_metric([topic], records)
-        yield family
+    def collect(self) -> Iterator[Metric]:
+        """Give their values by topic."""
+        records, seconds, skipped = _families()
+        for one in self._reading().topics:
+            records.add_metric([one.topic], one.behind)
+            seconds.add_metric([one.topic], one.seconds)
+            for reason, count in zip(SKIPPED, (one.unreadable, one.failed), strict=True):
+                skipped.add_metric([one.topic, reason], count)
+        yield from (records, seconds, skipped)
+
+
+def _families() -> tuple[GaugeMetricFamily, GaugeMetricFamily, CounterMetricFamily]:
+    return (
+        GaugeMetricFamily(
+            "siphonwatch_desk_behind_records",
+            "Records of a kind of topic that the desk's index has not.",
+            labels=["kind"],
+        ),
+        GaugeMetricFamily(
+            "siphonwatch_desk_behind_seconds",
+            "For how long the desk's index may have lacked something of a kind of topic.",
+            labels=["kind"],
+        ),
+        CounterMetricFamily(
+            "siphonwatch_desk_skipped_records",
+            "Records that the desk's index passed: unreadable ones, and those that it failed to take in.",
+            labels=["kind", "reason"],
+        ),
+    )
 
 
 class DeskHealth(StatusServer):
@@ -121,7 +144,7 @@ class Serving:
         elif settings.login == "oidc":
             door = Oidc(settings, sessions, time.time)
         registry = process_registry()
-        registry.register(Behind(looks.behind))
+        registry.register(IndexGauges(looks.reading))
         address = settings.address if settings.login else ""
         self.desk = Desk(looks, acts, door, Tokens(settings.tokens), sessions, address, registry)
         self._health = DeskHealth(settings, registry, trouble)
