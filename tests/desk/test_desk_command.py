@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.cookiejar
 import os
 import re
-import subprocess
-import sys
 import time
 import urllib.error
 import urllib.parse
@@ -17,13 +16,13 @@ import msgspec
 import pytest
 from alert_samples import fill, findings
 from click.testing import CliRunner
+from desk_process import DeskProcess
 
 from siphonwatch.streams.cli import cli
 from siphonwatch.streams.common.desk_settings import Desk
 from siphonwatch.streams.common.settings import Settings, SettingsError, load
 from siphonwatch.streams.common.tail import Tail
 from siphonwatch.streams.contracts import verdict
-from siphonwatch.streams.lab.broker.process import free_port
 from siphonwatch.streams.operate import doctor
 
 ROOT = Path(__file__).parents[2]
@@ -40,29 +39,12 @@ def fetch(opener: urllib.request.OpenerDirector, url: str, fields: dict[str, str
 def test_the_desk_shows_decides_tells_its_health_and_stops(settings: Settings, tmp_path: Path) -> None:
     found = findings(3)
     fill(settings, found)
-    status, log = free_port(), tmp_path / "desk.log"
-    variables = {
-        "KAFKA_BOOTSTRAP": settings.kafka.bootstrap, "TOPICS_PREFIX": settings.topics.prefix,
-        "IDENTITY_KEY": "a secret of the tests only", "DESK_STATUS_PORT": str(status), "LOG_FORMAT": "json",
-    }  # fmt: skip
-    with log.open("wb") as out:
-        process = subprocess.Popen(
-            [sys.executable, "-c", "from siphonwatch.streams.cli import main; main()", "desk", "--port", "0", "--index",
-             str(tmp_path / "desk.sqlite")],
-            env={**QUIET, **{f"SIPHONWATCH_{name}": value for name, value in variables.items()}}, cwd=ROOT, stdout=out,
-            stderr=out,
-        )  # fmt: skip
-    try:
-        address = ""
-        while not address:
-            assert process.poll() is None, log.read_text()
-            match = re.search(r"the desk is open at (\S+)", log.read_text())
-            address = match[1] if match else ""
-            time.sleep(0.2)
+    with DeskProcess(settings, tmp_path) as desk:
+        address = asyncio.run(desk.address())
         opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(http.cookiejar.CookieJar()))
         case = found[0].case
         while case not in (page := fetch(opener, address + "/")):
-            assert process.poll() is None, log.read_text()
+            assert desk.process.poll() is None, desk.log.read_text()
             time.sleep(0.2)
         token = re.search(r'name="csrf" value="([0-9a-f]{64})"', page)
         assert token
@@ -73,22 +55,18 @@ def test_the_desk_shows_decides_tells_its_health_and_stops(settings: Settings, t
         assert (given.case, given.decision, given.note) == (case, "true-positive", "seen")
         while True:
             try:
-                assert fetch(opener, f"http://127.0.0.1:{status}/readyz") == "ok\n"
+                assert fetch(opener, f"http://127.0.0.1:{desk.port}/readyz") == "ok\n"
                 break
             except urllib.error.HTTPError as error:  # it has not read all topics yet
-                assert error.code == 503 and process.poll() is None
+                assert error.code == 503 and desk.process.poll() is None
                 time.sleep(0.2)
-        metrics = fetch(opener, f"http://127.0.0.1:{status}/metrics")
+        metrics = fetch(opener, f"http://127.0.0.1:{desk.port}/metrics")
         assert 'siphonwatch_desk_decisions_total{kind="verdict",outcome="done"} 1.0' in metrics
         assert 'siphonwatch_desk_behind_records{kind="alerts"} 0.0' in metrics
         assert 'siphonwatch_desk_requests_total{route="/case/{case}",status="200"} 1.0' in metrics
-        process.terminate()
-        assert process.wait(120) == 0, log.read_text()
-    finally:
-        if process.poll() is None:
-            process.kill()
-        process.wait()
-    (line,) = [msgspec.json.decode(line) for line in log.read_text().splitlines() if '"outcome"' in line]
+        desk.process.terminate()
+        assert desk.process.wait(120) == 0, desk.log.read_text()
+    (line,) = [msgspec.json.decode(line) for line in desk.log.read_text().splitlines() if '"outcome"' in line]
     assert (line["what"], line["outcome"], line["cases"], line["role"]) == ("verdict", "done", [case], "administer")
 
 

@@ -43,6 +43,8 @@ def prometheus(kafka_node: object, tmp_path_factory: pytest.TempPathFactory) -> 
             asyncio.run(stack.feed())
             fed = 'siphonwatch_verdicts{decision="true-positive"} == 1 and on () siphonwatch_failing_seconds > 0'
             prometheus.until(lambda: bool(prometheus.query(fed)), 300.0, "the verdict and the failing sink to be seen")
+            opened = "rate(siphonwatch_desk_requests_total[2m]) > 0"
+            prometheus.until(lambda: bool(prometheus.query(opened)), 300.0, "the desk to be seen opened")
             records = {rule.record for rule in RECORDINGS}
             absent = lambda: [name for name in records if not prometheus.query(name)]  # noqa: E731
             prometheus.until(lambda: not absent(), 300.0, "every recorded series")

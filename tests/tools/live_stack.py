@@ -1,4 +1,4 @@
-"""A worker, a deliverer and an archiver on Apache Kafka, fed for a Prometheus that scrapes them."""
+"""A worker, a deliverer, an archiver and a desk on Apache Kafka, fed for a Prometheus that scrapes them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ import msgspec
 import numpy as np
 from aiokafka import AIOKafkaProducer
 from archiver_process import Archiver
-from sink_process import Deliverer
+from desk_process import DeskProcess
+from sink_process import Deliverer, get
 from worker_tools import Worker, prepare, produce, read, scored, traffic
 
 from siphonwatch.streams.common.settings import Settings
@@ -70,6 +71,7 @@ class Stack:
         )  # fmt: skip
         self.worker = Worker(self.settings, self.folder)
         self.archiver = Archiver(self.settings, self.folder / "archive", self.folder, "--step-seconds", "5")
+        self.desk = DeskProcess(self.settings, self.folder)
         return self
 
     def __exit__(
@@ -78,6 +80,7 @@ class Stack:
         self.worker.__exit__()
         self.deliverer.__exit__()
         self.archiver.__exit__()
+        self.desk.__exit__()
         self._server.shutdown()
         self._server.server_close()
         self._serving.join()
@@ -91,6 +94,7 @@ class Stack:
             "siphonwatch": [f"127.0.0.1:{self.settings.web.port}"],
             "siphonwatch-deliver": [f"127.0.0.1:{self.deliverer.port}"],
             "siphonwatch-archive": [f"127.0.0.1:{self.archiver.port}"],
+            "siphonwatch-desk": [f"127.0.0.1:{self.desk.port}"],
         }
 
     def _spared(self) -> list[str]:
@@ -107,7 +111,7 @@ class Stack:
         await asyncio.sleep(2)  # the new process is scraped before it has anything to count
 
     async def feed(self) -> None:
-        """Send attacks; records that are broken, late, ahead and repeated; a gateway's own; a verdict."""
+        """Send attacks; broken, late, early and repeated records; a gateway's own; a verdict; open the desk."""
         settings, records = self.settings, traffic()
         half = len(records) // 2
         await produce(settings, records[:half])
@@ -132,3 +136,7 @@ class Stack:
         verdict = judge(alerts[0], "true-positive", by="Ann", time=1.8e9, note="")
         async with AIOKafkaProducer(bootstrap_servers=settings.kafka.bootstrap, acks="all") as producer:
             await producer.send_and_wait(settings.topic("verdicts"), encode_verdict(verdict), verdict.case.encode())
+        address = await self.desk.address()
+        for _ in range(2):
+            assert (await asyncio.to_thread(get, f"{address}/"))[0] == 200
+            await asyncio.sleep(2)  # it is scraped in between: a counter that begins at 2 has no rate
