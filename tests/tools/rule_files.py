@@ -34,9 +34,8 @@ def run(tool: str, *arguments: str | Path) -> str:
 
 
 def waiting() -> dict[str, str]:
-    """Metrics that have no value until something happens, and what: the runbook's table of metrics says it."""
-    table = RUNBOOK.read_text().partition("\n## Metrics\n")[2].partition("\n## ")[0]
-    said = re.findall(r"((?:`\w+`(?:, )?)+) ha(?:s|ve) no value until ([^;|]+)", table)
+    """Metrics that have no value until something happens, and what: the runbook's tables of metrics say it."""
+    said = re.findall(r"((?:`\w+`(?:, )?)+) ha(?:s|ve) no value until ([^;|]+)", RUNBOOK.read_text())
     return {f"siphonwatch_{name}": event.strip() for names, event in said for name in re.findall(r"`(\w+)`", names)}
 
 
