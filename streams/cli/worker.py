@@ -21,7 +21,7 @@ from siphonwatch.streams.operate.topics import TopicsError, connect, missing
 from siphonwatch.streams.worker.agents.control import ControlFeed
 from siphonwatch.streams.worker.agents.control_letters import SENDER, ControlLetters
 from siphonwatch.streams.worker.agents.coordinate import STATE, Sightings, SightingsPartition
-from siphonwatch.streams.worker.agents.ingest import GatewayIngest, make_adapters
+from siphonwatch.streams.worker.agents.ingest import GatewayIngest, make_beside
 from siphonwatch.streams.worker.agents.judges import DeployList
 from siphonwatch.streams.worker.agents.placement import Placement
 from siphonwatch.streams.worker.agents.score import TelemetryPartition
@@ -106,7 +106,7 @@ async def work(settings: Settings, limits: Limits | None = None, *, afresh: bool
     registry.register(drift)
     if not settings.identity.key:
         log.warning("identity.key is not set: who may write telemetry or sightings can pose as a worker there")
-    adapters = make_adapters(settings) if settings.ingest.topics else {}
+    beside = make_beside(settings) if settings.ingest.topics else None
     async with make_producer(settings) as producer:
 
         def make_partition(meter: Meter) -> TelemetryPartition:
@@ -146,10 +146,11 @@ async def work(settings: Settings, limits: Limits | None = None, *, afresh: bool
             )  # fmt: skip
 
         def make_ingest(meter: Meter) -> GatewayIngest:
+            assert beside is not None  # noqa: S101 - for the type checker: there are topics
             retries = Retries(meter)
             outlet = KafkaOutlet(producer, settings, retries)
             return GatewayIngest(
-                adapters[meter.topic], InOrder(producer, telemetry, turns, retries), outlet, retries, meter, seals
+                beside, InOrder(producer, telemetry, turns, retries), outlet, retries, meter, seals
             )  # fmt: skip
 
         control = ControlFeed(settings, entries, orders, controls, metrics, deploys=deploys)
@@ -166,6 +167,8 @@ async def work(settings: Settings, limits: Limits | None = None, *, afresh: bool
             for task in following:
                 task.cancel()
             await asyncio.gather(*following, return_exceptions=True)
+            if beside is not None:
+                await asyncio.to_thread(beside.close)
 
 
 async def _wait_for(control: ControlFeed) -> None:

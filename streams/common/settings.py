@@ -159,6 +159,9 @@ class Ingest(msgspec.Struct, forbid_unknown_fields=True):
 
     topics: dict[str, Format] = {}
     max_record_bytes: Positive = 8 * 1024 * 1024
+    processes: Annotated[int, Meta(ge=0, le=256)] = 0
+    """Processes that adapt and sketch records; 1 none but the worker's own, 0 as many as there are processors, begun
+    once there is much to do."""
 
 
 class Scoring(msgspec.Struct, forbid_unknown_fields=True):

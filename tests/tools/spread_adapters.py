@@ -33,3 +33,8 @@ class Numbered(Adapter):
 def numbered() -> Adapter:
     """Return one."""
     return Numbered((), Identity("a key of these tests alone"), None, 1000)  # type: ignore[arg-type]
+
+
+def topics() -> dict[str, Adapter]:
+    """Return one of a topic."""
+    return {"numbers": numbered()}

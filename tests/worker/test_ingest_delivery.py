@@ -22,6 +22,7 @@ from siphonwatch.streams.contracts import provenance
 from siphonwatch.streams.contracts.provenance import UNKEYED, Seals
 from siphonwatch.streams.contracts.telemetry import encode
 from siphonwatch.streams.edge.adapters import make_adapter
+from siphonwatch.streams.edge.children import Beside
 from siphonwatch.streams.edge.sketch import Sketcher
 from siphonwatch.streams.operate.topics import connect
 from siphonwatch.streams.worker.agents.ingest import GatewayIngest
@@ -99,7 +100,7 @@ def ingest(broker: Broker, topic: str, number: int = 0, turns: Any = None) -> tu
     retries = Retries(meter, no_pause)
     outlet = KafkaOutlet(broker, settings, retries)  # type: ignore[arg-type]
     sender = InOrder(broker, "telemetry", make_turns() if turns is None else turns, retries)  # type: ignore[arg-type]
-    return GatewayIngest(adapter, sender, outlet, retries, meter, UNKEYED), retries
+    return GatewayIngest(Beside({topic: adapter}, dict, 1), sender, outlet, retries, meter, UNKEYED), retries
 
 
 def batches(values: list[bytes], topic: str, size: int = 300, first: int = 0) -> list[Batch]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pytest
@@ -12,6 +13,8 @@ from prometheus_client import CollectorRegistry
 from siphonwatch.streams.contracts.dead_letter import DeadLetter
 from siphonwatch.streams.contracts.provenance import UNKEYED
 from siphonwatch.streams.contracts.telemetry import Malformed, Telemetry
+from siphonwatch.streams.edge.children import Beside, Made
+from siphonwatch.streams.worker.agents import ingest as ingesting
 from siphonwatch.streams.worker.agents.ingest import BAD, GatewayIngest
 from siphonwatch.streams.worker.inorder import Outgoing
 from siphonwatch.streams.worker.meter import Meter
@@ -61,10 +64,11 @@ class Out:
         return []
 
 
-async def ingest(values: list[bytes | None], headers: list[Headers]) -> Out:
+async def ingest(values: list[bytes | None], headers: list[Headers], kind: type[Beside] = Beside) -> Out:
     out = Out()
     meter = Meter(Metrics(CollectorRegistry()), INGEST, "gateway", 0)
-    worker = GatewayIngest(Adapter(), out, out, Retries(meter), meter, UNKEYED)  # type: ignore[arg-type]
+    beside = kind({"gateway": Adapter()}, dict, 1)  # type: ignore[dict-item]
+    worker = GatewayIngest(beside, out, out, Retries(meter), meter, UNKEYED)  # type: ignore[arg-type]
     n = len(values)
     await worker.process(
         Batch(
@@ -91,6 +95,24 @@ async def test_an_adapter_that_fails_costs_its_message_and_says_nothing_of_it(
 async def test_places_that_are_no_list_mean_the_whole_message(places: bytes | None) -> None:
     out = await ingest([b"a"], [((BAD, places),)])
     assert len(out.sent) == 1 and len(out.letters) == 1
+
+
+class Answering(Beside):
+    """Answers the latest of three calls first."""
+
+    at_once = 3  # type: ignore[assignment]
+
+    async def adapt(self, topic: str, values: Sequence[bytes | None]) -> Made:
+        await asyncio.sleep(0.01 if values[0] == b"a" else 0)
+        return await super().adapt(topic, values)
+
+
+async def test_what_was_adapted_out_of_order_is_sent_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ingesting, "SLICE_BYTES", 1)
+    values: list[bytes | None] = [b"%c" % letter for letter in range(97, 123)]
+    out = await ingest(values, [()] * len(values), Answering)
+    assert [record.key for record in out.sent] == values
+    assert [letter.offset for letter in out.letters] == list(range(len(values)))
 
 
 async def test_a_redriven_letter_takes_up_its_bad_places_alone() -> None:

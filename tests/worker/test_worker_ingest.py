@@ -81,6 +81,7 @@ async def kept(settings: Settings, partition: int) -> list[bytes]:
 async def test_gateway_topics_are_scored_and_no_text_leaves_them(settings: Settings, tmp_path: Path) -> None:
     topics = {f"{settings.topics.prefix}.{name}": name for name in ("litellm", "nginx")}
     settings.ingest.topics = dict(topics)  # type: ignore[arg-type]
+    settings.ingest.processes = 2
     settings.accounts.nginx = ["account", "api_key", "remote_user", "remote_addr"]
     prepare(settings, 2)
     settings.web.port = free_port()
