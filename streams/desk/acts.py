@@ -30,6 +30,9 @@ MOST = 500
 """Cases of one decision."""
 SECONDS = 30.0
 """That a broker may take for a record, and the index to have it."""
+AHEAD_SECONDS = 3.0
+"""That a decision waits for the index to have what its page showed: a desk that keeps up lags by a poll, 0.2 s."""
+LOOK_SECONDS = 0.05
 PEOPLE = ("control", "desk", "verdicts", "alerts")
 """Kinds of topics that a decision rests on."""
 SETTLED = frozenset({"opened", "updated", "closed"})
@@ -83,7 +86,11 @@ class TopicActs:
         with self._turn:
             self._read()
             cases = list(dict.fromkeys(act.cases))
-            self._is_known(cases, act)
+            seen = {case: version for case, version in act.versions.items() if case in cases}
+            if act.version is not None and len(cases) == 1:
+                seen[cases[0]] = act.version
+            self._wait_for(seen)
+            self._is_known(cases, act, seen)
             sent, said = self._records(act, cases, by, self._clock())
             before = {case: self._version(case) for case in cases}
             self._send(sent)
@@ -96,15 +103,18 @@ class TopicActs:
             except FeedError as error:
                 raise NotSent(f"{error}. Nothing was decided") from None
 
-    def _is_known(self, cases: Sequence[str], act: Act) -> None:
+    def _wait_for(self, seen: dict[str, int]) -> None:
+        """Wait for what a page showed: it may be one of another desk, whose index was ahead of ours."""
+        end = time.monotonic() + AHEAD_SECONDS
+        while any(self._version(case) < version for case, version in seen.items()) and time.monotonic() < end:
+            time.sleep(LOOK_SECONDS)
+
+    def _is_known(self, cases: Sequence[str], act: Act, seen: dict[str, int]) -> None:
         if not cases and act.kind not in ("allow", "allow-end"):
             raise ValueError("name a case")
         for case in cases:
             if self._version(case) < 0:
                 raise Unknown(f"case {case} has no alert on the alerts topic. Nothing was decided")
-        seen = {case: version for case, version in act.versions.items() if case in cases}
-        if act.version is not None and len(cases) == 1:
-            seen[cases[0]] = act.version
         changed = [case for case, version in seen.items() if self._version(case) != version]
         if changed:
             more = f" (and {len(changed) - 1:,} more of these cases changed)" if len(changed) > 1 else ""

@@ -40,6 +40,24 @@ def test_of_several_cases_each_is_as_it_was_seen_or_none_is_decided(acts: TopicA
     assert acts.act(Act(kind="note", cases=CASES, text="x", versions={case: 1 for case in CASES[1:]}), "Bob")
 
 
+def test_a_decision_waits_for_what_a_page_of_another_desk_showed(
+    acts: TopicActs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slept: list[float] = []
+
+    def read(seconds: float) -> None:
+        slept.append(seconds)
+        if len(slept) == 2:
+            Intake(acts._index, Settings()).take([batch("desk", [note(9, CASES[0], "x")], 5)])
+
+    monkeypatch.setattr("siphonwatch.streams.desk.acts.time.sleep", read)
+    assert acts.act(Act(kind="note", cases=CASES[:1], text="x", version=1), "Bob").endswith("noted")
+    assert len(slept) == 2
+    monkeypatch.setattr("siphonwatch.streams.desk.acts.AHEAD_SECONDS", 0.0)
+    with pytest.raises(Overtaken, match="look again"):
+        acts.act(Act(kind="note", cases=CASES[:1], text="x", version=7), "Bob")
+
+
 def test_an_entry_about_a_case_is_of_the_pattern_of_the_case(acts: TopicActs) -> None:
     entry = {"kind": "allow", "cases": CASES[:1], "until": 1e10, "text": "a partner"}
     with pytest.raises(ValueError, match=f"case {CASES[0]} is one of extraction"):

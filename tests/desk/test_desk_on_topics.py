@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from alert_samples import fill, findings, send
+from desk_samples import dump
 
 from siphonwatch.models.evidence.cases import Finding
 from siphonwatch.streams.common.settings import Settings
@@ -117,7 +118,9 @@ def test_what_cannot_be_decided_is_said_and_nothing_is_written(
 
 
 @pytest.mark.broker
-def test_a_thread_keeps_the_index_near_and_a_decision_waits_for_it(settings: Settings, opened: OpenDesk) -> None:
+def test_a_thread_keeps_the_index_near_and_another_desk_s_too_and_a_decision_waits_for_it(
+    settings: Settings, opened: OpenDesk, tmp_path: Path
+) -> None:
     found = findings(2)
     fill(settings, found[:1])
     opened.start()
@@ -130,7 +133,21 @@ def test_a_thread_keeps_the_index_near_and_a_decision_waits_for_it(settings: Set
     assert opened.looks.queue(Ask()).total == 2
     opened.acts.act(Act(kind="verdict", cases=[found[1].case], decision="false-positive"), "Ann")
     assert opened.looks.case(found[1].case).row.verdict == "false-positive"
-    assert set(opened.looks.behind().values()) == {0} and opened.feed.trouble == ""
+    assert set(opened.looks.behind().values()) == {0} and opened.feed.trouble == opened.feed.waits == ""
+
+    case = found[0].case
+    with OpenDesk(settings, tmp_path / "another.sqlite") as other:
+        other.feed.catch_up()
+        assert dump(other.index) == dump(opened.index), "two desks of the same topics have the same"
+        version = other.looks.case(case).version
+        opened.acts.act(Act(kind="verdict", cases=[case], decision="true-positive", version=version), "Ann")
+        with pytest.raises(Overtaken, match=r"Ann decided on case .* meanwhile \(true-positive"):
+            other.acts.act(Act(kind="assign", cases=[case], assignee="Bob", version=version), "Bob")
+        assert other.looks.case(case).row.verdict == "true-positive"
+        other.acts.act(Act(kind="assign", cases=[case], assignee="Bob", version=version + 1), "Bob")
+        while opened.looks.case(case).row.assignee != "Bob" and time.monotonic() < end:
+            time.sleep(0.05)
+        assert opened.looks.case(case) == other.looks.case(case) and dump(other.index) == dump(opened.index)
 
 
 @pytest.mark.broker

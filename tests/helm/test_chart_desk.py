@@ -61,6 +61,22 @@ def test_its_index_is_on_a_volume_of_the_release_or_of_yours_or_in_the_pod() -> 
         assert not [o for o in manifests(given) if o["kind"] == "PersistentVolumeClaim"]
 
 
+def test_several_desks_have_an_index_each_and_one_address() -> None:
+    several = merged(BOTH, {"desk": {"replicas": 3, "volume": {"persistent": False, "storageClass": ""}}})
+    deployment = one(manifests(several), "Deployment", "siphonwatch-desk")["spec"]
+    assert deployment["replicas"] == 3 and deployment["strategy"]["rollingUpdate"]["maxUnavailable"] == 0
+    assert {"name": "index", "emptyDir": {"sizeLimit": "10Gi"}} in pod(several, "desk")["volumes"]
+    assert one(manifests(several), "Service", "siphonwatch-desk")["spec"]["publishNotReadyAddresses"] is False
+    assert one(manifests(BOTH), "Service", "siphonwatch-desk")["spec"]["publishNotReadyAddresses"] is True
+    for given, said in (
+        (merged(BOTH, {"desk": {"replicas": 2}}), "set desk.volume.persistent to false"),
+        (merged(several, {"desk": {"sessionKey": ""}}), "refuse the sessions of the others"),
+        (merged(FORWARDED, {"desk": {"replicas": 2}}), "a port-forward reaches one desk alone"),
+    ):
+        with pytest.raises(helm.HelmError, match=said):
+            render(given)
+
+
 def test_only_who_is_named_reaches_the_pages_and_the_desk_only_the_provider() -> None:
     policy = one(manifests(BOTH), "NetworkPolicy", "siphonwatch-desk")["spec"]
     assert policy["policyTypes"] == ["Ingress", "Egress"]

@@ -45,6 +45,17 @@
 {{- if and .sessionKey (not .existingSecret) -}}
 {{- $problems = append $problems "desk.sessionKey names an entry of desk.existingSecret, which is not set" -}}
 {{- end -}}
+{{- if and $.Values.desk.enabled (gt (int .replicas) 1) -}}
+{{- if .volume.persistent -}}
+{{- $problems = append $problems "desk.replicas is more than 1 and desk.volume.persistent is set: each desk makes an index of its own; set desk.volume.persistent to false" -}}
+{{- end -}}
+{{- if not .sessionKey -}}
+{{- $problems = append $problems "desk.replicas is more than 1 and desk.sessionKey is not set: each desk would refuse the sessions of the others" -}}
+{{- end -}}
+{{- if not (has ($.Values.settings.desk.login | default "") (list "oidc" "proxy")) -}}
+{{- $problems = append $problems "desk.replicas is more than 1 and settings.desk.login is not set: a port-forward reaches one desk alone" -}}
+{{- end -}}
+{{- end -}}
 {{- if and .volume.existingClaim (not .volume.persistent) -}}
 {{- $problems = append $problems "desk.volume.existingClaim is set and desk.volume.persistent false: leave one out" -}}
 {{- end -}}

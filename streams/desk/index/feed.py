@@ -96,6 +96,12 @@ class Feed:
         self.trouble = "the topics have not been read yet"
         self.runs = False
 
+    @property
+    def waits(self) -> str:
+        """Why pages do not show all cases that there are, empty where they do: what is said while nothing is read, or
+        that what people wait for is not read to its end yet."""
+        return self.trouble or ("cases are still being read" if self._later else "")
+
     def close(self) -> None:
         """Leave the brokers; nothing is lost by it."""
         with self._turn:

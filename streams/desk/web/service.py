@@ -104,7 +104,7 @@ class DeskHealth(StatusServer):
         return Status(True, "ok")
 
     def ready(self) -> Status:
-        """Return whether the topics are being read. Pages are served all the same, of what was read before."""
+        """Return whether all cases were read and the topics are. Pages are served all the same, of what was read."""
         trouble = self._trouble()
         return Status(not trouble, trouble or "ok")
 
