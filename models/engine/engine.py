@@ -7,7 +7,7 @@ one only at fixed block boundaries of the partition's own request count.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import Any, Generic, NamedTuple, Protocol, Self, TypeVar
 
@@ -126,6 +126,9 @@ class Stage(Generic[B]):
     def take(self, requests: Array, offsets: npt.NDArray[np.int64], arrived: npt.NDArray[np.float64], start: int) -> B:
         """Take requests of one block, `(n,) REQUEST`; `start` is the first one's place among those given to `score`."""
         raise NotImplementedError
+
+    def judged(self, block: B, findings: Sequence[Finding]) -> None:
+        """Take note of what the champion found in a block."""
 
     def tidy(self) -> bool:
         """At the end of a block, forget what may be forgotten; return whether anything was looked for."""
@@ -278,7 +281,9 @@ class Engine(Generic[B, J]):
             number = stage.number
             end = min(start + BLOCK - stage.count.requests % BLOCK, len(requests))
             block = stage.take(requests[start:end], offsets[start:end], arrived[start:end], start)
-            findings += self.judge.judge(block)
+            found = self.judge.judge(block)
+            stage.judged(block, found)
+            findings += found
             self._each_shadow(partial(_judge, block))
             if stage.number > number:
                 looked = stage.tidy()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,11 +17,14 @@ from siphonwatch.models.campaign.row import CAMPAIGN, as_accounts, layout_id, wi
 from siphonwatch.models.campaign.shared import INSIDE
 from siphonwatch.models.campaign.windows import observe_all, sample_names
 from siphonwatch.models.common.arrays import Parts, below, under
+from siphonwatch.models.engine.case_hours import DAY, CaseHours
 from siphonwatch.models.engine.config import ScorerConfig
 from siphonwatch.models.engine.engine import BLOCK, Stage
 from siphonwatch.models.engine.erase import FINGERPRINTS as HOLDING
 from siphonwatch.models.engine.erase import Erased
+from siphonwatch.models.engine.population import cohorts
 from siphonwatch.models.engine.vitals import Bound
+from siphonwatch.models.evidence.cases import Finding
 
 KINDS = EDGES + 1
 """Fingerprints a request has: those over accounts, and the one inside its account."""
@@ -87,6 +90,8 @@ class FingerprintStage(Stage[FingerprintBlock]):
         super().__init__(config, CAMPAIGN, layout_id())
         self._inside = Inside() if config.end_users else None
         self.table.reserve(most + KINDS * 2 * BLOCK)  # a block's new ones are counted at its end
+        self.hours = CaseHours()
+        """Campaigns' cases that opened: by pattern, and the cohort of the request that opened each."""
         self._most = most
         self._forgotten = 0  # fingerprints that had to go because there were too many
 
@@ -121,6 +126,19 @@ class FingerprintStage(Stage[FingerprintBlock]):
             start, requests, offsets, rows, edge, group[which], kind, which, slots, values, weight, now, sure,
             proper, seen, np.zeros(0, np.int64),
         )  # fmt: skip
+
+    def judged(self, block: FingerprintBlock, findings: Sequence[Finding]) -> None:
+        """Count the cases that opened."""
+        newest = float(block.sure.max(initial=0.0))
+        if newest > 0.0:  # else all of them were applied before
+            of = block.offsets[block.which]
+            for finding in findings:
+                if finding.kind == "open" and (of == finding.offset).any():
+                    place = int(np.argmax(of == finding.offset))
+                    sure, which = float(block.sure[place]), int(block.which[place])
+                    self.hours.turn(int(sure // DAY))
+                    self.hours.opened(finding.pattern, int(cohorts(block.requests[which : which + 1])[0]), sure)
+            self.hours.turn(int(newest // DAY))
 
     def erase(self, accounts: Collection[str], *, remove: bool = True) -> Erased:
         """Remove some accounts' hashes from the rows, or only count the rows that hold one."""
@@ -172,7 +190,7 @@ class FingerprintStage(Stage[FingerprintBlock]):
     def snapshot(self) -> dict[str, npt.NDArray[Any] | bytes]:
         """Copy the clock and what is known of end users, where they are looked for."""
         inside = {} if self._inside is None else self._inside.snapshot()
-        return {**super().snapshot(), **under("inside", inside)}
+        return {**super().snapshot(), **under("inside", inside), **under("hours", self.hours.snapshot())}
 
     def restore(self, parts: Parts) -> None:
         """Take over a snapshot.
@@ -182,11 +200,12 @@ class FingerprintStage(Stage[FingerprintBlock]):
         ValueError
             Where it does not fit this version.
         """
-        inside, known = Inside() if self.config.end_users else None, below("inside", parts)
+        inside, known, hours = Inside() if self.config.end_users else None, below("inside", parts), CaseHours()
+        hours.restore(below("hours", parts))
         if inside is not None and known:  # none where they were not looked for before
             inside.restore(known)
         super().restore(parts)
-        self._inside = inside
+        self._inside, self.hours = inside, hours
 
     def bounds(self) -> list[Bound]:
         """Return what its memory is bounded by."""

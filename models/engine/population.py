@@ -26,20 +26,15 @@ import numpy.typing as npt
 
 from siphonwatch.models.account.features import FEATURES
 from siphonwatch.models.account.request import Array
-from siphonwatch.models.account.row import MAX_PATTERNS
 from siphonwatch.models.common.arrays import Parts, as_bytes, like
 from siphonwatch.models.common.kernel import kernel
+from siphonwatch.models.engine.case_hours import DAY, KEPT, WARM_UP, CaseHours
 from siphonwatch.models.evidence.calibration import COHORTS
 
-DAY, HOUR = 86_400, 3600
 WINDOW = 7
 """Days: a week, so that working days and weekends have their share."""
 HALF_LIFE = 14.0
 """Days. A choice: twice the longest window of a feature."""
-WARM_UP = 14
-"""Days, as `siphonwatch drift` leaves out: after 7, `job_days` and `new_ip_1d` still move in honest traffic."""
-KEPT = 28
-"""Days of cases, by the hour."""
 LEFT_OUT = frozenset({"seen", "age", "rare_trees", "rare_forest"})
 """Features that leave a baseline of themselves: they rise for as long as an account is known, or are ranks by what the
 partition has learnt so far, which go on moving in stationary traffic. What they are taken from is compared."""
@@ -63,8 +58,6 @@ _LOW, _HIGH = np.array(
     [RANGES.get(feature.unit, LOGARITHM) for feature in FEATURES if feature.name not in LEFT_OUT], np.float32
 ).T
 _SCALE = np.float32(BINS) / (_HIGH - _LOW)
-
-Hours = npt.NDArray[np.uint16]
 
 
 def cohorts(requests: Array) -> npt.NDArray[np.int64]:
@@ -115,17 +108,18 @@ class Population:
     """
 
     def __init__(self) -> None:
+        self._cases = CaseHours()
         self._clear(-1)
 
     def _clear(self, day: int) -> None:
         shape = (len(COHORTS), len(WATCHED), BINS)
         self.day, self.begin = day, day + WARM_UP
+        self._cases.clear(day)
         self.before, self.days_before = np.zeros(shape, np.float32), 0.0
         self._days = np.zeros((WINDOW, *shape), np.uint16)
         self._today = np.zeros(shape, np.uint16)
         self._due = np.arange(CELLS, dtype=np.uint16) % WINDOW
         """From which day on, since `begin`, an account in a cell counts again."""
-        self._hours: dict[str, Hours] = {}
 
     @property
     def ready(self) -> bool:
@@ -142,9 +136,7 @@ class Population:
 
         There are up to `KEPT - 1` days, those of the warm-up left out.
         """
-        first = max(self.day - KEPT + 1, self.begin)
-        places = np.arange(first, max(self.day, first)) % KEPT
-        return {pattern: hours[places].astype(np.int64) for pattern, hours in self._hours.items()}
+        return self._cases.cases()
 
     def take(
         self,
@@ -172,13 +164,7 @@ class Population:
 
     def opened(self, pattern: str, cohort: int, time: float) -> None:
         """Count a case that opened now, by event time."""
-        if self.day < self.begin or int(time // DAY) != self.day:
-            return
-        if pattern not in self._hours and len(self._hours) < 2 * MAX_PATTERNS:  # those of two versions
-            self._hours[pattern] = np.zeros((KEPT, len(COHORTS), 24), np.uint16)
-        if (hours := self._hours.get(pattern)) is not None:
-            place = self.day % KEPT, cohort, int(time % DAY // HOUR)
-            hours[place] = min(int(hours[place]) + 1, 65_535)
+        self._cases.opened(pattern, cohort, time)
 
     def _turn(self, day: int) -> None:
         """Go on to a day."""
@@ -196,20 +182,19 @@ class Population:
                     self.days_before = self.days_before * fade + 1
                 self._days[one % WINDOW] = self._today
             self._today[:] = 0
-            for hours in self._hours.values():
-                hours[(one + 1) % KEPT] = 0
+        self._cases.turn(day)
         self.day = day
 
     def snapshot(self) -> dict[str, npt.NDArray[Any] | bytes]:
         """Copy everything."""
         return {
             "of": _of(),
-            "place": msgspec.msgpack.encode((self.day, self.begin, self.days_before, list(self._hours))),
+            "place": msgspec.msgpack.encode((self.day, self.begin, self.days_before, self._cases.patterns)),
             "before": self.before.copy(),
             "days": self._days.copy(),
             "today": self._today.copy(),
             "due": self._due.copy(),
-            "hours": np.array(list(self._hours.values()), np.uint16).reshape(-1, KEPT, len(COHORTS), 24),
+            "hours": self._cases.snapshot()["hours"],
         }
 
     def restore(self, parts: Parts) -> None:
@@ -224,13 +209,13 @@ class Population:
         if not parts or as_bytes(parts, "of") != _of():
             return
         kept = msgspec.msgpack.decode(as_bytes(parts, "place"), type=tuple[int, int, float, list[str]])
-        hours = like(parts, "hours", np.zeros((len(kept[3]), KEPT, len(COHORTS), 24), np.uint16))
         due = like(parts, "due", self._due)
         days, today = like(parts, "days", self._days), like(parts, "today", self._today)
+        cases = CaseHours()
+        cases.restore({"days": msgspec.msgpack.encode((kept[0], kept[1], kept[3])), "hours": parts["hours"]})
         self.before = like(parts, "before", self.before)
-        self._days, self._today, self._due = days, today, due
+        self._days, self._today, self._due, self._cases = days, today, due, cases
         self.day, self.begin, self.days_before = kept[:3]
-        self._hours = dict(zip(kept[3], hours, strict=True))
 
 
 def _of() -> bytes:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from siphonwatch.models.engine.case_hours import CaseHours
 from siphonwatch.models.engine.population import WATCHED, WINDOW, Population
 from siphonwatch.models.evidence.calibration import COHORTS
 from siphonwatch.models.learn.stability import FALSE, FEWEST, LEAST, chance_of, excess, grouped, rate_moved, smoothed
@@ -54,17 +55,21 @@ class Standing(NamedTuple):
     rates: list[Rate]
 
 
-def standing(populations: Sequence[Population], reads: Mapping[str, frozenset[str]]) -> Standing:
+def standing(
+    populations: Sequence[Population], reads: Mapping[str, frozenset[str]], campaigns: Sequence[CaseHours] = ()
+) -> Standing:
     """Compare the accounts and cases of some partitions, taken together, with what they were.
 
-    `reads` says which features each pattern's card reads. Accounts before count as many as came in a week then.
+    `reads` says which features each pattern's card reads; `campaigns` are the cases of partitions of sightings.
+    Accounts before count as many as came in a week then.
     """
+    rates = _rates([[one.cases() for one in populations if one.ready], [one.cases() for one in campaigns]])
     ready = [population for population in populations if population.ready]
     accounts = dict.fromkeys(COHORTS, 0)
     columns: list[Column] = []
     moved: Counter[tuple[str, str]] = Counter()
     if not ready:
-        return Standing(accounts, columns, moved, [])
+        return Standing(accounts, columns, moved, rates)
     week = np.stack([one.week for one in ready]).sum(axis=0, dtype=np.float64)
     before = np.stack([one.before for one in ready]).sum(axis=0, dtype=np.float64)
     a_week = np.stack([one.before[:, 0].sum(axis=1) * (WINDOW / one.days_before) for one in ready]).sum(axis=0)
@@ -83,26 +88,24 @@ def standing(populations: Sequence[Population], reads: Mapping[str, frozenset[st
             columns.append(Column(name, cohort, psi, apart))
             if apart and psi >= LEAST:
                 moved.update((pattern, cohort) for pattern, names in reads.items() if name in names)
-    return Standing(accounts, columns, moved, _rates(ready))
+    return Standing(accounts, columns, moved, rates)
 
 
-def _rates(ready: Sequence[Population]) -> list[Rate]:
-    """Of all patterns and cohorts with a case in the days that all the partitions have."""
-    kept = [one.cases() for one in ready]
-    patterns = sorted({pattern for cases in kept for pattern in cases})
-    days = min((len(days) for cases in kept for days in cases.values()), default=0)
-    if days < 2 * WINDOW:
-        return []
-    total: dict[str, Counts] = {
-        pattern: np.sum([cases[pattern][-days:] for cases in kept if pattern in cases], axis=0) for pattern in patterns
-    }
-    some = [(pattern, c) for pattern in patterns for c in range(len(COHORTS)) if total[pattern][:, c].any()]
+def _rates(groups: Sequence[Sequence[Mapping[str, Counts]]]) -> list[Rate]:
+    """Of all patterns and cohorts with a case, of each group of partitions in the days that all of these have."""
+    some: list[tuple[str, int, Counts]] = []
+    for kept in groups:
+        days = min((len(days) for cases in kept for days in cases.values()), default=0)
+        if days < 2 * WINDOW:
+            continue
+        for pattern in sorted({pattern for cases in kept for pattern in cases}):
+            total = np.sum([cases[pattern][-days:] for cases in kept if pattern in cases], axis=0)
+            some += [(pattern, c, total[:, c]) for c in range(len(COHORTS)) if total[:, c].any()]
     found = []
-    for pattern, c in some:
-        hours = total[pattern][:, c]
+    for pattern, c, hours in some:
         a_day = hours.sum(axis=1)
         found.append(Rate(
             pattern, COHORTS[c], float(a_day[:-WINDOW].mean()), float(a_day[-WINDOW:].mean()),
-            rate_moved(list(hours), days - WINDOW, FALSE / len(some)),
+            rate_moved(list(hours), len(hours) - WINDOW, FALSE / len(some)),
         ))  # fmt: skip
     return found

@@ -142,7 +142,7 @@ async def work(settings: Settings, limits: Limits | None = None, *, afresh: bool
             return SightingsPartition(
                 make_coordinator(settings), state, outlet, meter, book=book, allowed=allowed, entries=entries,
                 deploys=deploys, orders=orders, seals=seals, runbook=settings.links.runbook, afresh=afresh,
-                features=settings.features.log,
+                features=settings.features.log, drift=drift,
             )  # fmt: skip
 
         def make_ingest(meter: Meter) -> GatewayIngest:

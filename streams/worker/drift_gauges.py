@@ -1,4 +1,5 @@
-"""Gauges of drift: what a worker's accounts look like this week against before, over all its partitions of telemetry.
+"""Gauges of drift: what a worker's accounts look like this week against before, over all its partitions of telemetry,
+and how often cases open, those of campaigns over its partitions of sightings.
 
 Partitions are taken together, so the number of series depends on the features that cards read and on nothing else, and
 a rebalance, in which they move with their counts, is no change. At most 3 cohorts times the features that cards
@@ -14,7 +15,10 @@ from typing import Any
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from siphonwatch.models.engine.case_hours import CaseHours
 from siphonwatch.models.engine.engine import Engine
+from siphonwatch.models.engine.fingerprints import FingerprintStage
+from siphonwatch.models.engine.population import Population
 from siphonwatch.models.engine.stage import AccountStage
 from siphonwatch.models.evidence.calibration import COHORTS
 from siphonwatch.models.learn.live_drift import Standing, standing
@@ -34,25 +38,27 @@ TEXTS = {
     "case_rate_moved": ("1 where ADWIN sees the rate of cases change in the last week", ("pattern", "cohort")),
 }
 Scorer = Engine[Any, Any]
-"""One over accounts."""
+"""One over accounts, or a coordinator of campaigns."""
 
 
 class DriftGauges(Collector):
     """Compares at a scrape, where a day has closed since the one before."""
 
     def __init__(self) -> None:
-        self._scorers: dict[int, Scorer] = {}
+        self._scorers: dict[tuple[bool, int], Scorer] = {}
+        """By partition, those over accounts first."""
         self._of: Hashable = None
         self._standing: Standing | None = None
 
     def add(self, partition: int, scorer: Scorer) -> None:
         """Watch the scorer of a partition that was restored."""
-        self._scorers[partition] = scorer
+        self._scorers[_is_campaigns(scorer), partition] = scorer
 
     def remove(self, partition: int, scorer: Scorer) -> None:
         """Watch a scorer no more; one that came in its place stays."""
-        if self._scorers.get(partition) is scorer:
-            del self._scorers[partition]
+        place = _is_campaigns(scorer), partition
+        if self._scorers.get(place) is scorer:
+            del self._scorers[place]
 
     def describe(self) -> list[Metric]:
         """Return the metrics without values."""
@@ -81,16 +87,22 @@ class DriftGauges(Collector):
     def _compared(self) -> Standing:
         stages = [scorer.stage for _, scorer in sorted(self._scorers.items())]
         populations = [stage.population for stage in stages if isinstance(stage, AccountStage)]
+        campaigns = [stage.hours for stage in stages if isinstance(stage, FingerprintStage)]
         reads = self._reads()
-        of = tuple((id(one), one.day) for one in populations), tuple(reads.items())
+        kept: list[Population | CaseHours] = [*populations, *campaigns]
+        of = tuple((id(one), one.day) for one in kept), tuple(reads.items())
         if self._standing is None or of != self._of:
-            self._of, self._standing = of, standing(populations, reads)
+            self._of, self._standing = of, standing(populations, reads, campaigns)
         return self._standing
 
     def _reads(self) -> Mapping[str, frozenset[str]]:
         """Which features the cards of the champion read, by pattern."""
-        judge = next(iter(self._scorers.values())).judge
-        return {detector.pattern: frozenset(detector.needs) for detector in judge.detectors}
+        judges = [scorer.judge for scorer in self._scorers.values() if not _is_campaigns(scorer)]
+        return {detector.pattern: frozenset(detector.needs) for judge in judges[:1] for detector in judge.detectors}
+
+
+def _is_campaigns(scorer: Scorer) -> bool:
+    return isinstance(scorer.stage, FingerprintStage)
 
 
 def _families() -> dict[str, GaugeMetricFamily]:

@@ -9,8 +9,9 @@ import pytest
 from siphonwatch.models.account.features import INDEX, WIDTH
 from siphonwatch.models.account.request import Array, blank
 from siphonwatch.models.common.arrays import pack, unpack
+from siphonwatch.models.engine.case_hours import DAY, KEPT, WARM_UP
 from siphonwatch.models.engine.config import ScorerConfig
-from siphonwatch.models.engine.population import CELLS, DAY, KEPT, WARM_UP, WATCHED, WINDOW, Population
+from siphonwatch.models.engine.population import CELLS, WATCHED, WINDOW, Population
 from siphonwatch.models.engine.stage import AccountStage
 
 FIRST = 20_000

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 
 from siphonwatch.models.account.features import INDEX, WIDTH
 from siphonwatch.models.account.request import blank
-from siphonwatch.models.engine.population import DAY, WARM_UP, WINDOW, Population
+from siphonwatch.models.engine.case_hours import DAY, WARM_UP, CaseHours
+from siphonwatch.models.engine.config import ScorerConfig
+from siphonwatch.models.engine.fingerprints import FingerprintStage
+from siphonwatch.models.engine.population import WINDOW, Population
 from siphonwatch.models.learn.live_drift import Standing, standing
 from siphonwatch.models.learn.stability import FEWEST, chance_of, excess, grouped, smoothed
 
@@ -102,6 +107,52 @@ def test_cases_that_come_more_often_are_told() -> None:
     assert rate.moved and rate.before < 6 and rate.now > 20
     (rate,) = standing([lived(4, WEEKS + 8, cases=12, later=0)], READS).rates
     assert rate.moved and rate.now < rate.before
+
+
+def campaigns(seed: int, days: int, cases: float, later: float) -> CaseHours:
+    """A partition of sightings: campaigns' cases a day, and from the last week on."""
+    rng, kept = np.random.default_rng(seed), CaseHours()
+    for day in range(days + 1):
+        kept.turn(FIRST + day)
+        for _ in range(rng.poisson(later if day >= days - 5 else cases)):
+            kept.opened("relay", 1, (FIRST + day) * float(DAY) + rng.uniform(0, DAY))
+    return kept
+
+
+def test_cases_of_campaigns_that_come_more_often_are_told_and_go_on_after_a_restart() -> None:
+    kept = campaigns(4, WEEKS + 8, 3, 40)
+    again = CaseHours()
+    again.restore(kept.snapshot())
+    again.restore({})
+    assert again.day == -1 and not again.cases(), "state of an earlier release has none"
+    again.restore(kept.snapshot())
+    steady = campaigns(5, WEEKS + 8, 1, 1)
+    (rate,) = standing([], READS, [again, steady]).rates
+    assert (rate.pattern, rate.cohort, rate.moved) == ("relay", "program", True) and rate.before < 8 and rate.now > 20
+    (rate,) = standing([], READS, [campaigns(6, WEEKS + 8, 4, 4)]).rates
+    assert not rate.moved
+    both = standing([lived(4, WEEKS + 8, cases=3, later=40)], READS, [kept])
+    assert {one.pattern: one.moved for one in both.rates} == {"extraction": True, "relay": True}
+    assert not standing([], READS, [campaigns(7, WEEKS - 1, 4, 4)]).rates
+
+
+def test_a_stage_of_fingerprints_counts_the_cases_that_open_on_days_that_accounts_agree_on() -> None:
+    stage = FingerprintStage(ScorerConfig())
+    requests = np.repeat(blank(), 2)
+    requests["session"] = (0, 5)
+    for day in range(WEEKS + 1):
+        sure = np.full(2, (FIRST + day) * float(DAY) + 7200.0)
+        block: Any = SimpleNamespace(sure=sure, offsets=np.array([7, 9]), which=np.arange(2), requests=requests)
+        found: Any = [
+            SimpleNamespace(kind=kind, offset=offset, pattern="relay") for kind, offset in (("open", 9), ("update", 7))
+        ]
+        stage.judged(block, found)
+        stage.judged(SimpleNamespace(**(vars(block) | {"sure": np.zeros(2)})), found)  # applied before
+    (cases,) = stage.hours.cases().values()
+    assert cases.shape == (2 * WINDOW, 3, 24) and (cases[:, 0, 2] == 1).all() and cases.sum() == 2 * WINDOW
+    again = FingerprintStage(ScorerConfig())
+    again.restore(stage.snapshot())
+    assert (again.hours.cases()["relay"] == cases).all()
 
 
 def test_the_index_of_samples_of_one_population_is_about_zero_beyond_noise() -> None:

@@ -11,7 +11,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from worker_tools import Worker, prepare, produce, scored, traffic
 
-from siphonwatch.models.engine.population import DAY, WARM_UP, WINDOW
+from siphonwatch.models.engine.case_hours import DAY, WARM_UP
+from siphonwatch.models.engine.population import WINDOW
 from siphonwatch.streams.common.identity import Identity
 from siphonwatch.streams.common.settings import Settings
 from siphonwatch.streams.contracts.telemetry import Telemetry

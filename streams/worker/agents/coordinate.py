@@ -23,11 +23,13 @@ from siphonwatch.streams.contracts.dead_letter import REDRIVEN
 from siphonwatch.streams.contracts.provenance import REDRIVEN_SEAL, SEAL, UNKEYED, Seals, is_sealed
 from siphonwatch.streams.contracts.sighting import MAX_ROWS, Packed, join, pack, unpack
 from siphonwatch.streams.contracts.telemetry import Malformed
+from siphonwatch.streams.worker.agents.partition import Place
 from siphonwatch.streams.worker.agents.read import Read
 from siphonwatch.streams.worker.agents.scored import ScoredPartition
 from siphonwatch.streams.worker.agents.sources import last_of, origin
+from siphonwatch.streams.worker.drift_gauges import DriftGauges
 from siphonwatch.streams.worker.inorder import InOrder, Outgoing
-from siphonwatch.streams.worker.transport import Batch
+from siphonwatch.streams.worker.transport import Batch, Begin
 
 TOPIC, STATE = "sightings", "campaigns"
 """Our topics: the sightings, and the coordinators' state."""
@@ -76,13 +78,28 @@ class Sightings:
 
 
 class SightingsPartition(ScoredPartition):
-    """Runs one coordinator over one partition of sightings; it forgets fingerprints itself, so none become cold."""
+    """Runs one coordinator over one partition of sightings; it forgets fingerprints itself, so none become cold.
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    Parameters are those of its base, and `drift`, which shows how often its campaigns' cases open.
+    """
+
+    def __init__(self, *args: Any, drift: DriftGauges | None = None, **kwargs: Any) -> None:
         super().__init__(*args, hot_accounts=None, forget_after=math.inf, **kwargs)
+        self._drift = DriftGauges() if drift is None else drift
         self._features.rows = MAX_ROWS
         self._mac = self._seals.mac(provenance.SIGHTINGS, self._number)
         self._redriven_mac = self._seals.mac(provenance.REDRIVEN, self._number)
+
+    async def restore(self, begin: Begin) -> Place:
+        """Load the newest snapshot, as its base does."""
+        place = await super().restore(begin)
+        self._drift.add(self._number, self.scorer)
+        return place
+
+    async def close(self) -> None:
+        """Release what the partition holds."""
+        self._drift.remove(self._number, self.scorer)
+        await super().close()
 
     def _offset_of(self, finding: Finding) -> int:
         return finding.offset // MAX_ROWS - self._numbering.base
