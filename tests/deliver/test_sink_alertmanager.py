@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 from oncall_tools import require_tool
-from sink_process import Deliverer, get, until
+from service_process import Deliverer, get, until
 from sink_samples import grows_graver, life, of_severity, prepare, records, send, told
 
 from siphonwatch.streams.common.settings import Settings

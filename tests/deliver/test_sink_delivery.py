@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from aiohttp import web
-from sink_process import Deliverer, until
+from service_process import Deliverer, until
 from sink_receiver import Receiver
 from sink_samples import SECRET, life, prepare, records, send
 

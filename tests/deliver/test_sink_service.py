@@ -10,8 +10,8 @@ import pytest
 from aiokafka.structs import TopicPartition
 from kafka_apache import ApacheKafka
 from prometheus_client import CollectorRegistry
+from service_process import Deliverer, until
 from sink_fakes import Scripted
-from sink_process import Deliverer, until
 from sink_receiver import Receiver
 from sink_samples import SECRET, life, prepare, records, send
 

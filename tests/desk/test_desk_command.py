@@ -16,7 +16,7 @@ import msgspec
 import pytest
 from alert_samples import fill, findings
 from click.testing import CliRunner
-from desk_process import DeskProcess
+from service_process import DeskProcess
 
 from siphonwatch.streams.cli import cli
 from siphonwatch.streams.common.desk_settings import Desk

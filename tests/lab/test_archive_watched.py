@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 from aiokafka import AIOKafkaProducer
-from archiver_process import Archiver
 from click.testing import CliRunner
+from service_process import Archiver
 from worker_tools import prepare, produce, traffic, until
 
 from siphonwatch.streams.cli.archive import command

@@ -11,9 +11,7 @@ from types import TracebackType
 import msgspec
 import numpy as np
 from aiokafka import AIOKafkaProducer
-from archiver_process import Archiver
-from desk_process import DeskProcess
-from sink_process import Deliverer, get
+from service_process import Archiver, Deliverer, DeskProcess, get
 from worker_tools import Worker, prepare, produce, read, scored, traffic
 
 from siphonwatch.streams.common.settings import Settings
