@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from siphonwatch.models.account.request import Record, mix
-from siphonwatch.models.account.row import BANDS, CONTENTS, EARLIER, TURNS
+from siphonwatch.models.account.row import BANDS, CONTENTS, EARLIER, SHORTS, TURNS
 from siphonwatch.models.account.sums import SCALES, TAUS
 from siphonwatch.models.common.kernel import kernel
 from siphonwatch.models.common.vocabulary import PROJECTION
@@ -32,6 +32,12 @@ EARLY = 60 * TICKS
 USES = 4
 """Requests that one turn vouches for: it may be asked for again, or a branch go on from it. An agent that works on what
 its user said says it again in each of its requests."""
+SHORT = 80
+"""Characters up to which a message that was sent before asks nothing: it costs nothing to send."""
+SIZE_BITS = 3
+"""Bits of `turn_uses` that count; those above hold the size of an exchange in doublings of its characters."""
+TOKEN = 4
+"""Characters of a token, where an answer's length is known in tokens only."""
 ALIKE = np.int8(22)
 """Size of each of `PROJECTION` components of a unit vector scaled to 127."""
 WINDOW = 8
@@ -78,14 +84,39 @@ def was_said(row: Record, said: np.uint64) -> bool:
 
 
 @kernel
-def _vouches(row: Record, turn: np.uint64, length: int, again: bool) -> bool:
+def is_short_again(row: Record, q: Record) -> bool:
+    """Whether a request's words are few and were sent before, among the latest such words; they are from now on."""
+    if q.said == NONE or not 0 < q.chars <= SHORT:
+        return False
+    mark = np.uint16(q.said & np.uint64(0xFFFF)) | np.uint16(1)
+    at = np.int64((q.said >> np.uint64(16)) % np.uint64(SHORTS))
+    again = row.short[at] == mark
+    row.short[at] = mark
+    return bool(again)
+
+
+@kernel
+def _doublings(chars: int) -> int:
+    """The least n with fewer than 2**n characters, 31 at most."""
+    n = 0
+    while chars > 0 and n < 31:
+        chars >>= 1
+        n += 1
+    return n
+
+
+@kernel
+def _vouches(row: Record, turn: np.uint64, q: Record, length: int, again: bool) -> bool:
     """Whether a turn was there, a request of so many messages may go on from it, and it has not vouched for too many.
 
     It vouches for one more. What goes on from it then is longer, unless the same is asked `again`: many prompts, each
-    behind one exchange that was had, are no conversation.
+    behind one exchange that was had, are no conversation. Nor does an exchange vouch for words that are longer than it
+    was, question and answer: a greeting is no beginning of a long prompt.
     """
     at = _find(row.turns, turn) if turn != NONE else -1
-    if at < 0 or row.turn_uses[at] >= USES:
+    if at < 0 or int(row.turn_uses[at]) & (1 << SIZE_BITS) - 1 >= USES:
+        return False
+    if not again and q.chars > SHORT and _doublings(int(q.chars)) > int(row.turn_uses[at]) >> SIZE_BITS:
         return False
     depth = int(row.turn_depth[at])
     if length < WINDOW and (depth > length or (depth == length and not again)):
@@ -123,8 +154,9 @@ def _pause(row: Record, q: Record, level: int, adds: Record) -> None:
 
 
 @kernel
-def _keep(row: Record, turn: np.uint64, length: int, level: int, ended: np.uint16) -> None:
-    """Remember a turn of a request of so many messages, where it is in the sample."""
+def _keep(row: Record, turn: np.uint64, length: int, level: int, ended: np.uint16, size: int) -> None:
+    """Remember a turn of a request of so many messages, and an exchange of so many doublings of characters, where it is
+    in the sample."""
     if turn == NONE or not _is_kept(turn, level):
         return
     at, depth = _find(row.turns, turn), min(length, 255)
@@ -133,7 +165,7 @@ def _keep(row: Record, turn: np.uint64, length: int, level: int, ended: np.uint1
         row.turns[at] = np.uint16(turn & np.uint64(0xFFFF)) | np.uint16(1)
         row.turn_depth[at] = depth
         row.next_turn = (at + 1) % TURNS
-    row.turn_uses[at] = 0
+    row.turn_uses[at] = size << SIZE_BITS
     row.turn_end[at] = ended
     row.turn_depth[at] = min(depth, int(row.turn_depth[at]))
 
@@ -197,9 +229,9 @@ def conversation(row: Record, q: Record, gap: float, adds: Record) -> np.float32
             adds.several = F32(1.0)
             _pause(row, q, level, adds)
             again = _find(row.turns, q.said) >= 0
-            if _is_kept(q.before, level) and _vouches(row, q.before, length, again):
+            if _is_kept(q.before, level) and _vouches(row, q.before, q, length, again):
                 adds.from_words = weight
-            if _is_kept(q.follows, level) and _vouches(row, q.follows, length, again):
+            if _is_kept(q.follows, level) and _vouches(row, q.follows, q, length, again):
                 adds.from_reply = weight
             if level == 0:
                 found = max(adds.from_words, adds.from_reply)
@@ -207,7 +239,9 @@ def conversation(row: Record, q: Record, gap: float, adds: Record) -> np.float32
                 day, trust = row.by_scale[DAY], F32(TRUST) * weight
                 found = min((max(day.from_words, day.from_reply) + trust) / (day.several + trust), F32(1.0))
     ended = _moment(q.time + float(q.duration))
-    _keep(row, q.said, length, level, ended)
+    answer = int(q.chars_out) if q.chars_out > 0 else TOKEN * int(q.tokens_out)
+    size = _doublings(int(q.chars) + answer)
+    _keep(row, q.said, length, level, ended, size)
     if q.status < 400:
-        _keep(row, q.reply, length, level, ended)
+        _keep(row, q.reply, length, level, ended, size)
     return found

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from siphonwatch.models.account.conversations import conversation, is_near, read_as, unveil, was_said
+from siphonwatch.models.account.conversations import conversation, is_near, is_short_again, read_as, unveil, was_said
 from siphonwatch.models.account.drawn import is_new, undraw
 from siphonwatch.models.account.payload import unwrap
 from siphonwatch.models.account.request import MASKS, Record, label, mix
@@ -181,7 +181,8 @@ def describe(row: Record, q: Record, gap: float, adds: Record) -> np.float32:
         after = _remember(row.templates, int(row.next_template), q.template)
         adds.known_template = F32(after == row.next_template)
         row.next_template = after
-        fresh = q.content != 0 and _novel_content(row, q.content)
+        short = is_short_again(row, q)
+        fresh = q.content != 0 and not short and _novel_content(row, q.content)
         if payload != 0 and not fresh:
             instruction = q.template
             read_as(q, payload)
@@ -189,7 +190,7 @@ def describe(row: Record, q: Record, gap: float, adds: Record) -> np.float32:
             fresh = True
         adds.new_content = F32(fresh)
         adds.sweep = F32(fresh and q.status < 400) * adds.single_turn
-        if q.rest == 0:
+        if q.rest == 0 and not short:
             novelty(row, mix(q.content), False)
         size = math.log1p(q.chars)
         adds.log_chars = F32(size)

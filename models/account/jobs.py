@@ -11,6 +11,7 @@ import math
 
 import numpy as np
 
+from siphonwatch.models.account.conversations import SHORT
 from siphonwatch.models.account.request import DRAWN_SYSTEM, Record, mix
 from siphonwatch.models.account.row import IS_JOB, SLOTS
 from siphonwatch.models.account.slots import F32, TAU, find_slot
@@ -18,8 +19,6 @@ from siphonwatch.models.common.kernel import kernel
 
 LOOP_LAG, LOOP_GAP = 10.0, 120.0
 """Seconds after the end, and the start, of the request before within which a request belongs to one run of a loop."""
-TRIVIAL = 80
-"""Characters up to which a message that was sent before says nothing of what a job does: it costs nothing to send."""
 LEAST = 0.5
 """Requests that say something of a job, from which it has features."""
 STANDING = 5.0
@@ -64,7 +63,7 @@ def count_job(row: Record, q: Record, now: float, adds: Record, refusal: np.floa
     size = F32(math.log1p(q.chars))
     job.hold = job.hold * fade + F32(1.0)
     job.requests = job.requests * fade + weight
-    if adds.single_turn > F32(0.5) and adds.new_content == F32(0.0) and 0 < q.chars <= TRIVIAL:
+    if adds.single_turn > F32(0.5) and adds.new_content == F32(0.0) and 0 < q.chars <= SHORT:
         weight = F32(0.0)
     job.weighed = job.weighed * fade + weight
     job.loop = job.loop * fade + in_loop

@@ -34,8 +34,10 @@ EARLIER = 8
 SETTINGS, SYSTEMS = 8, 4
 """Parameters, and system prompts, that an account was met with of late."""
 BANDS = 4
-ONCE, RECURRING = 96, 48
+ONCE, RECURRING = 80, 48
 """Chunks of messages remembered: the latest that were seen once, and those that came again."""
+SHORTS = 16
+"""Short messages remembered, each at the place that its hash says: new ones take the place of few."""
 LENGTHS = 2
 
 FREE, IS_JOB, IS_TRAIL = range(3)
@@ -156,12 +158,13 @@ PARTS = (
         (RESOURCES + BANDS * CONTENTS,), over=("resources", "contents"),
     ),
     Field("turns", "u2", "mark", "what was said and answered of late, of a busy account a sample", (TURNS,)),
-    Field("turn_uses", "u1", "requests", "that each one vouched for", (TURNS,)),
+    Field("turn_uses", "u1", "requests", "that each one vouched for, and its exchange's size in doublings", (TURNS,)),
     Field("turn_depth", "u1", "messages", "of the shortest request that each one is of, at most 255", (TURNS,)),
     Field("turn_end", "u2", "1/16 s", "when the latest request of each one ended, the lower 16 bits", (TURNS,)),
     Field("replies", "u2", "mark", "of late, the latest first", (REPLIES,)),
     Field("earlier", "u2", "mark", "made-up histories of late", (EARLIER,)),
     Field("once", "u2", "mark", "chunks of messages that were seen once, of late", (ONCE,)),
+    Field("short", "u2", "mark", "short messages of late, each at the place that its hash says", (SHORTS,)),
     Field("recurring", "u2", "mark", "chunks of messages that came again", (RECURRING,)),
     Field("wrapped_chars", "u2", "characters", "lengths of the latest messages with chunks that recur", (LENGTHS,)),
     Field("recurring_uses", "u1", "requests", "that each one was in, less one for each that came after", (RECURRING,)),

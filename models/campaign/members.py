@@ -18,6 +18,13 @@ ENOUGH = 3
 """Requests from which an account may be named, once its campaign has gone on for so long."""
 BAND = 5.0
 """Times the campaign's median above or below which an account is a bystander with the same client."""
+TALKING = 0.25
+"""Share of conversations from which an account is a bystander of a campaign that holds none. Honest people whose client
+and prompt are copied go on with theirs."""
+ASKING = 1.5
+"""Times the median of those who hold none within which it is a member all the same: it works off its part beside."""
+SILENT = 0.05
+"""Share of conversations below which an account holds none; where such accounts send most, so does their campaign."""
 IDLE = 3600.0
 """Seconds of silence that count like evidence lower by one, a natural logarithm: a campaign goes on day and night, and
 conclusive evidence (some 7) keeps its place over a quiet night."""
@@ -52,6 +59,18 @@ class Member(msgspec.Struct, array_like=True):
     seen: int
     last: float
     first: float
+    talks: int = 0
+    """Its requests that went on with a conversation, since it was seen first."""
+
+    @property
+    def talking(self) -> bool:
+        """Whether it holds conversations."""
+        return self.talks >= TALKING * (self.talks + self.seen)
+
+    @property
+    def silent(self) -> bool:
+        """Whether it holds none."""
+        return self.talks < SILENT * (self.talks + self.seen)
 
 
 class Campaign(msgspec.Struct):
@@ -66,6 +85,8 @@ class Campaign(msgspec.Struct):
     """Further accounts of its case, named by fingerprints that joined it, and what they know of each."""
     together: bool = False
     """Whether these are the accounts that hand walks round, or guess: plain REST."""
+    quiet: bool = False
+    """Whether its accounts hold no conversations, by the card that has something to tell of it."""
     pattern: str = ""
     """Of its case; "" before the first."""
     fell_silent: float = -1.0
@@ -108,6 +129,11 @@ class Campaign(msgspec.Struct):
         if len(self.members) >= KEPT:
             self._forget(KEPT // 8)
         self.members[account] = Member(1, time, time)
+
+    def talk(self, account: str) -> None:
+        """Note one request that goes on with a conversation, of an account that was seen."""
+        if (member := self.members.get(account)) is not None:
+            member.talks += 1
 
     def begin_anew(self, together: bool) -> None:
         """Forget who was seen, but not who was named, where other reads are evidence from now on."""
@@ -169,7 +195,7 @@ class Campaign(msgspec.Struct):
 
         With them those of a pool that follows: such an account has a share like that of the others that are new.
         """
-        present = {a: m.seen for a, m in self.members.items() if m.last >= self.last - PRESENT}
+        present = self._at_work()
         if not present:
             return []
         usual = sorted(present.values())[len(present) // 2]
@@ -178,6 +204,16 @@ class Campaign(msgspec.Struct):
         fitting = [account for account, seen in present.items() if least <= seen <= most]
         fitting += self._followers(fitting, present)
         return sorted(fitting, key=lambda account: (-present[account], account))
+
+    def _at_work(self) -> dict[str, int]:
+        """Requests of the accounts at work, without bystanders that talk where the campaign holds no conversations."""
+        parts = {a: m for a, m in self.members.items() if m.last >= self.last - PRESENT}
+        asking = sorted(m.seen for m in parts.values() if not m.talking)
+        silent = sum(m.seen for m in parts.values() if m.silent)
+        if asking and (self.quiet or 2 * silent > sum(m.seen for m in parts.values())):
+            usual = asking[len(asking) // 2]
+            parts = {a: m for a, m in parts.items() if not m.talking or usual / ASKING <= m.seen <= usual * ASKING}
+        return {a: m.seen for a, m in parts.items()}
 
     def _followers(self, fitting: list[str], present: dict[str, int]) -> list[str]:
         """The accounts that took the place of those that fit, once these fell silent together."""

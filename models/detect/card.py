@@ -194,6 +194,11 @@ class Card(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         """Names of the features that its ramps read."""
         return tuple(dict.fromkeys(name for ramp in self.ramps for name in ramp.of))
 
+    def has_gate(self, of: str, way: int) -> bool:
+        """Return whether a gate opens (`way` 1) or closes (-1) as a feature rises."""
+        ramps = chain.from_iterable(gate.ramps for gate in self.gates)
+        return any(ramp.of == (of,) and (ramp.high - ramp.low) * way > 0 for ramp in ramps)
+
 
 def read_card(text: str | bytes, name: str) -> Card:
     """Read a card from TOML.

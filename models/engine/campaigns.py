@@ -92,7 +92,8 @@ class CampaignJudge:
         self.trace: Watcher | None = None
         self.changes: list[Change] = []
         self._closed: list[Finding] = []  # cases of a card that has changed, until somebody asks for them
-        self._reads = np.array([_is_of_reads(d) for d in self.detectors])
+        self._reads = np.array([d.card.has_gate("rest", 1) for d in self.detectors])  # others see no plain REST
+        self._quiet = [d.card.has_gate("conversation", -1) for d in self.detectors]
         self.budget = make_budget(config.budget, [d.trust for d in self.detectors], self._reads)
         self.cases = CaseBook(config.alpha, config.close_after, config.budget)
         self.kept = _Kept(cards=assign(self._cards, (), MAX_CARDS)[0])
@@ -142,26 +143,32 @@ class CampaignJudge:
             offsets, taken = block.offsets[which], block.slots >= 0
             self.trace(Trace(offsets, place, taken, block.values, scores, log_e.astype(np.float32), block.slots))
         findings: list[Finding] = []
-        hits = np.flatnonzero(proper & (scores > 0).any(axis=1))
-        latest = _latest(sure, hits)
-        accounts = names(block.requests["account"][which[hits]])
-        users = block.requests["user"][which[hits]].tolist()
-        facts = [array[hits].tolist() for array in (block.kind, block.edge, block.group, now, log_e, scores)]
-        for k, until, account, user, kind, fingerprint, group, time, evidence, shown in zip(
-            hits.tolist(), latest.tolist(), accounts, users, *facts, strict=True
+        asks = proper & (scores > 0).any(axis=1)
+        hits = np.flatnonzero(asks)
+        until = _latest(sure, hits)
+        looked = np.flatnonzero(asks | block.talks(self.kept.campaigns.keys() | set(block.edge[hits].tolist())))
+        accounts = names(block.requests["account"][which[looked]])
+        users = block.requests["user"][which[looked]].tolist()
+        facts = [a[looked].tolist() for a in (asks, until, block.kind, block.edge, block.group, now, log_e, scores)]
+        for k, account, user, asked, latest, kind, fingerprint, group, time, evidence, shown in zip(
+            looked.tolist(), accounts, users, *facts, strict=True
         ):
-            findings += self._close_until(until)
+            member = as_member(account, user) if kind == INSIDE else account
+            if not asked:
+                if (watched := self.kept.campaigns.get(fingerprint)) is not None:
+                    watched.talk(member)
+                continue
+            findings += self._close_until(latest)
             campaign = self._watch(fingerprint, group, time, max(e for e in evidence if not math.isnan(e)))
             if campaign is None:
                 continue
             campaign.begin_anew(bool(block.values[k, INDEX["together"]]))
-            member = account
             if kind == INSIDE:
-                campaign.within, member = account, as_member(account, user)
+                campaign.within = account
             campaign.add(member, time)
             p = self._column(campaign, evidence, shown, number[k])
             if p is not None and time - campaign.asked >= JOINED_SOON:
-                campaign.parts = _parts(block, k)
+                campaign.parts, campaign.quiet = _parts(block, k), self._quiet[p]
             if p is None or not self._is_due(campaign, member, time, evidence[p]):
                 continue
             detector, needed = self.detectors[p], self._needed(number[k], p)
@@ -482,12 +489,6 @@ class CampaignJudge:
         self._closed = [finding for finding in dropped if finding.pattern in self.patterns]
 
 
-def _is_of_reads(detector: Detector) -> bool:
-    """Whether a card is about fingerprints of plain REST, as one of its gates says; others see none of those."""
-    gates = [ramp for gate in detector.card.gates for ramp in gate.ramps]
-    return any(ramp.of == ("rest",) and ramp.low < ramp.high for ramp in gates)
-
-
 def _parts(block: FingerprintBlock, k: int) -> dict[str, int]:
     """What the fingerprint of an entry pins."""
     return parts_of(block.requests[block.which[k]], float(block.values[k, INDEX["top_template"]]))
@@ -506,10 +507,11 @@ def _name(edge: int) -> str:
 
 def _latest(now: npt.NDArray[np.float64], hits: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
     """The latest event time from each hit's predecessor to itself, as the clock may have been set back in between."""
-    if not len(hits):
-        return np.zeros(0)
-    before = np.concatenate([[0], hits[:-1]])
-    return np.maximum(np.maximum.reduceat(now[: hits[-1] + 1], before), now[hits])
+    latest = np.full(len(now), -np.inf)
+    if len(hits):
+        before = np.concatenate([[0], hits[:-1]])
+        latest[hits] = np.maximum(np.maximum.reduceat(now[: hits[-1] + 1], before), now[hits])
+    return latest
 
 
 def _grade(beyond: float) -> int:

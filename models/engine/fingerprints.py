@@ -26,6 +26,7 @@ from siphonwatch.models.engine.population import cohorts
 from siphonwatch.models.engine.vitals import Bound
 from siphonwatch.models.evidence.cases import Finding
 
+REFUSED = 400
 KINDS = EDGES + 1
 """Fingerprints a request has: those over accounts, and the one inside its account."""
 PRUNE_BLOCKS = 128
@@ -71,6 +72,14 @@ class FingerprintBlock(NamedTuple):
     """`(m,)` sightings of the fingerprint so far."""
     sighted: npt.NDArray[np.int64]
     """No coordinator comes after this one."""
+
+    def talks(self, edges: Collection[int]) -> npt.NDArray[np.bool_]:
+        """Return which entries of some fingerprints go on with a conversation, `(m,)`."""
+        going_on = (self.slots >= 0) & ~self.proper
+        going_on &= (self.requests["turns"][self.which] > 1) & (self.requests["status"][self.which] < REFUSED)
+        if edges and going_on.any():
+            return going_on & np.isin(self.edge, np.fromiter(edges, np.uint64, len(edges)))
+        return np.zeros(len(going_on), np.bool_)
 
 
 class FingerprintStage(Stage[FingerprintBlock]):

@@ -95,7 +95,38 @@ def test_of_prompts_that_go_on_from_one_real_greeting_the_first_is_a_conversatio
     q["turns"] = np.where(greets, 1, 3)
     q["said"][greets], q["template"][greets], q["content"][greets] = 11, 12, 13
     q["before"], q["follows"] = np.where(greets, 0, 11), np.where(greets, 0, answers)
-    assert share(q) == pytest.approx(1.0 - 1 / (prompts + 1), abs=0.02)
+    q["chars"], q["tokens_out"] = 400, 200
+    assert share(q) == pytest.approx(1.0 - 1 / (prompts + 1), abs=0.02), "it was as long as the prompt"
+    q["chars"][greets], q["tokens_out"][greets] = 30, 20
+    assert share(q) == pytest.approx(1.0, abs=0.01), "a greeting vouches for no more text than it is"
+
+
+def test_a_short_question_with_a_long_answer_begins_a_conversation() -> None:
+    q = conversations("a", often(100), 5, 5)
+    q["chars"] = np.where(q["turns"] == 1, 40, 1500)
+    q["tokens_out"] = 600
+    assert share(q) == pytest.approx(0.2, abs=0.02)
+
+
+def kept(q: Array, name: str, scale: int = WEEK) -> float:
+    """A decayed sum of an account's requests."""
+    scorer = Scorer(ScorerConfig())
+    run(scorer, q)
+    (row,) = scorer.table.rows[scorer.table.used()]
+    return float(row["sums"][scale, sum_index(name)])
+
+
+def test_a_short_message_that_comes_again_is_nothing_new_however_many_prompts_lie_between() -> None:
+    rng = np.random.default_rng(6)
+    q = sweep("a", often(1000, 20.0), 3)
+    q["said"], q["chars"] = hashes(rng, 1000), 400
+    prompts = q[np.arange(1000) % 10 != 0]
+    decoys = np.arange(1000) % 10 == 0
+    which = rng.integers(0, 5, int(decoys.sum()))
+    for field in ("said", "template", "content"):
+        q[field][decoys] = hashes(rng, 5)[which]
+    q["chars"][decoys] = 15
+    assert kept(q, "sweep") == pytest.approx(kept(prompts, "sweep"), rel=0.02)
 
 
 def test_an_agent_that_works_on_what_its_user_said_says_it_again() -> None:

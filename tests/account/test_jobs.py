@@ -17,7 +17,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from siphonwatch.models.account.features import FEATURES, NAMES, given
-from siphonwatch.models.account.jobs import LOOP_GAP, LOOP_LAG, TRIVIAL, count_job, derive_job, job_id
+from siphonwatch.models.account.jobs import LOOP_GAP, LOOP_LAG, SHORT, count_job, derive_job, job_id
 from siphonwatch.models.account.request import Array
 from siphonwatch.models.account.row import ROW, SLOTS
 from siphonwatch.models.account.slots import TAU
@@ -104,7 +104,7 @@ def test_a_job_is_known_whatever_the_client_address_key_user_or_model() -> None:
 def test_a_short_message_that_was_sent_before_says_nothing_of_a_job() -> None:
     account, plain = Account(), Account()
     asked = prompts(np.arange(100) * 60.0, chars=500, turns=1)
-    trivial = prompts(np.arange(100) * 60.0 + 1.0, chars=TRIVIAL, turns=1)
+    trivial = prompts(np.arange(100) * 60.0 + 1.0, chars=SHORT, turns=1)
     for one, other in zip(asked, trivial, strict=True):
         for taker in (account, plain):
             taker.take(np.atleast_1d(one), new_content=1.0, sweep=1.0, single_turn=1.0)

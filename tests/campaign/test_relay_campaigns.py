@@ -131,6 +131,45 @@ def test_bystanders_with_the_same_client_are_not_named() -> None:
     assert found <= members
 
 
+def test_whose_client_and_prompt_a_relay_copies_is_not_named_for_it() -> None:
+    """People who were there before go on with their conversations. By loads alone seven of the twelve are named."""
+    traffic = Traffic(8)
+    traffic.people(12, 10, 4, sigma=0.8, repeats=0.0, conversation=0.6, **PRODUCT)
+    members = set(traffic.hydra(36, 20, start=START + DAY))
+    found = named(coordinate(traffic.requests()))
+    assert found >= members
+    assert len(found - members) <= 2
+
+
+def campaign_of(talkers: int, loads: int, members: int = 12) -> Campaign:
+    """Accounts that asked ten times each, and the first ones, who hold conversations, so often."""
+    campaign = Campaign(1, 0.0)
+    for i in range(members):
+        for k in range(loads if i < talkers else 10):
+            campaign.add(f"member-{i}", float(k))
+        for _ in range(8 if i < talkers else 0):
+            campaign.talk(f"member-{i}")
+    return campaign
+
+
+def test_who_talks_is_a_bystander_where_most_hold_no_conversations() -> None:
+    campaign = campaign_of(5, 5)
+    campaign.talk("nobody")
+    assert sorted(campaign.fitting()) == sorted(f"member-{i}" for i in range(5, 12))
+    assert "nobody" not in campaign.members
+
+
+def test_who_talks_beside_its_part_of_the_list_is_a_member() -> None:
+    assert len(campaign_of(5, 9).fitting()) == 12
+
+
+def test_who_talks_is_a_member_where_conversations_are_what_is_served_unless_the_card_says_otherwise() -> None:
+    campaign = campaign_of(9, 5)
+    assert len(campaign.fitting()) == 12
+    campaign.quiet = True
+    assert sorted(campaign.fitting()) == ["member-10", "member-11", "member-9"]
+
+
 def test_a_pool_that_follows_under_other_clients_is_told_though_the_first_was() -> None:
     traffic = Traffic(45)
     traffic.hydra(3, 200, 1, name="first", headers=71)
