@@ -92,7 +92,7 @@ def powered(outcomes: Floats, said: Floats, rest: Floats, level: float = 0.95) -
         worst = int(counts.argmin())
         name = ("lowest", "middle", "highest")[worst]
         return f"of the third that ranks {name} {counts[worst]} are judged, {FEWEST} are needed"
-    power = _power(outcomes, said, of_judged, len(whole))
+    power = _power(outcomes, said, of_judged)
     value = variance = squares = 0.0
     for k in range(THIRDS):
         here, everyone = of_judged == k, whole[third == k]
@@ -107,13 +107,14 @@ def powered(outcomes: Floats, said: Floats, rest: Floats, level: float = 0.95) -
         value += share * (float(left.mean()) + power * float(everyone.mean()))
         variance += part
         squares += part**2 / (n - 1)
+    value = min(max(value, 0.0), 1.0)
     if variance == 0.0:  # every case is judged
         return Powered(value, value, value, len(whole), len(said), power)
     half = float(student.ppf(0.5 + level / 2.0, variance**2 / squares)) * math.sqrt(variance)
     return Powered(value, max(value - half, 0.0), min(value + half, 1.0), len(whole), len(said), power)
 
 
-def _power(outcomes: Floats, said: Floats, third: npt.NDArray[np.int64], cases: int) -> float:
+def _power(outcomes: Floats, said: Floats, third: npt.NDArray[np.int64]) -> float:
     """The weight of the predictions at which the estimate varies least, from what they explain inside the thirds."""
     y, f = outcomes.copy(), said.copy()
     for k in range(THIRDS):

@@ -69,9 +69,7 @@ def command(
     try:
         store = Store(url)
         if not store.exclusive():
-            click.echo(
-                f"{url} lets a file be created that is there: of two archivers the first would lose steps", err=True
-            )
+            click.echo(f"{url} overwrites what is there: run one archiver, as a second one would lose steps", err=True)
         if logs:
             _logs(offline(settings, plain_ids), store, logs, format_, step_rows)
         else:
