@@ -61,7 +61,7 @@ class Careful:
             return self.intake.take(given)
         except Exception as error:
             self.renew()
-            if not may_be_a_record_s(error):
+            if not given or not may_be_a_record_s(error):
                 raise
             self.intake.take(())  # where it cannot even take nothing in, no record is to blame
             return self._parts(given)
