@@ -17,8 +17,9 @@ from siphonwatch.streams.edge.sketch import Sketcher, intents, masks
 from siphonwatch.streams.edge.sketch.chains import Search
 from siphonwatch.streams.edge.sketch.sketcher import REPLY_CHARS
 
-TIMES = 20
-"""The bound of the issue; the worst text known costs some 15 times prose, which reads no pattern at all."""
+TIMES = 30
+"""The worst text known costs some 20 times prose, which reads no pattern at all. The bound was 20 when prose took twice
+as long as now, and the worst text 15 times that: 6.1 ms then, 3.7 ms now."""
 TRIES = 12
 """Measurements of a text that seems too slow: the shortest counts, which no other process makes longer."""
 
@@ -47,7 +48,7 @@ def seconds(call: Callable[[], object], tries: int) -> float:
 
 
 @pytest.mark.parametrize("role", ["user", "system"])
-def test_no_text_costs_more_than_twenty_times_prose_of_its_size(role: str) -> None:
+def test_no_text_costs_more_than_thirty_times_prose_of_its_size(role: str) -> None:
     sketcher = Sketcher(Identity("a secret of the tests only"))
     tail = [("user", "hello")] if role == "system" else []
 

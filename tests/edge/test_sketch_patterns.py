@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from siphonwatch.streams.edge.adapters import chat, replies
-from siphonwatch.streams.edge.sketch import characters, intents, kernel, masks, placeholders, surrogates
+from siphonwatch.streams.edge.sketch import characters, intents, kernel, masks, placeholders, surrogates, template
 
 HAN, BLOCKS = "\u4e00-\u9fff", "\u2588\u25a0\u25cf\u25ae\u2593\u2592"
 STARS = re.compile(
@@ -91,3 +91,18 @@ def test_a_plain_reply_is_read_as_any_other(body: Mapping[str, Any]) -> None:
 def test_parameters_that_are_left_out_have_their_defaults(body: Mapping[str, Any]) -> None:
     assert chat._rare(body) == chat._DEFAULTS
     assert {name: chat.parameters(body)[name] for name in chat._DEFAULTS} == chat._DEFAULTS
+
+
+@given(pieces("Write", " a ", "don't", "12:30", "?", ":", "\u8981\u7ffb\u8a33", "caf\u00e9", " ", "x" * 50, "\n"))
+def test_a_prefix_is_the_first_words_wherever_half_of_the_start_ends(text: str) -> None:
+    start = text.lower()[:160]
+    words = [word for word in template._tokens(start) if word not in "?:\uff1f\uff1a"][: template.PREFIX_WORDS]
+    assert template._prefix(start) == " ".join(template.MASK if word[0].isdigit() else word for word in words)
+
+
+@given(st.lists(st.dictionaries(st.sampled_from(["role", "content", "text"]), VALUES, max_size=3), max_size=3))
+def test_a_plain_message_is_read_as_any_other(items: list[dict[str, Any]]) -> None:
+    class Other(dict[str, Any]):
+        """An object that is not of the type that is read quickly."""
+
+    assert chat._listed(items) == chat._listed([Other(item) for item in items])

@@ -174,7 +174,10 @@ def _listed(items: Any) -> Messages:
     found: Messages = []
     redacted = False
     for item in items[:MAX_PARTS]:
-        if isinstance(item, str):
+        if type(item) is dict and type(words := item.get("content")) is str and type(role := item.get("role")) is str:
+            redacted = redacted or words == REDACTED  # what most are: the rest is for other shapes
+            found.append((ROLES.get(lowered := role.lower(), lowered), "" if words == REDACTED else words))
+        elif isinstance(item, str):
             found.append(("user", item))
         elif isinstance(item, dict):
             content = item.get("content")

@@ -8,10 +8,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-_NUMBERS = ("555", "192.0.2.", "198.51.100.", "203.0.113.")
-_WORDS = ("example.", "n Doe", "e Doe", "n doe", "e doe", "Mustermann", "\u5f20\u4e09")
-"""One of these stands in every text that holds a match: plain searches cost next to nothing."""
-
 _FICTIONAL = re.compile(
     # every alternative begins with its own character, which is what lets the search skip to the next of them
     r"@example\.(?:com|org|net|edu)\b|https?://(?:www\.)?example\.(?:com|org|net)\b"  # RFC 2606
@@ -23,6 +19,21 @@ _FICTIONAL = re.compile(
     r"|e(?<!\we)rika [Mm]ustermann\b|\u5f20\u4e09(?=.{0,80}\u674e\u56db)"
 )
 _COMMAND = re.compile(r"\b(?:wget|curl|ping|ssh|nginx|localhost|subnet|api|html?|dns|config\w*)\b", re.IGNORECASE)
+
+
+def _has_name(text: str) -> bool:
+    """Whether one of the signs stands in a text without which no name or address does: plain searches cost little."""
+    return (
+        "example." in text
+        or ((" Doe" in text or " doe" in text) and any(name in text for name in ("n Doe", "e Doe", "n doe", "e doe")))
+        or "Mustermann" in text
+        or "\u5f20\u4e09" in text
+    )
+
+
+def _has_number(text: str) -> bool:
+    """The same of numbers."""
+    return "555" in text or "192.0.2." in text or "198.51.100." in text or "203.0.113." in text
 
 
 def count(text: str, code: Callable[[], bool], digits: bool = True) -> int:
@@ -37,7 +48,7 @@ def count(text: str, code: Callable[[], bool], digits: bool = True) -> int:
     >>> count("def ping(host='192.0.2.1'): return 555", lambda: True)
     0
     """
-    if not any(sign in text for sign in _WORDS) and not (digits and any(sign in text for sign in _NUMBERS)):
+    if not (_has_name(text) or (digits and _has_number(text))):
         return 0
     found = sum(1 for _ in _FICTIONAL.finditer(text))
     return found if found and not (code() or _COMMAND.search(text)) else 0

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import lru_cache
 
 from siphonwatch.models.common.vocabulary import BRACKET, INDEXED, MUSTACHE, TYPED
 from siphonwatch.streams.edge.sketch.characters import OPENING
@@ -49,6 +50,8 @@ _PART = re.compile(r"[ _.-]")
 _BARE = re.compile(
     r"(?<![\w<\[{(%@#$./-])(?:([A-Z]{2,14}(?:_[A-Z]{2,14}){0,3})_?\d{1,4}|REDACTED|ANONYMI[SZ]ED)(?![\w>\]})%@#$/=(])"
 )
+KNOWN_CHARS = 64
+"""Bodies up to this length are remembered with their family: no placeholder is longer."""
 _JOINED = re.compile(r"_(?<=[A-Z]_)[A-Z\d]")
 """Stands in every bare placeholder of several parts; others are not counted."""
 CODE = re.compile(
@@ -71,7 +74,7 @@ def find(text: str, counts: list[int], spans: set[str], openers: bool, code: Cal
             opener, body, closer = match.groups()
             if _PARTNER[opener[-1]] != closer[0] or not _alone(text, match, opener):
                 continue
-            family = _family(opener, body)
+            family = (_known if len(body) <= KNOWN_CHARS else _family)(opener, body)
             if family < 0:
                 continue
             if not body.isupper() and code():
@@ -86,6 +89,12 @@ def find(text: str, counts: list[int], spans: set[str], openers: bool, code: Cal
         elif "_" in match[0] and not ENTITIES.isdisjoint(kind.split("_")):
             counts[INDEXED] += 1
             spans.add(match[0])
+
+
+@lru_cache(1024)
+def _known(opener: str, body: str) -> int:
+    """`_family`, remembered: what is masked in one text is masked alike in the next."""
+    return _family(opener, body)
 
 
 def _has_bare(text: str) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import base64
+import binascii
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from siphonwatch.models.common.vocabulary import CHUNKS, REPLY_CHUNKS
+from siphonwatch.models.common.vocabulary import CHUNKS, PROJECTION, REPLY_CHUNKS
 from siphonwatch.streams.common.identity import Identity
 from siphonwatch.streams.edge.sketch import canonical, characters, chunks, intents, kernel, language, masks, template
 
@@ -49,7 +49,8 @@ class Sketcher:
     def __init__(self, identity: Identity) -> None:
         self._identity = identity
         key = np.frombuffer(identity.secret("sketch"), np.uint64)
-        self._tables = (*characters.tables(), key, *_lexicon())
+        self._characters = characters.tables()
+        self._tables = (*self._characters, key, *_lexicon())
         self._chunk_key = np.frombuffer(identity.secret("chunks"), np.uint64)
         self._remembered = lru_cache(SYSTEMS)(self._read_system)
 
@@ -83,7 +84,7 @@ class Sketcher:
             "reply": self._turn(reply),
             "follows": self._turn(turn.follows),
             "earlier": self._turn(turn.earlier),
-            "projection": base64.b64encode(projection.tobytes()).decode() if projection.any() else "",
+            "projection": _base64(signs) if (signs := projection.tobytes()) != _NO_SIGNS else "",
             "chunks": self._chunks(sample, CHUNKS),
             "reply_chunks": self._chunks(_sample(reply), REPLY_CHUNKS),
             "lang": language.guess(counts),
@@ -111,11 +112,12 @@ class Sketcher:
     def _chunks(self, sample: str, most: int) -> str:
         if not sample:
             return ""
-        entries = chunks.cut(kernel.points(sample), *characters.tables(), self._chunk_key, most)
-        return base64.b64encode(entries.tobytes()).decode()
+        return _base64(chunks.cut(kernel.points(sample), *self._characters, self._chunk_key, most).tobytes())
 
     def _turn(self, words: str) -> str:
         """What was said, hashed as what a client sends of it later on: white space is the client's."""
+        if not words:
+            return ""
         if len(words) < LONG_TURN or not words.isascii():
             return self._identity.hash64("turn", " ".join(words.split())[:REPLY_CHARS])
         said = kernel.squeezed(np.frombuffer(words.encode(), np.uint8))[:REPLY_CHARS].tobytes()
@@ -134,6 +136,11 @@ class Sketcher:
 
 
 _NO_SYSTEM = _System("", 0)
+_NO_SIGNS = bytes(PROJECTION)
+
+
+def _base64(found: bytes) -> str:
+    return binascii.b2a_base64(found, newline=False).decode()
 
 
 def _sample(text: str) -> str:

@@ -9,6 +9,7 @@ instruction, and masks what varies inside it.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import NamedTuple
 
 from siphonwatch.streams.edge.sketch.vocabulary import KEPT, TASK, ZH_TASK
@@ -34,6 +35,9 @@ SHORT = 0.22
 
 ITEM = 0.5
 """Weight of a list item: lists are material more often than instruction."""
+
+SEGMENTS = 2048
+"""Segments remembered in memory with what was found, at most 5 MB: an application sends its instructions all day."""
 
 SCORED_WORDS = 24
 PREFIX_WORDS = 6
@@ -83,13 +87,12 @@ def read(text: str) -> Shape:
 
 
 def _prefix(start: str) -> str:
-    words: list[str] = []
-    for match in (_ASCII_TOKEN if start.isascii() else _TOKEN).finditer(start):
-        if (word := match[0]) not in "?:\uff1f\uff1a":
-            words.append(MASK if word[0].isdigit() else word)
-            if len(words) == PREFIX_WORDS:
-                break
-    return " ".join(words)
+    """The first words of a text's start; of plain text mostly they stand in its first half, whose end may be cut."""
+    half = start[: len(start) // 2] if start.isascii() else ""
+    words = [word for word in _tokens(half) if word not in "?:"]
+    if len(words) <= PREFIX_WORDS:
+        words = [word for word in _tokens(start) if word not in "?:\uff1f\uff1a"]
+    return " ".join([MASK if word[0].isdigit() else word for word in words[:PREFIX_WORDS]])
 
 
 def whole(text: str) -> str:
@@ -123,6 +126,7 @@ def _split(text: str) -> list[str]:
     return [part for part in parts if part]
 
 
+@lru_cache(SEGMENTS)
 def _score(segment: str) -> tuple[str, float]:
     """The part of a segment before its material, and how much it reads like an instruction."""
     weight = 1.0
@@ -150,6 +154,7 @@ def _score(segment: str) -> tuple[str, float]:
     return segment, min(score, SHORT) if len(words) <= 2 else score
 
 
+@lru_cache(SEGMENTS)
 def _mask(segment: str) -> str:
     """Mask quotes, code, placeholders, links, numbers and names; in a segment rich in task words, every other word."""
     segment = _VARIABLE.sub(" 0 ", segment[:HEAD])
