@@ -25,7 +25,7 @@ from siphonwatch.streams.lab.broker.process import BrokerError
 from siphonwatch.streams.lab.demo.processes import ProcessError
 
 PEER_SECONDS, COLD_SECONDS = 150.0, 600.0
-PARTS = ("worker", "peers", "replay", "shadow", "latency", "restore", "cold")
+PARTS = ("worker", "peers", "edge", "replay", "shadow", "latency", "restore", "cold")
 
 
 class Size(msgspec.Struct, frozen=True):
@@ -43,17 +43,19 @@ class Size(msgspec.Struct, frozen=True):
     """Accounts."""
     cold: tuple[int, int, int]
     """Accounts, how many of them stay in memory, and requests of each order."""
+    raw: int
+    """Raw records of the edge's part."""
     rate: float
     """Requests a second of the latency run where the throughput was not measured before it."""
 
 
 FULL = Size(
     accounts=2500, days=3.0, copies=8, runs=3, peers={"faust": 50_000, "quix": 300_000, "aiokafka": 1_000_000},
-    seconds=15.0, restored=1_000_000, cold=(1_000_000, 100_000, 300_000), rate=25_000.0,
+    seconds=15.0, restored=1_000_000, cold=(1_000_000, 100_000, 300_000), raw=6000, rate=25_000.0,
 )  # fmt: skip
 QUICK = Size(
     accounts=20, days=0.5, copies=2, runs=1, peers={"faust": 2000, "quix": 2000, "aiokafka": 17_000},
-    seconds=2.0, restored=20_000, cold=(30_000, 1000, 4000), rate=2000.0,
+    seconds=2.0, restored=20_000, cold=(30_000, 1000, 4000), raw=300, rate=2000.0,
 )  # fmt: skip
 PEER_NAMES = {
     "faust": ("plain Faust agent, JSON decoded", "stock transport and codec"),
@@ -133,6 +135,20 @@ class Bench:
             self._add(title, "records/s", rates, f"{note}; {count:,} records")
             say(f"{title}: {rates[-1]:,.0f} records/s")
         feed.delete_topics(settings)
+
+    def edge(self) -> None:
+        """Raw records of a gateway's log to telemetry, and what it takes a gateway that does it itself."""
+        sizes = [str(size) for size in (self._size.accounts, self._size.raw, self._size.runs)]
+        found = self._machine.child("bench.edge", *sizes, all_cores=True)
+        note = f"{found['records']:,} of a scenario's, {found['bytes']:,.0f} bytes each; per second of processor time"
+        self._add("raw LiteLLM records to telemetry, a core", "records/s", found["core"], note, "10,000")
+        note = f"{found['cores']} processes, wall clock"
+        self._add("  of a file, as replay and produce do", "records/s", found["file"], note)
+        self._add("  of a topic, as workers do, without Kafka", "records/s", found["topic"], note)
+        self._add("  what that takes the worker's own process", "us/record", found["parent"], "processor time")
+        note = "payload to telemetry handed to the client: hook, queue, sketch; processor time"
+        self._add("gateway's callback", "ms/request", found["gateway"], note, "0.2")
+        say(f"raw records: {found['core'][-1]:,.0f} records/s a core")
 
     def replay(self) -> None:
         """Telemetry from a file through the same scorer."""

@@ -36,8 +36,10 @@ class Machine:
         """Bind a process, and the threads it starts from now on, to the measured core."""
         os.sched_setaffinity(pid, self.measured)
 
-    def child(self, module: str, *arguments: str, seconds: float = CHILD_SECONDS) -> dict[str, Any]:
-        """Run `python -m module` on the measured core; return the JSON object that its last line is.
+    def child(
+        self, module: str, *arguments: str, seconds: float = CHILD_SECONDS, all_cores: bool = False
+    ) -> dict[str, Any]:
+        """Run `python -m module` on the measured core, or on all; return the JSON object that its last line is.
 
         Raises
         ------
@@ -52,7 +54,7 @@ class Machine:
                 text=True,
                 timeout=seconds,
                 check=False,
-                preexec_fn=lambda: self.measure(0),
+                preexec_fn=lambda: os.sched_setaffinity(0, self.measured | self.rest if all_cores else self.measured),
             )
         except subprocess.TimeoutExpired:
             raise ChildError(f"{what}: not done within {seconds:.0f} s") from None
