@@ -62,14 +62,24 @@ def test_its_index_is_on_a_volume_of_the_release_or_of_yours_or_in_the_pod() -> 
 
 
 def test_several_desks_have_an_index_each_and_one_address() -> None:
-    several = merged(BOTH, {"desk": {"replicas": 3, "volume": {"persistent": False, "storageClass": ""}}})
-    deployment = one(manifests(several), "Deployment", "siphonwatch-desk")["spec"]
-    assert deployment["replicas"] == 3 and deployment["strategy"]["rollingUpdate"]["maxUnavailable"] == 0
-    assert {"name": "index", "emptyDir": {"sizeLimit": "10Gi"}} in pod(several, "desk")["volumes"]
-    assert one(manifests(several), "Service", "siphonwatch-desk")["spec"]["publishNotReadyAddresses"] is False
+    several = merged(BOTH, {"desk": {"replicas": 3}})
+    found = one(manifests(several), "StatefulSet", "siphonwatch-desk")["spec"]
+    (claim,) = found["volumeClaimTemplates"]
+    (mount,) = [m for m in found["template"]["spec"]["containers"][0]["volumeMounts"] if m["name"] == "index"]
+    assert found["replicas"] == 3 and mount["mountPath"] == "/var/lib/siphonwatch"
+    assert (claim["metadata"]["name"], claim["spec"]["storageClassName"]) == ("index", "fast")
+    assert "index" not in [volume["name"] for volume in found["template"]["spec"]["volumes"]]
+    assert not [o for o in manifests(several) if o["kind"] == "PersistentVolumeClaim"]
+    service = one(manifests(several), "Service", "siphonwatch-desk")["spec"]
+    assert found["serviceName"] == "siphonwatch-desk" and service["publishNotReadyAddresses"] is False
+    assert service["selector"].items() <= found["template"]["metadata"]["labels"].items()
     assert one(manifests(BOTH), "Service", "siphonwatch-desk")["spec"]["publishNotReadyAddresses"] is True
+    passing = merged(several, {"desk": {"volume": {"persistent": False}}})
+    found = one(manifests(passing), "StatefulSet", "siphonwatch-desk")["spec"]
+    assert {"name": "index", "emptyDir": {"sizeLimit": "10Gi"}} in found["template"]["spec"]["volumes"]
+    assert "volumeClaimTemplates" not in found
     for given, said in (
-        (merged(BOTH, {"desk": {"replicas": 2}}), "set desk.volume.persistent to false"),
+        (merged(several, {"desk": {"volume": {"existingClaim": "mine"}}}), "leave it out to have one made for each"),
         (merged(several, {"desk": {"sessionKey": ""}}), "refuse the sessions of the others"),
         (merged(FORWARDED, {"desk": {"replicas": 2}}), "a port-forward reaches one desk alone"),
     ):

@@ -181,10 +181,11 @@ def test_volumes_mounts_and_references_are_all_there() -> None:
     for case in CASES:
         objects = manifests(values(case))
         configs = {o["metadata"]["name"] for o in objects if o["kind"] == "ConfigMap"}
-        for _, template in pods(objects):
+        for found, template in pods(objects):
             volumes = {volume["name"]: volume for volume in template["spec"]["volumes"]}
+            claims = {claim["metadata"]["name"] for claim in found["spec"].get("volumeClaimTemplates", ())}
             mounted = {mount["name"] for container in containers(template) for mount in container["volumeMounts"]}
-            assert mounted == set(volumes)
+            assert mounted == set(volumes) | claims and not claims & set(volumes)
             assert volumes["config"]["configMap"]["name"] in configs
 
 

@@ -80,6 +80,8 @@ def test_the_stop_goes_ahead_where_a_worker_never_gets_ready(answers: int | None
 @pytest.mark.parametrize("case", CASES)
 def test_there_is_time_to_settle_and_to_take_the_last_checkpoint(case: str) -> None:
     settle = values(case).get("worker", {}).get("settleSeconds", 30)
-    spec = one(manifests(values(case)), "StatefulSet")["spec"]
+    part = "app.kubernetes.io/component"
+    sets = [o["spec"] for o in manifests(values(case)) if o["kind"] == "StatefulSet"]
+    (spec,) = [found for found in sets if found["selector"]["matchLabels"][part] == "worker"]
     assert spec["template"]["spec"]["terminationGracePeriodSeconds"] >= settle + STOP_SECONDS + 10
     assert spec["podManagementPolicy"] == "Parallel" and spec["updateStrategy"]["type"] == "RollingUpdate"

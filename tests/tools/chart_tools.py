@@ -112,6 +112,14 @@ MORE: dict[str, dict[str, Any]] = {
         },
         "monitoring": {"serviceMonitor": {"enabled": True}},
     },
+    "several-desks": {
+        **SASL,
+        "desk": {"enabled": True, "replicas": 2, "existingSecret": "siphonwatch-desk", "sessionKey": "session"},
+        "settings": {
+            **SASL["settings"],
+            "desk": {"address": "https://desk.example", "login": "proxy", "proxies": ["10.0.0.0/8"], "read": ["tns"]},
+        },
+    },
     "desk-behind-a-port-forward": {
         "desk": {"enabled": True, "volume": {"persistent": False, "size": "2Gi"}},
         "settings": {"desk": {"host": "127.0.0.1"}},

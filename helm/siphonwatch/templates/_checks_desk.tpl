@@ -46,8 +46,8 @@
 {{- $problems = append $problems "desk.sessionKey names an entry of desk.existingSecret, which is not set" -}}
 {{- end -}}
 {{- if and $.Values.desk.enabled (gt (int .replicas) 1) -}}
-{{- if .volume.persistent -}}
-{{- $problems = append $problems "desk.replicas is more than 1 and desk.volume.persistent is set: each desk makes an index of its own; set desk.volume.persistent to false" -}}
+{{- if .volume.existingClaim -}}
+{{- $problems = append $problems "desk.replicas is more than 1 and desk.volume.existingClaim is one volume: each desk has an index of its own; leave it out to have one made for each" -}}
 {{- end -}}
 {{- if not .sessionKey -}}
 {{- $problems = append $problems "desk.replicas is more than 1 and desk.sessionKey is not set: each desk would refuse the sessions of the others" -}}
