@@ -59,6 +59,7 @@ def test_a_change_of_all_customers_is_named_with_its_cards_and_a_command(logs: t
     one = moved["logprobs_1d", "program"]
     assert (one["direction"], one["kind"]) == ("up", "feature") and one["since"] == report["baseline"][1]
     assert one["psi"] > 1 and "extraction" in one["read_by"]
+    assert report["filling"] == list(SLOW) and not {name for name, _ in moved} & set(SLOW), "after a short warm-up"
     assert any(line.startswith(f"siphonwatch train extraction --data {logs[1]} ") for line in report["propose"])
 
 
@@ -145,16 +146,14 @@ def test_cases_of_campaigns_count_by_their_first_account_and_name_no_training() 
     assert not _proposals([], [MovedRate(campaign, "program", 2.0, 40.0, "1970-01-07")], ["log.ndjson"])
 
 
-def test_a_short_warm_up_leaves_out_what_still_fills(logs: tuple[Path, Path]) -> None:
-    report = json.loads(drift("--data", str(logs[1]), *GIVEN, "--json").stdout)
-    assert report["filling"] == list(SLOW) and not {one["name"] for one in report["moved"]} & set(SLOW)
+def test_a_whole_warm_up_leaves_nothing_out() -> None:
     assert set(SLOW) < set(_Watch(Settings(), WARM_UP, None, 0.0).names)
-    assert "warm-up under 14 days: job_days, new_ip_1d." in drift("--data", str(logs[1]), *GIVEN).output
 
 
 def test_the_same_traffic_without_the_change_moves_no_such_feature(logs: tuple[Path, Path]) -> None:
     result = drift("--data", str(logs[0]), *GIVEN)
     assert "logprobs" not in result.output and " of features and references moved" in result.output
+    assert "warm-up under 14 days: job_days, new_ip_1d." in result.output
 
 
 def test_accounts_of_wrong_clocks_hide_no_change(logs: tuple[Path, Path], tmp_path: Path) -> None:
