@@ -197,7 +197,7 @@ class Beside:
         return Made(first.rows + second.rows, passed, failures)
 
     def _child(self) -> _Child | None:
-        """The child of this thread; None where none can be begun, which is said once."""
+        """The child of this thread; None where none can be begun, which each thread says once."""
         child: _Child | None = getattr(self._mine, "child", None)
         if self._closed:
             raise Died
