@@ -38,7 +38,7 @@ ELSEWHERE = {
     "backtest shipped PATTERN-next --data recent": "tests/lab/test_drift_command.py",
 }
 """Commands that run until they are told to stop, or need workers, Grafana or versions: where they are run."""
-NAMES = {"produce", "verdict", "allow", "replay --scores", "drift", "features"}
+NAMES = {"produce", "verdict", "allow", "replay --scores", "drift", "features", "erase"}
 """Mentions of a command, without what it is to be given."""
 FAILING = {"status": 1}
 """Exit codes other than 0: nobody scores here."""
