@@ -6,6 +6,7 @@ record's fault, and steps over nothing.
 from __future__ import annotations
 
 import sqlite3
+import traceback
 from collections.abc import Iterable, Sequence
 
 import structlog
@@ -109,9 +110,10 @@ class Careful:
                     raise
                 if attempt == ATTEMPTS - 1:
                     why = type(error).__name__
+                    place = traceback.extract_tb(error.__traceback__)[-1]  # what the error says may quote the record
                     _log.error(
-                        "a record cannot be taken in and is stepped over", topic=batch.topic,
-                        partition=batch.partition, offset=record.offset, error=why, exc_info=True,
+                        "a record cannot be taken in and is stepped over", topic=batch.topic, partition=batch.partition,
+                        offset=record.offset, error=f"{why} in {place.name}, line {place.lineno}",
                     )  # fmt: skip
                     self.intake.step_over(batch, why)
         return 1
