@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import tracemalloc
+import zlib
 from collections.abc import Callable, Iterator
 from random import Random
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import zstandard
@@ -65,6 +68,19 @@ def test_several_frames_count_together(kind: int, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(codecs, "MOST", 1_000_000)
     with pytest.raises(codecs.TooLarge):
         DECODE[kind](ENCODE[kind](bytes(600_000)) * 2)
+
+
+def test_a_member_of_gzip_costs_no_copy_of_all_those_behind_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Any] = []
+
+    def decoder(**chosen: int) -> Any:
+        made.append(zlib.decompressobj(**chosen))
+        return made[-1]
+
+    monkeypatch.setattr(codecs, "zlib", SimpleNamespace(decompressobj=decoder))
+    assert codecs.gzip_decode(codec.gzip_encode(b"a") * 2000) == b"a" * 2000
+    assert len(made) == 2000
+    assert max(len(one.unused_data) for one in made) <= codecs.WINDOW
 
 
 @pytest.mark.parametrize("kind", ENCODE)

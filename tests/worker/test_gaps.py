@@ -137,6 +137,25 @@ def test_a_record_batch_of_a_wrong_checksum_is_a_gap() -> None:
     assert unpacker.gap == Gap(0, 2, "wrong checksum")
 
 
+@pytest.mark.parametrize(("deltas", "read"), [([0, 10**6], 1), ([0, -5, 2], 1), ([0, 0, 0], 1), ([5, 0], 0)])
+def test_a_record_that_claims_another_offset_takes_no_other_one_with_it(deltas: list[int], read: int) -> None:
+    builder, total = DefaultRecordBatchBuilder(2, 0, 0, -1, -1, -1, 1 << 20), len(deltas)
+    for delta in deltas:
+        builder.append(delta, 1000, None, b"odd", [])
+    raw = bytearray(builder.build())
+    raw[23:27] = (total - 1).to_bytes(4, "big")  # brokers hold the number of records against the last one's place
+    raw[17:21] = calc_crc32c(bytes(raw[21:])).to_bytes(4, "big")
+    unpacker = Unpacker(fetched(bytes(raw) + record_batch(total, [b"a", b"b"]), 0), 0)
+    first = unpacker.take(lease(), Limits())
+    assert (first.offsets.tolist() if first else []) == list(range(read))
+    assert unpacker.take(lease(), Limits()) is None
+    assert unpacker.gap == Gap(read, total, "offsets out of order")
+    unpacker.skip()
+    last = unpacker.take(lease(), Limits())
+    assert last is not None
+    assert (last.values, last.first_offset, last.missing) == ([b"a", b"b"], total, total - read)
+
+
 async def test_records_lost_on_the_way_are_read_again(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     prepare(settings)
     dropped = []

@@ -23,6 +23,9 @@ MOST = 64 * 1024 * 1024
 """Bytes: eight of the largest records that `ingest.max_record_bytes` allows by default. Producers batch some 1 MB
 before they compress, and brokers take 1 MB after that."""
 PART = 1024 * 1024
+WINDOW = 4096
+"""Bytes of gzip given at a time: each member's decoder copies what is left of them behind it, and a megabyte holds
+50,000 empty members."""
 _LZ4_MAGIC, _LZ4_BLOCK = 0x184D2204, {4: 64 * 1024, 5: 256 * 1024, 6: 1024 * 1024, 7: 4 * 1024 * 1024}
 _XERIAL_HEAD = 16
 
@@ -46,17 +49,18 @@ def zstd_decode(payload: bytes) -> bytes:
 
 def gzip_decode(payload: bytes) -> bytes:
     """Decompress gzip members."""
-    parts, size = [], 0
-    rest = bytes(payload)
-    while rest:
+    data, parts, size, at = memoryview(payload), [], 0, 0
+    while at < len(data):
         member = zlib.decompressobj(wbits=31)
-        part = member.decompress(rest, MOST + 1 - size)
-        size += len(part)
-        _check(size)
-        if not member.eof:
-            raise CorruptRecordException("a gzip member ends early")
-        parts.append(part)
-        rest = member.unused_data
+        while not member.eof:
+            given = bytes(data[at : at + WINDOW])
+            if not given:
+                raise CorruptRecordException("a gzip member ends early")
+            part = member.decompress(given, MOST + 1 - size)
+            size += len(part)
+            _check(size)
+            parts.append(part)
+            at += len(given) - len(member.unused_data)
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 

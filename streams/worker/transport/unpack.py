@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import chain, islice
+from operator import lt
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -35,7 +36,9 @@ class Unpacker:
 
     Transaction markers, aborted transactions (read committed) and records that compaction took out of a record batch
     are passed over: the record batch's own header vouches for them. A gap between record batches is reported, and so is
-    what is left of a record batch that cannot be read, whoever wrote it: a header's name that is no UTF-8 will do.
+    what is left of a record batch that cannot be read, whoever wrote it: a header's name that is no UTF-8 will do, or
+    offsets out of order. Each record says its own, relative to its batch's, and brokers check the number of records
+    alone: one that claims an offset far ahead must not have all up to there passed over.
 
     Parameters
     ----------
@@ -50,6 +53,7 @@ class Unpacker:
         self._records = fetched._records  # noqa: SLF001 - the raw batches have no public name
         self._iterator: Iterator[Any] | None = None
         self._end = 0
+        self._last = -1  # offset of the record before, in the open record batch
         self._pending: Any = None
         self._broken = ""  # why the open record batch cannot be read further
         self._typical = FIRST_BYTES
@@ -85,6 +89,7 @@ class Unpacker:
             wanted = min(CHUNK, limits.max_records - len(values), room)
             chunk = self._records_of(wanted)
             finished = len(chunk) < wanted
+            chunk = self._in_order(chunk)
             if chunk and chunk[0].offset < self.position:  # a fetch may begin inside a record batch
                 chunk = [record for record in chunk if record.offset >= self.position]
             if chunk:
@@ -128,6 +133,19 @@ class Unpacker:
             self._broken = type(error).__name__
         return chunk
 
+    def _in_order(self, chunk: list[Any]) -> list[Any]:
+        """The records up to the first one whose offset is not behind the one before, or beyond their record batch."""
+        offsets = [record.offset for record in chunk]
+        if not offsets:
+            return chunk
+        if not (self._last < offsets[0] and offsets[-1] < self._end and all(map(lt, offsets, offsets[1:]))):
+            before = [self._last, *offsets]
+            wrong = next(i for i, offset in enumerate(offsets) if not before[i] < offset < self._end)
+            self._broken = "offsets out of order"
+            chunk, offsets = chunk[:wrong], [self._last, *offsets[:wrong]]
+        self._last = offsets[-1]
+        return chunk
+
     def _unreadable(self, end: int, why: str) -> None:
         """Report what is left of a record batch, up to `end`, as a gap."""
         self._iterator, self._broken = None, ""
@@ -146,8 +164,8 @@ class Unpacker:
                 return False
             self._pending = None
             # Message formats before Kafka 0.11 do not say where a batch begins; they know no gaps either.
-            base = getattr(batch, "base_offset", self.position)
-            if base > self.position:
+            base: int | None = getattr(batch, "base_offset", None)
+            if base is not None and base > self.position:
                 self._pending, self.gap = batch, Gap(self.position, base)
                 return False
             if self._passed_over(batch):
@@ -155,6 +173,7 @@ class Unpacker:
                 continue
             # aiokafka's record batch starts over when it is iterated again; `chain` iterates it once.
             self._iterator, self._end, self._broken = chain(batch), batch.next_offset, ""
+            self._last = -1 if base is None else base - 1
         return True
 
     def _passed_over(self, batch: Any) -> bool:
