@@ -113,8 +113,8 @@ def account_of(desk: OpenDesk, settings: Settings, given: str) -> str:
 
 def _is_there(desk: OpenDesk, account: str) -> bool:
     (there,) = desk.index.reader.execute(
-        "SELECT EXISTS (SELECT 1 FROM account WHERE name = ?1) OR EXISTS (SELECT 1 FROM member WHERE account = ?1)",
-        (account,),
+        "SELECT EXISTS (SELECT 1 FROM account WHERE name = ?) OR EXISTS (SELECT 1 FROM member WHERE account = ?)",
+        (account, account),
     ).fetchone()
     return bool(there)
 

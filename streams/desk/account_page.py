@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sqlite3
 from collections.abc import Collection, Sequence
 
 import msgspec
@@ -13,7 +12,8 @@ from siphonwatch.models.account.features import NAMES
 from siphonwatch.models.detect.registry import covers, current
 from siphonwatch.streams.contracts import control
 from siphonwatch.streams.desk.exposure import exposure, hashes, hex16, hours, labels
-from siphonwatch.streams.desk.index.traffic import DAY, HOUR, KINDS, days, having, shares_of
+from siphonwatch.streams.desk.index.sql import Connection
+from siphonwatch.streams.desk.index.traffic import DAY, HOUR, KINDS, days, days_of, having, parts, shares_of
 from siphonwatch.streams.desk.names import Names
 from siphonwatch.streams.desk.peers import Peers, cohort_of, described, newest
 from siphonwatch.streams.desk.queue import COLUMNS, case_rows
@@ -25,7 +25,7 @@ SHARES = 20
 
 
 def account_page(
-    of: sqlite3.Connection, account: str, names: Names, peers: Peers, entries: Sequence[Allowed], alpha: float,
+    of: Connection, account: str, names: Names, peers: Peers, entries: Sequence[Allowed], alpha: float,
     now: float,
 ) -> AccountPage:  # fmt: skip
     """Return the page of an account.
@@ -80,7 +80,7 @@ def account_page(
     )  # fmt: skip
 
 
-def shares(of: sqlite3.Connection, account: int) -> list[Share]:
+def shares(of: Connection, account: int) -> list[Share]:
     """Return what an account's requests have, by kind and then by how many have it."""
     there = days(of)
     counts = shares_of(of, [account], there)[account]
@@ -99,7 +99,7 @@ def shares(of: sqlite3.Connection, account: int) -> list[Share]:
     return found
 
 
-def allowed(of: sqlite3.Connection) -> list[Allowed]:
+def allowed(of: Connection) -> list[Allowed]:
     """Return the allow entries, those that stand first, the newest first among either."""
     found = []
     (newest_told,) = of.execute("SELECT coalesce(max(time), 0) FROM told").fetchone()
@@ -117,7 +117,7 @@ def allowed(of: sqlite3.Connection) -> list[Allowed]:
     ]  # fmt: skip
 
 
-def _hides(of: sqlite3.Connection, entry: control.Allow, since: float) -> int:
+def _hides(of: Connection, entry: control.Allow, since: float) -> int:
     """Alerts since a time that it covers: those that it hid, and those that were sent before it stood."""
     (hid,) = of.execute("SELECT count(*) FROM hidden WHERE entry = ? AND time > ?", (entry.id, since)).fetchone()
     sent = 0
@@ -126,13 +126,13 @@ def _hides(of: sqlite3.Connection, entry: control.Allow, since: float) -> int:
     return int(hid) + int(sent)
 
 
-def covered(of: sqlite3.Connection, pattern: str, accounts: Collection[str], case: str = "") -> list[str]:
+def covered(of: Connection, pattern: str, accounts: Collection[str], case: str = "") -> list[str]:
     """Return the ids of the cases that an entry covers, as workers do: its own one, and others whose accounts are all
     in it.
     """
     having = {case} - {""}
-    for account in accounts:
-        having |= {one for (one,) in of.execute("SELECT id FROM member WHERE account = ?", (account,))}
+    for part, marks in parts(sorted(set(accounts))):
+        having |= {one for (one,) in of.execute(f"SELECT id FROM member WHERE account IN ({marks})", part)}
     found = []
     for one in sorted(having):
         row = of.execute("SELECT pattern FROM cases WHERE id = ?", (one,)).fetchone()
@@ -144,18 +144,17 @@ def covered(of: sqlite3.Connection, pattern: str, accounts: Collection[str], cas
     return found
 
 
-def _requests(of: sqlite3.Connection, account: int, there: range) -> int:
-    total = 0
-    for day in there:
-        (sum_,) = of.execute(
-            "SELECT coalesce(sum(conversation + program + rest), 0) FROM day WHERE day = ? AND account = ?",
-            (day, account),
-        ).fetchone()
-        total += sum_
-    return total
+def _requests(of: Connection, account: int, there: range) -> int:
+    on, marks = days_of(there)
+    (total,) = of.execute(
+        "SELECT CAST(coalesce(sum(conversation + program + rest), 0) AS BIGINT) FROM day "
+        f"WHERE day IN ({marks}) AND account = ?",
+        [*on, account],
+    ).fetchone()
+    return int(total)
 
 
-def _percentiles(of: sqlite3.Connection, account: str, cohort: str, peers: Peers) -> list[Percentile]:
+def _percentiles(of: Connection, account: str, cohort: str, peers: Peers) -> list[Percentile]:
     vector = newest(of, account)
     if vector is None or not cohort:
         return []
@@ -168,7 +167,7 @@ def _percentiles(of: sqlite3.Connection, account: str, cohort: str, peers: Peers
 
 
 def _near(
-    of: sqlite3.Connection, account: str, rows: Sequence[CaseRow], entries: Sequence[Allowed], alpha: float,
+    of: Connection, account: str, rows: Sequence[CaseRow], entries: Sequence[Allowed], alpha: float,
     last: float,
 ) -> list[Near]:  # fmt: skip
     """By pattern, the nearest first: from the newest logged features, and from its cases."""

@@ -162,9 +162,9 @@ class TopicActs:
         return "verdicts", case.encode(), verdict.encode(found)
 
     def _undone(self, case: str, by: str, now: float) -> _Sent:
-        rows = self._index.reader.execute("SELECT value FROM verdict WHERE id = ? ORDER BY offset", (case,)).fetchall()
+        rows = self._index.reader.execute('SELECT value FROM verdict WHERE id = ? ORDER BY "offset"', (case,))
         try:
-            found = verdict.undone((verdict.decode(raw) for (raw,) in rows), by=by, time=now)
+            found = verdict.undone((verdict.decode(raw) for (raw,) in rows.fetchall()), by=by, time=now)
         except verdict.NotAVerdict:
             raise ValueError(f"case {case} has no verdict to take back") from None
         return "verdicts", case.encode(), verdict.encode(found)

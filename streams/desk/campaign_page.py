@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections import Counter, defaultdict
 
 from siphonwatch.streams.desk.case_page import members, newest, row_of
 from siphonwatch.streams.desk.exposure import hashes, hex16, labels
-from siphonwatch.streams.desk.index.traffic import KINDS, days, having, shares_of
+from siphonwatch.streams.desk.index.sql import Connection
+from siphonwatch.streams.desk.index.traffic import KINDS, days, having, parts, shares_of
 from siphonwatch.streams.desk.names import Names
 from siphonwatch.streams.desk.queue import COLUMNS, case_rows
 from siphonwatch.streams.desk.views import CampaignPage, Share
@@ -16,7 +16,7 @@ FINGERPRINTS = 60
 """That are shown: those that most members have, the ones that fewest others have first among equals."""
 
 
-def campaign_page(of: sqlite3.Connection, case: str, names: Names, now: float) -> CampaignPage:
+def campaign_page(of: Connection, case: str, names: Names, now: float) -> CampaignPage:
     """Return the page of a case of several accounts; of one account it has no ties.
 
     Raises
@@ -59,11 +59,11 @@ def campaign_page(of: sqlite3.Connection, case: str, names: Names, now: float) -
     )  # fmt: skip
 
 
-def _pools(of: sqlite3.Connection, case: str, accounts: list[str], follows: list[str]) -> list[tuple[object, ...]]:
+def _pools(of: Connection, case: str, accounts: list[str], follows: list[str]) -> list[tuple[object, ...]]:
     """Cases of several accounts that have a member in common: the pool that it follows, or that follows it."""
     found: set[str] = set()
-    for account in dict.fromkeys([*follows, *accounts]):
-        found |= {one for (one,) in of.execute("SELECT id FROM member WHERE account = ?", (account,))}
+    for part, marks in parts(sorted({*follows, *accounts})):
+        found |= {one for (one,) in of.execute(f"SELECT id FROM member WHERE account IN ({marks})", part)}
     rows = []
     for one in sorted(found - {case}):
         rows += of.execute(f"SELECT {COLUMNS} FROM cases WHERE id = ? AND accounts > 1", (one,)).fetchall()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import sqlite3
 import zlib
+from collections.abc import Collection
 from datetime import UTC, datetime
 
 import msgspec
@@ -14,7 +14,8 @@ from siphonwatch.streams.contracts.alert import Alert, decode
 from siphonwatch.streams.contracts.control import Allow
 from siphonwatch.streams.desk import wording
 from siphonwatch.streams.desk.exposure import exposure, hashes, hours
-from siphonwatch.streams.desk.index.traffic import DAY
+from siphonwatch.streams.desk.index.sql import Connection
+from siphonwatch.streams.desk.index.traffic import DAY, parts
 from siphonwatch.streams.desk.likeness import alike
 from siphonwatch.streams.desk.looked import When, nobody
 from siphonwatch.streams.desk.names import Names
@@ -33,7 +34,7 @@ SILENT = DAY
 """A member that sent nothing for so long while others did has left."""
 
 
-def newest(of: sqlite3.Connection, case: str) -> tuple[bytes, Alert]:
+def newest(of: Connection, case: str) -> tuple[bytes, Alert]:
     """Return the newest alert of a case that says something, as it stands on the topic and decoded.
 
     Raises
@@ -48,7 +49,7 @@ def newest(of: sqlite3.Connection, case: str) -> tuple[bytes, Alert]:
     return value, decode(value)
 
 
-def row_of(of: sqlite3.Connection, case: str, names: Names, now: float, looked: When = nobody) -> CaseRow:
+def row_of(of: Connection, case: str, names: Names, now: float, looked: When = nobody) -> CaseRow:
     """Return a case as lists show it.
 
     Raises
@@ -63,7 +64,7 @@ def row_of(of: sqlite3.Connection, case: str, names: Names, now: float, looked: 
 
 
 def case_page(
-    of: sqlite3.Connection,
+    of: Connection,
     case: str,
     names: Names,
     peers: Peers,
@@ -142,13 +143,15 @@ def case_page(
     )  # fmt: skip
 
 
-def members(of: sqlite3.Connection, case: str, alert: Alert, names: Names) -> list[Member]:
+def members(of: Connection, case: str, alert: Alert, names: Names) -> list[Member]:
     """Return the accounts of a case, without those that were split off; of one account, itself."""
     own = alert.own
     split = split_off(of, [case]).get(case, set())
     parts = {part.account: part for part in own.members}
     known = hashes(of, own.accounts)
-    last = {name: _last(of, hash_) for name, hash_ in known.items()}
+    by_hash = _last(of, known.values())
+    last = {name: by_hash.get(hash_, 0.0) for name, hash_ in known.items()}
+    alone = _alone(of, own.accounts[:MEMBERS], case)
     newest_of_all = max(last.values(), default=0.0)
     found = []
     for account in own.accounts[:MEMBERS]:
@@ -156,11 +159,6 @@ def members(of: sqlite3.Connection, case: str, alert: Alert, names: Names) -> li
             continue
         part = parts.get(account)
         seen = last.get(account, 0.0)
-        alone = of.execute(
-            "SELECT c.id FROM member m JOIN cases c USING (id) "
-            "WHERE m.account = ? AND c.id != ? AND NOT c.closed AND c.accounts = 1 ORDER BY c.id",
-            (account, case),
-        ).fetchall()
         joined = alert.data.finding_info.first_seen_time / 1000
         found.append(
             Member(
@@ -169,13 +167,13 @@ def members(of: sqlite3.Connection, case: str, alert: Alert, names: Names) -> li
                 share=part.share if part else float(len(own.accounts) == 1),
                 joined=_seconds(part.joined, joined) if part else joined,
                 left=seen if seen and newest_of_all - seen > SILENT else None,
-                follows=account in own.follows, alone=[one for (one,) in alone],
+                follows=account in own.follows, alone=alone.get(account, []),
             )
         )  # fmt: skip
     return found
 
 
-def history(of: sqlite3.Connection, case: str) -> list[Event]:
+def history(of: Connection, case: str) -> list[Event]:
     """Return what happened to a case, oldest first: its alerts by event time, decisions by when they were made."""
     events = [
         Event(time=time, what=kind, log_e=log_e, requests=requests)
@@ -183,7 +181,7 @@ def history(of: sqlite3.Connection, case: str) -> list[Event]:
             "SELECT kind, time, log_e, requests FROM told WHERE id = ?", (case,)
         )
     ]
-    for (raw,) in of.execute("SELECT value FROM verdict WHERE id = ? ORDER BY offset", (case,)):
+    for (raw,) in of.execute('SELECT value FROM verdict WHERE id = ? ORDER BY "offset"', (case,)):
         one = verdict.decode(raw)
         of_ = f"of {one.of}" if one.of else ""
         events.append(Event(time=one.time, what=one.decision, by=one.by, text=": ".join(filter(None, (of_, one.note)))))
@@ -224,7 +222,7 @@ def _seconds(text: str, otherwise: float) -> float:
     return seconds if 0 <= seconds < END else otherwise
 
 
-def _signals(of: sqlite3.Connection, alert: Alert, known: dict[str, int], peers: Peers) -> list[Signal]:
+def _signals(of: Connection, alert: Alert, known: dict[str, int], peers: Peers) -> list[Signal]:
     own = alert.own
     alone = len(own.accounts) == 1 and own.accounts[0] in known
     cohort = cohort_of(of, known[own.accounts[0]]) if alone else ""
@@ -241,9 +239,29 @@ def _signals(of: sqlite3.Connection, alert: Alert, known: dict[str, int], peers:
     return found
 
 
-def _last(of: sqlite3.Connection, account: int) -> float:
-    row = of.execute("SELECT day FROM account WHERE hash = ?", (account,)).fetchone()
-    if row is None:
-        return 0.0
-    found = of.execute("SELECT last FROM day WHERE day = ? AND account = ?", (row[0], account)).fetchone()
-    return float(found[0]) if found else 0.0
+def _alone(of: Connection, accounts: Collection[str], case: str) -> dict[str, list[str]]:
+    """The open cases that each account has by itself, but for one."""
+    found: dict[str, list[str]] = {}
+    for part, marks in parts(accounts):
+        for account, other in of.execute(
+            "SELECT m.account, c.id FROM member m CROSS JOIN cases c "
+            f"WHERE m.account IN ({marks}) AND c.id = m.id AND c.id != ? AND c.closed = 0 AND c.accounts = 1 "
+            "ORDER BY c.id",
+            [*part, case],
+        ):
+            found.setdefault(account, []).append(other)
+    return found
+
+
+def _last(of: Connection, accounts: Collection[int]) -> dict[int, float]:
+    """When each account sent its last request, by its newest day."""
+    found: dict[int, float] = {}
+    for part, marks in parts(accounts):
+        found.update(
+            of.execute(
+                "SELECT a.hash, d.last FROM account a CROSS JOIN day d "
+                f"WHERE a.hash IN ({marks}) AND d.day = a.day AND d.account = a.hash",
+                part,
+            )
+        )
+    return found

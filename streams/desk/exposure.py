@@ -2,32 +2,29 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection
 
 import numpy as np
 
 from siphonwatch.streams.desk.index import sketch
-from siphonwatch.streams.desk.index.traffic import DAY, ENTRY, HOUR, KINDS, days
+from siphonwatch.streams.desk.index.sql import Connection
+from siphonwatch.streams.desk.index.traffic import DAY, ENTRY, HOUR, IN, KINDS, days, days_of, parts
 from siphonwatch.streams.desk.views import Exposure, Hour
 
 MODEL = KINDS.index("model")
-IN = 500
+TOTAL = ", ".join(f"sum(CAST({name} AS DOUBLE PRECISION))" for name in ("requests", "refused", "input", "output"))
 
 
-def hashes(of: sqlite3.Connection, accounts: Collection[str]) -> dict[str, int]:
+def hashes(of: Connection, accounts: Collection[str]) -> dict[str, int]:
     """Return what the index calls accounts; those without a request are left out."""
     found: dict[str, int] = {}
-    given = sorted(accounts)
-    for start in range(0, len(given), IN):
-        part = given[start : start + IN]
-        marks = ", ".join("?" * len(part))
+    for part, marks in parts(sorted(accounts)):
         found.update(of.execute(f"SELECT name, hash FROM account WHERE name IN ({marks})", part))
     return found
 
 
-def hours(of: sqlite3.Connection, accounts: Collection[int], since: float, until: float) -> list[Hour]:
+def hours(of: Connection, accounts: Collection[int], since: float, until: float) -> list[Hour]:
     """Return what accounts did together, an hour with a request each, oldest first.
 
     Parameters
@@ -41,28 +38,25 @@ def hours(of: sqlite3.Connection, accounts: Collection[int], since: float, until
     """
     there = days(of)
     first, last = max(int(since // HOUR), 24 * there.start), min(int(until // HOUR), 24 * there.stop - 1)
-    found = []
-    for hour in range(first, last + 1):
-        sums = [0, 0, 0, 0]
-        for part in _parts(accounts):
-            row = of.execute(
-                "SELECT total(requests), total(refused), total(input), total(output) FROM hour "
-                f"WHERE hour = ? AND account IN ({', '.join('?' * len(part))})",
-                [hour, *part],
-            ).fetchone()
-            sums = [a + int(b) for a, b in zip(sums, row, strict=True)]
-        if sums[0]:
-            found.append(
-                Hour(
-                    time=float(hour * HOUR), requests=sums[0], refused=sums[1], input_tokens=sums[2],
-                    output_tokens=sums[3],
-                )
-            )  # fmt: skip
-    return found
+    sums: dict[int, list[int]] = {}
+    for part, marks in parts(sorted(accounts)):
+        for begin in range(first, last + 1, IN - 1):
+            some = range(begin, min(begin + IN - 1, last + 1))
+            for hour, *counted in of.execute(
+                f"SELECT hour, {TOTAL} FROM hour WHERE hour IN ({', '.join('?' * len(some))}) AND account IN ({marks}) "
+                "GROUP BY hour",
+                [*some, *part],
+            ):
+                sums[hour] = [a + int(b) for a, b in zip(sums.get(hour, [0] * 4), counted, strict=True)]
+    return [
+        Hour(time=float(hour * HOUR), requests=n, refused=refused, input_tokens=into, output_tokens=out)
+        for hour, (n, refused, into, out) in sorted(sums.items())
+        if n
+    ]
 
 
 def exposure(
-    of: sqlite3.Connection, accounts: Collection[str], since: float | None = None, until: float | None = None
+    of: Connection, accounts: Collection[str], since: float | None = None, until: float | None = None
 ) -> Exposure:
     """Return how much accounts took together; requests and tokens in whole hours, the rest in whole days (UTC)."""
     known = list(hashes(of, accounts).values())
@@ -74,16 +68,17 @@ def exposure(
     had: list[bytes] = []
     models: Counter[int] = Counter()
     first, last, active = 0.0, 0.0, set[int]()
-    for day in range(max(int(since // DAY), there.start), min(int(until // DAY) + 1, there.stop)):
-        for part in _parts(known):
-            marks = ", ".join("?" * len(part))
-            for begin, end, contents, shares in of.execute(
-                f"SELECT first, last, contents, shares FROM day WHERE day = ? AND account IN ({marks})", [day, *part]
-            ):
-                sketches.append(contents)
-                had.append(shares)
-                first, last = min(first or begin, begin), max(last, end)
-                active.add(day)
+    on, marked = days_of(range(max(int(since // DAY), there.start), min(int(until // DAY) + 1, there.stop)))
+    for part, marks in parts(sorted(known)):
+        for day, begin, end, contents, shares in of.execute(
+            "SELECT day, first, last, contents, shares FROM day "
+            f"WHERE day IN ({marked}) AND account IN ({marks}) ORDER BY day, account",
+            [*on, *part],
+        ):
+            sketches.append(contents)
+            had.append(shares)
+            first, last = min(first or begin, begin), max(last, end)
+            active.add(day)
     entries = np.frombuffer(b"".join(had), ENTRY)
     for value, count in entries[entries["kind"] == MODEL][["value", "requests"]].tolist():
         models[value] += count
@@ -100,11 +95,10 @@ def exposure(
     )  # fmt: skip
 
 
-def labels(of: sqlite3.Connection, values: Collection[int]) -> dict[int, str]:
+def labels(of: Connection, values: Collection[int]) -> dict[int, str]:
     """Return the texts of those values that telemetry has in clear."""
     found: dict[int, str] = {}
-    for part in _parts(values):
-        marks = ", ".join("?" * len(part))
+    for part, marks in parts(sorted(values)):
         found.update(of.execute(f"SELECT hash, text FROM label WHERE hash IN ({marks})", part))
     return found
 
@@ -118,9 +112,3 @@ def hex16(value: int) -> str:
     ('ffffffffffffffff', '000000000000000a')
     """
     return f"{value & 0xFFFF_FFFF_FFFF_FFFF:016x}"
-
-
-def _parts(values: Collection[int]) -> Iterator[Sequence[int]]:
-    given = sorted(values)
-    for start in range(0, len(given), IN):
-        yield given[start : start + IN]

@@ -6,7 +6,6 @@ at.
 from __future__ import annotations
 
 import math
-import sqlite3
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,6 +13,7 @@ from typing import Any, NamedTuple
 
 from siphonwatch.models.detect.registry import current
 from siphonwatch.streams.contracts.alert import Alert, decode
+from siphonwatch.streams.desk.index.sql import Connection
 from siphonwatch.streams.desk.names import Names
 from siphonwatch.streams.desk.queue import COLUMNS, case_rows
 from siphonwatch.streams.desk.views import Alike
@@ -43,7 +43,7 @@ def marks(alert: Alert) -> set[str]:
     return found | {ACCOUNT + account for account in own.accounts}
 
 
-def alike(of: sqlite3.Connection, case: str, alert: Alert, names: Names, now: float) -> tuple[list[Alike], list[Alike]]:
+def alike(of: Connection, case: str, alert: Alert, names: Names, now: float) -> tuple[list[Alike], list[Alike]]:
     """Return the judged cases that are most like a case, the likest first, and those that nobody judged.
 
     What is shared is said rarest first. Cases that belong with it are not among the latter: a page shows them anyway.
@@ -51,11 +51,14 @@ def alike(of: sqlite3.Connection, case: str, alert: Alert, names: Names, now: fl
     mine = marks(alert)
     others = [
         _Other(row, marks(decode(zlib.decompress(raw))), bool(judged))
-        for where in (JUDGED, f"NOT {JUDGED} AND belongs != (SELECT belongs FROM cases WHERE id = ?2)")
+        for where, more in (
+            (JUDGED, []),
+            (f"NOT {JUDGED} AND belongs != (SELECT belongs FROM cases WHERE id = ?)", [case]),
+        )
         for *row, judged, raw in of.execute(
             f"SELECT {COLUMNS}, {JUDGED}, alert FROM cases JOIN newest USING (id) "
-            f"WHERE pattern = ?1 AND id != ?2 AND {where} ORDER BY updated DESC LIMIT {LOOKED_AT}",
-            (current(alert.own.pattern), case),
+            f"WHERE pattern = ? AND id != ? AND {where} ORDER BY updated DESC LIMIT {LOOKED_AT}",
+            [current(alert.own.pattern), case, *more],
         )
     ]
     weights = _weights([mine, *(other.marks for other in others)])
@@ -78,7 +81,7 @@ def _weights(found: Sequence[set[str]]) -> dict[str, float]:
 
 
 def _likest(
-    of: sqlite3.Connection, mine: set[str], others: Iterable[_Other], weights: Mapping[str, float], names: Names,
+    of: Connection, mine: set[str], others: Iterable[_Other], weights: Mapping[str, float], names: Names,
     now: float,
 ) -> list[Alike]:  # fmt: skip
     def weigh(some: set[str]) -> float:

@@ -8,12 +8,23 @@ import sqlite3
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Protocol
 
 KEPT = 200_000
 """Looks that are kept, some 60 bytes each; beyond, the oldest go."""
 WAIT_SECONDS = 10.0
 When = Callable[[Sequence[str]], dict[str, float]]
 """When somebody looked at cases, seconds since 1970; those never looked at are left out."""
+
+
+class Looks(Protocol):
+    """What people have looked at."""
+
+    def note(self, person: str, case: str, at: float) -> None:
+        """Keep that a person has looked at a case."""
+
+    def of(self, person: str) -> When:
+        """Return a question about one person; nobody, an empty name, has looked at nothing."""
 
 
 class Looked:

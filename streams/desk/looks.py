@@ -134,7 +134,8 @@ class IndexedLooks:
         with self._index.read() as of:
             skipped = {topic: (lost, failed) for topic, lost, failed in of.execute("SELECT * FROM skipped")}
             stepped = of.execute(
-                "SELECT topic, partition, offset, sent, bytes, why FROM stepped ORDER BY sent DESC, topic, offset DESC"
+                'SELECT topic, partition, "offset", sent, bytes, why FROM stepped '
+                'ORDER BY sent DESC, topic, "offset" DESC'
             ).fetchall()
         feed = self._feed
         if feed is None:
@@ -154,7 +155,7 @@ class IndexedLooks:
         )  # fmt: skip
 
     def _standing(self) -> list[Allow]:
-        rows = self._index.reader.execute("SELECT value FROM allow WHERE NOT ended").fetchall()
+        rows = self._index.reader.execute("SELECT value FROM allow WHERE ended = 0").fetchall()
         found = [control.decode(raw) for (raw,) in rows]
         return [entry for entry in found if isinstance(entry, Allow)]
 

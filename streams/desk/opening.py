@@ -9,7 +9,8 @@ from typing import Self
 from siphonwatch.streams.common.settings import Settings
 from siphonwatch.streams.desk.acts import TopicActs
 from siphonwatch.streams.desk.index.feed import Feed
-from siphonwatch.streams.desk.index.store import Index, default_path
+from siphonwatch.streams.desk.index.sqlite import SqliteIndex, default_path
+from siphonwatch.streams.desk.index.store import Index
 from siphonwatch.streams.desk.looks import IndexedLooks
 from siphonwatch.streams.desk.names import Roster
 
@@ -42,7 +43,7 @@ class OpenDesk:
 
     def __init__(self, settings: Settings, path: Path | None = None, names: str = "") -> None:
         where = path or (Path(settings.desk.index) if settings.desk.index else default_path(settings))
-        self.index = Index(where, settings.topics.prefix)
+        self.index: Index = SqliteIndex(where, settings.topics.prefix)
         self.feed = Feed(self.index, settings)
         self.roster = Roster.from_settings(settings, names)
         self.looks = IndexedLooks(self.index, self.roster, self.feed, settings.scoring.alpha)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sqlite3
+from collections.abc import Collection
 from typing import NamedTuple
 
 import numpy as np
@@ -12,7 +12,8 @@ from siphonwatch.models.account.features import FEATURES, INDEX, WIDTH
 from siphonwatch.models.evidence.calibration import COHORTS
 from siphonwatch.models.learn.version import table_id
 from siphonwatch.streams.desk.exposure import hashes
-from siphonwatch.streams.desk.index.traffic import days
+from siphonwatch.streams.desk.index.sql import Connection
+from siphonwatch.streams.desk.index.traffic import days, days_of, parts
 
 FEWEST = 20
 """Account-hours of a cohort below which nothing is said."""
@@ -56,10 +57,12 @@ class Peers:
         )
 
 
-def load(of: sqlite3.Connection) -> Peers:
+def load(of: Connection) -> Peers:
     """Return the account-hours that the index has, each under its account's cohort of now."""
     rows = of.execute("SELECT account, features FROM sample WHERE layout = ?", (table_id(),)).fetchall()
-    cohort = {account: cohort_of(of, hash_) for account, hash_ in hashes(of, {account for account, _ in rows}).items()}
+    known = hashes(of, {account for account, _ in rows})
+    by_hash = cohorts_of(of, known.values())
+    cohort = {account: by_hash[hash_] for account, hash_ in known.items()}
     found: dict[str, list[Floats]] = {}
     for account, raw in rows:
         if len(raw) == 4 * WIDTH and (name := cohort.get(account, "")):
@@ -67,19 +70,26 @@ def load(of: sqlite3.Connection) -> Peers:
     return Peers({name: np.array(vectors, np.float32) for name, vectors in found.items()})
 
 
-def cohort_of(of: sqlite3.Connection, account: int) -> str:
+def cohort_of(of: Connection, account: int) -> str:
     """Return the cohort that most of an account's requests are of; empty where none is known."""
-    sums = [0, 0, 0]
-    for day in days(of):
-        row = of.execute(
-            "SELECT conversation, program, rest FROM day WHERE day = ? AND account = ?", (day, account)
-        ).fetchone()
-        if row is not None:
-            sums = [a + b for a, b in zip(sums, row, strict=True)]
-    return COHORTS[int(np.argmax(sums))] if any(sums) else ""
+    return cohorts_of(of, [account])[account]
 
 
-def newest(of: sqlite3.Connection, account: str) -> Floats | None:
+def cohorts_of(of: Connection, accounts: Collection[int]) -> dict[int, str]:
+    """Return the cohort of each of several accounts, likewise."""
+    found = dict.fromkeys(accounts, "")
+    on, marked = days_of(days(of))
+    for part, marks in parts(sorted(found)):
+        for account, *sums in of.execute(
+            "SELECT account, CAST(sum(conversation) AS BIGINT), CAST(sum(program) AS BIGINT), "
+            f"CAST(sum(rest) AS BIGINT) FROM day WHERE day IN ({marked}) AND account IN ({marks}) GROUP BY account",
+            [*on, *part],
+        ):
+            found[account] = COHORTS[int(np.argmax(sums))] if any(sums) else ""
+    return found
+
+
+def newest(of: Connection, account: str) -> Floats | None:
     """Return an account's newest logged features, `(F,)`; None where there are none of this release's tables."""
     row = of.execute("SELECT features FROM vector WHERE account = ? AND layout = ?", (account, table_id())).fetchone()
     if row is None or len(row[0]) != 4 * WIDTH:

@@ -5,14 +5,14 @@ out or shown twice by what comes meanwhile. Reads the index alone.
 from __future__ import annotations
 
 import base64
-import sqlite3
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
 
 from siphonwatch.models.detect.registry import current
-from siphonwatch.streams.desk.index.groups import IN
+from siphonwatch.streams.desk.index.sql import Connection
+from siphonwatch.streams.desk.index.traffic import parts
 from siphonwatch.streams.desk.looked import When, nobody
 from siphonwatch.streams.desk.names import Names
 from siphonwatch.streams.desk.views import Ask, CaseRow, Queue
@@ -34,7 +34,7 @@ _ORDERS = {"rank": _Order("rank", True), "age": _Order("opened", False), "change
 _After = tuple[str, float, str]
 
 
-def page(of: sqlite3.Connection, ask: Ask, names: Names, now: float, looked: When = nobody) -> Queue:
+def page(of: Connection, ask: Ask, names: Names, now: float, looked: When = nobody) -> Queue:
     """Return a page of a list.
 
     Parameters
@@ -71,9 +71,9 @@ def page(of: sqlite3.Connection, ask: Ask, names: Names, now: float, looked: Whe
         if (ask.state == "closed") != bool(closed) and ask.state != "all":
             continue
         where, values = _where(ask, now, closed)
-        total += of.execute(f"SELECT count(*) FROM cases INDEXED BY {counting} WHERE {where}", values).fetchone()[0]
+        total += of.execute(f"SELECT count(*) FROM cases {of.by(counting)} WHERE {where}", values).fetchone()[0]
         rows += of.execute(
-            f"SELECT {COLUMNS}, {order.column} FROM cases INDEXED BY {by} WHERE {where}{behind} "
+            f"SELECT {COLUMNS}, {order.column} FROM cases {of.by(by)} WHERE {where}{behind} "
             f"ORDER BY {order.column} {direction}, id LIMIT ?",
             [*values, *place, ask.limit + 1],
         ).fetchall()
@@ -86,7 +86,7 @@ def page(of: sqlite3.Connection, ask: Ask, names: Names, now: float, looked: Whe
 
 
 def case_rows(
-    of: sqlite3.Connection, rows: Iterable[Sequence[Any]], names: Names, now: float, looked: When = nobody
+    of: Connection, rows: Iterable[Sequence[Any]], names: Names, now: float, looked: When = nobody
 ) -> list[CaseRow]:
     """Return rows of `COLUMNS` as a list shows them, without the accounts that were taken out."""
     found = list(rows)
@@ -98,22 +98,20 @@ def case_rows(
     ]
 
 
-def split_off(of: sqlite3.Connection, cases: Sequence[str]) -> dict[str, set[str]]:
+def split_off(of: Connection, cases: Sequence[str]) -> dict[str, set[str]]:
     """Return the accounts that somebody took out of cases, by case, of those that have such."""
     found: dict[str, set[str]] = {}
-    for start in range(0, len(cases), IN):
-        part = cases[start : start + IN]
-        marks = ", ".join("?" * len(part))
-        for case, account in of.execute(f"SELECT id, account FROM member WHERE id IN ({marks}) AND split", part):
+    for part, marks in parts(cases):
+        for case, account in of.execute(f"SELECT id, account FROM member WHERE id IN ({marks}) AND split = 1", part):
             found.setdefault(case, set()).add(account)
     return found
 
 
-def _first(of: sqlite3.Connection, row: Sequence[Any], gone: set[str]) -> str:
+def _first(of: Connection, row: Sequence[Any], gone: set[str]) -> str:
     """Who stands for a case: the first one of its alert, or of those that stay."""
     case, account = row[0], str(row[4])
     if account in gone:
-        (stays,) = of.execute("SELECT min(account) FROM member WHERE id = ? AND NOT split", (case,)).fetchone()
+        (stays,) = of.execute("SELECT min(account) FROM member WHERE id = ? AND split = 0", (case,)).fetchone()
         return stays or account
     return account
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections import Counter
 from collections.abc import Iterable
 
 from siphonwatch.streams.desk.exposure import hashes
-from siphonwatch.streams.desk.index.traffic import COUNTED, DAY, KINDS, LABELS, days, shares_of
+from siphonwatch.streams.desk.index.sql import Connection
+from siphonwatch.streams.desk.index.traffic import COUNTED, DAY, KINDS, LABELS, days, days_of, parts, shares_of
 from siphonwatch.streams.desk.names import Names
 from siphonwatch.streams.desk.views import Found
 
@@ -21,7 +21,7 @@ _LAST = "\U0010ffff"
 
 
 def find(
-    of: sqlite3.Connection, text: str, kind: str, since: float | None, until: float | None, limit: int, names: Names
+    of: Connection, text: str, kind: str, since: float | None, until: float | None, limit: int, names: Names
 ) -> list[Found]:
     """Return what matches: cases first, then accounts, those with most requests first.
 
@@ -75,7 +75,7 @@ def find(
 
 
 def _cases(
-    of: sqlite3.Connection, text: str, since: float | None, until: float | None, limit: int, names: Names
+    of: Connection, text: str, since: float | None, until: float | None, limit: int, names: Names
 ) -> Iterable[Found]:
     low = text.lower()
     for case, account, requests, opened, updated in of.execute(
@@ -88,7 +88,7 @@ def _cases(
         )
 
 
-def _beginning(of: sqlite3.Connection, text: str, limit: int) -> list[str]:
+def _beginning(of: Connection, text: str, limit: int) -> list[str]:
     span = text, text + _LAST, limit
     found = of.execute("SELECT name FROM account WHERE name >= ? AND name < ? ORDER BY name LIMIT ?", span).fetchall()
     found += of.execute(
@@ -97,7 +97,7 @@ def _beginning(of: sqlite3.Connection, text: str, limit: int) -> list[str]:
     return [name for (name,) in found]
 
 
-def _values(of: sqlite3.Connection, kind: str, text: str) -> set[int]:
+def _values(of: Connection, kind: str, text: str) -> set[int]:
     """The values of a kind that a text stands for."""
     found: set[int] = set()
     if len(text) == HASH:
@@ -111,9 +111,7 @@ def _values(of: sqlite3.Connection, kind: str, text: str) -> set[int]:
     return found
 
 
-def _having(
-    of: sqlite3.Connection, kind: int, values: Iterable[int], there: range, limit: int
-) -> list[tuple[str, int]]:
+def _having(of: Connection, kind: int, values: Iterable[int], there: range, limit: int) -> list[tuple[str, int]]:
     """The accounts that have most requests with one of the values, and how many; of very many the first ones."""
     found: set[int] = set()
     given = list(values)
@@ -127,27 +125,31 @@ def _having(
     had = shares_of(of, found, there)
     sums = Counter({account: sum(had[account][kind, value] for value in given) for account in found})
     top = sums.most_common(limit)
-    rows_ = [(of.execute("SELECT name FROM account WHERE hash = ?", (hash_,)).fetchone(), n) for hash_, n in top]
-    return [(row[0], n) for row, n in rows_ if row is not None]
+    called: dict[int, str] = {}
+    for part, marks in parts([hash_ for hash_, _ in top]):
+        called.update(of.execute(f"SELECT hash, name FROM account WHERE hash IN ({marks})", part))
+    return [(called[hash_], n) for hash_, n in top if hash_ in called]
 
 
 def _accounts(
-    of: sqlite3.Connection, accounts: dict[str, str], sums: Counter[str], there: range, names: Names, dated: bool
+    of: Connection, accounts: dict[str, str], sums: Counter[str], there: range, names: Names, dated: bool
 ) -> Iterable[Found]:
     known = hashes(of, accounts)
+    on, marked = days_of(there)
+    spans: dict[int, tuple[float, float, int]] = {}
+    for part, marks in parts(sorted(known.values())):
+        for hash_, *span in of.execute(
+            "SELECT account, min(first), max(last), CAST(sum(conversation + program + rest) AS BIGINT) FROM day "
+            f"WHERE day IN ({marked}) AND account IN ({marks}) GROUP BY account",
+            [*on, *part],
+        ):
+            spans[hash_] = tuple(span)
     for account, by in accounts.items():
-        first, last, requests = 0.0, 0.0, 0
-        for day in there if account in known else ():
-            row = of.execute(
-                "SELECT first, last, conversation + program + rest FROM day WHERE day = ? AND account = ?",
-                (day, known[account]),
-            ).fetchone()
-            if row is not None:
-                first, last, requests = first or row[0], row[1], requests + row[2]
+        first, last, requests = spans.get(known.get(account, 0), (0.0, 0.0, 0))
         if not requests:
             row = of.execute(
-                "SELECT min(opened), max(updated), total(requests) FROM cases "
-                "WHERE id IN (SELECT id FROM member WHERE account = ?) HAVING count(*)",
+                "SELECT min(opened), max(updated), sum(CAST(requests AS DOUBLE PRECISION)) FROM cases "
+                "WHERE id IN (SELECT id FROM member WHERE account = ?) HAVING count(*) > 0",
                 (account,),
             ).fetchone()
             if row is None or dated:

@@ -24,6 +24,7 @@ from siphonwatch.streams.contracts.alert import encode, to_alert
 from siphonwatch.streams.desk.case_page import newest
 from siphonwatch.streams.desk.index.cases import Record
 from siphonwatch.streams.desk.index.intake import Batch, Intake
+from siphonwatch.streams.desk.index.sqlite import SqliteIndex
 from siphonwatch.streams.desk.index.store import Index
 from siphonwatch.streams.desk.looks import IndexedLooks
 from siphonwatch.streams.desk.names import Names, Roster
@@ -134,7 +135,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = parser.parse_args(arguments)
     with (
         tempfile.TemporaryDirectory(prefix="siphonwatch-desk-") as temporary,
-        Index((given.folder or Path(temporary)) / "desk.sqlite", "p") as index,
+        SqliteIndex((given.folder or Path(temporary)) / "desk.sqlite", "p") as index,
     ):
         intake = Intake(index, Settings())
         for kind, values in (

@@ -29,6 +29,7 @@ from siphonwatch.streams.desk.index import feed as made
 from siphonwatch.streams.desk.index.careful import ATTEMPTS
 from siphonwatch.streams.desk.index.cases import Cases
 from siphonwatch.streams.desk.index.feed import Feed
+from siphonwatch.streams.desk.index.sqlite import SqliteIndex
 from siphonwatch.streams.desk.index.store import Index
 from siphonwatch.streams.desk.looks import IndexedLooks
 from siphonwatch.streams.desk.names import Roster
@@ -129,7 +130,7 @@ def alerts(monkeypatch: pytest.MonkeyPatch) -> Log:
 
 
 def test_a_full_disk_is_said_and_what_it_kept_out_is_taken_in_when_there_is_room(alerts: Log, tmp_path: Path) -> None:
-    with Index(tmp_path / "i.sqlite", "p") as index:
+    with SqliteIndex(tmp_path / "i.sqlite", "p") as index:
         feed = Feed(index, Settings())
         with index.write() as to:
             (pages,) = to.execute("PRAGMA page_count").fetchone()
@@ -143,7 +144,7 @@ def test_a_full_disk_is_said_and_what_it_kept_out_is_taken_in_when_there_is_room
 
 
 def test_what_was_rolled_back_is_not_remembered(alerts: Log, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with Index(tmp_path / "i.sqlite", "p") as index:
+    with SqliteIndex(tmp_path / "i.sqlite", "p") as index:
         feed = Feed(index, Settings())
         first = feed._intake.intake
 
@@ -159,7 +160,7 @@ def test_what_was_rolled_back_is_not_remembered(alerts: Log, tmp_path: Path, mon
 def test_partitions_that_a_topic_gains_are_read(alerts: Log, tmp_path: Path) -> None:
     (topic,) = {tp.topic for tp in alerts}
     now = [0.0]
-    with Index(tmp_path / "i.sqlite", "p") as index:
+    with SqliteIndex(tmp_path / "i.sqlite", "p") as index:
         feed = Feed(index, Settings(), clock=lambda: now[0])
         feed.step()
         assert cases(index) == 40
@@ -182,7 +183,7 @@ def test_a_record_that_cannot_be_taken_in_is_tried_again_stepped_over_and_nothin
         taken_in(self, to, value, found, *rest)
 
     (tp,) = alerts
-    with Index(tmp_path / "i.sqlite", "p") as index:
+    with SqliteIndex(tmp_path / "i.sqlite", "p") as index:
         feed = Feed(index, Settings())
         looks = IndexedLooks(index, Roster(""), feed)
         with monkeypatch.context() as patch, capture_logs() as logged:
@@ -217,7 +218,7 @@ def test_what_the_disk_does_is_no_record_s_fault(
     def fail(*_: object) -> None:
         raise error
 
-    with Index(tmp_path / "i.sqlite", "p") as index:
+    with SqliteIndex(tmp_path / "i.sqlite", "p") as index:
         feed = Feed(index, Settings())
         with monkeypatch.context() as patch:
             patch.setattr(Cases, "_alert", fail)
@@ -233,7 +234,7 @@ def test_an_index_that_takes_nothing_in_blames_no_record(
     def fail(*_: object) -> None:
         raise OverflowError("of an index that is wrong by itself")
 
-    with Index(tmp_path / "i.sqlite", "p") as index:
+    with SqliteIndex(tmp_path / "i.sqlite", "p") as index:
         feed = Feed(index, Settings())
         monkeypatch.setattr(Cases, "forget", fail)
         with pytest.raises(OverflowError):
@@ -246,7 +247,7 @@ def test_how_old_the_index_is_grows_while_something_waits_and_while_nothing_is_r
 ) -> None:
     (tp,) = alerts
     now = [NOW + 100.0]
-    with Index(tmp_path / "i.sqlite", "p") as index:
+    with SqliteIndex(tmp_path / "i.sqlite", "p") as index:
         feed = Feed(index, Settings(), wall=lambda: now[0])
         now[0] += 5
         assert feed.ages()["alerts"] == 5.0

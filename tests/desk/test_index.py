@@ -30,14 +30,15 @@ from siphonwatch.streams.contracts.verdict import standing
 from siphonwatch.streams.desk.index import sketch
 from siphonwatch.streams.desk.index.cases import facts_of
 from siphonwatch.streams.desk.index.intake import Intake
-from siphonwatch.streams.desk.index.store import Index, IndexFailed
+from siphonwatch.streams.desk.index.sqlite import SqliteIndex
+from siphonwatch.streams.desk.index.store import IndexFailed
 from siphonwatch.streams.desk.index.traffic import DAY, MOST
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[tuple[object, ...]]]:
     """What an index holds that took the log in at once."""
-    with Index(tmp_path_factory.mktemp("whole") / "i.sqlite", "p") as index:
+    with SqliteIndex(tmp_path_factory.mktemp("whole") / "i.sqlite", "p") as index:
         take(index, log())
         return dump(index)
 
@@ -53,7 +54,7 @@ def test_any_cut_of_the_log_and_any_order_of_the_topics_gives_the_same(
     """Rebuilt at once, or fed in parts with some of them given twice, as after a crash of who reads."""
     draw, given_ = random.Random(seed), log()
     at = dict.fromkeys(given_, 0)
-    with Index(tmp_path / "i.sqlite", "p") as index:
+    with SqliteIndex(tmp_path / "i.sqlite", "p") as index:
         intake = Intake(index, Settings())
         while left := [kind for kind in given_ if at[kind] < len(given_[kind])]:
             batches = []
@@ -70,7 +71,7 @@ def test_any_cut_of_the_log_and_any_order_of_the_topics_gives_the_same(
 def test_cleared_and_fed_again_it_is_the_same_and_looks_stay(
     whole: dict[str, list[tuple[object, ...]]], tmp_path: Path
 ) -> None:
-    with Index(tmp_path / "i.sqlite", "p") as index:
+    with SqliteIndex(tmp_path / "i.sqlite", "p") as index:
         take(index, log())
         index.looked.note("Ann", "c", 1.0)
         index.clear()
@@ -88,10 +89,10 @@ from pathlib import Path
 from desk_samples import batch, log
 from siphonwatch.streams.common.settings import Settings
 from siphonwatch.streams.desk.index import intake as made
-from siphonwatch.streams.desk.index.store import Index
+from siphonwatch.streams.desk.index.sqlite import SqliteIndex
 
 path, place = Path(sys.argv[1]), int(sys.argv[2])
-index = Index(path, "p")
+index = SqliteIndex(path, "p")
 intake = made.Intake(index, Settings())
 at = 0
 given = log()
@@ -116,7 +117,7 @@ def test_a_process_killed_within_a_transaction_loses_nothing_and_doubles_nothing
         [sys.executable, "-c", KILLED, str(path), str(place)], env={**os.environ, "PYTHONPATH": tools}, check=False
     )
     assert died.returncode == -signal.SIGKILL
-    with Index(path, "p") as index:
+    with SqliteIndex(path, "p") as index:
         positions = index.positions()
         sizes = {f"p.{kind}.v1": len(values) for kind, values in log().items()}
         assert {topic: position.next for (topic, _), position in positions.items()} == {
@@ -135,7 +136,7 @@ def test_ranks_are_those_of_the_book_of_verdicts(tmp_path: Path) -> None:
     given_ = log(erase=False)
     book = VerdictBook()
     book.take(one.vote for one in standing(map(verdict.decode, given_["verdicts"])))
-    with Index(tmp_path / "i.sqlite", "p") as index:
+    with SqliteIndex(tmp_path / "i.sqlite", "p") as index:
         take(index, given_)
         rows = index.reader.execute("SELECT rank, facts FROM cases JOIN newest USING (id)").fetchall()
         assert len(rows) == 7
@@ -163,7 +164,7 @@ def test_an_erased_account_is_nowhere_whenever_its_order_is_read(tmp_path: Path,
     given_["verdicts"].append(verdict.encode(verdict.judge(others[2], "suspicious", by="Ann", time=NOW + 9, note=said)))
     given_["desk"].append(note(9, others[2].subject, "org-extraction-2", text=said))
     path = tmp_path / "i.sqlite"
-    with Index(path, "p") as index:
+    with SqliteIndex(path, "p") as index:
         intake = Intake(index, Settings())
         orders = {"control": given_.pop("control")}
         for part in (orders, given_) if first == "control" else (given_, orders):
@@ -193,7 +194,7 @@ def test_an_erased_account_is_nowhere_whenever_its_order_is_read(tmp_path: Path,
 
 def test_a_topic_made_anew_takes_what_came_of_the_old_one_and_nothing_else(tmp_path: Path) -> None:
     given_ = log(erase=False)
-    with Index(tmp_path / "i.sqlite", "p") as index, Index(tmp_path / "j.sqlite", "p") as other:
+    with SqliteIndex(tmp_path / "i.sqlite", "p") as index, SqliteIndex(tmp_path / "j.sqlite", "p") as other:
         intake = take(index, given_)
         intake.forget("alerts", "p.alerts.v1")
         intake.forget("telemetry", "p.telemetry.v1")
@@ -207,15 +208,15 @@ def test_a_topic_made_anew_takes_what_came_of_the_old_one_and_nothing_else(tmp_p
 
 def test_another_prefix_or_schema_begins_anew_and_what_is_no_index_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "i.sqlite"
-    with Index(path, "p") as index:
+    with SqliteIndex(path, "p") as index:
         take(index, log())
-    with Index(path, "q") as index:
+    with SqliteIndex(path, "q") as index:
         assert index.positions() == {}
         assert oct(path.stat().st_mode & 0o777) == "0o600"
     text = tmp_path / "notes.txt"
     text.write_text("this is no database, and must stay as it is" * 50)
     with pytest.raises(IndexFailed, match=r"notes\.txt cannot be used"):
-        Index(text, "p")
+        SqliteIndex(text, "p")
     assert text.read_text().startswith("this is no database")
 
 
@@ -226,7 +227,7 @@ def test_old_days_and_old_cases_leave(tmp_path: Path) -> None:
     ]
     settings = Settings()
     settings.desk.days = 7
-    with Index(tmp_path / "i.sqlite", "p") as index:
+    with SqliteIndex(tmp_path / "i.sqlite", "p") as index:
         Intake(index, settings).take([batch("telemetry", values[:2]), batch("alerts", log()["alerts"])])
         intake = Intake(index, settings)
         intake.take([batch("telemetry", values[2:], 2)])
@@ -244,7 +245,7 @@ def test_who_draws_keys_fills_no_disk_and_a_time_ahead_of_its_record_is_not_beli
         encode_telemetry(Telemetry(id=f"r{i}", time=START + i, account="a", key=f"{i + 1:016x}")) for i in range(500)
     ]
     values.append(encode_telemetry(Telemetry(id="x", time=4e9, account="a", key="00000000000000ff")))
-    with Index(tmp_path / "i.sqlite", "p") as index:
+    with SqliteIndex(tmp_path / "i.sqlite", "p") as index:
         intake = Intake(index, Settings())
         intake.take([batch("telemetry", values[:100])])
         intake.take([batch("telemetry", values[100:], 100)])
@@ -260,7 +261,7 @@ def test_labels_are_kept_of_what_is_kept_and_leave_with_it(tmp_path: Path) -> No
         for i in range(100)
     ]
     late = Telemetry(id="x", time=START + 30 * DAY, account="a", key="0000000000000001", model="new")
-    with Index(tmp_path / "i.sqlite", "p") as index:
+    with SqliteIndex(tmp_path / "i.sqlite", "p") as index:
         intake = Intake(index, Settings())
         intake.take([batch("telemetry", values)])
         assert index.reader.execute("SELECT count(*) FROM label").fetchone() == (MOST,)
@@ -289,7 +290,7 @@ def test_one_alert_that_the_contract_takes_neither_stops_the_index_nor_empties_i
         bad = changed(encode(to_alert(told[2])), what, 2**63)
     values = [*(encode(to_alert(one)) for one in told[:2]), bad]
     table = "cases" if kind == "alerts" else "hidden"
-    with Index(tmp_path / "i.sqlite", "p") as index:
+    with SqliteIndex(tmp_path / "i.sqlite", "p") as index:
         take(index, {kind: values})
         assert index.reader.execute(f"SELECT count(*) FROM {table}").fetchone() == (2,)
         assert index.reader.execute("SELECT records FROM skipped").fetchone() == (1,)
@@ -303,7 +304,7 @@ def test_features_of_fingerprints_and_of_a_time_ahead_are_no_account_s_newest(tm
         replaced(one, over="campaign", account="org-pool", at=["alert"]),
         replaced(one, account="org-ahead", time=2.0**34),
     ]
-    with Index(tmp_path / "i.sqlite", "p") as index:
+    with SqliteIndex(tmp_path / "i.sqlite", "p") as index:
         take(index, {"features": [features.encode(each) for each in (one, *others)]})
         rows = index.reader.execute("SELECT account, time, features FROM vector").fetchall()
         assert rows == [(one.account, one.time, one.features)]
@@ -318,7 +319,7 @@ def test_what_is_no_record_is_counted_by_topic_and_skipped(whole: dict[str, list
 @given(st.lists(st.binary(max_size=60) | st.text().map(json.dumps).map(str.encode), min_size=1, max_size=5))
 @hypothesis_settings(max_examples=25)
 def test_no_bytes_stop_the_index(tmp_path_factory: pytest.TempPathFactory, values: list[bytes]) -> None:
-    with Index(tmp_path_factory.mktemp("junk") / "i.sqlite", "p") as index:
+    with SqliteIndex(tmp_path_factory.mktemp("junk") / "i.sqlite", "p") as index:
         take(index, dict.fromkeys(log(), values))
         assert index.reader.execute("SELECT count(*) FROM cases").fetchone() == (0,)
 
@@ -334,7 +335,7 @@ def test_the_sketch_is_within_four_times_its_error_and_parts_make_the_whole(coun
 
 def test_an_order_to_count_only_erases_nothing(tmp_path: Path) -> None:
     dry = control.Erase(id="0" * 12, account=ERASED, by="Ann", time=1.9e9, dry_run=True)
-    with Index(tmp_path / "i.sqlite", "p") as index, Index(tmp_path / "j.sqlite", "p") as other:
+    with SqliteIndex(tmp_path / "i.sqlite", "p") as index, SqliteIndex(tmp_path / "j.sqlite", "p") as other:
         given_ = log(erase=False)
         take(index, given_)
         take(other, {**given_, "control": [*given_["control"], control.encode(dry)]})

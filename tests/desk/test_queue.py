@@ -23,6 +23,7 @@ from siphonwatch.streams.common.settings import Settings
 from siphonwatch.streams.contracts.alert import Alert, decode, encode, to_alert
 from siphonwatch.streams.contracts.desk import Split
 from siphonwatch.streams.desk.index.intake import Intake
+from siphonwatch.streams.desk.index.sqlite import SqliteIndex
 from siphonwatch.streams.desk.index.store import Index
 from siphonwatch.streams.desk.likeness import LEAST
 from siphonwatch.streams.desk.looks import IndexedLooks
@@ -36,7 +37,7 @@ CASES = 60
 @pytest.fixture(scope="module")
 def many(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Index]:
     """Cases of which many are equal in what they are sorted by."""
-    with Index(tmp_path_factory.mktemp("many") / "i.sqlite", "p") as index:
+    with SqliteIndex(tmp_path_factory.mktemp("many") / "i.sqlite", "p") as index:
         with index.write() as to:
             for i in range(CASES):
                 to.execute(
@@ -85,7 +86,7 @@ def test_pages_together_are_the_list(many: Index, ask: Ask) -> None:
 @pytest.mark.parametrize("order", ["rank", "age", "changed"])
 def test_cases_that_come_between_two_pages_move_no_other(tmp_path: Path, order: Order) -> None:
     found = findings(20)
-    with Index(tmp_path / "i.sqlite", "p") as index:
+    with SqliteIndex(tmp_path / "i.sqlite", "p") as index:
         intake = Intake(index, Settings())
         intake.take([batch("alerts", [encode(to_alert(one)) for one in found[:10]])])
         with index.read() as of:
@@ -110,7 +111,7 @@ HOSTILE = ["'; DROP TABLE cases; --", '" OR 1=1', "%%%", "_" * 200, "\x00abc", "
 def looks(tmp_path: Path) -> Iterator[IndexedLooks]:
     names = tmp_path / "customers.csv"
     names.write_text("account,name\norg-extraction-1,Acme Ltd\norg-extraction-2,'; DROP TABLE cases; --\n")
-    with Index(tmp_path / "i.sqlite", "p") as index:
+    with SqliteIndex(tmp_path / "i.sqlite", "p") as index:
         take(index, log(erase=False))
         yield IndexedLooks(index, Roster(str(names)), clock=lambda: START + 50 * 86_400.0)
 
@@ -146,7 +147,7 @@ def test_hostile_words_in_an_alert_and_its_accounts_come_out_as_they_went_in(tmp
         )
         for at, (one, text) in enumerate(zip(findings(len(HOSTILE)), HOSTILE, strict=True))
     ]
-    with Index(tmp_path / "i.sqlite", "p") as index:
+    with SqliteIndex(tmp_path / "i.sqlite", "p") as index:
         take(index, {"alerts": [encode(to_alert(one)) for one in found]})
         looks = IndexedLooks(index, Roster(""))
         assert {row.account for row in looks.queue(Ask()).rows} == set(HOSTILE)
@@ -211,7 +212,7 @@ def test_a_member_that_joined_at_no_time_joined_when_the_case_was_first_seen(tmp
     pool = campaign(["org-a", "org-b"])
     event = json.loads(encode(to_alert(pool)))
     event["data"]["unmapped"]["siphonwatch"]["members"][0]["joined"] = joined
-    with Index(tmp_path / "i.sqlite", "p") as index:
+    with SqliteIndex(tmp_path / "i.sqlite", "p") as index:
         take(index, {"alerts": [json.dumps(event).encode()]})
         looks = IndexedLooks(index, Roster(""))
         assert [one.joined for one in looks.case(pool.case).members] == [pool.first_seen, START]
@@ -220,7 +221,7 @@ def test_a_member_that_joined_at_no_time_joined_when_the_case_was_first_seen(tmp
 
 def test_an_account_that_was_taken_out_of_a_case_is_counted_nowhere_on_its_page(tmp_path: Path) -> None:
     pool = campaign(["org-extraction-1", "org-extraction-3", "org-other"])
-    with Index(tmp_path / "i.sqlite", "p") as index:
+    with SqliteIndex(tmp_path / "i.sqlite", "p") as index:
         intake = take(index, log(erase=False))
         looks = IndexedLooks(index, Roster(""))
         whole = looks.case(pool.case)
@@ -261,7 +262,7 @@ def test_likeness_and_percentiles_are_on_a_case_s_page(looks: IndexedLooks) -> N
 def test_what_few_cases_share_says_more_and_is_said_first(tmp_path: Path) -> None:
     given = [to_alert(one) for one in findings(8)]
     with_keys = [encode(_carried(one, "key", f"{at // 2:016x}")) for at, one in enumerate(given)]
-    with Index(tmp_path / "i.sqlite", "p") as index:
+    with SqliteIndex(tmp_path / "i.sqlite", "p") as index:
         take(index, {"alerts": with_keys})
         page_ = IndexedLooks(index, Roster("")).case(given[0].subject)
         first, *others = page_.alike_unjudged

@@ -4,7 +4,6 @@ are read. What people decided is folded anew from their records each time, so th
 
 from __future__ import annotations
 
-import sqlite3
 import zlib
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
@@ -23,10 +22,11 @@ from siphonwatch.streams.contracts.alert import Alert
 from siphonwatch.streams.contracts.wording import signal_text
 from siphonwatch.streams.desk.index.erasure import gone, of_allow, of_note, of_verdict, without
 from siphonwatch.streams.desk.index.groups import regroup
+from siphonwatch.streams.desk.index.sql import Connection
 from siphonwatch.streams.desk.index.traffic import MAX_AHEAD
 
 MAX_COUNT = 2**63 - 1
-"""Of a number in SQLite."""
+"""Of a number in the index."""
 REASONS = 2
 """Signals that a headline has."""
 _facts = msgspec.msgpack.Decoder(Facts)
@@ -71,7 +71,7 @@ class Cases:
         self.dirty: set[str] = set()
         self.erasing: dict[str, float] = {}
 
-    def alerts(self, to: sqlite3.Connection, records: Iterable[Record]) -> int:
+    def alerts(self, to: Connection, records: Iterable[Record]) -> int:
         """Take alerts in; return how many are none, or none that can be kept."""
         skipped, erased = 0, erasures(to)
         for record in records:
@@ -82,7 +82,7 @@ class Cases:
             self._alert(to, record.value, found, record.sent, erased)
         return skipped
 
-    def verdicts(self, to: sqlite3.Connection, records: Iterable[Record]) -> int:
+    def verdicts(self, to: Connection, records: Iterable[Record]) -> int:
         """Take verdicts in; return how many are none."""
         skipped, erased = 0, erasures(to)
         for record in records:
@@ -93,11 +93,15 @@ class Cases:
                 continue
             found = of_verdict(found, erased)
             row = record.offset, found.case, found.account, verdict.encode(found)
-            to.execute("INSERT OR REPLACE INTO verdict VALUES (?, ?, ?, ?)", row)
+            to.execute(
+                'INSERT INTO verdict VALUES (?, ?, ?, ?) ON CONFLICT ("offset") DO UPDATE SET '
+                "id = excluded.id, account = excluded.account, value = excluded.value",
+                row,
+            )
             self.dirty.add(found.case)
         return skipped
 
-    def desk(self, to: sqlite3.Connection, records: Iterable[Record]) -> int:
+    def desk(self, to: Connection, records: Iterable[Record]) -> int:
         """Take records of the desk in; return how many are none."""
         skipped, erased = 0, erasures(to)
         for record in records:
@@ -109,7 +113,7 @@ class Cases:
             self._noted(to, found, erased)
         return skipped
 
-    def control(self, to: sqlite3.Connection, records: Iterable[Record]) -> int:
+    def control(self, to: Connection, records: Iterable[Record]) -> int:
         """Take allow entries and erasures in; return how many are no control records."""
         skipped, erased = 0, erasures(to)
         for record in records:
@@ -120,19 +124,24 @@ class Cases:
                 continue
             if isinstance(found, control.Allow):
                 found = of_allow(found, erased)
-                to.execute("INSERT OR REPLACE INTO allow VALUES (?, ?, 0)", (found.id, control.encode(found)))
+                to.execute(
+                    "INSERT INTO allow VALUES (?, ?, 0) "
+                    "ON CONFLICT (id) DO UPDATE SET value = excluded.value, ended = 0",
+                    (found.id, control.encode(found)),
+                )
             elif isinstance(found, control.AllowEnd):
                 to.execute("UPDATE allow SET ended = 1 WHERE id = ?", (found.id,))
             elif isinstance(found, control.Erase) and not found.dry_run:
                 to.execute(
-                    "INSERT INTO erased VALUES (?, ?) ON CONFLICT DO UPDATE SET until = max(until, excluded.until)",
+                    "INSERT INTO erased VALUES (?, ?) ON CONFLICT (account) DO UPDATE SET until = excluded.until "
+                    "WHERE excluded.until > erased.until",
                     (found.account, found.time),
                 )
                 erased = erasures(to)
                 self.erasing[found.account] = max(found.time, self.erasing.get(found.account, 0.0))
         return skipped
 
-    def hidden(self, to: sqlite3.Connection, records: Iterable[Record]) -> int:
+    def hidden(self, to: Connection, records: Iterable[Record]) -> int:
         """Take alerts in that were not sent; return how many are none, or none that can be kept."""
         skipped, erased = 0, erasures(to)
         for record in records:
@@ -142,10 +151,14 @@ class Cases:
                 continue
             if without(record.value, found, gone(found, erased)) is not None:
                 row = found.id, record.allowed, found.data.time / 1000
-                to.execute("INSERT OR REPLACE INTO hidden VALUES (?, ?, ?)", row)
+                to.execute(
+                    "INSERT INTO hidden VALUES (?, ?, ?) "
+                    "ON CONFLICT (alert) DO UPDATE SET entry = excluded.entry, time = excluded.time",
+                    row,
+                )
         return skipped
 
-    def settle(self, to: sqlite3.Connection) -> set[str]:
+    def settle(self, to: Connection) -> set[str]:
         """Erase what is to be erased, and fold what people decided into the cases that are touched; return those."""
         for account in self.erasing:
             self._erase(to, account, erasures(to))
@@ -162,7 +175,7 @@ class Cases:
                 "UPDATE cases SET closed = ?, verdict = ?, assignee = ?, snoozed = ?, merged = ?, decisions = ?, "
                 "touched = ? WHERE id = ?",
                 (
-                    ended and said.reopened <= sent, said.verdict, said.assignee, said.snoozed, said.merged,
+                    int(ended and said.reopened <= sent), said.verdict, said.assignee, said.snoozed, said.merged,
                     said.records, max(sent, said.touched), case,
                 ),
             )  # fmt: skip
@@ -170,7 +183,7 @@ class Cases:
         settled, self.dirty, self.erasing = self.dirty, set(), {}
         return settled
 
-    def forget(self, to: sqlite3.Connection, seconds: float) -> None:
+    def forget(self, to: Connection, seconds: float) -> None:
         """Remove cases whose newest alert is so much older than the newest of all, by event time."""
         (newest,) = to.execute("SELECT max(updated) FROM cases").fetchone()
         if newest is not None:
@@ -179,7 +192,7 @@ class Cases:
                 self._remove(to, case)
         to.execute("DELETE FROM hidden WHERE time < (SELECT max(time) FROM hidden) - ?", (seconds,))
 
-    def _alert(self, to: sqlite3.Connection, value: bytes, found: Alert, sent: float, erased: dict[str, float]) -> None:
+    def _alert(self, to: Connection, value: bytes, found: Alert, sent: float, erased: dict[str, float]) -> None:
         kept = without(value, found, gone(found, erased))
         if kept is None:
             return
@@ -187,9 +200,14 @@ class Cases:
         own, data, case = found.own, found.data, found.subject
         time = data.time / 1000
         row = case, own.sequence, found.kind, time, sent, own.log_e_value, own.requests_seen
-        to.execute("INSERT OR REPLACE INTO told VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+        to.execute(
+            "INSERT INTO told VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id, sequence) DO UPDATE SET "
+            "kind = excluded.kind, time = excluded.time, sent = excluded.sent, log_e = excluded.log_e, "
+            "requests = excluded.requests",
+            row,
+        )
         to.executemany(
-            "INSERT OR IGNORE INTO member (account, id) VALUES (?, ?)",
+            "INSERT INTO member (account, id) VALUES (?, ?) ON CONFLICT DO NOTHING",
             ((account, case) for account in own.accounts if account != ERASED),
         )
         self.dirty.add(case)
@@ -209,7 +227,7 @@ class Cases:
                 (
                     current(own.pattern), data.finding_info.title, data.severity.lower(), own.accounts[0],
                     len(own.accounts), own.requests_seen, own.log_e_value, data.finding_info.created_time / 1000, time,
-                    own.sequence, sent, ended, case,
+                    own.sequence, sent, int(ended), case,
                 ),
             )  # fmt: skip
         # A closing repeats what was known: it stands in for what says something only where nothing else is there.
@@ -217,16 +235,24 @@ class Cases:
         if place > known[1] or (place == known[1] and (not ended or known[0] < 0)):
             to.execute("UPDATE cases SET headline = ?, said = ? WHERE id = ?", (headline(found), place, case))
             newest = case, zlib.compress(value, 1), _facts_of(found)
-            to.execute("INSERT OR REPLACE INTO newest VALUES (?, ?, ?)", newest)
+            to.execute(
+                "INSERT INTO newest VALUES (?, ?, ?) "
+                "ON CONFLICT (id) DO UPDATE SET alert = excluded.alert, facts = excluded.facts",
+                newest,
+            )
 
-    def _noted(self, to: sqlite3.Connection, found: noted.Desk, erased: dict[str, float]) -> None:
+    def _noted(self, to: Connection, found: noted.Desk, erased: dict[str, float]) -> None:
         found = of_note(found, erased)
         row = found.id, found.case, found.time, found.account, noted.encode(found)
         known = to.execute("SELECT id FROM desk WHERE record = ?", (found.id,)).fetchone()
-        to.execute("INSERT OR REPLACE INTO desk VALUES (?, ?, ?, ?, ?)", row)
+        to.execute(
+            "INSERT INTO desk VALUES (?, ?, ?, ?, ?) ON CONFLICT (record) DO UPDATE SET id = excluded.id, "
+            "time = excluded.time, account = excluded.account, value = excluded.value",
+            row,
+        )
         self.dirty |= {found.case, *(known or ())}
 
-    def _erase(self, to: sqlite3.Connection, account: str, erased: dict[str, float]) -> None:
+    def _erase(self, to: Connection, account: str, erased: dict[str, float]) -> None:
         """Take an account out of all that is known of cases."""
         until = erased[account]
         for case, time, raw in to.execute(
@@ -249,20 +275,21 @@ class Cases:
                 to.execute("DELETE FROM member WHERE account = ? AND id = ?", (account, case))
             self.dirty.add(case)
         named, order = msgspec.json.encode(account)[1:-1], {account: until}  # as it stands in a record
+        has = to.has("value")
         for offset, raw in to.execute(
-            "SELECT offset, value FROM verdict WHERE account = ? OR instr(value, ?)", (account, named)
+            f'SELECT "offset", value FROM verdict WHERE account = ? OR {has}', (account, named)
         ).fetchall():
             word = of_verdict(verdict.decode(raw), order)
             row = word.account, verdict.encode(word), offset
-            to.execute("UPDATE verdict SET account = ?, value = ? WHERE offset = ?", row)
-        for (raw,) in to.execute("SELECT value FROM desk WHERE instr(value, ?)", (named,)).fetchall():
+            to.execute('UPDATE verdict SET account = ?, value = ? WHERE "offset" = ?', row)
+        for (raw,) in to.execute(f"SELECT value FROM desk WHERE {has}", (named,)).fetchall():
             self._noted(to, noted.decode(raw), order)
-        for entry, raw in to.execute("SELECT id, value FROM allow WHERE instr(value, ?)", (named,)).fetchall():
+        for entry, raw in to.execute(f"SELECT id, value FROM allow WHERE {has}", (named,)).fetchall():
             allow = control.decode(raw)
             if isinstance(allow, control.Allow):
                 to.execute("UPDATE allow SET value = ? WHERE id = ?", (control.encode(of_allow(allow, order)), entry))
 
-    def _remove(self, to: sqlite3.Connection, case: str) -> None:
+    def _remove(self, to: Connection, case: str) -> None:
         neighbours = to.execute(
             "SELECT id FROM cases WHERE belongs = (SELECT belongs FROM cases WHERE id = ?)", (case,)
         ).fetchall()
@@ -271,16 +298,16 @@ class Cases:
         self.dirty |= {one for (one,) in neighbours} - {case}
 
 
-def erasures(of: sqlite3.Connection) -> dict[str, float]:
+def erasures(of: Connection) -> dict[str, float]:
     """Return the accounts that were erased, and until when, seconds since 1970."""
     return dict(of.execute("SELECT account, until FROM erased"))
 
 
-def decisions(of: sqlite3.Connection, case: str) -> Decisions:
+def decisions(of: Connection, case: str) -> Decisions:
     """Return what people decided on a case, by all their records."""
     chain: list[verdict.Verdict] = []
     count, touched = 0, 0.0
-    for (raw,) in of.execute("SELECT value FROM verdict WHERE id = ? ORDER BY offset", (case,)):
+    for (raw,) in of.execute('SELECT value FROM verdict WHERE id = ? ORDER BY "offset"', (case,)):
         one = verdict.decode(raw)
         revise(chain, one, lambda word: (word.decision, word.time, word.by))
         count, touched = count + 1, max(touched, one.time)
@@ -329,7 +356,7 @@ def facts_of(raw: bytes) -> Facts:
 
 
 def _kept(record: Record) -> Alert | None:
-    """The alert of a record; None where it is none, of a time ahead of its record's stamp, or counts beyond SQLite."""
+    """The alert of a record; None where it is none, of a time ahead of its record's stamp, or counts too far."""
     try:
         found = alerts.decode(record.value)
     except alerts.NotAnAlert:
@@ -346,9 +373,9 @@ def _facts_of(alert: Alert) -> bytes | None:
         return None
 
 
-def _split(to: sqlite3.Connection, case: str, accounts: Sequence[str] | frozenset[str]) -> bool:
+def _split(to: Connection, case: str, accounts: Sequence[str] | frozenset[str]) -> bool:
     """Mark the members that do not belong; return whether that changes something."""
-    before = {name for (name,) in to.execute("SELECT account FROM member WHERE id = ? AND split", (case,))}
+    before = {name for (name,) in to.execute("SELECT account FROM member WHERE id = ? AND split = 1", (case,))}
     wanted = {name for (name,) in to.execute("SELECT account FROM member WHERE id = ?", (case,))} & set(accounts)
     if before == wanted:
         return False

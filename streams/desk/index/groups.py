@@ -4,14 +4,13 @@ the first of its cases by id, so that it has one name whatever came first.
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterable
 
-IN = 500
-"""Values of one question: SQLite takes 999 at least."""
+from siphonwatch.streams.desk.index.sql import Connection
+from siphonwatch.streams.desk.index.traffic import parts
 
 
-def regroup(to: sqlite3.Connection, touched: Iterable[str]) -> None:
+def regroup(to: Connection, touched: Iterable[str]) -> None:
     """Group anew the cases that are given, those of their groups, and those that now belong to them.
 
     Parameters
@@ -32,8 +31,8 @@ def regroup(to: sqlite3.Connection, touched: Iterable[str]) -> None:
         found = [
             *_ask(
                 to,
-                "SELECT m.id, n.id FROM member m CROSS JOIN member n ON m.account = n.account "
-                "WHERE m.id IN ({}) AND NOT m.split AND NOT n.split AND m.id != n.id",
+                "SELECT m.id, n.id FROM member m CROSS JOIN member n "
+                "WHERE m.account = n.account AND m.id IN ({}) AND m.split = 0 AND n.split = 0 AND m.id != n.id",
                 known,
             ),
             *_ask(to, "SELECT id, merged FROM cases WHERE id IN ({}) AND merged != ''", known),
@@ -48,8 +47,8 @@ def regroup(to: sqlite3.Connection, touched: Iterable[str]) -> None:
             a, b = _root(group, first), _root(group, second)
             group[max(a, b)] = min(a, b)
     to.executemany(
-        "UPDATE cases SET belongs = ?1 WHERE id = ?2 AND belongs != ?1",
-        ((_root(group, case), case) for case in sorted(members)),
+        "UPDATE cases SET belongs = ? WHERE id = ? AND belongs != ?",
+        ((root, case, root) for case in sorted(members) for root in [_root(group, case)]),
     )
 
 
@@ -60,9 +59,7 @@ def _root(group: dict[str, str], case: str) -> str:
     return case
 
 
-def _ask(to: sqlite3.Connection, question: str, values: Iterable[str]) -> Iterable[tuple[str, ...]]:
+def _ask(to: Connection, question: str, values: Iterable[str]) -> Iterable[tuple[str, ...]]:
     """All answers to a question about many values, a part of them at a time."""
-    given = sorted(values)
-    for start in range(0, len(given), IN):
-        part = given[start : start + IN]
-        yield from to.execute(question.format(", ".join("?" * len(part))), part).fetchall()
+    for part, marks in parts(sorted(values)):
+        yield from to.execute(question.format(marks), part).fetchall()

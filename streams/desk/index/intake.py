@@ -4,7 +4,6 @@ process that dies between two of them loses nothing and doubles nothing.
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -15,6 +14,7 @@ from siphonwatch.streams.common.settings import Settings
 from siphonwatch.streams.desk.index import traffic, vectors
 from siphonwatch.streams.desk.index.cases import Cases, Record
 from siphonwatch.streams.desk.index.ranks import Ranks
+from siphonwatch.streams.desk.index.sql import Connection
 from siphonwatch.streams.desk.index.store import Index, Position
 from siphonwatch.streams.desk.index.traffic import Traffic
 from siphonwatch.streams.worker.decode import Decoder
@@ -84,7 +84,7 @@ class Intake:
                 if skipped := self._kinds[batch.kind](self, to, batch, fresh):
                     to.execute(
                         "INSERT INTO skipped (topic, records) VALUES (?, ?) "
-                        "ON CONFLICT DO UPDATE SET records = records + excluded.records",
+                        "ON CONFLICT (topic) DO UPDATE SET records = skipped.records + excluded.records",
                         (batch.topic, skipped),
                     )
                 for account, until in self.cases.erasing.items() if batch.kind == "control" else ():
@@ -107,9 +107,10 @@ class Intake:
         with self._index.write() as to:
             for record in self._fresh(to, batch):
                 row = batch.topic, batch.partition, record.offset, record.sent, len(record.value), why
-                to.execute("INSERT OR REPLACE INTO stepped VALUES (?, ?, ?, ?, ?, ?)", row)
+                to.execute("INSERT INTO stepped VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING", row)
                 to.execute(
-                    "INSERT INTO skipped (topic, failed) VALUES (?, 1) ON CONFLICT DO UPDATE SET failed = failed + 1",
+                    "INSERT INTO skipped (topic, failed) VALUES (?, 1) "
+                    "ON CONFLICT (topic) DO UPDATE SET failed = skipped.failed + 1",
                     (batch.topic,),
                 )
                 _passed(to, batch, record)
@@ -131,7 +132,7 @@ class Intake:
             self.ranks.rank(to, self.cases.settle(to))
         self.ranks.renew()
 
-    def _fresh(self, to: sqlite3.Connection, batch: Batch) -> Sequence[Record]:
+    def _fresh(self, to: Connection, batch: Batch) -> Sequence[Record]:
         """The records that were not taken in."""
         row = to.execute(
             "SELECT next FROM position WHERE topic = ? AND partition = ? AND incarnation = ?",
@@ -139,7 +140,7 @@ class Intake:
         ).fetchone()
         return batch.records if row is None else [record for record in batch.records if record.offset >= row[0]]
 
-    _kinds: Mapping[str, Callable[[Intake, sqlite3.Connection, Batch, Sequence[Record]], int]] = {
+    _kinds: Mapping[str, Callable[[Intake, Connection, Batch, Sequence[Record]], int]] = {
         "control": lambda self, to, _, records: self.cases.control(to, records),
         "desk": lambda self, to, _, records: self.cases.desk(to, records),
         "verdicts": lambda self, to, _, records: self.cases.verdicts(to, records),
@@ -152,7 +153,11 @@ class Intake:
     }
 
 
-def _passed(to: sqlite3.Connection, batch: Batch, last: Record) -> None:
+def _passed(to: Connection, batch: Batch, last: Record) -> None:
     """Write that a partition was read up to a record."""
     position = Position(batch.incarnation, last.offset + 1, mark_of(round(1000 * last.sent), last.value))
-    to.execute("INSERT OR REPLACE INTO position VALUES (?, ?, ?, ?, ?)", (batch.topic, batch.partition, *position))
+    to.execute(
+        "INSERT INTO position VALUES (?, ?, ?, ?, ?) ON CONFLICT (topic, partition) DO UPDATE SET "
+        "incarnation = excluded.incarnation, next = excluded.next, mark = excluded.mark",
+        (batch.topic, batch.partition, *position),
+    )

@@ -4,7 +4,6 @@ when one comes. It learns nothing of its own.
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
@@ -17,8 +16,9 @@ from siphonwatch.models.learn.ranker_features import features
 from siphonwatch.models.learn.verdict_book import VerdictBook
 from siphonwatch.streams.contracts import verdict
 from siphonwatch.streams.desk.index.cases import facts_of
-from siphonwatch.streams.desk.index.groups import IN
+from siphonwatch.streams.desk.index.sql import Connection
 from siphonwatch.streams.desk.index.store import Index
+from siphonwatch.streams.desk.index.traffic import parts
 
 KEPT = 200_000
 """Cases whose features are kept in memory, some 500 bytes each; beyond, they are made again each time."""
@@ -40,13 +40,10 @@ class Ranks:
         self._names: dict[str, int] = {}
         self._rows: dict[str, _Row] = {}
 
-    def rank(self, to: sqlite3.Connection, cases: Iterable[str]) -> None:
+    def rank(self, to: Connection, cases: Iterable[str]) -> None:
         """Rank some cases, within a transaction."""
         book = self._book_of(to)
-        given = sorted(cases)
-        for start in range(0, len(given), IN):
-            part = given[start : start + IN]
-            marks = ", ".join("?" * len(part))
+        for part, marks in parts(sorted(cases)):
             rows = to.execute(f"SELECT id, said, facts FROM cases JOIN newest USING (id) WHERE id IN ({marks})", part)
             self._write(to, book, {case: self._row(said, raw) for case, said, raw in rows if raw is not None})
 
@@ -70,20 +67,23 @@ class Ranks:
                 here[case] = known
             self._rows = here if len(here) <= KEPT else {}
             self._write(to, book, here)
-            to.execute("INSERT OR REPLACE INTO meta VALUES ('ranked', ?)", (str(_read(to)),))
+            to.execute(
+                "INSERT INTO meta VALUES ('ranked', ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+                (str(_read(to)),),
+            )
         return True
 
-    def _book_of(self, to: sqlite3.Connection) -> VerdictBook:
+    def _book_of(self, to: Connection) -> VerdictBook:
         """The book of the verdicts that a transaction sees."""
         now = _read(to)
         if now == self._read:
             return self._book
         after = self._read.newest
-        (same,) = to.execute("SELECT count(*) FROM verdict WHERE offset <= ?", (after,)).fetchone()
+        (same,) = to.execute('SELECT count(*) FROM verdict WHERE "offset" <= ?', (after,)).fetchone()
         if same != self._read.records or now.erased != self._read.erased:
             self._book.clear()  # what was read is not what is there any more
             after = -1
-        rows = to.execute("SELECT value FROM verdict WHERE offset > ? ORDER BY offset", (after,))
+        rows = to.execute('SELECT value FROM verdict WHERE "offset" > ? ORDER BY "offset"', (after,))
         self._book.take(verdict.decode(raw).vote for (raw,) in rows)
         self._read = now
         return self._book
@@ -93,14 +93,14 @@ class Ranks:
         places = [self._names.setdefault(name, len(self._names)) for name in x]
         return _Row(said, np.array(places, np.int32), np.array(list(x.values())))
 
-    def _write(self, to: sqlite3.Connection, book: VerdictBook, rows: Mapping[str, _Row]) -> None:
+    def _write(self, to: Connection, book: VerdictBook, rows: Mapping[str, _Row]) -> None:
         if not rows:
             return
         ends = np.cumsum([len(row.places) for row in rows.values()], dtype=np.int64)
         places = np.concatenate([row.places for row in rows.values()])
         values = np.concatenate([row.values for row in rows.values()])
         ranks = book.ranks(Many(self._names, ends, places, values)).tolist()
-        to.executemany("UPDATE cases SET rank = ?1 WHERE id = ?2 AND rank != ?1", zip(ranks, rows, strict=True))
+        to.executemany("UPDATE cases SET rank = ? WHERE id = ? AND rank != ?", zip(ranks, rows, ranks, strict=True))
 
 
 class _Row(NamedTuple):
@@ -120,15 +120,15 @@ class _Read(NamedTuple):
     erased: int
 
 
-def _read(of: sqlite3.Connection) -> _Read:
+def _read(of: Connection) -> _Read:
     return _Read(
         *of.execute(
-            "SELECT coalesce(max(offset), -1), count(*), "
+            'SELECT coalesce(max("offset"), -1), count(*), '
             f"(SELECT count(*) FROM verdict WHERE account = '{ERASED}') FROM verdict"
         ).fetchone()
     )
 
 
-def _ranked(of: sqlite3.Connection) -> str | None:
+def _ranked(of: Connection) -> str | None:
     row = of.execute("SELECT value FROM meta WHERE name = 'ranked'").fetchone()
     return None if row is None else str(row[0])

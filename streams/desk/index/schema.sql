@@ -5,15 +5,15 @@ CREATE TABLE position (
     topic TEXT, partition INTEGER, incarnation TEXT NOT NULL, next INTEGER NOT NULL, mark TEXT NOT NULL,
     PRIMARY KEY (topic, partition)
 ) WITHOUT ROWID;
-CREATE TABLE meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
+CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
 -- How many records of a topic were none that can be read, and how many could not be taken in; which the newest of the
 -- latter are, by their places alone.
 CREATE TABLE skipped (
     topic TEXT PRIMARY KEY, records INTEGER NOT NULL DEFAULT 0, failed INTEGER NOT NULL DEFAULT 0
 ) WITHOUT ROWID;
 CREATE TABLE stepped (
-    topic TEXT, partition INTEGER, offset INTEGER, sent REAL NOT NULL, bytes INTEGER NOT NULL, why TEXT NOT NULL,
-    PRIMARY KEY (topic, partition, offset)
+    topic TEXT, partition INTEGER, "offset" INTEGER, sent REAL NOT NULL, bytes INTEGER NOT NULL, why TEXT NOT NULL,
+    PRIMARY KEY (topic, partition, "offset")
 ) WITHOUT ROWID;
 
 -- A case by its newest alert; `said` is the place of the newest one that is no closing.
@@ -56,7 +56,7 @@ CREATE TABLE member (
 CREATE INDEX member_case ON member (id);
 
 -- Records of people, as they stand on their topics but for what was erased.
-CREATE TABLE verdict (offset INTEGER PRIMARY KEY, id TEXT NOT NULL, account TEXT NOT NULL, value BLOB NOT NULL);
+CREATE TABLE verdict ("offset" INTEGER PRIMARY KEY, id TEXT NOT NULL, account TEXT NOT NULL, value BLOB NOT NULL);
 CREATE INDEX verdict_case ON verdict (id);
 CREATE INDEX verdict_account ON verdict (account);
 CREATE TABLE desk (

@@ -5,10 +5,9 @@ summed up in arrays and then written row by row, so that a busy account costs no
 from __future__ import annotations
 
 import itertools
-import sqlite3
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple, get_args
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple, TypeVar, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +15,7 @@ import numpy.typing as npt
 from siphonwatch.models.account import request as rq
 from siphonwatch.streams.contracts.telemetry import Malformed
 from siphonwatch.streams.desk.index import sketch
+from siphonwatch.streams.desk.index.sql import Connection
 from siphonwatch.streams.desk.views import Kind
 from siphonwatch.streams.worker.decode import Decoder, decode_wrapped
 from siphonwatch.streams.worker.orders import Order, Orders
@@ -40,8 +40,13 @@ ENTRY = np.dtype([("kind", "u1"), ("value", "<i8"), ("requests", "<u4")])
 """One share of an account's day."""
 COUNTED = 2000
 """Accounts that have something, beyond which the most on one day stand for all."""
+MONTH = 30
+"""Days that one statement counts accounts in."""
+IN = 500
+"""Values of one statement: SQLite takes 999 at least, some of which are days."""
 AT_MOST = 10_000
 """Accounts that are counted: it stands for that or more."""
+T = TypeVar("T")
 Ints = npt.NDArray[np.int64]
 Places = npt.NDArray[np.intp]
 _PAIR = np.dtype([("place", "i8"), ("value", "i8")])
@@ -71,7 +76,7 @@ class Traffic:
         self._decoder = decoder
         self._days = days
 
-    def take(self, to: sqlite3.Connection, values: Sequence[bytes], sent: npt.NDArray[np.float64]) -> int:
+    def take(self, to: Connection, values: Sequence[bytes], sent: npt.NDArray[np.float64]) -> int:
         """Take records in; return how many are no requests, or of a time ahead of theirs.
 
         Parameters
@@ -92,7 +97,7 @@ class Traffic:
             self.prune(to, int(requests["time"].min() // DAY))
         return skipped
 
-    def prune(self, to: sqlite3.Connection, oldest: int) -> None:
+    def prune(self, to: Connection, oldest: int) -> None:
         """Remove what is older than `days` before the newest day, where a day as old as `oldest` may be."""
         there = days(to)
         before = there.stop - self._days
@@ -103,7 +108,7 @@ class Traffic:
             to.execute(f"DELETE FROM {table} WHERE day < ?", (before,))
         _unlabel(to)
 
-    def _label(self, to: sqlite3.Connection, requests: rq.Array, values: Sequence[bytes]) -> None:
+    def _label(self, to: Connection, requests: rq.Array, values: Sequence[bytes]) -> None:
         """Keep the texts of labels that are kept as shares, of which requests have hashes."""
         day = (requests["time"] // DAY).astype(np.int64)
         for name in LABELS:
@@ -112,19 +117,19 @@ class Traffic:
             np.minimum.at(first, inverse, np.arange(len(requests)))
             for hash_, day_, at in zip(found.tolist(), on.tolist(), first.tolist(), strict=True):
                 (wanted,) = to.execute(
-                    "SELECT EXISTS (SELECT 1 FROM share WHERE day = ?1 AND kind = ?2 AND value = ?3) "
-                    "AND NOT EXISTS (SELECT 1 FROM label WHERE hash = ?3)",
-                    (day_, KINDS.index(name), hash_),
+                    "SELECT EXISTS (SELECT 1 FROM share WHERE day = ? AND kind = ? AND value = ?) "
+                    "AND NOT EXISTS (SELECT 1 FROM label WHERE hash = ?)",
+                    (day_, KINDS.index(name), hash_, hash_),
                 ).fetchone()
                 if hash_ and wanted:
                     try:
                         text = getattr(decode_wrapped(values[at]), name)
                     except Malformed:
                         continue  # the scanner reads what the contract's decoder does; be that as it may
-                    to.execute("INSERT OR IGNORE INTO label VALUES (?, ?)", (hash_, text))
+                    to.execute("INSERT INTO label VALUES (?, ?) ON CONFLICT DO NOTHING", (hash_, text))
 
 
-def add(to: sqlite3.Connection, requests: rq.Array) -> None:
+def add(to: Connection, requests: rq.Array) -> None:
     """Add requests, `(n,) REQUEST` in the order of their log, to the sums."""
     account = requests["account_hash"].view(np.int64)
     hour = (requests["time"] // HOUR).astype(np.int64)
@@ -133,7 +138,7 @@ def add(to: sqlite3.Connection, requests: rq.Array) -> None:
     _days(to, requests, account, hour // 24)
 
 
-def erase(to: sqlite3.Connection, account: str, until: float) -> None:
+def erase(to: Connection, account: str, until: float) -> None:
     """Remove what is kept of an account from up to a time, in whole hours and days."""
     for (hash_,) in to.execute("SELECT hash FROM account WHERE name = ?", (account,)).fetchall():
         there = days(to)
@@ -149,13 +154,13 @@ def erase(to: sqlite3.Connection, account: str, until: float) -> None:
                     (day, kind, value, hash_),
                 )
         to.executemany("DELETE FROM day WHERE day = ? AND account = ?", ((day, hash_) for day in gone))
-        to.execute("DELETE FROM account WHERE hash = ? AND day <= ?", (hash_, until // DAY))
+        to.execute("DELETE FROM account WHERE hash = ? AND day <= ?", (hash_, int(until // DAY)))
         _unlabel(to)
 
 
-def _unlabel(to: sqlite3.Connection) -> None:
+def _unlabel(to: Connection) -> None:
     """Remove labels that no share has any more."""
-    there = ", ".join(map(str, days(to)))
+    there = ", ".join(map(str, days(to))) or "NULL"
     kinds = ", ".join(str(KINDS.index(name)) for name in LABELS)
     to.execute(
         "DELETE FROM label WHERE NOT EXISTS "
@@ -163,74 +168,94 @@ def _unlabel(to: sqlite3.Connection) -> None:
     )
 
 
-def days(of: sqlite3.Connection) -> range:
+def days(of: Connection) -> range:
     """Return the days of which there are requests, counted from 1970."""
     first, last = of.execute("SELECT (SELECT min(day) FROM day), (SELECT max(day) FROM day)").fetchone()
     return range(0) if first is None else range(first, last + 1)
 
 
-def shares_of(of: sqlite3.Connection, accounts: Iterable[int], there: range) -> dict[int, Counter[tuple[int, int]]]:
+def shares_of(of: Connection, accounts: Iterable[int], there: range) -> dict[int, Counter[tuple[int, int]]]:
     """Return how many requests of each account have what, by kind's place and value, in some days."""
+    given = list(accounts)
+    had: dict[int, list[bytes]] = {account: [] for account in given}
+    for part, marks in parts(sorted(had)):
+        on, marked = days_of(there)
+        for account, shares in of.execute(
+            f"SELECT account, shares FROM day WHERE day IN ({marked}) AND account IN ({marks}) ORDER BY day, account",
+            [*on, *part],
+        ):
+            had[account].append(shares)
     found: dict[int, Counter[tuple[int, int]]] = {}
-    for account in accounts:
-        raw = [
-            blob
-            for day in there
-            for (blob,) in of.execute("SELECT shares FROM day WHERE day = ? AND account = ?", (day, account))
-        ]
+    for account in given:
         counts: Counter[tuple[int, int]] = Counter()
         found[account] = counts
-        for kind, value, requests in np.frombuffer(b"".join(raw), ENTRY).tolist():
+        for kind, value, requests in np.frombuffer(b"".join(had[account]), ENTRY).tolist():
             counts[kind, value] += requests
     return found
 
 
-def having(of: sqlite3.Connection, kind: int, value: int, there: range) -> int:
+def having(of: Connection, kind: int, value: int, there: range) -> int:
     """Return how many accounts have a value in some days, as `COUNTED` and `AT_MOST` say."""
-    accounts: set[int] = set()
+    if not there:
+        return 0
+    one = f"(SELECT count(*) FROM (SELECT 1 FROM share WHERE day = ? AND kind = ? AND value = ? LIMIT {AT_MOST}) AS h)"
     most = 0
-    for day in there:
-        (count,) = of.execute(
-            f"SELECT count(*) FROM (SELECT 1 FROM share WHERE day = ? AND kind = ? AND value = ? LIMIT {AT_MOST})",
-            (day, kind, value),
-        ).fetchone()
-        most = max(most, count)
-        if 0 < count and most <= COUNTED:
-            rows = of.execute("SELECT account FROM share WHERE day = ? AND kind = ? AND value = ?", (day, kind, value))
-            accounts |= {account for (account,) in rows}
-    return most if most > COUNTED else len(accounts)
+    for begin in range(there.start, there.stop, MONTH):
+        on = range(begin, min(begin + MONTH, there.stop))
+        counts = of.execute(f"SELECT {', '.join([one] * len(on))}", [v for day in on for v in (day, kind, value)])
+        most = max(most, *counts.fetchone())
+    if most > COUNTED:
+        return most
+    on_, marks = days_of(there)
+    (accounts,) = of.execute(
+        f"SELECT count(DISTINCT account) FROM share WHERE day IN ({marks}) AND kind = ? AND value = ?",
+        [*on_, kind, value],
+    ).fetchone()
+    return int(accounts)
 
 
-def _accounts(to: sqlite3.Connection, requests: rq.Array, account: Ints, day: Ints) -> None:
+def parts(values: Collection[T]) -> Iterator[tuple[Sequence[T], str]]:
+    """Yield values in parts of what one statement takes, each with its marks for `IN (...)`."""
+    given = list(values)
+    for start in range(0, len(given), IN):
+        part = given[start : start + IN]
+        yield part, ", ".join("?" * len(part))
+
+
+def days_of(there: range) -> tuple[Sequence[int], str]:
+    """Return days with their marks for `IN (...)`: at most 366 are kept."""
+    return there, ", ".join("?" * len(there)) or "NULL"
+
+
+def _accounts(to: Connection, requests: rq.Array, account: Ints, day: Ints) -> None:
     found, inverse = np.unique(account, return_inverse=True)
     newest = np.full(len(found), -1, np.int64)
     np.maximum.at(newest, inverse, day)
     first = np.zeros(len(found), np.int64)
     first[inverse[::-1]] = np.arange(len(account))[::-1]
     names = rq.names(requests["account"][first])
-    to.executemany(
-        "INSERT INTO account VALUES (?, ?, ?) ON CONFLICT (hash) DO UPDATE SET day = excluded.day "
-        "WHERE excluded.day > day",
-        zip(found.tolist(), names, newest.tolist(), strict=True),
-    )
+    to.insert(
+        "account", (found.tolist(), names, newest.tolist()),
+        "ON CONFLICT (hash) DO UPDATE SET day = excluded.day WHERE excluded.day > account.day",
+    )  # fmt: skip
 
 
-def _hours(to: sqlite3.Connection, requests: rq.Array, account: Ints, hour: Ints) -> None:
+def _hours(to: Connection, requests: rq.Array, account: Ints, hour: Ints) -> None:
     keys, inverse = _groups(hour, account)
     n = len(keys[0])
     sums = [
         np.bincount(inverse, weights, n).astype(np.int64).tolist()
         for weights in (None, np.isin(requests["status"], REFUSED), requests["tokens_in"], requests["tokens_out"])
     ]
-    to.executemany(
-        "INSERT INTO hour VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (hour, account) DO UPDATE SET "
-        "requests = requests + excluded.requests, refused = refused + excluded.refused, "
-        "input = input + excluded.input, output = output + excluded.output",
-        zip(*(key.tolist() for key in keys), *sums, strict=True),
-    )
+    to.insert(
+        "hour", (*(key.tolist() for key in keys), *sums),
+        "ON CONFLICT (hour, account) DO UPDATE SET "
+        "requests = hour.requests + excluded.requests, refused = hour.refused + excluded.refused, "
+        "input = hour.input + excluded.input, output = hour.output + excluded.output",
+    )  # fmt: skip
 
 
-def _days(to: sqlite3.Connection, requests: rq.Array, account: Ints, day: Ints) -> None:
+def _days(to: Connection, requests: rq.Array, account: Ints, day: Ints) -> None:
     """Sketches and shares are read, joined with the batch's, and written again."""
     keys, group = _groups(day, account)
     wanted = list(zip(*(key.tolist() for key in keys), strict=True))
@@ -245,13 +270,14 @@ def _days(to: sqlite3.Connection, requests: rq.Array, account: Ints, day: Ints) 
     cohorts = [np.bincount(group, of, n).astype(np.int64).tolist() for of in (talks, ~rest & ~talks, rest)]
     contents = _contents(requests, group, n, known)
     shares = _shares(to, requests, group, keys, known)
-    to.executemany(
-        "INSERT INTO day VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (day, account) DO UPDATE SET "
-        "first = min(first, excluded.first), last = max(last, excluded.last), "
-        "conversation = conversation + excluded.conversation, program = program + excluded.program, "
-        "rest = rest + excluded.rest, contents = excluded.contents, shares = excluded.shares",
-        zip(*(key.tolist() for key in keys), first.tolist(), last.tolist(), *cohorts, contents, shares, strict=True),
-    )
+    to.insert(
+        "day", (*(key.tolist() for key in keys), first.tolist(), last.tolist(), *cohorts, contents, shares),
+        "ON CONFLICT (day, account) DO UPDATE SET "
+        "first = CASE WHEN excluded.first < day.first THEN excluded.first ELSE day.first END, "
+        "last = CASE WHEN excluded.last > day.last THEN excluded.last ELSE day.last END, "
+        "conversation = day.conversation + excluded.conversation, program = day.program + excluded.program, "
+        "rest = day.rest + excluded.rest, contents = excluded.contents, shares = excluded.shares",
+    )  # fmt: skip
 
 
 def _contents(requests: rq.Array, group: Places, n: int, known: Sequence[_Known]) -> list[bytes]:
@@ -276,7 +302,7 @@ def _contents(requests: rq.Array, group: Places, n: int, known: Sequence[_Known]
 
 
 def _shares(
-    to: sqlite3.Connection, requests: rq.Array, group: Places, keys: tuple[Ints, Ints], known: Sequence[_Known]
+    to: Connection, requests: rq.Array, group: Places, keys: tuple[Ints, Ints], known: Sequence[_Known]
 ) -> list[bytes]:
     """The shares of each group: the first `MOST` values of each kind are counted. Who has one is noted once."""
     columns = [(kind, requests[field].view(np.int64)) for kind, name in enumerate(KINDS) for field in FIELDS[name]]
@@ -310,9 +336,7 @@ def _shares(
     whose, kind = np.divmod(places[new], len(KINDS))
     rows = keys[0][whose], kind, found[new], keys[1][whose]
     order = np.lexsort(rows[::-1])  # neighbours in the tree are written together
-    to.executemany(
-        "INSERT OR IGNORE INTO share VALUES (?, ?, ?, ?)", zip(*(row[order].tolist() for row in rows), strict=True)
-    )
+    to.insert("share", [row[order].tolist() for row in rows], "ON CONFLICT DO NOTHING")
     return _cut(entries, np.searchsorted(groups, np.arange(len(keys[0]) + 1)))
 
 
@@ -334,17 +358,17 @@ def _groups(first: Ints, second: Ints) -> tuple[tuple[Ints, Ints], npt.NDArray[n
     return (a[begins], b[begins]), inverse
 
 
-def _known(to: sqlite3.Connection, wanted: Sequence[tuple[int, int]]) -> list[_Known]:
+def _known(to: Connection, wanted: Sequence[tuple[int, int]]) -> list[_Known]:
     """What the index has of days and accounts, each with the place of its pair in `wanted`."""
-    to.execute("CREATE TEMP TABLE IF NOT EXISTS wanted (at INTEGER PRIMARY KEY, day, account)")
-    to.execute("DELETE FROM temp.wanted")
-    to.executemany("INSERT INTO temp.wanted VALUES (?, ?, ?)", ((at, *pair) for at, pair in enumerate(wanted)))
+    to.execute("CREATE TEMP TABLE IF NOT EXISTS wanted (at BIGINT PRIMARY KEY, day BIGINT, account BIGINT)")
+    to.execute("DELETE FROM wanted")
+    days_, accounts = zip(*wanted, strict=True)
+    to.insert("wanted", (range(len(wanted)), days_, accounts), "")
     rows = to.execute(
-        "SELECT w.at, t.contents, t.shares FROM temp.wanted w CROSS JOIN day t "
-        "ON t.day = w.day AND t.account = w.account"
+        "SELECT w.at, t.contents, t.shares FROM wanted w CROSS JOIN day t WHERE t.day = w.day AND t.account = w.account"
     )
     return [_Known(*row) for row in rows]
 
 
-def _erased(of: sqlite3.Connection) -> list[tuple[str, float]]:
+def _erased(of: Connection) -> list[tuple[str, float]]:
     return of.execute("SELECT account, until FROM erased").fetchall()

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import sqlite3
 from collections.abc import Iterable
 
 import msgspec
 
 from siphonwatch.streams.contracts.features import NoFeatures, decode
 from siphonwatch.streams.desk.index.cases import Record, erasures
+from siphonwatch.streams.desk.index.sql import Connection
 from siphonwatch.streams.desk.index.traffic import MAX_AHEAD
 
 DRAWN = 1000
@@ -18,7 +18,7 @@ A percentile of so many is within 3 points of that of all, 19 times in 20."""
 DAY = 86_400
 
 
-def take(to: sqlite3.Connection, records: Iterable[Record], days: int) -> int:
+def take(to: Connection, records: Iterable[Record], days: int) -> int:
     """Take records of accounts' features in; return how many are none, or of a time ahead of theirs."""
     skipped, erased = 0, erasures(to)
     for record in records:
@@ -36,20 +36,20 @@ def take(to: sqlite3.Connection, records: Iterable[Record], days: int) -> int:
             continue
         row = found.account, found.time, found.table, found.features, msgspec.msgpack.encode(found.log_e)
         to.execute(
-            "INSERT INTO vector VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET time = excluded.time, "
+            "INSERT INTO vector VALUES (?, ?, ?, ?, ?) ON CONFLICT (account) DO UPDATE SET time = excluded.time, "
             "layout = excluded.layout, features = excluded.features, log_e = excluded.log_e "
-            "WHERE excluded.time >= time",
+            "WHERE excluded.time >= vector.time",
             row,
         )
         if "hourly" in found.at:
             draw = hashlib.blake2b(msgspec.msgpack.encode(found.key), digest_size=8).digest()
             day = int(found.time // DAY)
             row_ = day, int.from_bytes(draw, "big", signed=True), found.account, found.table, found.features
-            to.execute("INSERT OR IGNORE INTO sample VALUES (?, ?, ?, ?, ?)", row_)
+            to.execute("INSERT INTO sample VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING", row_)
             to.execute(
-                "DELETE FROM sample WHERE day = ?1 AND draw > "
-                f"(SELECT draw FROM sample WHERE day = ?1 ORDER BY draw LIMIT 1 OFFSET {DRAWN - 1})",
-                (day,),
+                "DELETE FROM sample WHERE day = ? AND draw > "
+                f"(SELECT draw FROM sample WHERE day = ? ORDER BY draw LIMIT 1 OFFSET {DRAWN - 1})",
+                (day, day),
             )
     (newest,) = to.execute("SELECT max(day) FROM sample").fetchone()
     if newest is not None:
@@ -58,7 +58,7 @@ def take(to: sqlite3.Connection, records: Iterable[Record], days: int) -> int:
     return skipped
 
 
-def erase(to: sqlite3.Connection, account: str, until: float) -> None:
+def erase(to: Connection, account: str, until: float) -> None:
     """Remove what is kept of an account from up to a time."""
     to.execute("DELETE FROM vector WHERE account = ? AND time <= ?", (account, until))
-    to.execute("DELETE FROM sample WHERE account = ? AND day <= ?", (account, until // DAY))
+    to.execute("DELETE FROM sample WHERE account = ? AND day <= ?", (account, int(until // DAY)))
