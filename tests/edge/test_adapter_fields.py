@@ -36,6 +36,7 @@ from adapter_samples import (
 
 from siphonwatch.streams.common.identity import Identity
 from siphonwatch.streams.contracts.telemetry import Malformed, Telemetry
+from siphonwatch.streams.edge.adapters.values import timestamp
 
 MODEL_FORMATS = ("litellm", "otlp", "kong", "envoy")
 CONVERSATION = [("system", SYSTEM), ("user", PROMPT)]
@@ -225,6 +226,19 @@ def test_an_account_on_the_resource_serves_its_spans() -> None:
     assert bad("otlp", message).reason == "account", "the service's name is the gateway, not who pays"
     message["resourceSpans"][0]["resource"]["attributes"].append(attribute("tenant.id", "acme"))
     assert one("otlp", message).account == Identity(KEY).account("acme")
+
+
+@pytest.mark.parametrize(
+    ("value", "found"),
+    [
+        ("20260105T000000Z", 1767571200.0), ("Mon, 05 Jan 2026 00:00:00 GMT", 1767571200.0),
+        ("2026-01-05 02:00:00.5 +0200 EET", 1767571200.5), ("2026-01-05 00:00:00 UTC", 1767571200.0),
+        (0, None), ("0", None), (True, None), (-1, None), ("1969-07-20T20:17:40Z", None), ("Thursday", None),
+        ("1e400", None), (12.5, None),
+    ],
+)  # fmt: skip
+def test_a_time_is_read_in_every_form_and_zero_is_none(value: Any, found: float | None) -> None:
+    assert timestamp(value) == found
 
 
 def test_kong_reports_its_older_ai_entries_and_counts_guardrails() -> None:

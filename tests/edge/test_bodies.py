@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from adapter_samples import LITELLM, Spy, adapter, one
+from adapter_samples import LITELLM, Spy, adapter, bad, one
 
 from siphonwatch.streams.edge.adapters import chat, replies
 from siphonwatch.streams.edge.adapters.values import model_name
@@ -91,6 +91,14 @@ def test_every_provider_s_body_reads_alike(provider: str) -> None:
         {"generation": SAID, "stop_reason": "length"},
         {"generations": [{"text": SAID, "finish_reason": "MAX_TOKENS"}]},
         {"completion": SAID, "stop_reason": "max_tokens"},
+        {"generations": [[{"generation_info": {"finish_reason": "length"}, "message": {"kwargs": {"content": SAID}}}]]},
+        {"response": json.dumps({"choices": [{"message": {"content": SAID}, "finish_reason": "length"}]})},
+        {"results": [
+            {"type": "session.created", "session": {}},
+            {"type": "response.done", "response": {
+                "status": "incomplete", "status_details": {"reason": "max_output_tokens"},
+                "output": [{"type": "message", "content": [{"type": "audio", "transcript": SAID}]}]}},
+        ]},
         {"message": {"content": [{"type": "text", "text": SAID}]}, "finish_reason": "MAX_TOKENS"},
         {
             "response": {
@@ -99,7 +107,7 @@ def test_every_provider_s_body_reads_alike(provider: str) -> None:
             }
         },
     ],
-)
+)  # fmt: skip
 def test_further_shapes_of_a_reply_are_read(answered: Any) -> None:
     assert replies.answer(answered) == (SAID, "length")
 
@@ -139,6 +147,15 @@ STREAMS: dict[str, list[Any]] = {
         {"type": "content-delta", "delta": {"message": {"content": {"text": "crew."}}}},
         {"type": "message-end", "delta": {"finish_reason": "MAX_TOKENS"}},
     ],
+    "cohere, version 1": [
+        {"event_type": "text-generation", "text": "The night "},
+        {"event_type": "stream-end", "finish_reason": "MAX_TOKENS", "response": {"text": SAID}},
+    ],
+    "bedrock converse": [
+        {"contentBlockDelta": {"delta": {"text": "The night "}}},
+        {"contentBlockDelta": {"delta": {"text": "crew."}}},
+        {"messageStop": {"stopReason": "max_tokens"}},
+    ],
 }  # fmt: skip
 
 
@@ -148,6 +165,44 @@ def test_a_streamed_reply_is_put_together(provider: str, layout: str) -> None:
     lines = [json.dumps(event) for event in STREAMS[provider]]
     events = "".join(f"event: x\ndata: {line}\n\n" for line in lines) + "data: [DONE]\n\n"
     assert replies.answer(events if layout == "events" else "\n".join(lines)) == (SAID, "length")
+
+
+def test_a_stream_that_ends_early_gives_what_was_said_once_and_no_thoughts() -> None:
+    events = [
+        {"type": "response.reasoning_summary_text.delta", "delta": "Let me think."},
+        {"type": "response.output_text.delta", "delta": "The night "},
+        {"type": "response.output_text.delta", "delta": "crew."},
+        {"type": "response.output_text.done", "text": SAID},
+    ]
+    assert replies.streamed(events) == (SAID, "")
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_a_separator_of_lines_within_a_streamed_word_ends_no_event(end: str) -> None:
+    line = json.dumps({"choices": [{"delta": {"content": "a\u2028b\x85c"}}]}, ensure_ascii=False)
+    assert replies.answer(f"data: {line}{end}{end}data: [DONE]{end}") == ("a\u2028b\x85c", "")
+    assert replies.answer('data: {"choices": [{"del') == ("", ""), "never raw JSON"
+    assert replies.answer("data: none yet") == ("data: none yet", ""), "a reply may begin so"
+
+
+@pytest.mark.parametrize(("item", "reason"), [("message", "stop"), ("function_call", "tool_calls")])
+def test_a_whole_reply_of_the_responses_api_has_a_reason(item: str, reason: str) -> None:
+    assert replies.answer({"status": "completed", "output": [{"type": item}]})[1] == reason
+
+
+def test_messages_that_langchain_serialised_are_read() -> None:
+    def made(kind: str, words: str) -> dict[str, Any]:
+        return {"lc": 1, "type": "constructor", "kwargs": {"type": kind, "content": words}}
+
+    prompt = {"messages": [[made("system", RULE), made("human", ASK), made("ai", SAID)]]}
+    assert chat.messages(prompt) == [("system", RULE), ("user", ASK), ("assistant", SAID)]
+
+
+def test_a_file_in_a_message_is_no_text_and_a_tool_s_object_is() -> None:
+    parts = [{"type": "blob", "content": "QUJD"}, {"type": "uri", "content": "x"}, {"type": "text", "content": ASK}]
+    result = [{"type": "tool_call_response", "id": "1", "response": {"moved": 7}}]
+    said = [{"role": "user", "parts": parts}, {"role": "tool", "parts": result}]
+    assert chat.messages(said) == [("user", ASK), ("tool", '{"moved":7}')]
 
 
 def test_choices_of_one_stream_stay_apart() -> None:
@@ -162,7 +217,8 @@ def test_choices_of_one_stream_stay_apart() -> None:
     ("value", "reason"),
     [
         ("max_tokens", "length"), ("MAX_TOKENS", "length"), ("max_output_tokens", "length"), (["length"], "length"),
-        ('["max_tokens"]', "length"), ("FinishReason.MAX_TOKENS", "length"), ("model_length", "length"),
+        ('["max_tokens"]', "length"), ("['length', 'stop']", "length"), ("FINISH_REASON_MAX_TOKENS", "length"),
+        ("FinishReason.MAX_TOKENS", "length"), ("model_length", "length"),
         ("end_turn", "stop"), ("STOP", "stop"), ("stop_sequence", "stop"), ("tool_use", "tool_calls"),
         ("SAFETY", "content_filter"), ("refusal", "content_filter"), ("pause_turn", "pause_turn"), (None, ""), ([], ""),
     ],
@@ -206,7 +262,62 @@ def test_a_row_of_spend_logs_has_an_account_and_no_text() -> None:
     assert found.account == one("litellm", LITELLM | {"metadata": {"user_api_key_hash": "hashed"}}).account
 
 
+def test_a_row_belongs_to_its_organisation_and_has_the_body_that_the_proxy_was_sent() -> None:
+    body = {"messages": [{"role": "system", "content": RULE}, {"role": "user", "content": ASK}], "temperature": 0.3}
+    row = {
+        "request_id": "row-2", "call_type": "acompletion", "api_key": "hashed", "team_id": "t", "organization_id": "o",
+        "startTime": "2026-01-05 00:00:00", "model": "gpt-4o", "metadata": "{}", "messages": "{}", "response": "{}",
+        "proxy_server_request": json.dumps(body), "request_duration_ms": 2500,
+    }  # fmt: skip
+    spy = Spy()
+    found = one("litellm", row, spy)
+    assert (found.temperature, found.duration, spy.calls) == (0.3, 2.5, [([("system", RULE), ("user", ASK)], "")])
+    assert found.account == one("litellm", LITELLM | {"metadata": {"user_api_key_org_id": "o"}}).account
+
+
+PASSED = LITELLM | {"call_type": "pass_through_endpoint", "model_parameters": {}}
+
+
+def test_a_body_that_is_passed_through_is_a_conversation_and_never_raw_json() -> None:
+    spy = Spy()
+    body = json.dumps(BODIES["anthropic"][0])
+    reply = {"response": json.dumps(BODIES["anthropic"][1])}
+    found = one("litellm", PASSED | {"messages": [{"role": "user", "content": body}], "response": reply}, spy)
+    assert spy.calls == [([("system", RULE), ("user", ASK)], SAID)]
+    assert (found.temperature, found.max_tokens, found.structured, found.finish) == (0.0, 9, True, "length")
+    cut = PASSED | {"messages": [{"role": "user", "content": body[: body.index("max_tokens")]}], "response": {}}
+    one("litellm", cut, spy)
+    assert spy.calls[1:] == [([("user", ASK)], "")]
+
+
+def test_what_is_passed_through_to_no_model_is_passed_over() -> None:
+    reader = adapter("litellm")
+    held = {"messages": [{"role": "user", "content": "{}"}], "model": "unknown", "prompt_tokens": 0}
+    assert list(reader.records(json.dumps(PASSED | held).encode())) == []
+    assert reader.passed_over == {"pass_through_endpoint without a model": 1}
+
+
+@pytest.mark.parametrize(
+    ("call", "messages"),
+    [
+        ("aimage_edit", "default-message-value"),
+        ("pass_through_endpoint", [{"role": "user", "content": "WebSocket connection"}]),
+        ("atranscription", "9f86d081884c7d65"),
+    ],
+)
+def test_what_stands_for_a_message_that_is_not_there_is_no_text(call: str, messages: Any) -> None:
+    spy = Spy()
+    one("litellm", LITELLM | {"call_type": call, "messages": messages, "response": {}}, spy)
+    assert spy.calls == []
+
+
+def test_an_object_without_a_field_of_litellm_is_refused_as_such() -> None:
+    assert bad("litellm", {"level": "info", "text": "started"}).reason == "fields"
+
+
 def test_a_failure_without_a_code_is_told_by_its_class() -> None:
+    told = {"status": "failure", "error_information": None, "error_str": "litellm.RateLimitError: RateLimitError: x"}
+    assert one("litellm", LITELLM | told).status == 429
     failed = {"status": "failure", "error_information": {"error_code": "", "error_class": "RateLimitError"}}
     assert one("litellm", LITELLM | failed).status == 429
 

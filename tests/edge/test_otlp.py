@@ -177,6 +177,19 @@ VOCABULARIES: dict[str, dict[str, Any]] = {
         "response_data": json.dumps({"message": {"role": "assistant", "content": SAID}}),
         "gen_ai.request.max_tokens": 9, "gen_ai.response.finish_reasons": '["max_tokens"]',
     },
+    "langfuse": {
+        "langfuse.observation.type": "generation", "langfuse.observation.model.name": "m-1",
+        "langfuse.observation.usage_details": json.dumps({"input": 5, "output": 3}),
+        "langfuse.observation.model.parameters": json.dumps({"temperature": 0, "max_tokens": 9}),
+        "langfuse.observation.input": json.dumps([{"role": "user", "content": ASK}]),
+        "langfuse.observation.output": json.dumps({"content": SAID, "stop_reason": "max_tokens"}),
+    },
+    "semantic kernel": {
+        "gen_ai.operation.name": "chat.completions", "gen_ai.request.model": "m-1",
+        "gen_ai.response.prompt_tokens": 5, "gen_ai.response.completion_tokens": 3, "gen_ai.request.temperature": 0,
+        "gen_ai.request.max_tokens": 9, "gen_ai.prompt": [ASK], "gen_ai.completion": [SAID],
+        "gen_ai.response.finish_reason": "FINISH_REASON_MAX_TOKENS",
+    },
 }  # fmt: skip
 
 
@@ -187,6 +200,46 @@ def test_every_vocabulary_reads_alike(vocabulary: str) -> None:
     assert spy.calls == [([("user", ASK)], SAID)]
     assert (found.model, found.op, found.tokens_in, found.tokens_out, found.finish) == ("m-1", "chat", 5, 3, "length")
     assert (found.temperature, found.max_tokens) == (0.0, 9)
+
+
+def test_numbered_messages_are_read_around_gaps_and_with_all_of_their_parts() -> None:
+    spy = Spy()
+    part = "llm.input_messages.2.message.contents.{}.message_content.text"
+    held = {"llm.input_messages.2.message.role": "user", part.format(0): ASK, part.format(2): "And lot 8?"}
+    one("otlp", export(node(1, 0, {"openinference.span.kind": "LLM", "llm.model_name": "m-1", **held})), spy)
+    one("otlp", export(node(1, 0, CHAT | {"gen_ai.prompt.3.role": "user", "gen_ai.prompt.3.content": ASK})), spy)
+    assert spy.calls == [([("user", f"{ASK}\nAnd lot 8?")], ""), ([("user", ASK)], "")]
+
+
+def test_what_the_vercel_sdk_embeds_is_text_of_one_request() -> None:
+    spy = Spy()
+    held = {"ai.operationId": "ai.embedMany.doEmbed", "ai.model.id": "m-1", "ai.values": ['"lot 7"', '"lot 8"']}
+    found = one("otlp", export(node(1, 0, held)), spy)
+    assert (found.op, found.turns, spy.calls) == ("embedding", 2, [([("user", "lot 7\nlot 8")], "")])
+
+
+def test_a_cloud_s_own_rpc_to_a_model_is_a_request() -> None:
+    held = {"rpc.system": "aws-api", "gen_ai.system": "aws.bedrock", "gen_ai.request.model": "m-1"}
+    assert one("otlp", export(node(1, 0, held | {"gen_ai.usage.input_tokens": 5}))).tokens_in == 5
+    assert read(export(node(1, 0, held)))[1] == {"data store": 1}
+
+
+def test_a_choice_s_event_tells_why_it_ended() -> None:
+    told = {"message": json.dumps({"role": "assistant", "content": SAID}), "finish_reason": "length"}
+    events = [{"name": "gen_ai.choice", "attributes": [attribute(key, value) for key, value in told.items()]}]
+    assert one("otlp", export(node(1, 0, CHAT) | {"events": events})).finish == "length"
+
+
+def test_a_status_s_message_may_name_the_error() -> None:
+    told = {"code": 2, "message": "Error code: 429 - {'error': 'slow down'}"}
+    assert one("otlp", export(node(1, 0, CHAT) | {"status": told})).status == 429
+
+
+def test_attributes_that_are_a_plain_object_are_read() -> None:
+    plain = {"traceId": "0A" * 16, "spanId": "0B" * 8, "startTimeUnixNano": "1767571200500000000", "attributes": CHAT}
+    groups = [{"resource": {"attributes": {"tenant.id": "acme"}}, "scopeSpans": [{"spans": [plain]}]}]
+    found = one("otlp", {"resourceSpans": groups})
+    assert (found.account, found.id) == (account("acme"), "0a" * 16 + "/" + "0b" * 8)
 
 
 def test_spans_that_other_vocabularies_put_around_a_call_are_passed_over() -> None:

@@ -180,9 +180,15 @@ class Adapter(ABC):
         """Return the fields that say more about the customer; `find` gives what stands at a dotted path."""
         return standing.fields(find, self.who, time, self.identity) if self.who else {}
 
-    def sketch(self, messages: Sequence[tuple[str, str]], reply: str) -> dict[str, Any]:
-        """Return the sketch fields; none where the log holds no text."""
-        return self.sketcher.sketch(messages, reply) if messages or reply else {}
+    def sketch(self, messages: Sequence[tuple[str, str]], reply: str, operation: str = "") -> dict[str, Any]:
+        """Return the sketch fields; none where the log holds no text. All inputs of an embedding are one text."""
+        inputs = len(messages)
+        if operation == "embedding" and inputs > 1:
+            messages = [("user", "\n".join(words for _, words in messages))]
+        found = self.sketcher.sketch(messages, reply) if messages or reply else {}
+        if operation == "embedding" and found:
+            found["turns"] = inputs
+        return found
 
 
 def load_object(raw: bytes) -> Mapping[str, Any]:

@@ -8,8 +8,10 @@ Knows the bodies of OpenAI (chat, completions, responses), Anthropic, Google Gem
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+import msgspec
 
 from siphonwatch.streams.edge.adapters.elements import Elements
 from siphonwatch.streams.edge.adapters.values import count, load_json, mapping, name, number, sequence, text
@@ -25,7 +27,11 @@ MAX_PARTS = 10_000
 OPERATIONS = {
     "completion": "chat",
     "acompletion": "chat",
+    "aadapter_completion": "chat",
     "chat_completion": "chat",
+    "chat_completions": "chat",
+    "message": "chat",
+    "messages": "chat",
     "anthropic_messages": "chat",
     "aanthropic_messages": "chat",
     "generate_content": "chat",
@@ -35,9 +41,16 @@ OPERATIONS = {
     "allm_passthrough_route": "chat",
     "text_completion": "completion",
     "atext_completion": "completion",
+    "text_completions": "completion",
+    "text_generation": "completion",
+    "completions": "completion",
+    "embed": "embedding",
+    "embed_content": "embedding",
     "embeddings": "embedding",
     "aembedding": "embedding",
     "aresponses": "responses",
+    "acompact_responses": "responses",
+    "aocr": "ocr",
     "_aresponses_websocket": "responses",
     "_arealtime": "realtime",
     "image_generation": "image",
@@ -65,15 +78,20 @@ ROUTES = (
 """Part of a path in lower case -> what was asked for; the first that fits."""
 
 MODEL_ROUTE = re.compile(
-    r"(?:/chat/completions|/v\d/completions|/v\d/messages|/v\d/responses|/embeddings"
+    r"(?:/chat/completions|/v\d/completions|/v\d/messages|/v\d/responses|/embeddings|/v\d/rerank|/v\d/moderations"
+    r"|/v\d/images/(?:generations|edits|variations)|/v\d/audio/(?:speech|transcriptions|translations)"
     r"|/models/[^/?]+:(?:stream)?(?:generateContent|rawPredict)|/model/[^/?]+/(?:converse|invoke)[a-z-]*"
     r"|/api/(?:chat|generate))/?(?:\?|\Z)",
     re.IGNORECASE,
 )
 """Paths that only a model's API has; a request to one that failed early carries no other sign of a model."""
 
+MAX_PATH = 2048
+"""Characters of a path that are looked at."""
+
 ROLES = {"model": "assistant", "chatbot": "assistant", "ai": "assistant", "human": "user", "function": "tool"}
 """A provider's name of who speaks, in lower case -> OpenAI's; others keep theirs."""
+SPEAKERS = frozenset((*ROLES, "system", "user", "assistant", "tool"))
 
 CONFIGURATIONS = frozenset(
     ("generationConfig", "generation_config", "inferenceConfig", "parameters", "textGenerationConfig", "options",
@@ -99,8 +117,8 @@ _RARE = STRUCTURES | frozenset(
 _DEFAULTS = {"n": 1, "logprobs": 0, "tools": 0, "structured": False}
 PLAIN = ("", "text", "text/plain", "none", "auto", False, None)
 
-SILENT = ("reasoning", "thinking", "redacted_thinking", "tool_call", "tool_use", "function_call")
-"""Parts that are not said to anybody."""
+SILENT = ("reasoning", "thinking", "redacted_thinking", "tool_call", "tool_use", "function_call", "blob", "uri", "file")
+"""Parts that are not said to anybody, and those whose content is a file or its address."""
 
 
 def operation(value: Any) -> str:
@@ -113,6 +131,11 @@ def route(path: str) -> str:
     """Return what a path asks a model for; chat where it does not say."""
     lowered = path.partition("?")[0].lower()
     return next((op for part, op in ROUTES if part in lowered), "chat")
+
+
+def asks_model(method: str, path: str) -> bool:
+    """Tell whether a request that carries no other sign of a model is one to a model; other methods only list them."""
+    return method.upper() in ("POST", "") and MODEL_ROUTE.search(path[:MAX_PATH]) is not None
 
 
 def content_text(content: Any) -> str:
@@ -137,12 +160,13 @@ def content_text(content: Any) -> str:
 
 def _part(part: Mapping[str, Any]) -> Any:
     """The text of one part; that of a tool's result is as deep as three objects."""
-    for key in ("text", "content", "response", "output", "result", "parts"):
+    for key in ("text", "content", "response", "output", "result", "parts", "transcript"):
         inner = part.get(key)
         if not inner:
             continue
         if isinstance(inner, dict):
-            inner = inner.get("text") or inner.get("content") or inner.get("output") or inner.get("result")
+            said = inner.get("text") or inner.get("content") or inner.get("output") or inner.get("result")
+            inner = said or (msgspec.json.encode(inner).decode() if part.get("type") == "tool_call_response" else None)
         if isinstance(inner, list):
             inner = "\n".join(
                 found if isinstance(found, str) else text(mapping(found).get("text")) for found in inner[:MAX_PARTS]
@@ -170,16 +194,30 @@ SPOKEN = ("content", "parts", "message", "output", "text")
 """Where an item of a conversation holds its words."""
 
 
+def flat(items: Sequence[Any]) -> Sequence[Any]:
+    """Return the items of a list, and those of the lists in it: LangChain logs one list for each of several prompts."""
+    if not any(isinstance(item, list) for item in items):
+        return items
+    return [inner for item in items for inner in (item if isinstance(item, list) else (item,))]
+
+
+def constructed(item: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return what a message of LangChain was made from, where it was serialised; any other item itself."""
+    made = item.get("kwargs") or item.get("data")
+    return made if isinstance(made, dict) and "content" in made else item
+
+
 def _listed(items: Any) -> Messages:
     found: Messages = []
     redacted = False
-    for item in items[:MAX_PARTS]:
+    for item in flat(items)[:MAX_PARTS]:
         if type(item) is dict and type(words := item.get("content")) is str and type(role := item.get("role")) is str:
             redacted = redacted or words == REDACTED  # what most are: the rest is for other shapes
             found.append((ROLES.get(lowered := role.lower(), lowered), "" if words == REDACTED else words))
         elif isinstance(item, str):
             found.append(("user", item))
         elif isinstance(item, dict):
+            item = {**item, **constructed(item)}
             content = item.get("content")
             if content is None and "content" not in item:
                 content = next((item[key] for key in SPOKEN if key in item), None)
@@ -206,6 +244,8 @@ def _role(item: Mapping[str, Any], content: Any) -> str:
     kind = text(item.get("type")) or "message"
     if kind.endswith("_output"):
         return "tool"
+    if kind in SPEAKERS:  # LangChain
+        return ROLES.get(kind, kind)
     return "user" if kind == "message" or kind.startswith("input_") else "assistant"
 
 
@@ -318,6 +358,16 @@ def embedded(value: Any) -> Any:
         return load_json(value)
     except ValueError:
         return _salvaged(value) if _JSON.match(value) else value
+
+
+def embedded_text(value: Any) -> str:
+    """Return text that a log may hold as JSON text, between quotes."""
+    if isinstance(value, str) and value[:1] == '"':
+        try:
+            value = load_json(value)
+        except ValueError:
+            return ""
+    return text(value)
 
 
 def _salvaged(value: str) -> list[Any] | None:

@@ -103,7 +103,7 @@ class Envoy(Adapter):
         model = text(_any(line, MODEL))
         status = count(_any(line, STATUS))
         remaining = _any(line, REMAINING)
-        if model or text(_any(line, TOKENS_IN)) or chat.MODEL_ROUTE.search(path[: rest.PATH_CHARS]):
+        if model or text(_any(line, TOKENS_IN)) or chat.asks_model(text(line.get("method")), path):
             fields: dict[str, Any] = {
                 "provider": name(_any(line, PROVIDER), 32),
                 "model": model_name(model),

@@ -72,7 +72,7 @@ class Kong(Adapter):
             return
         if called:
             fields = self._model(ai, called, path)
-        elif chat.MODEL_ROUTE.search(path[: rest.PATH_CHARS]):
+        elif chat.asks_model(text(request.get("method")), path):
             fields = {"op": chat.route(path)}
         else:
             fields = rest.fields(text(request.get("method")), path, identity)
@@ -98,21 +98,24 @@ class Kong(Adapter):
     def _model(self, ai: Mapping[str, Any], called: Mapping[str, Any], path: str) -> dict[str, Any]:
         meta, usage = mapping(called.get("meta")), mapping(called.get("usage"))
         payload, shared = mapping(called.get("payload")), mapping(ai.get("payload"))
-        asked = chat.body(payload.get("request") or shared.get("request"))
+        body = chat.embedded(payload.get("request") or shared.get("request"))
+        asked = mapping(body)
+        said = chat.request(asked) if asked else chat.messages(body) if isinstance(body, list) else []
+        operation = chat.route(path)
         reply, finish = replies.answer(payload.get("response") or shared.get("response"))
         parameters = chat.parameters(asked)
         parameters["stream"] = parameters["stream"] or meta.get("request_mode") == "stream"
         return {
             "provider": name(meta.get("provider_name"), 32),
             "model": model_name(meta.get("request_model") or meta.get("response_model") or asked.get("model")),
-            "op": chat.route(path),
+            "op": operation,
             "user": self.identity.hash64("user", text(asked.get("user"))),
             "tokens_in": count(usage.get("prompt_tokens", usage.get("prompt_token"))),
             "tokens_out": count(usage.get("completion_tokens", usage.get("completion_token"))),
             "finish": finish,
             "guardrails": sum(1 for plugin in ai if any(part in plugin for part in GUARDS)),
             **parameters,
-            **self.sketch(chat.request(asked), reply),
+            **self.sketch(said, reply, operation),
         }
 
 

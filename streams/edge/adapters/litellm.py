@@ -11,7 +11,7 @@ import msgspec
 
 from siphonwatch.streams.common.addresses import Addresses
 from siphonwatch.streams.common.identity import Identity
-from siphonwatch.streams.contracts.telemetry import Telemetry
+from siphonwatch.streams.contracts.telemetry import Malformed, Telemetry
 from siphonwatch.streams.edge.adapters import chat, replies, standing
 from siphonwatch.streams.edge.adapters.base import MAX_ID, Adapter, TextSketcher, load_object, require_time
 from siphonwatch.streams.edge.adapters.errors import error_status
@@ -36,12 +36,19 @@ REMAINING = (
 )
 
 NOT_INFERENCE = re.compile(
-    r"_?a?_?(?:(?:retrieve|list|delete|cancel|get|upload|create_(?:batch|file|fine|assistant|thread|container|sandbox))"
+    r"_?a?_?(?:(?:retrieve|list|delete|cancel|get|upload|create_(?:batch|file|fine|assistant|thread|container|sandbox|skill|realtime))"
     r"|(?:file|vector_store|container|batch|assistants?|thread|fine_tuning|prompt|skill)s?_|add_message|search\Z|ingest"
     r"|query|call_mcp|list_mcp|mcp|run_code|code_interpreter|video_(?!remix|edit|extension)|health|count_tokens)"
 )
 """Beginnings of the types of calls that ask no model (litellm.types.utils.CallTypes): LiteLLM's own administration,
 files, batches, vector stores, containers and tools."""
+
+PASSED_THROUGH = frozenset(("pass_through_endpoint", "llm_passthrough_route", "allm_passthrough_route"))
+"""Types of calls whose one message is the request's whole body as JSON text, and whose reply is the provider's."""
+NO_MODEL = frozenset(("", "unknown"))
+"""What stands for the model where a body that is passed through names none."""
+PLACEHOLDERS = frozenset(("default-message-value", "WebSocket connection"))
+"""What LiteLLM logs as the message of calls that have none (litellm/utils.py, pass_through_endpoints.py)."""
 
 AUTH = "user_api_key_auth_metadata"
 AUTH_METADATA = f"metadata.{AUTH}"
@@ -81,8 +88,12 @@ class Payload(msgspec.Struct, gc=False):
     response: Any = None
     model_parameters: Any = None
     error_information: Any = None
+    error_str: Any = None
     api_key: Any = None
     team_id: Any = None
+    organization_id: Any = None
+    proxy_server_request: Any = None
+    request_duration_ms: Any = None
     hidden_params: Any = None
 
 
@@ -130,6 +141,8 @@ class LiteLLM(Adapter):
         except (msgspec.DecodeError, UnicodeError, RecursionError):
             tree = load_object(raw)
             payload = msgspec.convert(tree, Payload)
+        if payload.startTime is None and payload.call_type is None and payload.model is None:
+            raise Malformed("fields", "no field of a LiteLLM log is there, such as startTime, call_type or model")
         if type(payload.call_type) is str and NOT_INFERENCE.match(payload.call_type):
             require_time(timestamp(payload.startTime), "startTime")
             self.pass_over(name(payload.call_type, 64))
@@ -138,6 +151,14 @@ class LiteLLM(Adapter):
             payload.metadata = chat.body(payload.metadata)
         if payload.api_key or payload.team_id or payload.request_id:
             payload.metadata = _row_metadata(payload)
+        if type(payload.call_type) is str and payload.call_type in PASSED_THROUGH:
+            _pass_through(payload)
+            if not payload.messages and not count(payload.prompt_tokens) and text(payload.model) in NO_MODEL:
+                require_time(timestamp(payload.startTime), "startTime")
+                self.pass_over(f"{payload.call_type} without a model")
+                return
+        if payload.proxy_server_request and (not payload.messages or payload.messages == "{}"):
+            _take_body(payload, chat.body(payload.proxy_server_request))
         whole = {**tree, "metadata": payload.metadata} if tree is not None else None
 
         def find(path: str) -> Any:
@@ -167,13 +188,10 @@ class LiteLLM(Adapter):
         operation = chat.operation(payload.call_type) or "chat"
         said = payload.messages
         said = chat.messages(chat.embedded(said) if type(said) is str else said)
-        inputs = len(said)
-        if operation == "embedding" and inputs > 1:  # one request: all of its inputs are its text
-            said = [("user", "\n".join(words for _, words in said))]
+        if operation == "transcription" or (len(said) == 1 and said[0][1] in PLACEHOLDERS):
+            said = []  # of a recording LiteLLM logs a hash
         system = "" if said and said[0][0] == "system" else _system(wanted)
-        sketched = self.sketch([("system", system), *said] if system else said, words)
-        if operation == "embedding" and sketched:
-            sketched["turns"] = inputs
+        sketched = self.sketch([("system", system), *said] if system else said, words, operation)
         return Telemetry(
             id=self.request_id(_id(payload), raw),
             time=start,
@@ -208,14 +226,33 @@ def _beyond(paths: Sequence[str]) -> bool:
 
 
 def _row_metadata(payload: Payload) -> dict[str, Any]:
-    """A spend log's metadata, with what its own columns hold: the hash of the key, and the team."""
+    """A spend log's metadata, with what its own columns hold: the hash of the key, the team and the organisation."""
     found = dict(payload.metadata)
     for field, value in (
         ("user_api_key_hash", text(found.get("user_api_key")) or payload.api_key),
         ("user_api_key_team_id", payload.team_id),
+        ("user_api_key_org_id", payload.organization_id),
     ):
         found[field] = text(found.get(field)) or text(value) or None
     return found
+
+
+def _pass_through(payload: Payload) -> None:
+    """Read the body that the one message of a call that is passed through holds as JSON text."""
+    said = sequence(payload.messages)
+    held = chat.embedded(mapping(said[0]).get("content")) if len(said) == 1 else None
+    if isinstance(held, dict):
+        payload.messages = []
+        _take_body(payload, held)
+    elif held is None or isinstance(held, list):  # cut off: the whole messages of it
+        payload.messages = held
+
+
+def _take_body(payload: Payload, body: Mapping[str, Any]) -> None:
+    """Take conversation and parameters from the request's own body, where the log has them nowhere else."""
+    body = mapping(body.get("body")) or body
+    payload.messages = [{"role": role, "content": words} for role, words in chat.request(body)]
+    payload.model_parameters = {**body, **mapping(payload.model_parameters)}
 
 
 def _id(payload: Payload) -> str:
@@ -246,13 +283,17 @@ def _status(payload: Payload, metadata: Mapping[str, Any]) -> int:
         return 200
     error = mapping(payload.error_information) or mapping(metadata.get("error_information"))
     code = count(error.get("error_code"))
-    return code if 100 <= code <= 999 else error_status(text(error.get("error_class")))
+    if 100 <= code <= 999:
+        return code
+    return error_status(text(error.get("error_class")) or text(payload.error_str).partition(":")[0])
 
 
 def _duration(payload: Payload, start: float) -> float:
     """From the start to the end; `response_time` of a streamed call ends with its first token."""
     end = timestamp(payload.endTime)
-    return span(start, end) if end is not None else seconds(payload.response_time) or 0.0
+    if end is not None:
+        return span(start, end)
+    return seconds(payload.response_time) or (seconds(payload.request_duration_ms) or 0.0) / 1e3
 
 
 def _remaining(payload: Payload) -> int:

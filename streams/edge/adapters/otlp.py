@@ -30,12 +30,14 @@ from siphonwatch.streams.edge.adapters.values import span as span_seconds
 from siphonwatch.streams.edge.adapters.wrapping import clean
 
 MAX_INDEXED = 1000
-"""Messages read of the indexed form `gen_ai.prompt.<i>.content`."""
+"""Tools counted of an indexed form."""
+MAX_PARTS = 64
+"""Parts read of one message of the indexed form `message.contents.<i>.message_content.text`."""
 
 INFERENCE = frozenset(
     ("chat", "completion", "text_completion", "generate_content", "generate", "generation", "embeddings", "embedding",
      "responses", "response", "rerank", "image", "image_generation", "speech", "transcription", "moderation",
-     *chat.OPERATIONS)
+     "generate_content_stream", *chat.OPERATIONS)
 )  # fmt: skip
 """Operations that ask a model. Any other stands around requests, or beside them: counting it would count one twice."""
 
@@ -47,12 +49,14 @@ KNOWN_OPERATIONS = frozenset(
 """Operations that are counted under their own names where they are passed over; an application may invent more."""
 
 MODEL = ("gen_ai.request.model", "gen_ai.response.model", "llm.model_name", "embedding.model_name", "ai.model.id",
-         "llm.request.model", "llm.response.model")  # fmt: skip
+         "llm.request.model", "llm.response.model", "langfuse.observation.model.name")  # fmt: skip
 PROVIDER = ("gen_ai.provider.name", "gen_ai.system", "llm.provider", "llm.system", "ai.model.provider")
 TOKENS_IN = ("gen_ai.usage.input_tokens", "gen_ai.usage.prompt_tokens", "llm.usage.prompt_tokens",
-             "llm.token_count.prompt", "ai.usage.promptTokens", "ai.usage.inputTokens", "ai.usage.tokens")  # fmt: skip
+             "llm.token_count.prompt", "ai.usage.promptTokens", "ai.usage.inputTokens", "ai.usage.tokens",
+             "gen_ai.response.prompt_tokens")  # fmt: skip
 TOKENS_OUT = ("gen_ai.usage.output_tokens", "gen_ai.usage.completion_tokens", "llm.usage.completion_tokens",
-              "llm.token_count.completion", "ai.usage.completionTokens", "ai.usage.outputTokens")  # fmt: skip
+              "llm.token_count.completion", "ai.usage.completionTokens", "ai.usage.outputTokens",
+              "gen_ai.response.completion_tokens")  # fmt: skip
 FINISH = ("gen_ai.response.finish_reasons", "gen_ai.response.finish_reason", "ai.response.finishReason",
           "llm.response.finish_reason", "gen_ai.completion.0.finish_reason")  # fmt: skip
 SESSION = ("gen_ai.conversation.id", "session.id", "langfuse.session.id", "ai.telemetry.metadata.sessionId",
@@ -79,7 +83,7 @@ TEXT_VARIABLES = (
 )
 """What an application's environment must hold for OpenTelemetry's own instrumentations to put text into spans."""
 
-_ERROR_CODE = re.compile(r"(?:Error code|status(?: code)?)[: ]{1,3}([45]\d\d)\b", re.IGNORECASE)
+_ERROR_CODE = re.compile(r"(?:Error code|status(?: code)?|HTTP(?:/[\d.]{1,3})?)[: ]{1,3}([45]\d\d)\b", re.IGNORECASE)
 
 HEADER = "http.request.header."
 
@@ -150,6 +154,8 @@ class Otlp(Adapter):
         account = next((who for path in self.accounts if (who := find(path))), "")
         found = span.attributes
         start = require_time(span.start, "startTimeUnixNano")
+        operation = chat.operation(_operation(found)) or "chat"
+        usage = chat.body(found.get("langfuse.observation.usage_details"))
         asked, reply, ended = _content(span)
         if not asked and not reply:
             self.without_text += 1
@@ -173,15 +179,15 @@ class Otlp(Adapter):
             n_headers=n_headers,
             provider=name(_first(found, PROVIDER), 32),
             model=model_name(_first(found, MODEL)),
-            op=chat.operation(_operation(found)) or "chat",
+            op=operation,
             status=_status(span),
             **_parameters(found),
-            tokens_in=count(_first(found, TOKENS_IN)),
-            tokens_out=count(_first(found, TOKENS_OUT)),
+            tokens_in=count(_first(found, TOKENS_IN)) or count(usage.get("input")),
+            tokens_out=count(_first(found, TOKENS_OUT)) or count(usage.get("output")),
             duration=span_seconds(start, span.end),
             finish=next((why for key in FINISH if (why := replies.finish_reason(found.get(key)))), ended),
             **self.standing(find, start),
-            **self.sketch(asked, reply),
+            **self.sketch(asked, reply, operation),
         )
 
 
@@ -203,7 +209,7 @@ def requests(spans: list[Span]) -> tuple[list[Span], list[str]]:
             passed.append(operation if operation in KNOWN_OPERATIONS else "other operation")
         elif _first(span.attributes, MODEL) is None and _first(span.attributes, TOKENS_IN) is None:
             passed.append("no model")
-        elif any(key in span.attributes for key in DATA):
+        elif any(key in span.attributes for key in DATA) and not _of_model(span.attributes):
             passed.append("data store")
         else:
             unnamed.append(span)
@@ -217,6 +223,11 @@ def requests(spans: list[Span]) -> tuple[list[Span], list[str]]:
     kept = {id(span) for span in chosen}
     passed += ["around a request" for span in (*named, *unnamed) if id(span) not in kept]
     return [span for span in spans if id(span) in kept], passed
+
+
+def _of_model(found: Attributes) -> bool:
+    """Tell whether a call that is a cloud's own RPC, such as to Bedrock, names a model's provider and its tokens."""
+    return _first(found, PROVIDER) is not None and _first(found, TOKENS_IN) is not None
 
 
 def _answered(found: Attributes) -> bool:
@@ -252,8 +263,8 @@ def _outermost(spans: list[Span], known: Mapping[tuple[str, str], Span]) -> list
 def _operation(found: Attributes) -> str:
     """What a span says it does, in OpenTelemetry's words where it asks a model; '' where it does not say."""
     named = text(found.get("gen_ai.operation.name"))
-    if named:
-        return named.lower()
+    if named:  # Semantic Kernel says chat.completions
+        return named.lower().replace(".", "_").replace("-", "_").replace(" ", "_")
     if sdk := text(found.get("ai.operationId")):  # Vercel: ai.generateText around ai.generateText.doGenerate
         inner = sdk.rpartition(".")[2]
         return {"doGenerate": "chat", "doStream": "chat", "doEmbed": "embeddings"}.get(inner, "framework")
@@ -261,6 +272,8 @@ def _operation(found: Attributes) -> str:
         return {"LLM": "chat", "EMBEDDING": "embeddings", "RERANKER": "rerank"}.get(kind.upper(), "framework")
     if kind := text(found.get("llm.request.type")):  # Traceloop
         return kind.lower()
+    if kind := text(found.get("langfuse.observation.type")):
+        return {"generation": "chat", "embedding": "embeddings"}.get(kind.lower(), "framework")
     return "framework" if text(found.get("traceloop.span.kind")) else ""
 
 
@@ -291,13 +304,13 @@ def _status(span: Span) -> int:
     if 100 <= code <= 999:
         return code
     said = _ERROR_CODE.search(text(thrown.get("exception.message"))[:4096])
-    if said:
+    if said := said or _ERROR_CODE.search(span.message[:4096]):
         return int(said.group(1))
-    return error_status(failure)
+    return error_status(failure or span.message.partition(":")[0])
 
 
 def _parameters(found: Attributes) -> dict[str, Any]:
-    asked = chat.body(found.get("llm.invocation_parameters"))
+    asked = chat.body(found.get("llm.invocation_parameters") or found.get("langfuse.observation.model.parameters"))
     settings = {key[12:]: value for key, value in found.items() if key.startswith("ai.settings.")}
     fields = chat.parameters({**settings, **asked})
     tools = chat.embedded(found.get("gen_ai.tool.definitions") or found.get("ai.prompt.tools"))
@@ -347,13 +360,16 @@ def _content(span: Span) -> tuple[chat.Messages, str, str]:
         ]
     asked: chat.Messages = []
     spoken: list[str] = []
+    chosen = ""
     for label, fields in events:
         if label in LEGACY_EVENTS and label != "gen_ai.choice":
             words = fields.get("content", fields.get("gen_ai.event.content"))
             asked.append((label.split(".")[1], chat.content_text(chat.embedded(words))))
         elif label == "gen_ai.choice":
             words = chat.embedded(fields.get("message", fields.get("gen_ai.event.content")))
-            spoken.append(replies.reply([words] if isinstance(words, dict) else words)[0])
+            words, why = replies.reply([words] if isinstance(words, dict) else words)
+            spoken.append(words)
+            chosen = chosen or replies.finish_reason(fields.get("finish_reason")) or why
         else:
             content.update({key: value for key, value in fields.items() if key.startswith("gen_ai.")})
     system = chat.content_text(chat.embedded(content.get("gen_ai.system_instructions")))
@@ -361,33 +377,43 @@ def _content(span: Span) -> tuple[chat.Messages, str, str]:
         _said(content, ("gen_ai.input.messages", "gen_ai.prompt", "ai.prompt.messages", "ai.prompt"))
         or asked
         or next((said for form in INDEXED if (said := _indexed(content, *form))), [])
-        or _said(content, ("request_data", "input.value", "ai.value", "traceloop.entity.input"))
+        or _said(content, ("request_data", "input.value", "traceloop.entity.input", "langfuse.observation.input"))
+        or _values(content)
     )
     reply, ended = replies.answer(content.get("gen_ai.output.messages") or content.get("gen_ai.completion"))
     if not reply:
         spoken += [words for form in REPLIES for _, words in _indexed(content, *form)]
         reply = "\n".join(words for words in spoken if words)
-    for key in ("ai.response.text", "ai.response.object", "response_data", "output.value"):
+    for key in ("ai.response.text", "response_data", "output.value", "langfuse.observation.output"):
         if not reply and content.get(key):
             reply, why = _answered_text(content[key])
             ended = ended or why
-    return ([("system", system), *messages] if system else messages), reply, ended
+    reply = reply or text(content.get("ai.response.object"))
+    if system and messages[:1] != [("system", system)]:
+        messages = [("system", system), *messages]
+    return messages, reply, ended or chosen
 
 
-INDEXED: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("gen_ai.prompt.{}.role", ("gen_ai.prompt.{}.content",)),
-    ("llm.prompts.{}.role", ("llm.prompts.{}.content",)),
-    ("llm.input_messages.{}.message.role",
-     ("llm.input_messages.{}.message.content", "llm.input_messages.{}.message.contents.0.message_content.text")),
-    ("", ("embedding.embeddings.{}.embedding.text",)),
-)  # fmt: skip
-"""Forms of a message a number: where the role stands, and where the words."""
-REPLIES: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("gen_ai.completion.{}.role", ("gen_ai.completion.{}.content",)),
-    ("llm.completions.{}.role", ("llm.completions.{}.content",)),
-    ("llm.output_messages.{}.message.role",
-     ("llm.output_messages.{}.message.content", "llm.output_messages.{}.message.contents.0.message_content.text")),
-)  # fmt: skip
+def _values(content: Attributes) -> chat.Messages:
+    """What the Vercel AI SDK embeds: one value or several, each as JSON text."""
+    held = content.get("ai.values") or content.get("ai.value")
+    values = [chat.embedded_text(value) for value in (held if isinstance(held, list) else [held])]
+    return [("user", words) for words in values if words]
+
+
+INDEXED: tuple[tuple[str, str, tuple[str, ...]], ...] = (
+    ("gen_ai.prompt.", "role", ("content",)),
+    ("llm.prompts.", "role", ("content", "prompt.text")),
+    ("llm.input_messages.", "message.role", ("message.content", "message.contents.{}.message_content.text")),
+    ("embedding.embeddings.", "", ("embedding.text",)),
+)
+"""Forms of a message a number: what stands before the number, and behind it for the role and for the words."""
+REPLIES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
+    ("gen_ai.completion.", "role", ("content",)),
+    ("llm.completions.", "role", ("content",)),
+    ("llm.choices.", "", ("completion.text",)),
+    ("llm.output_messages.", "message.role", ("message.content", "message.contents.{}.message_content.text")),
+)
 
 
 def _said(content: Attributes, keys: tuple[str, ...]) -> chat.Messages:
@@ -412,14 +438,25 @@ def _answered_text(value: Any) -> tuple[str, str]:
     return (value, "") if isinstance(value, str) and not parsed else ("", "")
 
 
-def _indexed(found: Attributes, role: str, words: tuple[str, ...]) -> chat.Messages:
-    """Messages that stand under numbered names, such as gen_ai.prompt.0.content."""
+def _indexed(found: Attributes, front: str, role: str, words: tuple[str, ...]) -> chat.Messages:
+    """Messages that stand under numbered names, such as gen_ai.prompt.0.content; a limit on attributes leaves gaps."""
+    begun = {key[len(front) :].partition(".")[0] for key in found if key.startswith(front)}
     messages: chat.Messages = []
-    for i in range(MAX_INDEXED):
-        content = next((found[key] for form in words if (key := form.format(i)) in found), None)
-        who = found.get(role.format(i)) if role else None
+    for i in sorted(int(place) for place in begun if place.isascii() and place.isdigit() and len(place) < 5):
+        at_number = f"{front}{i}."
+        content = next((said for form in words if (said := _numbered(found, at_number + form)) is not None), None)
+        who = found.get(at_number + role) if role else None
         if content is None and who is None:
-            break
+            continue
         speaker = text(who).lower() or "user"
         messages.append((chat.ROLES.get(speaker, speaker), chat.content_text(chat.embedded(content))))
     return messages
+
+
+def _numbered(found: Attributes, form: str) -> Any:
+    """An attribute, or the list of those whose name has a number in the form's braces."""
+    if "{}" not in form:
+        return found.get(form)
+    front, _, behind = form.partition("{}")
+    values = [found[key] for i in range(MAX_PARTS) if (key := f"{front}{i}{behind}") in found]
+    return values or None

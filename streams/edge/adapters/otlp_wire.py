@@ -42,6 +42,8 @@ class Span(NamedTuple):
     start: float | None
     end: float | None
     failed: bool
+    message: str
+    """Of the status; '' where it is no failure."""
     attributes: Attributes
     events: list[Event]
 
@@ -111,6 +113,7 @@ def _span(item: Mapping[str, Any]) -> Span:
         start=timestamp(_get(item, "startTimeUnixNano")),
         end=timestamp(_get(item, "endTimeUnixNano")),
         failed=_get(_get(item, "status"), "code") in (2, "2", "STATUS_CODE_ERROR"),
+        message=text(_get(_get(item, "status"), "message")),
         attributes=attributes(_get(item, "attributes")),
         events=[
             Event(text(event.get("name")), attributes(_get(event, "attributes")))
@@ -133,6 +136,7 @@ def _record(item: Mapping[str, Any]) -> Span:
         start=moment,
         end=None,
         failed=False,
+        message="",
         attributes={**body, **found} if isinstance(body, dict) else found,
         events=[],
     )
@@ -172,11 +176,13 @@ def _id(value: Any) -> str:
         except (binascii.Error, ValueError):
             return found
         return octets.hex() if len(octets) in (8, 16) else found
-    return "" if found.strip("0") == "" else found
+    return "" if found.strip("0") == "" else found.lower()
 
 
 def attributes(pairs: Any) -> Attributes:
-    """Return OTLP's list of key and typed value as a plain dictionary."""
+    """Return OTLP's list of key and typed value as a plain dictionary; one that is a dictionary already, as it is."""
+    if isinstance(pairs, dict):
+        return {str(key): _value(value, 0) for key, value in pairs.items()}
     return {
         pair["key"]: _value(pair.get("value"), 0)
         for pair in sequence(pairs)
@@ -186,7 +192,9 @@ def attributes(pairs: Any) -> Attributes:
 
 def _value(value: Any, depth: int) -> Any:
     """An AnyValue of opentelemetry/proto/common/v1; 64-bit integers are JSON strings there."""
-    if not isinstance(value, dict) or depth > MAX_DEPTH:
+    if not isinstance(value, dict):  # no AnyValue, but the value itself
+        return value if depth == 0 else None
+    if depth > MAX_DEPTH:
         return None
     whole = _get(value, "intValue")
     if whole is not None:
@@ -284,6 +292,7 @@ def _proto_span(span: Any) -> Span:
         start=timestamp(span.start_time_unix_nano) if span.start_time_unix_nano else None,
         end=timestamp(span.end_time_unix_nano) if span.end_time_unix_nano else None,
         failed=span.status.code == 2,
+        message=_text(span.status.message),
         attributes=_proto_attributes(span.attributes),
         events=[Event(_text(event.name), _proto_attributes(event.attributes)) for event in span.events],
     )
@@ -301,6 +310,7 @@ def _proto_record(record: Any) -> Span:
         start=timestamp(record.time_unix_nano or record.observed_time_unix_nano),
         end=None,
         failed=False,
+        message="",
         attributes={**body, **found} if isinstance(body, dict) else found,
         events=[],
     )

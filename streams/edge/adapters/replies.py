@@ -3,11 +3,21 @@ server-sent events or lines. It keeps no text."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
-from siphonwatch.streams.edge.adapters.chat import MAX_PARTS, REDACTED, SILENT, content_text, embedded, parts
+from siphonwatch.streams.edge.adapters.chat import (
+    MAX_PARTS,
+    REDACTED,
+    SILENT,
+    constructed,
+    content_text,
+    embedded,
+    flat,
+    parts,
+)
 from siphonwatch.streams.edge.adapters.values import load_json, mapping, name, sequence, text
 
 FINISHES = {
@@ -23,8 +33,8 @@ FINISHES = {
     ),
     **dict.fromkeys(("tool_calls", "tool_call", "tool_use", "function_call"), "tool_calls"),
     **dict.fromkeys(
-        ("content_filter", "content_filtered", "safety", "recitation", "blocklist", "prohibited_content", "spii",
-         "refusal", "guardrail_intervened", "error_toxic", "image_safety"),
+        ("content_filter", "content_filtered", "contentfiltered", "safety", "recitation", "blocklist",
+         "prohibited_content", "spii", "refusal", "guardrail_intervened", "error_toxic", "image_safety"),
         "content_filter",
     ),
 }  # fmt: skip
@@ -50,7 +60,9 @@ def finish_reason(value: Any) -> str:
 
 @lru_cache(1024)
 def _named(reason: str) -> str:
-    lowered = reason.rpartition(".")[2].lower().replace("-", "_").replace(" ", "_")
+    if reason[:1] == "[":  # a list as Python writes it
+        reason = reason.strip("[]").partition(",")[0].strip("'\" ")
+    lowered = reason.rpartition(".")[2].lower().replace("-", "_").replace(" ", "_").removeprefix("finish_reason_")
     return FINISHES.get(lowered) or name(lowered, 16)
 
 
@@ -61,27 +73,53 @@ def reply(value: Any) -> tuple[str, str]:
     if isinstance(value, str):
         return ("" if value == REDACTED else value), ""
     if isinstance(value, list):
-        value = value[:MAX_PARTS]
-        if any("candidates" in mapping(item) for item in value):
+        value = flat(value)[:MAX_PARTS]
+        if any("candidates" in mapping(item) for item in value) or _events_of_session(value):
             return streamed(value)
         value = {"choices": value}
     body = mapping(value)
-    if isinstance(body.get("response"), dict):  # an envelope of the Responses API's last event
-        body = body["response"]
+    results = body.get("results")
+    if isinstance(results, list) and _events_of_session(results):
+        return streamed(results[:MAX_PARTS])
+    inner = body.get("response")
+    if isinstance(inner, dict):  # an envelope of the Responses API's last event
+        body = inner
+    elif isinstance(inner, str) and len(body) == 1:  # LiteLLM's of a reply that it passed through
+        return answer(inner)
     texts: list[str] = []
     finish = ""
-    for choice in _objects(_answers(body)):
-        message = choice.get("message") or choice.get("delta") or choice
-        if isinstance(message, str):
-            texts.append(message)
-        elif isinstance(message, dict):
-            texts.append(_said(message))
-        finish = finish or _finish(choice)
+    answers = flat(sequence(_answers(body))[:MAX_PARTS])
+    for choice in answers:
+        if isinstance(choice, dict):
+            message = choice.get("message") or choice.get("delta") or choice
+            texts.append(message if isinstance(message, str) else _said(constructed(mapping(message))) or _said(choice))
+            finish = finish or _finish(choice)
+        elif isinstance(choice, str):
+            texts.append("" if choice == REDACTED else choice)
     if not texts or not any(texts):
         texts.append(_said(body))
-    incomplete = mapping(body.get("incomplete_details")).get("reason")
-    finish = finish_reason(incomplete) or finish or _finish(body)
+    finish = _incomplete(body) or finish or _finish(body) or _completed(body)
     return "\n".join(words for words in texts if words), finish
+
+
+def _events_of_session(items: Iterable[Any]) -> bool:
+    """Tell whether these are the events of a realtime session, as LiteLLM logs them."""
+    return any(isinstance(mapping(item).get("response"), dict) for item in items)
+
+
+def _incomplete(body: Mapping[str, Any]) -> str:
+    """Why a reply of the Responses API or of a realtime session is not whole."""
+    if body.get("status") == "completed":
+        return ""
+    return finish_reason(mapping(body.get("incomplete_details") or body.get("status_details")).get("reason"))
+
+
+def _completed(body: Mapping[str, Any]) -> str:
+    """Why a whole reply of the Responses API ended, which has no reason of its own."""
+    if body.get("status") != "completed":
+        return ""
+    calls = any(text(item.get("type")).endswith("_call") for item in _objects(body.get("output")))
+    return "tool_calls" if calls else "stop"
 
 
 def _plain(value: Any) -> tuple[str, str] | None:
@@ -130,7 +168,8 @@ def _finish(item: Mapping[str, Any]) -> str:
             found = found.get("type")
         if text(found):
             return finish_reason(found)
-    return finish_reason(mapping(item.get("details")).get("finish_reason"))
+    held = item.get("details") or item.get("generation_info") or item.get("messageStop")
+    return _finish(held) if isinstance(held, dict) else ""
 
 
 def _objects(value: Any) -> Iterable[dict[str, Any]]:
@@ -145,14 +184,20 @@ def answer(value: Any) -> tuple[str, str]:
     stripped = value.lstrip()
     if stripped.startswith(("data:", "event:", ":", "id:")) or (stripped[:1] == "{" and "}\n{" in stripped):
         events = list(_events(value))
-        if events:
+        if events or _CUT_OFF.match(stripped):
             return streamed(events)
     found = embedded(value)
     return reply(found) if found is not None else ("", "")
 
 
+_CUT_OFF = re.compile(r"data: ?[{\[]")
+"""How a stream of server-sent events begins, even where no event of it is whole."""
+_LINE_END = re.compile(r"\r\n?|\n")
+"""Where a line of such a stream ends; JSON may have other line separators within a string."""
+
+
 def _events(stream: str) -> Iterator[Any]:
-    for line in stream.splitlines()[:MAX_PARTS]:
+    for line in _LINE_END.split(stream, maxsplit=MAX_PARTS)[:MAX_PARTS]:
         data = line.removeprefix("data:").strip() if line.startswith("data:") else line.strip()
         if data[:1] in ("{", "["):
             try:
@@ -164,18 +209,24 @@ def _events(stream: str) -> Iterator[Any]:
 def streamed(events: Iterable[Any]) -> tuple[str, str]:
     """Return (text, finish reason) of a reply that came in pieces: those of one choice belong together."""
     pieces: dict[Any, list[str]] = {}
-    whole, finish = "", ""
+    wholes: list[str] = []
+    finish = ""
     for event in events:
         for body in event if isinstance(event, list) else (event,):
             body = mapping(body)
             if isinstance(body.get("response"), dict):  # the Responses API tells the whole at its end
                 words, why = reply(body)
-                whole, finish = words or whole, why or finish
+                if words and words not in wholes[-1:]:
+                    wholes.append(words)
+                finish = why or _finish(body) or finish
                 continue
             delta = body.get("delta")
+            kind = text(body.get("type"))
             if isinstance(delta, str):  # response.output_text.delta
-                if not text(body.get("type")) or "text" in text(body.get("type")):
+                if not kind or ("text" in kind and "reasoning" not in kind):
                     pieces.setdefault(body.get("output_index"), []).append(delta)
+                continue
+            if kind.startswith("response."):  # response.output_text.done repeats its deltas
                 continue
             if isinstance(body.get("contentBlockDelta"), dict):  # Bedrock
                 delta = mapping(body["contentBlockDelta"]).get("delta")
@@ -195,4 +246,5 @@ def streamed(events: Iterable[Any]) -> tuple[str, str]:
             if not answers:
                 pieces.setdefault(0, []).append(_said(body))
             finish = _finish(body) or finish
-    return whole or "\n".join(words for found in pieces.values() if (words := "".join(found))), finish
+    said = wholes or ["".join(found) for found in pieces.values()]
+    return "\n".join(words for words in said if words), finish

@@ -9,12 +9,16 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta, timezone
+from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from typing import Any
+from urllib.parse import unquote
 
 import msgspec
 
 COUNT_MAX = 2**31 - 1
+TIME_MIN = 946_684_800.0
+"""The year 2000, in seconds since 1970; no log of a gateway is older."""
 TIME_MAX = float(2**34)
 DURATION_MAX = 1e7
 ABSENT = frozenset(("", "-", "null", "None", "undefined"))
@@ -26,6 +30,10 @@ MAX_NUMERAL = 32
 _NAME = re.compile(r"[A-Za-z0-9@~][A-Za-z0-9._:/@+-]*\Z")
 _decoder = msgspec.json.Decoder()
 _MONTHS = {name: i for i, name in enumerate("Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split(), 1)}
+_WITH_ZONE = re.compile(
+    r"(?P<moment>\d{4}-.*[\d.]) (?:(?P<offset>[+-]\d\d:?\d\d)(?: [A-Z]{2,5})?|UTC|GMT|Z)\Z", re.ASCII
+)
+"""A zone behind a blank, as Go and Ruby print it."""
 _COMMON_TIME = re.compile(r"(\d{1,2})/([A-Z][a-z]{2})/(\d{4}):(\d{2}):(\d{2}):(\d{2}) ([+-])(\d{2})(\d{2})\Z", re.ASCII)
 
 
@@ -235,8 +243,9 @@ _OWNED = re.compile(
     r"(?:.*/)?(?:"
     r"arn:[a-z-]+:[a-z-]+:[a-z0-9-]*:\d*:(?:(?:foundation-model|inference-profile)/)?|"  # Amazon: the customer's number
     r"projects/[^/]+/locations/[^/]+/(?:publishers/[^/]+/)?(?:models/)?|"  # Google: the project
-    r"accounts/(?!fireworks/)[^/]+/"  # Fireworks: the customer
-    r")(?P<rest>.+)\Z"
+    r"accounts/(?!fireworks/)[^/]+/|"  # Fireworks: the customer
+    r"https?://[^/]+/(?:openai/)?(?:deployments/)?"  # an endpoint of the customer's own
+    r")(?P<rest>.*)\Z"
 )
 
 
@@ -249,16 +258,16 @@ def model_name(value: Any) -> str:
     >>> model_name("ft:gpt-4o-mini:acme::1"), model_name("arn:aws:bedrock:us-east-1:123:inference-profile/us.nova")
     ('ft:gpt-4o-mini', 'us.nova')
     """
-    found = text(value)
+    found = text(value).strip()
     owned = found.startswith(("ft:", "arn:", "projects/", "accounts/")) or "/" in found or "ft:" in found
     return name(_unowned(found[:512]) if owned else found, 64)
 
 
 @lru_cache(4096)
 def _unowned(found: str) -> str:
-    match = _OWNED.match(found)
+    match = _OWNED.match(unquote(found) if "%" in found else found)
     if match:
-        found = match["rest"]
+        found = match["rest"] or "other"
     front, tuned, behind = found.rpartition("ft:")
     if tuned and (not front or front.endswith("/")):
         found = f"{front}ft:{behind.partition(':')[0]}"
@@ -279,31 +288,37 @@ def span(start: float, end: float | None) -> float:
 def timestamp(value: Any) -> float | None:
     """Return seconds since 1970 UTC from seconds, milli-, micro- or nanoseconds, ISO 8601 or the common log's time.
 
-    The unit is told by magnitude: seconds until the year 5138. A time without a zone is UTC.
+    The unit is told by magnitude: seconds until the year 5138. A time without a zone is UTC. What lies before the year
+    2000 is no time: zero is how many a producer writes that it does not know it.
     """
+    if isinstance(value, bool):
+        return None
     if isinstance(value, str):
         value = value.strip()
         if len(value) > 64:
             return None
         if "/" in value:
             return _common_time(value)
-        if "-" in value[1:] or ":" in value:
+        if "-" in value[1:] or ":" in value or "T" in value:
             return _iso_time(value)
     found = number(value)
-    if found is None or found < 0:
+    if found is None:
         return None
     for above, unit in ((1e17, 1e9), (1e14, 1e6), (1e11, 1e3)):
         if found >= above:
             found /= unit
             break
-    return found if found <= TIME_MAX else None
+    return found if TIME_MIN <= found <= TIME_MAX else None
 
 
 def _iso_time(value: str) -> float | None:
+    match = _WITH_ZONE.match(value)
+    if match is not None:
+        value = match["moment"] + (match["offset"] or "Z")
     try:
-        moment = datetime.fromisoformat(value)
+        moment = parsedate_to_datetime(value) if value[:1].isalpha() else datetime.fromisoformat(value)
         return _since_epoch(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
-    except (ValueError, OverflowError):
+    except (ValueError, TypeError, IndexError, OverflowError):
         return None
 
 
@@ -323,7 +338,7 @@ def _common_time(value: str) -> float | None:
 
 def _since_epoch(moment: datetime) -> float | None:
     found = moment.timestamp()
-    return found if 0 <= found <= TIME_MAX else None
+    return found if TIME_MIN <= found <= TIME_MAX else None
 
 
 def at(tree: Any, path: str) -> Any:
