@@ -12,6 +12,7 @@ import math
 import numpy as np
 
 from siphonwatch.models.account.conversations import SHORT
+from siphonwatch.models.account.fading import is_full, lasting
 from siphonwatch.models.account.request import DRAWN_SYSTEM, Record, mix
 from siphonwatch.models.account.row import IS_JOB, SLOTS
 from siphonwatch.models.account.slots import F32, TAU, find_slot
@@ -55,7 +56,8 @@ def count_job(row: Record, q: Record, now: float, adds: Record, refusal: np.floa
         return -1
     job = row.jobs[place]
     gap = now - job.time if job.requests > F32(0.0) else 0.0
-    fade = F32(math.exp(-max(gap, 0.0) / TAU))
+    decay, requests = math.exp(-max(gap, 0.0) / TAU), float(job.requests)
+    fade, full = F32(lasting(decay, requests, row.requests)), is_full(decay, requests)
     weight = F32(math.exp(min(gap, 0.0) / TAU))
     in_loop = F32(0.0)
     if job.requests > F32(0.0) and gap >= 0.0 and gap < LOOP_GAP and gap - float(job.duration) < LOOP_LAG:
@@ -76,8 +78,9 @@ def count_job(row: Record, q: Record, now: float, adds: Record, refusal: np.floa
     job.grading = job.grading * fade + adds.grading * weight
     job.balked = job.balked * fade + refusal * weight
     job.structured = job.structured * fade + F32(q.structured) * weight
-    job.hours *= fade
-    job.days *= fade
+    if not full:
+        job.hours *= fade
+        job.days *= fade
     job.template_weight *= fade
     small = np.uint32(q.template >> np.uint64(32)) | np.uint32(1)
     if job.template == small:
@@ -90,6 +93,10 @@ def count_job(row: Record, q: Record, now: float, adds: Record, refusal: np.floa
     if gap >= 0.0:
         hour = np.int32(now // HOUR)
         if hour > job.hour:
+            if full:  # gaps are too short for these to fade by each
+                since = F32(math.exp(-HOUR * (hour - job.hour) / TAU))
+                job.hours *= since
+                job.days *= since
             job.hours += F32(1.0)
             if hour // HOURS_A_DAY > job.hour // HOURS_A_DAY:
                 job.days += F32(1.0)

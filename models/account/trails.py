@@ -10,6 +10,7 @@ import math
 
 import numpy as np
 
+from siphonwatch.models.account.fading import is_full, lasting
 from siphonwatch.models.account.request import Record, mix
 from siphonwatch.models.account.row import IS_TRAIL
 from siphonwatch.models.account.slots import F32, TAU, find_slot
@@ -42,11 +43,13 @@ def count_trail(row: Record, q: Record, now: float, fresh: np.float32) -> int:
     trail = row.trails[place]
     first = trail.requests == F32(0.0)
     gap = 0.0 if first else now - trail.time
-    fade = F32(math.exp(-max(gap, 0.0) / TAU))
+    decay, requests = math.exp(-max(gap, 0.0) / TAU), float(trail.requests)
+    fade, full = F32(lasting(decay, requests, row.requests)), is_full(decay, requests)
     weight = F32(math.exp(min(gap, 0.0) / TAU))
     trail.hold = trail.hold * fade + F32(1.0)
     trail.requests = trail.requests * fade + weight
-    trail.hours *= fade
+    if not full:
+        trail.hours *= fade
     trail.sampled *= fade
     trail.sampled_new *= fade
     if fresh == F32(0.0) or fresh == F32(1.0):
@@ -72,6 +75,8 @@ def count_trail(row: Record, q: Record, now: float, fresh: np.float32) -> int:
             trail.log_gap_var += F32(FADE) * (away * away - trail.log_gap_var)
         hour = np.int32(now // HOUR)
         if hour > trail.hour:
+            if full:  # gaps are too short for it to fade by each
+                trail.hours *= F32(math.exp(-HOUR * (hour - trail.hour) / TAU))
             trail.hours += F32(1.0)
             trail.hour = hour
         trail.time = now

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from siphonwatch.models.account.clock import settled, tick
 from siphonwatch.models.account.describe import F32, describe
+from siphonwatch.models.account.fading import lasting
 from siphonwatch.models.account.features import (
     COUNT,
     GIVEN,
@@ -178,6 +179,7 @@ def observe(row: Record, q: Record, now: float, plan: Plan, work: Work, out: npt
             decay[k], weight[k] = math.exp(-gap / TAUS[k]), 1.0
         else:
             decay[k], weight[k] = 1.0, math.exp(gap / TAUS[k])
+        decay[k] = lasting(decay[k], float(row.by_scale[k].requests), row.requests)
         d, w = F32(decay[k]), F32(weight[k])
         part = row.sums[k]
         for j in range(COLUMNS):

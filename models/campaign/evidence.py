@@ -28,6 +28,8 @@ BET = 0.2
 """Share of the capital at stake at a score of 0. Sightings of one fingerprint depend on each other: small bets."""
 FUNDED = 32
 FLOOR = -30.0
+LAST_BET = 2**31 - 1
+"""Most bets that a row can note; no multiple of `FUNDED`, so that from there on nothing is put in any more."""
 
 
 @kernel
@@ -82,7 +84,7 @@ def weigh(
             if row.bets[seat] % FUNDED == 0:
                 part = float(row.bets[seat] // FUNDED + 1)
                 capital = _log_add(capital, -math.log(part * (part + 1.0)))
-            row.bets[seat] += 1
+            row.bets[seat] = min(row.bets[seat] + 1, LAST_BET)
             capital = max(capital + math.log1p(BET / levels[p] * (score - levels[p])), FLOOR)
             row.log_e[seat] = np.float32(capital)
             log_e[k, p] = capital

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from siphonwatch.models.account.clock import settled, tick
+from siphonwatch.models.account.fading import lasting
 from siphonwatch.models.account.request import Array, Record
 from siphonwatch.models.campaign.row import BANDS, CONTENTS, ENTRIES, HELD, TAU, TEMPLATES
 from siphonwatch.models.campaign.walks import BY_CHANCE, count_read
@@ -208,9 +209,10 @@ def observe(row: Record, q: Record, member: np.uint64, time: float, out: Record)
     if row.requests == 0:
         row.first_seen = time
         row.last_time = time
-    if gap > 0.0:
-        _decay(row, F32(math.exp(-gap / TAU)))
-        row.last_time = time
+    decay = lasting(math.exp(-max(gap, 0.0) / TAU), float(row.sum.asked), row.requests)
+    if decay < 1.0:
+        _decay(row, F32(decay))
+    row.last_time = max(row.last_time, time)
     weight = F32(math.exp(min(gap, 0.0) / TAU))
     row.first_seen = min(row.first_seen, time)
     row.requests += 1

@@ -67,6 +67,10 @@ LASTING = 0.15
 is odd for long is less often an attacker than whoever is very odd once."""
 LAST = 2.0**32 - 1.0
 """Latest time a row can note, seconds: in 2106."""
+LAST_NUMBER = 2**31 - 1
+"""Highest number in the budget that a row can note: one that wrapped round would have the largest part of it."""
+BLOCKS = 2**29 - 1
+"""What a mark notes of its block: the lower 29 bits, which are 31 days at 100,000 requests/s."""
 SUSPECT = 0.5
 """Share of the way to an alert, in logarithms, from which an account no longer teaches."""
 
@@ -112,14 +116,15 @@ def is_suspect(mark: int, block: int) -> int:
     The mark is (block from which the new answer holds, new answer, old answer), so that earlier stages see a change
     only at the next block, however the requests were cut into batches.
     """
-    return (mark >> 1) & 1 if block >= mark >> 2 else mark & 1
+    return mark & 1 if mark >> 2 == (block + 1) & BLOCKS else (mark >> 1) & 1
 
 
 @kernel
 def _from_next_block(mark: int, block: int, answer: int) -> int:
     """The mark after a new answer found in `block`."""
-    old = mark & 1 if mark >> 2 == block + 1 else (mark >> 1) & 1
-    return ((block + 1) << 2) | (answer << 1) | old
+    after = (block + 1) & BLOCKS
+    old = mark & 1 if mark >> 2 == after else (mark >> 1) & 1
+    return (after << 2) | (answer << 1) | old
 
 
 @kernel
@@ -133,14 +138,20 @@ def suspicion(trust: float, shape: npt.NDArray[np.float64], score: float, log_e:
 
 
 @inlined
+def _next_number(row: Record, budget: Budget) -> None:
+    """Give an account the next number in the budget; those beyond what a row can note share the last one's tiny part."""
+    row.number = min(budget.counts[NUMBERED], np.int64(LAST_NUMBER))
+    budget.counts[NUMBERED] += 1
+
+
+@inlined
 def _begin_card(row: Record, evidence: Record, p: int, seats: Seats, budget: Budget) -> None:
     """Begin the evidence of a card that is another one than the row's, with the capital it may have."""
     if row.days > 0:
         capital = np.float32(-math.log1p(1.0 / float(row.days)))
         if (seats.era[p] - np.int64(evidence.era)) % ERAS <= seats.span[p]:  # it is of this pattern
             if evidence.open == 1:
-                row.number = budget.counts[NUMBERED]
-                budget.counts[NUMBERED] += 1
+                _next_number(row, budget)
             else:
                 capital = min(capital, evidence.log_e)
         evidence.log_e = capital
@@ -221,8 +232,7 @@ def weigh(
             continue
         row, q = judged[slots[i]], requests[i]
         if row.days == 0:
-            row.number = budget.counts[NUMBERED]
-            budget.counts[NUMBERED] += 1
+            _next_number(row, budget)
         if fresh[i] or row.days == 0:
             cohort = 2 if q.rest == 1 else (0 if (q.session != 0 or q.stream == 1) else 1)
             begin_hour(row, int(now[i] // HOUR), cohort, patterns, reference, budget, SUSPECT * threshold)
@@ -240,8 +250,7 @@ def weigh(
                 ev.open = 0
                 ev.log_e = ev.before = np.float32(-math.log(2.0))
                 ev.place = -1
-                row.number = budget.counts[NUMBERED]
-                budget.counts[NUMBERED] += 1
+                _next_number(row, budget)
             if score > ev.score or ev.place < 0:
                 ev.score = max(ev.score, score)
                 place = bin_of(reference, at, float(ev.score))

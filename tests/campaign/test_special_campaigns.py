@@ -136,6 +136,22 @@ def test_an_honest_fingerprint_s_evidence_by_each_card_keeps_its_level() -> None
     assert sorted(rows["number"]) == list(range(1, n + 1)) and budget.counts[NUMBERED] == n, "one number each"
 
 
+def test_the_evidence_about_a_fingerprint_goes_on_beyond_as_many_bets_as_its_row_can_note() -> None:
+    (card,) = (card for card in CARDS if card.pattern == "campaign")
+    rows, budget, at = np.zeros(1, CAMPAIGN), make_budget(0.1, [1.0]), seats([Place("campaign", card.id)], ["campaign"])
+    rows["number"], rows["bets"], rows["log_e"] = 1, 2**31 - 3, 5.0
+    seen = []
+    for _ in range(40):
+        log_e = np.full((1, 1), np.nan)
+        weigh(
+            rows, np.zeros(1, np.int64), np.zeros(1, np.int64), blank(), np.ones(1, np.bool_),
+            np.full((1, 1), card.null, np.float32), np.array([card.null]), at, budget, log_e, np.zeros(1),
+            np.zeros((1, 2, 8), np.uint64), np.zeros(1, np.int64),
+        )  # fmt: skip
+        seen.append(float(log_e[0, 0]))
+    assert seen == pytest.approx([5.0] * 40, abs=1e-4), "a score at its level neither wins nor loses"
+
+
 def test_a_row_has_room_for_every_card_and_a_card_that_narrows_nothing_there_is_is_named(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

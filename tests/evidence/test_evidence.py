@@ -19,7 +19,7 @@ from siphonwatch.models.account.row import ROW
 from siphonwatch.models.engine.config import ScorerConfig
 from siphonwatch.models.engine.engine import BLOCK
 from siphonwatch.models.engine.scorer import Scorer
-from siphonwatch.models.evidence.budget import RELEASED, make_budget
+from siphonwatch.models.evidence.budget import NUMBERED, RELEASED, bar, make_budget
 from siphonwatch.models.evidence.calibration import POOLED, make_reference
 from siphonwatch.models.evidence.cases import CaseBook
 from siphonwatch.models.evidence.process import (
@@ -226,6 +226,25 @@ def test_whether_an_account_is_suspect_changes_at_block_boundaries_only(steps: l
         assert last == 1
     if e < 0.0:
         assert last == 0
+
+
+@pytest.mark.parametrize("block", [2**29 - 1, 2**29, 2**30 + 5, 2**40])
+def test_a_mark_waits_for_the_next_block_after_years_of_them_too(block: int) -> None:
+    accounts = Accounts(1)
+    accounts.block = block
+    accounts.take(np.array([0.95]))
+    mark = int(accounts.rows["judged"]["suspect"][0])
+    assert [is_suspect(mark, block + ahead) for ahead in range(3)] == [0, 1, 1]
+
+
+def test_an_account_beyond_the_last_number_needs_as_much_as_the_one_that_has_it() -> None:
+    accounts = Accounts(3)
+    accounts.budget.counts[NUMBERED] = 2**31 - 2
+    accounts.take(np.full(3, 0.1))
+    numbers = accounts.rows["judged"]["number"].tolist()
+    assert numbers == [2**31 - 2, 2**31 - 1, 2**31 - 1]
+    assert min(bar(accounts.budget, number, 0) for number in numbers) > bar(accounts.budget, 10**9, 0) - 1e-9
+    assert accounts.budget.counts[NUMBERED] == 2**31 + 1
 
 
 def test_in_the_scorer_a_suspect_s_mark_waits_for_the_next_block() -> None:

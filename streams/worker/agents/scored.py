@@ -256,6 +256,7 @@ class ScoredPartition(ABC):
         self._numbering = known.after(begin.incarnation, begin.anew, due)
         if anew := self._numbering.base != known.base:
             self.meter.made_anew(begin.incarnation)
+            self._next = due  # so that the next checkpoint notes it, with or without a record
         sure = anew or bool(begin.incarnation and begin.incarnation == known.incarnation)
         return Place(due - self._numbering.base, sure)
 
