@@ -139,7 +139,7 @@ def suspicion(trust: float, shape: npt.NDArray[np.float64], score: float, log_e:
 
 @inlined
 def _next_number(row: Record, budget: Budget) -> None:
-    """Give an account the next number in the budget; those beyond what a row can note share the last one's tiny part."""
+    """Give an account the next number in the budget; beyond the last one a row can note all share its tiny part."""
     row.number = min(budget.counts[NUMBERED], np.int64(LAST_NUMBER))
     budget.counts[NUMBERED] += 1
 

@@ -19,7 +19,7 @@ BLOCKS, START, PACE = 40, 1_700_000_000.0, 100.0
 
 
 def requests(block: int, *, rest: bool, still: bool) -> Array:
-    """A block of one account at `PACE` a second, or in one moment; every fourth repeats a placeholder, and is no first."""
+    """A block of one account at `PACE` a second, or in one moment; every fourth repeats a placeholder and goes on."""
     q = np.repeat(blank(), BLOCK)
     places = block * BLOCK + np.arange(BLOCK)
     q["time"] = START + (0.0 if still else places / PACE)
