@@ -118,7 +118,7 @@ $(AUDIT_VENV)/.audit: requirements-audit.lock
 # without isolation, so that nothing unlocked is ever fetched.
 UV_COMPILE = $(LOCK_VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --no-annotate --custom-compile-command 'make lock' $(if $(UPGRADE),--upgrade)
-COMPILE = printf 'setuptools>=77\n' | $(UV_COMPILE) pyproject.toml - --extra demo
+COMPILE = printf 'setuptools>=77\n' | $(UV_COMPILE) pyproject.toml - --extra demo --extra postgres
 
 lock: ## Renew the hash locks from pyproject.toml (UPGRADE=1: newest versions)
 	@[ -x $(LOCK_VENV)/bin/uv ] || { $(PYTHON) -m venv $(LOCK_VENV); $(LOCK_VENV)/bin/python -m pip install $(PIP_QUIET) uv; }

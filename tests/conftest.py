@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 import pytest
 import structlog
+from desk_indexes import open_index, opens, postgres
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 from kafka_broker import (
@@ -27,7 +28,10 @@ from kafka_broker import (
 
 from siphonwatch.streams.common.settings import Settings
 
-__all__ = ["broker", "broker_node", "kafka", "kafka_node", "prefix", "settings", "tansu", "tansu_node"]
+__all__ = [
+    "broker", "broker_node", "kafka", "kafka_node", "open_index", "opens", "postgres", "prefix", "settings", "tansu",
+    "tansu_node",
+]  # fmt: skip
 
 _number = itertools.count(1)
 

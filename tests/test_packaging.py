@@ -25,10 +25,10 @@ PROJECT = PYPROJECT["project"]
 TOOLS = "requirements-audit.lock"
 """Of the supply chain, without the project."""
 LOCKS = {
-    "requirements.lock": ("demo",),
-    "requirements-test.lock": ("demo", "test"),
-    "requirements-fuzz.lock": ("demo", "test", "fuzz"),
-    "requirements-bench.lock": ("demo", "bench"),
+    "requirements.lock": ("demo", "postgres"),
+    "requirements-test.lock": ("demo", "postgres", "test"),
+    "requirements-fuzz.lock": ("demo", "postgres", "test", "fuzz"),
+    "requirements-bench.lock": ("demo", "postgres", "bench"),
 }
 DOCKERFILE = ROOT / "deploy" / "Dockerfile"
 

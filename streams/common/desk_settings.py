@@ -18,6 +18,11 @@ class Desk(msgspec.Struct, forbid_unknown_fields=True):
 
     index: str = ""
     """File of the index, made of the topics at any time; empty: in the user's cache."""
+    database: str = ""
+    """In place of that file, which is not used then: postgresql://USER@HOST:PORT/DATABASE, for several desks that share
+    one index. The password is best where libpq finds it: PGPASSWORD, or a file that `?passfile=` names."""
+    database_schema: Annotated[str, Meta(pattern=r"^[a-z_][a-z0-9_]{0,47}$")] = "siphonwatch_desk"
+    """In it: what people did is there, and the index in another one, named after this and its version."""
     days: Annotated[int, Meta(ge=1, le=366)] = 14
     """Of requests that the index keeps in sums, by event time."""
     names: str = ""

@@ -24,6 +24,7 @@ from prometheus_client import (
     disable_created_metrics,
     generate_latest,
 )
+from prometheus_client.registry import Collector
 
 _log = logging.getLogger(__name__)
 
@@ -118,6 +119,10 @@ class StatusServer:
         """Return whether the process does its work."""
         raise NotImplementedError
 
+    async def latest(self, registry: Collector) -> bytes:
+        """Return metrics as Prometheus reads them."""
+        return generate_latest(registry)
+
     def routes(self, router: web.UrlDispatcher) -> None:
         """Add what a subclass serves besides."""
 
@@ -171,7 +176,7 @@ class StatusServer:
     async def _metrics(self, request: web.Request) -> web.Response:
         names = request.query.getall("name[]", [])  # Prometheus' own clients answer so to whoever wants but a few
         registry = self._registry.restricted_registry(names) if names else self._registry
-        return web.Response(body=generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+        return web.Response(body=await self.latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
 def _answer(status: Status) -> web.Response:

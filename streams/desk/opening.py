@@ -26,28 +26,28 @@ class OpenDesk:
     settings
         Where the topics are, and what of them is kept.
     path
-        The index's file; None for the one of the settings, or the user's cache.
+        The index's file; None for the database or the file of the settings, or the user's cache.
     names
         In place of `desk.names`.
 
     Attributes
     ----------
-    index, feed, roster, looks, acts
+    index, feed, roster, looks, acts, tables
         Its parts. No broker is asked before something is read.
 
     Raises
     ------
     IndexFailed
-        When the file cannot be used.
+        When the file or the database cannot be used.
     """
 
     def __init__(self, settings: Settings, path: Path | None = None, names: str = "") -> None:
-        where = path or (Path(settings.desk.index) if settings.desk.index else default_path(settings))
-        self.index: Index = SqliteIndex(where, settings.topics.prefix)
+        self.index = open_index(settings, path)
         self.feed = Feed(self.index, settings)
         self.roster = Roster.from_settings(settings, names)
         self.looks = IndexedLooks(self.index, self.roster, self.feed, settings.scoring.alpha)
         self.acts = TopicActs(self.index, self.feed, settings)
+        self.tables = self.index.tables
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -67,3 +67,19 @@ class OpenDesk:
         self.acts.close()
         self.feed.close()
         self.index.close()
+
+
+def open_index(settings: Settings, path: Path | None = None) -> Index:
+    """Return the index of the settings, open; a path is in place of what they name.
+
+    Raises
+    ------
+    IndexFailed
+        When it cannot be used.
+    """
+    mine = settings.desk
+    if path is None and mine.database:
+        from siphonwatch.streams.desk.index.postgres import PostgresIndex  # what the extra `postgres` brings
+
+        return PostgresIndex(mine.database, settings.topics.prefix, mine.database_schema)
+    return SqliteIndex(path or (Path(mine.index) if mine.index else default_path(settings)), settings.topics.prefix)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 SECRETS = frozenset(
     {
+        "desk.database",
         "desk.oidc_secret",
         "desk.secret",
         "feedback.secret",

@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from alert_samples import findings
+from desk_indexes import Open
 from desk_samples import batch, note
 
 from siphonwatch.streams.common.settings import Settings
 from siphonwatch.streams.contracts.alert import encode, to_alert
 from siphonwatch.streams.desk.acts import TopicActs
 from siphonwatch.streams.desk.index.intake import Intake
-from siphonwatch.streams.desk.index.sqlite import SqliteIndex
 from siphonwatch.streams.desk.views import Act, Overtaken
 
 CASES = [one.case for one in findings(3)]
 
 
 @pytest.fixture
-def acts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[TopicActs]:
+def acts(open_index: Open, monkeypatch: pytest.MonkeyPatch) -> Iterator[TopicActs]:
     """Of three cases, the last two with one decision each; sending is never reached."""
-    with SqliteIndex(tmp_path / "i.sqlite", "p") as index:
+    with open_index() as index:
         intake = Intake(index, Settings())
         intake.take([batch("alerts", [encode(to_alert(one)) for one in findings(3)])])
         intake.take([batch("desk", [note(i, case, "x") for i, case in enumerate(CASES[1:])])])

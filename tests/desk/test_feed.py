@@ -6,18 +6,18 @@ import re
 import sqlite3
 import threading
 import time
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import click
 import pytest
 from alert_samples import findings
+from desk_indexes import Open
 from desk_samples import NOW
 from kafka import TopicPartition
+from log_consumer import Consumer, Log
 from prometheus_client import CollectorRegistry
 from structlog.testing import capture_logs
 
@@ -35,65 +35,6 @@ from siphonwatch.streams.desk.looks import IndexedLooks
 from siphonwatch.streams.desk.names import Roster
 from siphonwatch.streams.desk.views import Ask
 from siphonwatch.streams.desk.web.service import IndexGauges
-
-Log = dict[TopicPartition, list[bytes]]
-ID = uuid.UUID(int=7)
-
-
-class Consumer:
-    """As much of a consumer as the feed asks for, over logs in memory."""
-
-    def __init__(self, log: Log) -> None:
-        self._log = log
-        self._at: dict[TopicPartition, int] = {}
-        self._paused: set[TopicPartition] = set()
-        self._cluster = SimpleNamespace(topic_id=lambda topic: ID)
-
-    def topics(self) -> set[str]:
-        return {tp.topic for tp in self._log}
-
-    def partitions_for_topic(self, topic: str) -> set[int]:
-        return {tp.partition for tp in self._log if tp.topic == topic}
-
-    def assign(self, partitions: list[TopicPartition]) -> None:
-        self._at = dict.fromkeys(partitions, 0)
-
-    def assignment(self) -> set[TopicPartition]:
-        return set(self._at)
-
-    def pause(self, *partitions: TopicPartition) -> None:
-        self._paused |= set(partitions)
-
-    def resume(self, *partitions: TopicPartition) -> None:
-        self._paused -= set(partitions)
-
-    def beginning_offsets(self, partitions: list[TopicPartition]) -> dict[TopicPartition, int]:
-        return dict.fromkeys(partitions, 0)
-
-    def end_offsets(self, partitions: list[TopicPartition]) -> dict[TopicPartition, int]:
-        return {tp: len(self._log[tp]) for tp in partitions}
-
-    def highwater(self, tp: TopicPartition) -> int:
-        return len(self._log[tp])
-
-    def seek(self, tp: TopicPartition, offset: int) -> None:
-        self._at[tp] = offset
-
-    def position(self, tp: TopicPartition) -> int:
-        return self._at[tp]
-
-    def poll(self, **_: int) -> dict[TopicPartition, list[Any]]:
-        found = {}
-        for tp in self.assignment() - self._paused:
-            begin, self._at[tp] = self._at[tp], len(self._log[tp])
-            found[tp] = [
-                SimpleNamespace(offset=begin + at, timestamp=1000 * int(NOW), value=value, headers=())
-                for at, value in enumerate(self._log[tp][begin:])
-            ]
-        return found
-
-    def close(self) -> None:
-        self._at = {}
 
 
 @contextmanager
@@ -143,8 +84,8 @@ def test_a_full_disk_is_said_and_what_it_kept_out_is_taken_in_when_there_is_room
             until(lambda: not feed.trouble)
 
 
-def test_what_was_rolled_back_is_not_remembered(alerts: Log, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with SqliteIndex(tmp_path / "i.sqlite", "p") as index:
+def test_what_was_rolled_back_is_not_remembered(alerts: Log, open_index: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    with open_index() as index:
         feed = Feed(index, Settings())
         first = feed._intake.intake
 
@@ -157,10 +98,10 @@ def test_what_was_rolled_back_is_not_remembered(alerts: Log, tmp_path: Path, mon
         assert feed._intake.intake is not first
 
 
-def test_partitions_that_a_topic_gains_are_read(alerts: Log, tmp_path: Path) -> None:
+def test_partitions_that_a_topic_gains_are_read(alerts: Log, open_index: Open) -> None:
     (topic,) = {tp.topic for tp in alerts}
     now = [0.0]
-    with SqliteIndex(tmp_path / "i.sqlite", "p") as index:
+    with open_index() as index:
         feed = Feed(index, Settings(), clock=lambda: now[0])
         feed.step()
         assert cases(index) == 40
@@ -172,7 +113,7 @@ def test_partitions_that_a_topic_gains_are_read(alerts: Log, tmp_path: Path) -> 
 
 
 def test_a_record_that_cannot_be_taken_in_is_tried_again_stepped_over_and_nothing_else_is_lost(
-    alerts: Log, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    alerts: Log, open_index: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bad, tried, taken_in = findings(40)[17].case, [0], Cases._alert
 
@@ -183,7 +124,7 @@ def test_a_record_that_cannot_be_taken_in_is_tried_again_stepped_over_and_nothin
         taken_in(self, to, value, found, *rest)
 
     (tp,) = alerts
-    with SqliteIndex(tmp_path / "i.sqlite", "p") as index:
+    with open_index() as index:
         feed = Feed(index, Settings())
         looks = IndexedLooks(index, Roster(""), feed)
         with monkeypatch.context() as patch, capture_logs() as logged:
@@ -213,12 +154,12 @@ def test_a_record_that_cannot_be_taken_in_is_tried_again_stepped_over_and_nothin
     "error", [sqlite3.OperationalError("database is locked"), sqlite3.DatabaseError("malformed"), OSError(5, "i/o")]
 )
 def test_what_the_disk_does_is_no_record_s_fault(
-    alerts: Log, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+    alerts: Log, open_index: Open, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     def fail(*_: object) -> None:
         raise error
 
-    with SqliteIndex(tmp_path / "i.sqlite", "p") as index:
+    with open_index() as index:
         feed = Feed(index, Settings())
         with monkeypatch.context() as patch:
             patch.setattr(Cases, "_alert", fail)
@@ -229,12 +170,12 @@ def test_what_the_disk_does_is_no_record_s_fault(
 
 
 def test_an_index_that_takes_nothing_in_blames_no_record(
-    alerts: Log, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    alerts: Log, open_index: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object) -> None:
         raise OverflowError("of an index that is wrong by itself")
 
-    with SqliteIndex(tmp_path / "i.sqlite", "p") as index:
+    with open_index() as index:
         feed = Feed(index, Settings())
         monkeypatch.setattr(Cases, "forget", fail)
         with pytest.raises(OverflowError):
@@ -243,11 +184,11 @@ def test_an_index_that_takes_nothing_in_blames_no_record(
 
 
 def test_how_old_the_index_is_grows_while_something_waits_and_while_nothing_is_read(
-    alerts: Log, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    alerts: Log, open_index: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tp,) = alerts
     now = [NOW + 100.0]
-    with SqliteIndex(tmp_path / "i.sqlite", "p") as index:
+    with open_index() as index:
         feed = Feed(index, Settings(), wall=lambda: now[0])
         now[0] += 5
         assert feed.ages()["alerts"] == 5.0

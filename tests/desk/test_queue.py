@@ -5,13 +5,14 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
 import pytest
 from alert_samples import START, findings
+from desk_indexes import Open
 from desk_samples import ERASED, batch, campaign, log, note, take
 from hypothesis import given
 from hypothesis import strategies as st
@@ -23,7 +24,6 @@ from siphonwatch.streams.common.settings import Settings
 from siphonwatch.streams.contracts.alert import Alert, decode, encode, to_alert
 from siphonwatch.streams.contracts.desk import Split
 from siphonwatch.streams.desk.index.intake import Intake
-from siphonwatch.streams.desk.index.sqlite import SqliteIndex
 from siphonwatch.streams.desk.index.store import Index
 from siphonwatch.streams.desk.likeness import LEAST
 from siphonwatch.streams.desk.looks import IndexedLooks
@@ -35,9 +35,9 @@ CASES = 60
 
 
 @pytest.fixture(scope="module")
-def many(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Index]:
+def many(opens: Callable[[], Open]) -> Iterator[Index]:
     """Cases of which many are equal in what they are sorted by."""
-    with SqliteIndex(tmp_path_factory.mktemp("many") / "i.sqlite", "p") as index:
+    with opens()() as index:
         with index.write() as to:
             for i in range(CASES):
                 to.execute(
@@ -45,7 +45,7 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Index]:
                     " updated, sequence, sent, ended, headline, said, closed, snoozed, touched, rank, assignee)"
                     " VALUES (?, ?, 't', 'low', ?, 1, 1, 1, ?, ?, 0, 0, 0, '', 0, ?, ?, ?, ?, ?)",
                     (
-                        f"{i * 7919 % 65536:016x}", ("shift", "extraction")[i % 2], f"a{i}", i % 4, i, i % 5 == 0,
+                        f"{i * 7919 % 65536:016x}", ("shift", "extraction")[i % 2], f"a{i}", i % 4, i, int(i % 5 == 0),
                         100.0 * (i % 7 == 0), i % 3, (i % 4) / 4, ("", "Ann")[i % 2],
                     ),
                 )  # fmt: skip
@@ -84,9 +84,9 @@ def test_pages_together_are_the_list(many: Index, ask: Ask) -> None:
 
 
 @pytest.mark.parametrize("order", ["rank", "age", "changed"])
-def test_cases_that_come_between_two_pages_move_no_other(tmp_path: Path, order: Order) -> None:
+def test_cases_that_come_between_two_pages_move_no_other(open_index: Open, order: Order) -> None:
     found = findings(20)
-    with SqliteIndex(tmp_path / "i.sqlite", "p") as index:
+    with open_index() as index:
         intake = Intake(index, Settings())
         intake.take([batch("alerts", [encode(to_alert(one)) for one in found[:10]])])
         with index.read() as of:
@@ -108,10 +108,10 @@ HOSTILE = ["'; DROP TABLE cases; --", '" OR 1=1', "%%%", "_" * 200, "\x00abc", "
 
 
 @pytest.fixture
-def looks(tmp_path: Path) -> Iterator[IndexedLooks]:
+def looks(open_index: Open, tmp_path: Path) -> Iterator[IndexedLooks]:
     names = tmp_path / "customers.csv"
     names.write_text("account,name\norg-extraction-1,Acme Ltd\norg-extraction-2,'; DROP TABLE cases; --\n")
-    with SqliteIndex(tmp_path / "i.sqlite", "p") as index:
+    with open_index() as index:
         take(index, log(erase=False))
         yield IndexedLooks(index, Roster(str(names)), clock=lambda: START + 50 * 86_400.0)
 
@@ -140,14 +140,14 @@ def test_hostile_words_find_nothing_and_break_nothing(looks: IndexedLooks, text:
     assert looks.queue(Ask(state="all")).total == before
 
 
-def test_hostile_words_in_an_alert_and_its_accounts_come_out_as_they_went_in(tmp_path: Path) -> None:
+def test_hostile_words_in_an_alert_and_its_accounts_come_out_as_they_went_in(open_index: Open) -> None:
     found = [
         msgspec.structs.replace(
             one, accounts=[text], counterfactual=text, samples=[text], shared=[text], case=f"{at:016x}"
         )
         for at, (one, text) in enumerate(zip(findings(len(HOSTILE)), HOSTILE, strict=True))
     ]
-    with SqliteIndex(tmp_path / "i.sqlite", "p") as index:
+    with open_index() as index:
         take(index, {"alerts": [encode(to_alert(one)) for one in found]})
         looks = IndexedLooks(index, Roster(""))
         assert {row.account for row in looks.queue(Ask()).rows} == set(HOSTILE)
@@ -208,20 +208,20 @@ def test_a_campaign_shows_what_ties_its_members(looks: IndexedLooks) -> None:
 
 
 @pytest.mark.parametrize("joined", ["soon", "", "0001-01-01", "9999-12-31T23:59:59-23:00"])
-def test_a_member_that_joined_at_no_time_joined_when_the_case_was_first_seen(tmp_path: Path, joined: str) -> None:
+def test_a_member_that_joined_at_no_time_joined_when_the_case_was_first_seen(open_index: Open, joined: str) -> None:
     pool = campaign(["org-a", "org-b"])
     event = json.loads(encode(to_alert(pool)))
     event["data"]["unmapped"]["siphonwatch"]["members"][0]["joined"] = joined
-    with SqliteIndex(tmp_path / "i.sqlite", "p") as index:
+    with open_index() as index:
         take(index, {"alerts": [json.dumps(event).encode()]})
         looks = IndexedLooks(index, Roster(""))
         assert [one.joined for one in looks.case(pool.case).members] == [pool.first_seen, START]
         assert [one.joined for one in looks.campaign(pool.case).members] == [pool.first_seen, START]
 
 
-def test_an_account_that_was_taken_out_of_a_case_is_counted_nowhere_on_its_page(tmp_path: Path) -> None:
+def test_an_account_that_was_taken_out_of_a_case_is_counted_nowhere_on_its_page(open_index: Open) -> None:
     pool = campaign(["org-extraction-1", "org-extraction-3", "org-other"])
-    with SqliteIndex(tmp_path / "i.sqlite", "p") as index:
+    with open_index() as index:
         intake = take(index, log(erase=False))
         looks = IndexedLooks(index, Roster(""))
         whole = looks.case(pool.case)
@@ -259,10 +259,10 @@ def test_likeness_and_percentiles_are_on_a_case_s_page(looks: IndexedLooks) -> N
     assert page_.row.group == page_.row.case
 
 
-def test_what_few_cases_share_says_more_and_is_said_first(tmp_path: Path) -> None:
+def test_what_few_cases_share_says_more_and_is_said_first(open_index: Open) -> None:
     given = [to_alert(one) for one in findings(8)]
     with_keys = [encode(_carried(one, "key", f"{at // 2:016x}")) for at, one in enumerate(given)]
-    with SqliteIndex(tmp_path / "i.sqlite", "p") as index:
+    with open_index() as index:
         take(index, {"alerts": with_keys})
         page_ = IndexedLooks(index, Roster("")).case(given[0].subject)
         first, *others = page_.alike_unjudged

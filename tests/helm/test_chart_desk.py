@@ -87,6 +87,24 @@ def test_several_desks_have_an_index_each_and_one_address() -> None:
             render(given)
 
 
+def test_desks_that_share_a_database_have_no_volume_and_its_password_from_a_secret() -> None:
+    at = {"database": "postgresql://desk@db.example:6543/cases"}
+    given = merged(BOTH, {"desk": {"replicas": 3, "databasePasswordKey": "pg"}, "settings": {"desk": at}})
+    found = one(manifests(given), "Deployment", "siphonwatch-desk")["spec"]
+    assert found["replicas"] == 3 and found["strategy"] == {"type": "RollingUpdate"}
+    spec = found["template"]["spec"]
+    (container,) = spec["containers"]
+    assert "index" not in [volume["name"] for volume in (*spec["volumes"], *container["volumeMounts"])]
+    assert not [o for o in manifests(given) if o["kind"] == "PersistentVolumeClaim"]
+    (password,) = [e["valueFrom"]["secretKeyRef"] for e in container["env"] if e["name"] == "PGPASSWORD"]
+    assert password == {"name": BOTH["desk"]["existingSecret"], "key": "pg"}
+    policy = one(manifests(given), "NetworkPolicy", "siphonwatch-desk")["spec"]
+    assert [port["port"] for rule in policy["egress"] for port in rule["ports"]] == [443, 8443, 6543]
+    alone = merged(FORWARDED, {"settings": {"desk": {"database": "postgresql://desk@db.example/cases"}}})
+    policy = one(manifests(alone), "NetworkPolicy", "siphonwatch-desk")["spec"]
+    assert policy["egress"] == [{"ports": [{"protocol": "TCP", "port": 5432}]}]
+
+
 def test_only_who_is_named_reaches_the_pages_and_the_desk_only_the_provider() -> None:
     policy = one(manifests(BOTH), "NetworkPolicy", "siphonwatch-desk")["spec"]
     assert policy["policyTypes"] == ["Ingress", "Egress"]

@@ -16,6 +16,7 @@ from siphonwatch.streams.desk.web.desk import Desk
 from siphonwatch.streams.desk.web.doors import Door, Loopback, Proxy, Tokens
 from siphonwatch.streams.desk.web.routes import make_app
 from siphonwatch.streams.desk.web.session import Sessions
+from siphonwatch.streams.desk.web.sharing import Tables
 
 NOW = START + 10 * 86_400.0
 BEHIND_PROXY = Settings(
@@ -77,13 +78,17 @@ class Visit:
 
 
 def make_desk(
-    double: Double, door: Door | None = None, tokens: list[str] | None = None, clock: Callable[[], float] | None = None
+    double: Double,
+    door: Door | None = None,
+    tokens: list[str] | None = None,
+    clock: Callable[[], float] | None = None,
+    tables: Tables | None = None,
 ) -> Desk:
     """A desk over the double."""
     clock = clock or Clock()
     return Desk(
         double, double, door or Loopback("ana"), Tokens(tokens or []), Sessions("s" * 32, 3600.0, False, clock),
-        clock=clock,
+        clock=clock, tables=tables,
     )  # fmt: skip
 
 

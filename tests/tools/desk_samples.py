@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Mapping, Sequence
 
 import msgspec
@@ -19,7 +20,7 @@ from siphonwatch.streams.contracts.telemetry import Telemetry
 from siphonwatch.streams.contracts.telemetry import encode as encode_telemetry
 from siphonwatch.streams.desk.index.cases import Record
 from siphonwatch.streams.desk.index.intake import Batch, Intake
-from siphonwatch.streams.desk.index.store import Index
+from siphonwatch.streams.desk.index.store import Index, statements
 
 Log = Mapping[str, Sequence[bytes]]
 NOW = START + 40 * 86_400.0
@@ -140,7 +141,7 @@ def take(index: Index, given: Log, intake: Intake | None = None) -> Intake:
 
 def dump(index: Index) -> dict[str, list[tuple[object, ...]]]:
     """All rows that topics give back, by table."""
-    names = [name for (name,) in index.reader.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")]
+    names = [name for text in statements() for name in re.findall(r"^CREATE TABLE (\w+)", text)]
     return {
         name: sorted(index.reader.execute(f"SELECT * FROM {name}").fetchall(), key=repr)
         for name in names

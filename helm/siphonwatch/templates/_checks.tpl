@@ -32,6 +32,9 @@
 {{- $problems = append $problems (printf "settings.%s is a secret, and settings become a ConfigMap: use %s" $field $home) -}}
 {{- end -}}
 {{- end -}}
+{{- if regexMatch "//[^/@]*:[^/@]*@|password=" (dig "desk" "database" "" $settings) -}}
+{{- $problems = append $problems "settings.desk.database has a password, and settings become a ConfigMap: use desk.databasePasswordKey" -}}
+{{- end -}}
 {{- range $name, $sink := $settings.sinks -}}
 {{- range $field := list "secret" "token" "routing_key" "url" -}}
 {{- if and (get $sink $field) (or (ne $field "url") (has $sink.kind (list "slack" "apprise"))) -}}

@@ -41,12 +41,18 @@
 {{- end -}}
 {{- end -}}
 {{- end -}}
+{{- $database := .Values.settings.desk.database | default "" -}}
 {{- with .Values.desk -}}
-{{- if and .sessionKey (not .existingSecret) -}}
-{{- $problems = append $problems "desk.sessionKey names an entry of desk.existingSecret, which is not set" -}}
+{{- range $key := list "sessionKey" "databasePasswordKey" -}}
+{{- if and (get $.Values.desk $key) (not $.Values.desk.existingSecret) -}}
+{{- $problems = append $problems (printf "desk.%s names an entry of desk.existingSecret, which is not set" $key) -}}
+{{- end -}}
+{{- end -}}
+{{- if and .databasePasswordKey (not $database) -}}
+{{- $problems = append $problems "desk.databasePasswordKey is set and settings.desk.database is not: nothing asks for a password" -}}
 {{- end -}}
 {{- if and $.Values.desk.enabled (gt (int .replicas) 1) -}}
-{{- if .volume.existingClaim -}}
+{{- if and .volume.existingClaim (not $database) -}}
 {{- $problems = append $problems "desk.replicas is more than 1 and desk.volume.existingClaim is one volume: each desk has an index of its own; leave it out to have one made for each" -}}
 {{- end -}}
 {{- if not .sessionKey -}}

@@ -27,7 +27,7 @@
 {{- range .ports }}{{ $ports = append $ports (int .) }}{{ end -}}
 {{- range compact .urls -}}
 {{- $url := urlParse . -}}
-{{- $ports = append $ports (int (regexFind ":[0-9]+$" $url.host | trimPrefix ":" | default (get (dict "http" "80" "smtps" "465" "smtp" "587" "smtp-plain" "25") $url.scheme | default "443"))) -}}
+{{- $ports = append $ports (int (regexFind ":[0-9]+$" $url.host | trimPrefix ":" | default (get (dict "http" "80" "smtps" "465" "smtp" "587" "smtp-plain" "25" "postgresql" "5432" "postgres" "5432") $url.scheme | default "443"))) -}}
 {{- end -}}
 {{- uniq $ports | toJson -}}
 {{- end -}}

@@ -111,6 +111,13 @@ env:
         name: {{ $values.desk.existingSecret | quote }}
         key: {{ $values.desk.sessionKey | quote }}
   {{- end }}
+  {{- if and $values.desk.databasePasswordKey (eq .component "desk") }}
+  - name: PGPASSWORD
+    valueFrom:
+      secretKeyRef:
+        name: {{ $values.desk.existingSecret | quote }}
+        key: {{ $values.desk.databasePasswordKey | quote }}
+  {{- end }}
   {{- if and $values.grafana.existingSecret (has .component (list "deliver" "provision")) }}
   {{- range $setting, $key := dict "TOKEN" $values.grafana.tokenKey "PASSWORD" $values.grafana.passwordKey }}
   {{- if $key }}

@@ -13,7 +13,7 @@ import structlog
 
 from siphonwatch.streams.common.settings import Settings
 from siphonwatch.streams.desk.index.intake import Batch, Intake
-from siphonwatch.streams.desk.index.store import Index
+from siphonwatch.streams.desk.index.store import Index, IndexAway
 
 ATTEMPTS = 3
 """To take a record in by itself: what fails so often on the same state fails for ever. A convention."""
@@ -23,7 +23,7 @@ _log = structlog.get_logger(__name__)
 
 def may_be_a_record_s(error: Exception) -> bool:
     """Return whether an error may come of a record: none of the disk, of memory or of a lock does."""
-    if isinstance(error, OSError | MemoryError | sqlite3.OperationalError | sqlite3.InternalError):
+    if isinstance(error, IndexAway | OSError | MemoryError | sqlite3.OperationalError | sqlite3.InternalError):
         return False
     return type(error) is not sqlite3.DatabaseError  # what a damaged file gives; errors of records have subclasses
 

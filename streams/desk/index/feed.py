@@ -4,12 +4,15 @@ and sinks never notice it, however slow it is.
 
 from __future__ import annotations
 
+import contextlib
+import math
 import threading
 import time
 import uuid
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
+import msgspec
 import structlog
 from kafka import TopicPartition
 from kafka.errors import KafkaError
@@ -21,7 +24,7 @@ from siphonwatch.streams.common.settings import Settings
 from siphonwatch.streams.desk.index.careful import Careful
 from siphonwatch.streams.desk.index.cases import Record
 from siphonwatch.streams.desk.index.intake import KINDS, Batch
-from siphonwatch.streams.desk.index.store import Index
+from siphonwatch.streams.desk.index.store import Index, IndexAway
 from siphonwatch.streams.worker.outlet import ALLOWED_BY
 
 LATER = ("telemetry", "features")
@@ -34,12 +37,28 @@ SETTLE_SECONDS = 1.5
 """How long a partition with nothing to read may take to say so."""
 STALL_SECONDS = 30.0
 RETRY_SECONDS = 5.0
+TELL_SECONDS = 1.0
+FOLLOW_SECONDS = 1.0
+"""Between two looks of a desk whether the one that feeds the index it shares has ended."""
+HANGS_SECONDS = 120.0
+"""That a transaction of so many records may take, and more."""
 
 _log = structlog.get_logger(__name__)
 
 
 class FeedError(RuntimeError):
     """The topics cannot be read; the message says why."""
+
+
+class Led(msgspec.Struct, forbid_unknown_fields=False):
+    """What the desk that feeds an index tells the others that have it; fields as `Feed` has them."""
+
+    trouble: str = ""
+    waits: str = "cases are still being read"
+    behind: dict[str, int] = {}
+    ages: dict[str, float] = {}
+    heard: float = 0.0
+    """When that was so, by the clock of the one that reads this."""
 
 
 class Feed:
@@ -93,6 +112,9 @@ class Feed:
         self._asked = self._since = 0.0
         self._turn = threading.Lock()
         self._came = threading.Condition()
+        self._told = -math.inf
+        self._led: Led | None = None
+        """What the desk that feeds the index says, where that is another one."""
         self.trouble = "the topics have not been read yet"
         self.runs = False
 
@@ -100,6 +122,8 @@ class Feed:
     def waits(self) -> str:
         """Why pages do not show all cases that there are, empty where they do: what is said while nothing is read, or
         that what people wait for is not read to its end yet."""
+        if self._led is not None:
+            return self.trouble or self._led.waits
         return self.trouble or ("cases are still being read" if self._later else "")
 
     def close(self) -> None:
@@ -108,18 +132,26 @@ class Feed:
             self._leave()
 
     def run(self, stop: threading.Event) -> None:
-        """Read until stopped, whatever brokers, the disk or a record do."""
+        """Read until stopped, whatever brokers, the disk or a record do; or see to it that another desk does."""
         self.runs = True
         while not stop.is_set():
             try:
-                self.step()
+                if self._index.feeds():
+                    self._led = None
+                    self.step()
+                    self._tell()
+                else:
+                    self._follow()
+                    stop.wait(FOLLOW_SECONDS)
             except Exception as error:  # noqa: BLE001 - a thread that ended would leave a desk that looks well
                 self.trouble = str(error) or type(error).__name__
-                ours = not isinstance(error, (FeedError, KafkaError, OSError))
+                ours = not isinstance(error, (FeedError, IndexAway, KafkaError, OSError))
                 _log.warning(
                     "topics cannot be taken in", error=self.trouble, again_in=RETRY_SECONDS, exc_info=ours or None
                 )
                 self._begin_anew()
+                with contextlib.suppress(IndexAway):
+                    self._tell()
                 stop.wait(RETRY_SECONDS)
         self.runs = False
         self.close()
@@ -192,7 +224,9 @@ class Feed:
     def behind(self) -> dict[str, int]:
         """Return how many records each kind of topic has that the index has not, as far as its last answers say."""
         found = dict.fromkeys(self.kinds.values(), 0)
-        consumer = self._consumer
+        consumer, led = self._consumer, self._led
+        if led is not None:
+            return {**found, **led.behind}
         if consumer is None:
             return found
         positions = self._index.positions()
@@ -208,13 +242,41 @@ class Feed:
         That is since it was last known to have all, or since the newest record that it has was written: near 0 while
         it keeps up, and growing while it does not, or brokers do not answer, or nothing reads.
         """
-        now = self._wall()
+        now, led = self._wall(), self._led
+        if led is not None:
+            since = max(now - led.heard, 0.0)
+            return {kind: led.ages.get(kind, 0.0) + since for kind in self.kinds.values()}
         partitions = dict(self._whole)
         found = {}
         for kind in self.kinds.values():
             known = [moment for tp, moment in partitions.items() if self.kinds[tp.topic] == kind]
             found[kind] = max(now - min(known, default=self._begun), 0.0)
         return found
+
+    def _tell(self) -> None:
+        """Tell the desks that have the same index how far it is; of one that nobody shares nothing is told."""
+        now = self._clock()
+        if self._index.shared and self._index.feeds() and now - self._told >= TELL_SECONDS:
+            said = Led(trouble=self.trouble, waits=self.waits, behind=self.behind(), ages=self.ages())
+            self._index.tell(msgspec.json.encode(said))
+            self._told = now
+
+    def _follow(self) -> None:
+        """Learn how far the index is from the desk that feeds it."""
+        with self._turn:
+            self._leave()
+            self._later = set()
+        told = self._index.told()
+        if told is None:
+            self._led, self.trouble = Led(), "another desk begins to feed the index"
+            return
+        led = msgspec.json.decode(told.said, type=Led)
+        led.heard = self._wall() - told.seconds
+        self._led = led
+        hangs = f"the desk that feeds the index has not done it for {told.seconds:.0f} s"
+        self.trouble = hangs if told.seconds > HANGS_SECONDS else led.trouble
+        with self._came:
+            self._came.notify_all()
 
     def _note(self) -> None:
         """Note how far each partition is; where there is none there is nothing that the index has not."""

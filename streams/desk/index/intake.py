@@ -70,8 +70,8 @@ class Intake:
 
         Raises
         ------
-        sqlite3.Error
-            When the file cannot be written; then nothing of it was taken in.
+        sqlite3.Error, IndexAway
+            When the index cannot be written; then nothing of it was taken in.
         """
         given = sorted(batches, key=lambda batch: KINDS.index(batch.kind))
         taken = 0
@@ -90,6 +90,7 @@ class Intake:
                 for account, until in self.cases.erasing.items() if batch.kind == "control" else ():
                     traffic.erase(to, account, until)
                     vectors.erase(to, account, until)
+                    self._index.erase(to, account, until)
                 _passed(to, batch, fresh[-1])
             self.cases.forget(to, self._alerts_seconds)
             self.ranks.rank(to, self.cases.settle(to))

@@ -12,6 +12,7 @@ from typing import NamedTuple, Self
 
 from siphonwatch.streams.desk.index.sql import Connection
 from siphonwatch.streams.desk.looked import Looks
+from siphonwatch.streams.desk.people_tables import PeopleTables
 
 VERSION = 3
 """Of the schema; an index of another one is not read, but made anew."""
@@ -50,11 +51,14 @@ class Index(abc.ABC):
     ----------
     looked
         What people have looked at.
+    tables
+        What people did, where several desks have this index.
     shared
         Whether several desks have this index, of which one feeds it.
     """
 
     looked: Looks
+    tables: PeopleTables | None = None
     shared = False
 
     def __enter__(self) -> Self:

@@ -20,7 +20,7 @@ DAY = 86_400
 
 def take(to: Connection, records: Iterable[Record], days: int) -> int:
     """Take records of accounts' features in; return how many are none, or of a time ahead of theirs."""
-    skipped, erased = 0, erasures(to)
+    skipped, erased, drawn = 0, erasures(to), set[int]()
     for record in records:
         try:
             found = decode(record.value)
@@ -46,11 +46,13 @@ def take(to: Connection, records: Iterable[Record], days: int) -> int:
             day = int(found.time // DAY)
             row_ = day, int.from_bytes(draw, "big", signed=True), found.account, found.table, found.features
             to.execute("INSERT INTO sample VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING", row_)
-            to.execute(
-                "DELETE FROM sample WHERE day = ? AND draw > "
-                f"(SELECT draw FROM sample WHERE day = ? ORDER BY draw LIMIT 1 OFFSET {DRAWN - 1})",
-                (day, day),
-            )
+            drawn.add(day)
+    for day in drawn:
+        to.execute(
+            "DELETE FROM sample WHERE day = ? AND draw > "
+            f"(SELECT draw FROM sample WHERE day = ? ORDER BY draw LIMIT 1 OFFSET {DRAWN - 1})",
+            (day, day),
+        )
     (newest,) = to.execute("SELECT max(day) FROM sample").fetchone()
     if newest is not None:
         to.execute("DELETE FROM sample WHERE day <= ?", (newest - days,))

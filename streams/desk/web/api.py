@@ -119,7 +119,7 @@ async def _reading(asked: Asked, _: Nothing) -> Reading:
 
 
 async def _audit(asked: Asked, _: Nothing) -> list[Entry]:
-    return asked.desk.audit.newest()
+    return await asked.desk.entries()
 
 
 async def _csrf(asked: Asked, _: Nothing) -> Token:
@@ -144,7 +144,7 @@ CALLS = (
     ),
     Call("GET", "/reading", "read", "How far the index has read, and what it could not.", Nothing, Reading, _reading),
     Call("GET", "/csrf", "read", "A token for calls with a session.", Nothing, Token, _csrf),
-    Call("GET", "/audit", "administer", "Who did what since the desk started.", Nothing, list[Entry], _audit),
+    Call("GET", "/audit", "administer", "Who did what, the newest first.", Nothing, list[Entry], _audit),
     Call("POST", "/acts", "decide", "One decision, on one or several cases.", Nothing, Done, _act, Act),
 )
 

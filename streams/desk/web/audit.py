@@ -4,6 +4,7 @@ content of cases, and no token.
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Callable
 from typing import Literal
@@ -45,11 +46,19 @@ class Audit:
     ----------
     clock
         Seconds since 1970.
+
+    Attributes
+    ----------
+    shares
+        Whether other desks are told.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._kept: deque[Entry] = deque(maxlen=KEPT)
+        self._untold: list[Entry] = []
+        self._turn = threading.Lock()
+        self.shares = False
 
     def take(
         self,
@@ -67,6 +76,9 @@ class Audit:
             text=clip(clean(text), 500), cases=[clip(clean(case), 40) for case in (cases or [])[:CASES]],
         )  # fmt: skip
         self._kept.append(entry)
+        if self.shares:
+            with self._turn:
+                self._untold = [*self._untold, entry][-KEPT:]
         log = _log.info if outcome == "done" else _log.warning
         log(
             "desk", person=entry.person, role=role, peer=peer, what=what, outcome=outcome, text=entry.text,
@@ -76,3 +88,12 @@ class Audit:
     def newest(self) -> list[Entry]:
         """Return the entries since the start, the newest first, `KEPT` at most."""
         return list(reversed(self._kept))
+
+    def untold(self) -> list[Entry]:
+        """Return what other desks were not told yet, the oldest first, `KEPT` at most."""
+        return self._untold
+
+    def told(self, entries: int) -> None:
+        """Note that they were told the oldest ones of these."""
+        with self._turn:
+            self._untold = self._untold[entries:]

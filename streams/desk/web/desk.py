@@ -15,11 +15,12 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry
 
 from siphonwatch.streams.desk.views import Act, Acts, Looks, NotSent, Overtaken, Unknown
-from siphonwatch.streams.desk.web.audit import Audit, Outcome
+from siphonwatch.streams.desk.web.audit import Audit, Entry, Outcome
 from siphonwatch.streams.desk.web.doors import Door, Tokens
 from siphonwatch.streams.desk.web.metrics import Metrics
 from siphonwatch.streams.desk.web.people import Person
 from siphonwatch.streams.desk.web.session import Session, Sessions
+from siphonwatch.streams.desk.web.sharing import Sharing, Tables
 
 THREADS = 4
 """That ask the index: it waits for the disk, never for people."""
@@ -54,6 +55,8 @@ class Desk:
         Of metrics.
     clock
         Seconds since 1970.
+    tables
+        What desks of one database share.
     """
 
     def __init__(
@@ -66,6 +69,7 @@ class Desk:
         address: str = "",
         registry: CollectorRegistry | None = None,
         clock: Callable[[], float] = time.time,
+        tables: Tables | None = None,
     ) -> None:
         self.looks = looks
         self.acts = acts
@@ -75,6 +79,7 @@ class Desk:
         self.address = address.rstrip("/")
         self.clock = clock
         self.audit = Audit(clock)
+        self.sharing = Sharing(tables, self.audit, sessions, clock) if tables is not None else None
         self.metrics = Metrics(CollectorRegistry() if registry is None else registry)
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="desk")
         self._decisions = ThreadPoolExecutor(1, thread_name_prefix="desk-decisions")  # they take turns anyway
@@ -127,6 +132,10 @@ class Desk:
             cases = act.cases or act.accounts or [act.entry]
             self.audit.take(person.name, person.role, peer, act.kind, outcome, said, cases)
         return said
+
+    async def entries(self) -> list[Entry]:
+        """Return who did what, the newest first: at all desks of one database, else here since the start."""
+        return self.audit.newest() if self.sharing is None else await self.ask(self.sharing.newest)
 
     def say(self, session: Session, text: str) -> None:
         """Keep one line for the next page of a session; not in its address, where anybody could write it."""

@@ -14,6 +14,7 @@ import structlog
 from aiohttp import web
 
 from siphonwatch.streams.common.desk_access import LOOPBACK
+from siphonwatch.streams.desk.index.store import IndexAway
 from siphonwatch.streams.desk.names import NamesFailed
 from siphonwatch.streams.desk.views import NotSent, Overtaken, Unknown
 from siphonwatch.streams.desk.web.desk import Asked, Busy, Desk
@@ -105,6 +106,10 @@ def guarded(desk: Desk, route: Route) -> Served:
             response = fail(desk, route, asked, 400, "Not a question that can be answered", str(error))
         except ValueError as error:
             response = fail(desk, route, asked, 422, "This cannot be done", str(error))
+        except IndexAway as error:
+            _log.warning("a request to the desk found no index", path=route.path, error=str(error))
+            text = "The database of the index does not answer. Try again in a moment."
+            response = fail(desk, route, asked, 503, "No index", text)
         except Busy:
             response = fail(desk, route, asked, 503, "The index is busy", "Try again in a moment.")
         except web.HTTPRequestEntityTooLarge:

@@ -202,8 +202,8 @@ def names(text: str) -> list[str]:
 
 
 async def audit(asked: Asked) -> web.Response:
-    """Show who did what at this desk."""
-    return page("audit.html.jinja", asked, entries=asked.desk.audit.newest())
+    """Show who did what."""
+    return page("audit.html.jinja", asked, entries=await asked.desk.entries())
 
 
 async def reading(asked: Asked) -> web.Response:

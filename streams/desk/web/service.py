@@ -10,23 +10,26 @@ import secrets
 import signal
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit
 
 import structlog
 from aiohttp import web
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from siphonwatch.streams.common.desk_access import check
 from siphonwatch.streams.common.desk_settings import Desk as DeskSettings
 from siphonwatch.streams.common.status import Log, Status, StatusServer, process_registry
+from siphonwatch.streams.desk.index.store import IndexAway
 from siphonwatch.streams.desk.views import Acts, Looks, Reading
 from siphonwatch.streams.desk.web.desk import Desk
 from siphonwatch.streams.desk.web.doors import Door, Loopback, Proxy, Tokens
 from siphonwatch.streams.desk.web.oidc import Oidc
 from siphonwatch.streams.desk.web.routes import make_app
 from siphonwatch.streams.desk.web.session import Sessions
+from siphonwatch.streams.desk.web.sharing import Tables
 
 END_SECONDS = 10.0
 """For answers under way when the desk is stopped."""
@@ -54,7 +57,11 @@ class IndexGauges(Collector):
     def collect(self) -> Iterator[Metric]:
         """Give their values by topic."""
         records, seconds, skipped = _families()
-        for one in self._reading().topics:
+        try:
+            topics = self._reading().topics
+        except IndexAway:  # `/readyz` says so
+            topics = []
+        for one in topics:
             records.add_metric([one.topic], one.behind)
             seconds.add_metric([one.topic], one.seconds)
             for reason, count in zip(SKIPPED, (one.unreadable, one.failed), strict=True):
@@ -98,6 +105,16 @@ class DeskHealth(StatusServer):
     def __init__(self, settings: DeskSettings, registry: CollectorRegistry, trouble: Callable[[], str]) -> None:
         super().__init__(settings.status_host, settings.status_port, registry)
         self._trouble = trouble
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="desk-metrics")
+
+    async def latest(self, registry: Collector) -> bytes:
+        """Return the metrics, without holding up pages and probes while the index is asked."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, generate_latest, registry)
+
+    async def stop(self) -> None:
+        """Stop listening."""
+        await super().stop()
+        self._thread.shutdown(wait=False)
 
     def live(self) -> Status:
         """Return good: that this is answered says that the event loop, which serves the pages, is running."""
@@ -122,6 +139,8 @@ class Serving:
         Returns why the index is not being fed; empty where it is.
     login
         Who started it: on loopback everybody is that.
+    tables
+        What desks of one database share.
 
     Raises
     ------
@@ -130,7 +149,13 @@ class Serving:
     """
 
     def __init__(
-        self, settings: DeskSettings, looks: Looks, acts: Acts, trouble: Callable[[], str], login: str = "me"
+        self,
+        settings: DeskSettings,
+        looks: Looks,
+        acts: Acts,
+        trouble: Callable[[], str],
+        login: str = "me",
+        tables: Tables | None = None,
     ) -> None:
         check(settings)
         self._settings = settings
@@ -146,7 +171,9 @@ class Serving:
         registry = process_registry()
         registry.register(IndexGauges(looks.reading))
         address = settings.address if settings.login else ""
-        self.desk = Desk(looks, acts, door, Tokens(settings.tokens), sessions, address, registry)
+        self.desk = Desk(
+            looks, acts, door, Tokens(settings.tokens), sessions, address, registry, tables=tables
+        )  # fmt: skip
         self._health = DeskHealth(settings, registry, trouble)
         self._runner = web.AppRunner(
             make_app(self.desk), access_log=None, keepalive_timeout=75.0, shutdown_timeout=END_SECONDS,
@@ -164,6 +191,8 @@ class Serving:
             When a port is taken.
         """
         await self._health.start()
+        if self.desk.sharing is not None:
+            self.desk.sharing.start()
         await self._runner.setup()
         await web.TCPSite(self._runner, self._settings.host, self._settings.port).start()
         port = self._runner.addresses[0][1]
@@ -175,6 +204,8 @@ class Serving:
     async def stop(self) -> None:
         """Take no more requests, answer those under way, and end."""
         await self._runner.cleanup()
+        if self.desk.sharing is not None:
+            await self.desk.sharing.stop()
         await self._health.stop()
 
     @property

@@ -7,7 +7,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import jwt
@@ -50,6 +50,9 @@ class Sessions:
         self._secure = secure
         self._clock = clock
         self._ended: dict[str, float] = {}
+        self._untold: dict[str, float] = {}
+        self.shares = False
+        """Whether other desks are told which sessions were ended."""
         self.cookie = "__Host-siphonwatch" if secure else "siphonwatch"
         """With `__Host-` browsers take it over https, from this host and for all of it alone."""
         self.login_cookie = f"{self.cookie}-login"
@@ -77,7 +80,19 @@ class Sessions:
         while len(self._ended) >= ENDED:
             del self._ended[next(iter(self._ended))]
         self._ended[session.id] = now + self._seconds
+        if self.shares:
+            self._untold[session.id] = now + self._seconds
         self.drop(response, self.cookie)
+
+    def untold(self) -> dict[str, float]:
+        """Return the sessions that were ended here of which other desks were not told, and when each runs out."""
+        return dict(self._untold)
+
+    def learn(self, ended: Mapping[str, float], told: Mapping[str, float]) -> None:
+        """Note which sessions were ended at any desk, and of which of ours the others were told."""
+        self._ended |= ended
+        for one in told:
+            self._untold.pop(one, None)
 
     def leave(self, response: web.StreamResponse, claims: dict[str, str]) -> None:
         """Keep what a log-in under way must come back with."""
