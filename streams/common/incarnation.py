@@ -9,6 +9,7 @@ import asyncio
 import base64
 from collections.abc import Iterable
 from io import BytesIO
+from typing import Any
 from zlib import crc32
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -17,6 +18,8 @@ from aiokafka.errors import KafkaError, NodeNotReadyError
 from aiokafka.protocol.abstract import AbstractType
 from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.types import Boolean, CompactArray, CompactString, Int16, Int32, Schema, TaggedFields
+
+from siphonwatch.streams.common import readable
 
 ASK_SECONDS = 10.0
 """Between two questions for a topic's id while nothing comes of it."""
@@ -155,7 +158,14 @@ def mark_of(timestamp: int, value: bytes | None) -> str:
 
 
 class KnowingConsumer(AIOKafkaConsumer):
-    """A consumer that knows which incarnation of a topic it reads, and which one the group committed in."""
+    """A consumer that knows which incarnation of a topic it reads, and which one the group committed in.
+
+    It passes over what no client can read, see `siphonwatch.streams.common.readable`.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        readable.install()
+        super().__init__(*args, **kwargs)
 
     async def incarnation(self, topic: str) -> str:
         """Return a topic's id now, see `incarnation_of`."""

@@ -29,6 +29,7 @@ from siphonwatch.streams.lab.archive.store import Store, TakenError
 from siphonwatch.streams.lab.archive.writer import STEP_ROWS, Writer
 from siphonwatch.streams.worker.agents.sources import fresh
 from siphonwatch.streams.worker.orders import Order, Orders
+from siphonwatch.streams.worker.transport import codecs
 
 POLL_MS = 500
 MAX_RECORDS = 8192
@@ -137,6 +138,7 @@ class Follower:
                 await asyncio.sleep(RETRY_SECONDS)
 
     async def _follow(self, stop: asyncio.Event, once: bool) -> None:
+        codecs.bound()
         writer = await asyncio.to_thread(Writer, self._store)
         if writer.manifests:
             self._on_begin(writer.manifests[-1])
