@@ -78,7 +78,7 @@ def command(
     plain_ids: bool,
     quiet: bool,
 ) -> None:
-    """Score FILE... with the scorer that the worker runs: plain, .gz, .zst, - for standard input, or an archive."""
+    """Score FILE... with the scorer that the worker runs: plain or packed, - for standard input, or an archive."""
     settings = offline(load().settings, plain_ids)
     for warning in chosen.warnings(settings):
         click.echo(warning, err=True)

@@ -52,6 +52,39 @@ def test_a_request_that_failed_before_a_model_is_one_to_a_model(uri: str, op: st
     assert (found.kind, found.op, found.status) == ("llm", op, status)
 
 
+@pytest.mark.parametrize("uri", ["/v1/images/generations", "/v1/audio/speech", "/v1/rerank", "/v1/moderations"])
+def test_only_what_is_posted_to_a_model_s_route_asks_it(uri: str) -> None:
+    plain = {key: value for key, value in KONG.items() if key != "ai"}
+    routed = changed(plain, "request.uri", uri)
+    assert one("kong", changed(routed, "request.method", "POST")).kind == "llm"
+    assert one("kong", changed(routed, "request.method", "GET")).kind == "rest"
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("gen_ai_request_model", "gen_ai_usage_input_tokens", "gen_ai_usage_output_tokens"),
+        ("llm_requested_model", "llm_prompt_tokens", "llm_completion_tokens"),
+        ("genai.model", "genai.tokens_input", "genai.tokens_output"), ("AI_Model", "Input_Token", "Output_Token"),
+    ],
+)  # fmt: skip
+def test_names_of_model_and_tokens_are_read_by_their_form(names: tuple[str, str, str]) -> None:
+    line = {key: value for key, value in ENVOY.items() if not key.startswith("gen_ai")}
+    found = one("envoy", line | dict(zip(names, ("m-1", "12", 30), strict=True)))
+    assert (found.kind, found.model, found.tokens_in, found.tokens_out) == ("llm", "m-1", 12, 30)
+
+
+@pytest.mark.parametrize("field", ["X-Account-Id", "x_account_id"])
+def test_an_account_is_found_in_the_operator_s_spelling(field: str) -> None:
+    line = {key: value for key, value in ENVOY.items() if key != "x-account-id"}
+    assert one("envoy", line | {field: "acme", "downstream_remote_address": "10.0.0.4:1"}).account == account("acme")
+
+
+@pytest.mark.parametrize(("value", "seconds"), [("2.5s", 2.5), ("2500ms", 2.5), ("2500", 2.5), ("soon", 0.0)])
+def test_a_duration_may_name_its_unit(value: str, seconds: float) -> None:
+    assert one("envoy", ENVOY | {"duration": value}).duration == seconds
+
+
 def test_a_client_without_credentials_is_its_address() -> None:
     anonymous = {key: value for key, value in KONG.items() if key not in ("consumer", "authenticated_entity")}
     assert one("kong", anonymous | {"client_ip": "2001:db8:5:6::7"}).account == account("2001:db8:5:6::/64")

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import io
 import itertools
 import json
+import lzma
 from pathlib import Path
 from typing import Any
 
 import pytest
 import zstandard
-from adapter_samples import COMBINED, LITELLM, SAMPLES
+from adapter_samples import COMBINED, LITELLM, SAMPLES, adapter
 from hypothesis import given
 from hypothesis import strategies as st
 
 from siphonwatch.streams.contracts.telemetry import Malformed
 from siphonwatch.streams.edge.adapters import Unreadable, read_records
 from siphonwatch.streams.edge.adapters.elements import Elements, split
+from siphonwatch.streams.edge.adapters.partial import DOCKER_PART, joined
 
 values = st.recursive(
     st.none() | st.integers() | st.text(max_size=8),
@@ -106,6 +109,91 @@ def test_every_packing_and_layout_gives_the_same_records(tmp_path: Path, pack: A
     assert [json.loads(record)["id"] for record in records if isinstance(record, bytes)] == [
         f"r-{i}" for i in range(60)
     ]
+
+
+@pytest.mark.parametrize("pack", [bz2.compress, lzma.compress, lambda raw: gzip.compress(gzip.compress(raw))])
+def test_further_packings_are_read(pack: Any) -> None:
+    records = read_records(io.BytesIO(pack(b"\n".join(LINES[:2]))))
+    assert (records.format, list(records)) == ("litellm", LINES[:2])
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"])
+def test_text_with_a_wide_byte_order_mark_is_read_from_files_and_topics(encoding: str) -> None:
+    line = json.dumps(LITELLM, ensure_ascii=False) + "\r\n"
+    raw = ("\ufeff" + line * 2).encode(encoding)
+    assert list(read_records(io.BytesIO(raw))) == [line.strip().encode()] * 2
+    assert len({found.id for found in adapter("litellm").records(raw) if not isinstance(found, Malformed)}) == 1
+
+
+def test_a_return_alone_ends_a_line_where_no_other_end_is() -> None:
+    records = read_records(io.BytesIO(f"{COMBINED}\r{COMBINED}\r".encode()))
+    assert list(records) == [COMBINED.encode()] * 2
+
+
+@pytest.mark.parametrize("between", [b"", b" ", b",\n", b"\n\x1e"])
+def test_objects_one_behind_the_other_are_cut(between: bytes) -> None:
+    records = read_records(io.BytesIO(LINES[0] + between + LINES[1] + between + LINES[2] + b"\n"))
+    assert records.format == "litellm"
+    ids = [found.id for raw in records for found in adapter("litellm").records(raw) if not isinstance(found, Malformed)]
+    assert ids == ["r-0", "r-1", "r-2"]
+
+
+def cut_by_docker(line: bytes) -> bytes:
+    """As Docker's json-file driver logs a line that is longer than its buffer."""
+    raw = line + b"\n"
+    parts = [raw[i : i + DOCKER_PART] for i in range(0, len(raw), DOCKER_PART)]
+    found = [{"log": part.decode(), "stream": "stdout", "time": "2026-01-05T00:00:00Z"} for part in parts]
+    return b"".join(json.dumps(part, separators=(",", ":")).encode() + b"\n" for part in found)
+
+
+def cut_by_containerd(line: bytes) -> bytes:
+    parts = [line[i : i + 400] for i in range(0, len(line), 400)]
+    return b"".join(
+        b"2026-01-05T00:00:00.5Z stdout " + (b"P " if part is not parts[-1] else b"F ") + part + b"\n" for part in parts
+    )
+
+
+@pytest.mark.parametrize("cut", [cut_by_docker, cut_by_containerd])
+def test_lines_that_a_container_s_runtime_cut_are_put_together(cut: Any) -> None:
+    long = json.dumps(LITELLM | {"id": "long", "response": "word " * 8000}).encode()
+    records = read_records(io.BytesIO(cut(long) + cut(LINES[0]) + cut(long)))
+    ids = [found.id for raw in records for found in adapter("litellm").records(raw) if not isinstance(found, Malformed)]
+    assert (records.format, ids) == ("litellm", ["long", "r-0", "long"])
+
+
+def test_parts_of_two_streams_stay_apart_and_none_is_kept_beyond_the_limit() -> None:
+    out, err = b"2026-01-05T00:00:00Z stdout ", b"2026-01-05T00:00:00Z stderr "
+    lines = [out + b"P ab", err + b"P x", out + b"F c", err + b"F y"]
+    lines += [out + b"P " + b"z" * 9, out + b"F z", err + b"P q"]
+    found = [item.reason if isinstance(item, Malformed) else item for item in joined(lines, 8)]
+    assert found == [b"abc", b"xy", "size", b"q"]
+
+
+def test_lines_that_a_shipper_stripped_of_their_end_stay_apart() -> None:
+    line = json.dumps({"log": COMBINED, "stream": "stdout"}, separators=(",", ":")).encode()
+    assert list(joined([line] * 3, 10_000)) == [line] * 3
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, zstandard.compress], ids=["gzip", "zstd"])
+def test_a_packed_message_is_unpacked_within_the_limit(pack: Any) -> None:
+    reader = adapter("litellm", SIPHONWATCH_INGEST_MAX_RECORD_BYTES="100000")
+    packed = pack(LINES[0])
+    (found,) = reader.records(packed)
+    assert not isinstance(found, Malformed)
+    reasons = [one.reason for raw in (packed[:-9], pack(b" " * 200_000)) for one in reader.records(raw)]  # type: ignore[union-attr]
+    assert reasons == ["encoding", "size"]
+
+
+def test_the_header_of_confluent_s_serializers_is_taken_off() -> None:
+    (found,) = adapter("litellm").records(b"\0\0\0\x01\x0a" + LINES[0])
+    assert not isinstance(found, Malformed)
+
+
+def test_a_small_damaged_archive_gives_what_is_there_too() -> None:
+    records = iter(read_records(io.BytesIO(gzip.compress(LINES[0] + b"\n") + b"trailing")))
+    assert next(records) == LINES[0]
+    with pytest.raises(Unreadable, match="beyond record 1"):
+        next(records)
 
 
 def test_a_stream_that_is_no_file_is_read_too() -> None:

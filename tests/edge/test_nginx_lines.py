@@ -107,6 +107,13 @@ PREFIXES = {
     "journald": "Jan 05 00:00:07 web1 nginx[812]: ",
     "two of them": "2026-01-05T00:00:07Z stdout F <190>Jan  5 00:00:07 web1 nginx: ",
     "virtual host": "api.example:443 ",
+    "virtual host that is an address": "198.51.100.9 ",
+    "virtual host of any words": "(x)y_ ",
+    "journald, finer": "Jan 05 00:00:07.123456 web1 nginx[812]: ",
+    "syslog with a year": "<190>Jan  5 2026 00:00:07 web1 nginx: ",
+    "syslog by IPv6 address": "<190>Jan  5 00:00:07 2001:db8::9 nginx: ",
+    "syslog over TCP": "173 <190>1 2026-01-05T00:00:07.1Z web1 nginx - - - ",
+    "compose, coloured": "\x1b[36mweb-1  | \x1b[0m",
     "holes of copytruncate": "\0" * 5000,
     "byte-order mark": "\ufeff",
 }
@@ -125,7 +132,7 @@ def test_what_carried_a_line_is_no_part_of_it(prefix: str, client: str, tmp_path
     assert (records.format, len(list(records))) == ("nginx", 2)
 
 
-@pytest.mark.parametrize("prefix", ["2026/01/05 00:00:07 [info] ", "(x) ", "level=info msg ", "- - "])
+@pytest.mark.parametrize("prefix", ["2026/01/05 00:00:07 [info] ", "x y ", "level=info msg ", "- - "])
 def test_a_prefix_that_is_not_known_is_refused_rather_than_taken_for_a_client(prefix: str) -> None:
     record = bad("nginx", (prefix + LINE).encode())
     assert record.reason == "fields"
@@ -150,6 +157,14 @@ WRAPPERS: dict[str, Any] = {
     "collector": lambda line: {
         "resourceLogs": [{"scopeLogs": [{"logRecords": [{"body": {"stringValue": line}, "timeUnixNano": "1"}]}]}]
     },
+    "collector, of a map": lambda line: {"resourceLogs": [{"scopeLogs": [{"logRecords": [{"body": {
+        "kvlistValue": {"values": [{"key": "message", "value": {"stringValue": line}}]}}}]}]}]},
+    "splunk": lambda line: {"event": {"line": line, "source": "stdout"}, "time": "1767571209.5", "host": "web1"},
+    "gelf": lambda line: {"version": "1.1", "host": "web1", "short_message": "GET", "full_message": line},
+    "cloudwatch": lambda line: {"logGroup": "g", "logEvents": [{"id": "1", "timestamp": 1, "message": line}]},
+    "cloudevents": lambda line: {"specversion": "1.0", "id": "1", "type": "t", "source": "s", "data": line},
+    "debezium": lambda line: {"payload": {"before": None, "after": {"id": 7, "line": line}, "op": "c"}},
+    "rest proxy": lambda line: {"records": [{"key": None, "value": line}]},
     "with a field that the shipper added": lambda line: {"message": line, "account": "fleet-7", "@timestamp": "x"},
     "json in json": lambda line: line,
 }  # fmt: skip
@@ -216,6 +231,29 @@ def test_an_ipv6_customer_is_one_account_over_its_whole_block() -> None:
     assert of("2001:db8:5:6::7", SIPHONWATCH_ACCOUNTS_IPV6_PREFIX="48") == of(
         "2001:db8:5:7::7", SIPHONWATCH_ACCOUNTS_IPV6_PREFIX="48"
     )
+
+
+def test_a_list_of_hops_in_front_is_an_account_only_where_the_operator_says_so() -> None:
+    line = LINE.replace(ADDRESS, "203.0.113.9, 192.0.2.44, 10.0.0.3")
+    assert bad("nginx", line.encode()).reason == "account"
+    found = one("nginx", line, SIPHONWATCH_ACCOUNTS_NGINX="http_x_forwarded_for")
+    assert found.account == account(ADDRESS), "the hop that the nearest trusted proxy heard"
+
+
+def test_the_first_time_that_can_be_read_is_the_line_s() -> None:
+    times = {"msec": "-", "time_iso8601": "soon", "time": "2026-01-05T00:00:00Z"}
+    assert one("nginx", {**times, "remote_addr": ADDRESS, "status": 200}).time == 1767571200.0
+
+
+@pytest.mark.parametrize("damage", [JSON_LINE + ",", JSON_LINE[:-1] + ",}"])
+def test_a_comma_too_many_costs_no_field(damage: str) -> None:
+    found, whole = one("nginx", damage), one("nginx", JSON_LINE)
+    assert (found.account, found.time, found.resource) == (whole.account, whole.time, whole.resource)
+
+
+def test_objects_without_a_line_s_end_between_are_several_requests() -> None:
+    found = list(adapter("nginx").records((JSON_LINE * 2 + " " + JSON_LINE[:50]).encode()))
+    assert [item.reason if isinstance(item, Malformed) else item.status for item in found] == [0, 0, "json"]
 
 
 def test_a_user_name_is_an_account_only_where_the_operator_says_so() -> None:

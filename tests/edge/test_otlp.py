@@ -376,6 +376,17 @@ def test_protobuf_that_is_cut_off_is_refused_by_its_name(cut: int) -> None:
     assert "otlp_proto" in str(found[0])
 
 
+@pytest.mark.parametrize("size", [lambda n: n.to_bytes(4, "big"), lambda n: bytes(((n & 127) | 128, n >> 7))])
+def test_exports_behind_their_lengths_are_read_from_files_and_topics(size: Any, tmp_path: Path) -> None:
+    raw = b"".join(size(len(one)) + one for one in (encoded(FULL), encoded(FULL)))
+    (tmp_path / "log").write_bytes(raw)
+    records = read_records(tmp_path / "log")
+    assert records.format == "otlp"
+    whole = read(FULL)[0]
+    assert [item for record in records for item in adapter("otlp").records(record)] == whole * 2
+    assert list(adapter("otlp").records(raw)) == whole * 2
+
+
 def test_metrics_are_passed_over() -> None:
     from opentelemetry.proto.metrics.v1.metrics_pb2 import MetricsData
 

@@ -16,7 +16,8 @@ from siphonwatch.streams.contracts.sealed import Sealer
 from siphonwatch.streams.contracts.telemetry import Malformed, Telemetry
 from siphonwatch.streams.edge.adapters import standing
 from siphonwatch.streams.edge.adapters.clients import Clients
-from siphonwatch.streams.edge.adapters.elements import split
+from siphonwatch.streams.edge.adapters.elements import several, split
+from siphonwatch.streams.edge.adapters.packed import STARTS, unpacked
 from siphonwatch.streams.edge.adapters.values import NotJson, flat_fields, load_json
 from siphonwatch.streams.edge.adapters.wrapping import clean, unwrapped, without_prefix
 
@@ -97,6 +98,12 @@ class Adapter(ABC):
         if len(raw) > self.limit:
             yield Malformed("size", f"{len(raw)} bytes, ingest.max_record_bytes is {self.limit}")
             return
+        if raw and raw[0] in STARTS:
+            try:
+                raw = unpacked(raw, self.limit)
+            except Malformed as bad:
+                yield bad
+                return
         named = unnamed = 0
         for record in self._each(raw):
             if not isinstance(record, Malformed):
@@ -127,6 +134,12 @@ class Adapter(ABC):
             return
         except Malformed as error:
             bad = error
+        if bad.reason == "json" and len(parts := several(element)) > 1:
+            for part in parts:
+                yield from self._unpacked(part)
+            if len(b"".join(parts)) < len(element.replace(b" ", b"")):
+                yield Malformed("json", "the last object of the line is cut off")
+            return
         wrapped = unwrapped(element, self.marks) if element[:1] in (b"{", b'"') else iter(())
         empty = True
         for inner in wrapped:
@@ -219,7 +232,7 @@ def load_flat(raw: bytes, marks: frozenset[str]) -> Mapping[str, Any]:
     try:
         return load_object(raw)
     except Malformed as bad:
-        if bad.reason != "json" or raw[:1] != b"{":
+        if bad.reason != "json" or raw[:1] != b"{" or len(several(raw)) > 1:
             raise
         found = flat_fields(raw.decode("utf-8", "replace"))
         if not marks & found.keys():

@@ -11,6 +11,7 @@ from siphonwatch.streams.contracts.telemetry import Malformed
 from siphonwatch.streams.edge.adapters.elements import split
 from siphonwatch.streams.edge.adapters.envoy import LINE
 from siphonwatch.streams.edge.adapters.nginx import combined
+from siphonwatch.streams.edge.adapters.parsed import under_our_names
 from siphonwatch.streams.edge.adapters.values import NotJson, load_json
 from siphonwatch.streams.edge.adapters.wrapping import clean, is_array, unwrapped, without_prefix
 
@@ -118,5 +119,7 @@ def _of_object(tree: Mapping[str, Any]) -> str:
     ):
         return "envoy"
     if keys & NGINX and keys & NGINX_TIME and ("status" in keys or "request" in keys):
+        return "nginx"
+    if (parsed := under_our_names(tree)) is not tree and "status" in parsed and parsed.keys() & NGINX_TIME:
         return "nginx"
     return ""

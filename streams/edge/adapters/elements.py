@@ -15,6 +15,7 @@ from siphonwatch.streams.edge.adapters.wrapping import BLANK, clean, is_array
 _STRUCTURE = re.compile(rb'"(?:[^"\\]++|\\.)*+("?)|[\[\]{},]', re.DOTALL)
 _REST_OF_STRING = re.compile(rb'(?:[^"\\]++|\\.)*+("?)', re.DOTALL)
 _OPEN = b"[{"
+_BETWEEN = re.compile(rb"\}[ \t]{0,8}\{")
 
 
 class Elements:
@@ -117,6 +118,20 @@ class Elements:
             yield Malformed("size", f"an array element is longer than {self._limit} bytes")
         elif element:
             yield element
+
+
+def several(raw: bytes) -> list[bytes]:
+    """Return the objects that stand one behind the other without a line's end between, as Firehose writes them; none of
+    one that is cut off.
+
+    Examples
+    --------
+    >>> several(b'{"a":1}{"a":2} {"a":'), several(b'{"a":"}{"}')
+    ([b'{"a":1}', b'{"a":2}'], [b'{"a":"}{"}'])
+    """
+    if raw[:1] != b"{" or not _BETWEEN.search(raw):
+        return []
+    return [element for element in Elements(len(raw), array=False).feed(raw) if isinstance(element, bytes)]
 
 
 def split(raw: bytes, limit: int) -> Iterator[bytes | Malformed]:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Any
 
 from siphonwatch.streams.contracts.telemetry import Malformed, Telemetry
@@ -31,6 +32,14 @@ TOKENS_IN = ("gen_ai.usage.input_tokens", "llm_input_token", "input_tokens", "pr
              "llm_input_tokens", "genai_input_tokens", "tokens_input")  # fmt: skip
 TOKENS_OUT = ("gen_ai.usage.output_tokens", "llm_output_token", "output_tokens", "completion_tokens",
               "genai_tokens_output", "llm_output_tokens", "genai_output_tokens", "tokens_output")  # fmt: skip
+_OWNER = r"(?:x_ai_eg_|gen_?ai_|llm_|ai_|openai_)"
+_TOKENS = _OWNER + r"?(?:usage_)?(?:(?:{0})_tokens?(?:_count)?|tokens?_(?:{0}))\Z"
+FORMS = (
+    ("model", re.compile(_OWNER + r"(?:request(?:ed)?_|response_|original_|backend_)?model(?:_name)?\Z")),
+    ("tokens_in", re.compile(_TOKENS.format("input|prompt"))),
+    ("tokens_out", re.compile(_TOKENS.format("output|completion"))),
+)
+"""Forms of further names that operators give to model and tokens, as `_plain` writes them."""
 TIME = ("start_time", "timestamp", "time")
 PATH = ("x-envoy-origin-path", "x-envoy-original-path", "path")
 STATUS = ("response_code", "status")
@@ -92,25 +101,28 @@ class Envoy(Adapter):
 
     def _telemetry(self, line: Mapping[str, Any], raw: bytes) -> Telemetry:
         identity = self.identity
-        time = require_time(timestamp(_any(line, TIME)), TIME[0])
+        time = require_time(next((t for key in TIME if (t := timestamp(at(line, key))) is not None), None), TIME[0])
         agent, client = self.clients.agent(_any(line, AGENT))
         address = self.addresses.client(text(_any(line, PEER)), text(_any(line, FORWARDED)))
         ip, net = self.clients.address(address)
         headers, n_headers = self.clients.headers(
             {key: value for key, value in line.items() if key.lower().startswith(HEADERS) and text(value)}
         )
-        path = text(_any(line, PATH))
+        path = text(_any(line, PATH))[: rest.PATH_CHARS]
         model = text(_any(line, MODEL))
         status = count(_any(line, STATUS))
         remaining = _any(line, REMAINING)
-        if model or text(_any(line, TOKENS_IN)) or chat.asks_model(text(line.get("method")), path):
+        further = _further(line)
+        model = model or text(further.get("model"))
+        tokens_in = _any(line, TOKENS_IN) or further.get("tokens_in")
+        if model or text(tokens_in) or chat.asks_model(text(line.get("method")), path):
             fields: dict[str, Any] = {
                 "provider": name(_any(line, PROVIDER), 32),
                 "model": model_name(model),
                 "op": chat.route(path),
                 "stream": chat.truth(_flag(line)),
-                "tokens_in": count(_any(line, TOKENS_IN)),
-                "tokens_out": count(_any(line, TOKENS_OUT)),
+                "tokens_in": count(tokens_in),
+                "tokens_out": count(_any(line, TOKENS_OUT) or further.get("tokens_out")),
                 "finish": replies.finish_reason(_any(line, ("gen_ai.response.finish_reasons", "finish_reason"))),
             }
         else:
@@ -129,7 +141,7 @@ class Envoy(Adapter):
             client=client,
             n_headers=n_headers,
             status=status if 100 <= status <= 999 else 0,
-            duration=min(max(number(_any(line, DURATION)) or 0.0, 0.0) / 1e3, 1e7),
+            duration=min(max(_milliseconds(_any(line, DURATION)), 0.0) / 1e3, 1e7),
             remaining=count(remaining) if number(remaining) is not None else -1,
             **self.standing(lambda path: at(line, path), time),
             **fields,
@@ -138,7 +150,45 @@ class Envoy(Adapter):
     def _account(self, line: Mapping[str, Any], key: str, address: str) -> str:
         if key in FORWARDED:
             return address if text(_any(line, FORWARDED)) else ""
-        return text(at(line, key))
+        found = text(at(line, key))
+        if not found:  # the operator's other spelling of a header's name
+            found = next((text(value) for other, value in line.items() if _plain(other) == _plain(key)), "")
+        return found
+
+
+_NOT_LETTERS = re.compile(r"[^a-z]+")
+
+
+@lru_cache(4096)
+def _plain(field: str) -> str:
+    """A field's name in lower case, with one sign between its words."""
+    return _NOT_LETTERS.sub("_", field[:128].lower()).strip("_")
+
+
+@lru_cache(4096)
+def _meaning(field: str) -> str:
+    return next((meaning for meaning, form in FORMS if form.match(_plain(field))), "")
+
+
+def _further(line: Mapping[str, Any]) -> dict[str, Any]:
+    """Model and tokens under names that have one of `FORMS`, the first present of each."""
+    found: dict[str, Any] = {}
+    for key, value in line.items():
+        if (meaning := _meaning(key)) and meaning not in found and text(value):
+            found[meaning] = value
+    return found
+
+
+def _milliseconds(value: Any) -> float:
+    """A duration that is a number of milliseconds, or text with its unit."""
+    if isinstance(value, str) and (found := _DURATION.match(value)):
+        return (number(found[1]) or 0.0) * UNITS[found[2]]
+    return number(value) or 0.0
+
+
+_DURATION = re.compile(r"([\d.]{1,20})(us|ms|s)\Z")
+UNITS = {"us": 1e-3, "ms": 1.0, "s": 1e3}
+"""Milliseconds in each."""
 
 
 def _flag(line: Mapping[str, Any]) -> Any:

@@ -1,39 +1,31 @@
-"""Reads log files into raw records: lines or a JSON array; plain, gzip or zstandard; a path or an open stream. It holds
-one record at a time, and never parses more than it needs to tell the format."""
+"""Reads log files into raw records: lines, a JSON array, or objects one behind the other; plain or packed; a path or an
+open stream. It holds one record at a time, and never parses more than it needs to tell the format."""
 
 from __future__ import annotations
 
-import gzip
 import io
 import itertools
 import re
-import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from operator import itemgetter
 from pathlib import Path
-from typing import IO, Any, cast
-
-import zstandard
+from typing import IO, Any
 
 from siphonwatch.streams.common.extensions import ADAPTERS, names
 from siphonwatch.streams.contracts.telemetry import Malformed
 from siphonwatch.streams.edge.adapters.detect import SAMPLE_RECORDS, detect
-from siphonwatch.streams.edge.adapters.elements import Elements
-from siphonwatch.streams.edge.adapters.otlp_wire import PROTOBUF
+from siphonwatch.streams.edge.adapters.elements import Elements, several
+from siphonwatch.streams.edge.adapters.otlp_wire import MAX_VARINT, PROTOBUF, varint
+from siphonwatch.streams.edge.adapters.packed import CHUNK, DAMAGED, plain
+from siphonwatch.streams.edge.adapters.partial import joined
 from siphonwatch.streams.edge.adapters.wrapping import BLANK, clean, is_array
 
-CHUNK = 1 << 18
 LIMIT = 8 * 1024 * 1024
 """Bytes of one record, as `ingest.max_record_bytes` is by default."""
 
 SAMPLE_BYTES = 1 << 20
 """Bytes read ahead, at most and one record, to tell the format."""
-
-GZIP = b"\x1f\x8b"
-ZSTD = b"\x28\xb5\x2f\xfd"
-ZSTD_CHUNK = 4096
-"""Packed bytes unpacked at once: even the worst of them, 4 bytes for a block of 128 KB, give 128 MB."""
 
 
 class Unreadable(OSError):
@@ -97,9 +89,14 @@ def read_records(source: Path | str | IO[bytes], format: str = "auto", limit: in
         return Records(format, records, closing.close)
     head: list[bytes | Malformed] = []
     size = 0
-    while len(head) < SAMPLE_RECORDS and size < SAMPLE_BYTES and (record := next(records, None)) is not None:
-        head.append(record)
-        size += len(record) if isinstance(record, bytes) else 0
+    try:
+        while len(head) < SAMPLE_RECORDS and size < SAMPLE_BYTES and (record := next(records, None)) is not None:
+            head.append(record)
+            size += len(record) if isinstance(record, bytes) else 0
+    except Unreadable as error:
+        if not head:
+            raise
+        records = _raising(error)  # behind what could be read
     if not head:
         return Records("telemetry", iter(()))  # nothing in it: nothing to refuse
     if isinstance(head[0], bytes) and head[0][:1] == PROTOBUF:
@@ -123,12 +120,10 @@ def _open(source: Path | str | IO[bytes], closing: ExitStack) -> io.BufferedRead
             raise Unreadable(f"cannot open {source}: {error.strerror}") from None
     else:
         stream = io.BufferedReader(_Raw(source), CHUNK)
-    magic = stream.peek(4)[:4]
-    if magic[:2] == GZIP:
-        return closing.enter_context(io.BufferedReader(cast(Any, gzip.GzipFile(fileobj=stream)), CHUNK))
-    if magic == ZSTD:
-        return closing.enter_context(io.BufferedReader(_Zstandard(stream), CHUNK))
-    return stream
+    try:
+        return plain(stream, closing.enter_context)
+    except DAMAGED as error:
+        raise Unreadable(f"{source} cannot be read: {error}") from None
 
 
 class _Raw(io.RawIOBase):
@@ -146,49 +141,23 @@ class _Raw(io.RawIOBase):
         return len(part)
 
 
-class _Zstandard(io.RawIOBase):
-    """Unpacks zstandard frames; unlike the library's reader it notices a truncated file."""
-
-    def __init__(self, stream: io.BufferedReader) -> None:
-        self._stream = stream
-        self._frame = zstandard.ZstdDecompressor().decompressobj()
-        self._ready = memoryview(b"")
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        while not self._ready:
-            packed = self._stream.read(ZSTD_CHUNK)
-            if not packed:
-                if not self._frame.eof:
-                    raise EOFError("the compressed data ends before its end marker was reached")
-                return 0
-            parts = []
-            while packed:
-                if self._frame.eof:
-                    self._frame = zstandard.ZstdDecompressor().decompressobj()
-                parts.append(self._frame.decompress(packed))
-                packed = self._frame.unused_data if self._frame.eof else b""
-            self._ready = memoryview(b"".join(parts))
-        size = min(len(buffer), len(self._ready))
-        buffer[:size] = self._ready[:size]
-        self._ready = self._ready[size:]
-        return size
+def _raising(error: Exception) -> Iterator[bytes | Malformed]:
+    yield from ()
+    raise error
 
 
 def _guard(records: Iterator[bytes | Malformed], title: str) -> Iterator[bytes | Malformed]:
     count = itertools.count()
     try:
         yield from map(itemgetter(0), zip(records, count, strict=False))
-    except (OSError, EOFError, zlib.error, zstandard.ZstdError) as error:
+    except DAMAGED as error:
         raise Unreadable(f"{title} cannot be read beyond record {next(count)}: {error}") from None
 
 
 def _records(stream: io.BufferedReader, limit: int, closing: ExitStack) -> Iterator[bytes | Malformed]:
     with closing:
         if framed := _protobuf(stream.peek(64)):
-            yield from _exports(stream, limit) if framed == FRAMED else _whole(stream, limit)
+            yield from _whole(stream, limit) if framed == BARE else _exports(stream, limit, _SIZES[framed])
             return
         start = b""
         while not start:
@@ -198,26 +167,50 @@ def _records(stream: io.BufferedReader, limit: int, closing: ExitStack) -> Itera
             start = clean(line) + line[len(line.rstrip(BLANK)) :]
             start = b"" if not start.strip(BLANK) else start
         array = is_array(start)
-        if array or start.rstrip() == b"{":
+        if array or start.rstrip() == b"{" or len(several(start)) > 1:
             chunks: Iterable[bytes] = itertools.chain((start,), iter(lambda: stream.read(CHUNK), b""))
             cutter = Elements(limit, array=array)
             for chunk in chunks:
                 yield from cutter.feed(chunk)
             yield from cutter.close()
         else:
-            yield from _lines(start, stream, limit)
+            yield from joined(_lines(start, stream, limit), limit)
 
 
-FRAMED, BARE = "framed", "bare"
+FRAMED, DELIMITED, BARE = "framed", "delimited", "bare"
 _NOT_TEXT = re.compile(rb"[\x00-\x08\x0e-\x1f]")
 
 
 def _protobuf(head: bytes) -> str:
-    """Tell whether a file holds OTLP in protobuf: one export, or each behind its length in four bytes, as the
-    Collector's file exporter writes them."""
-    if head[:1] == PROTOBUF and _NOT_TEXT.search(head[:64]):
+    """Tell whether a file holds OTLP in protobuf: exports one behind the other, or each behind its length, as the
+    Collector's file exporter (four bytes) or protobuf's own libraries write it."""
+    if not _NOT_TEXT.search(head[:64]):
+        return ""
+    if head[:1] == PROTOBUF:
         return BARE
-    return FRAMED if head[:1] in (b"\0", b"\1") and head[4:5] == PROTOBUF and any(head[:4]) else ""
+    if head[:1] in (b"\0", b"\1") and head[4:5] == PROTOBUF and any(head[:4]):
+        return FRAMED
+    size, at = varint(head)
+    inner, begin = varint(head, at + 1)
+    return DELIMITED if head[at : at + 1] == PROTOBUF and inner + begin - at <= size else ""
+
+
+def _four(stream: io.BufferedReader) -> tuple[int, bool]:
+    head = stream.read(4)
+    return int.from_bytes(head, "big"), len(head) == 4
+
+
+def _variable(stream: io.BufferedReader) -> tuple[int, bool]:
+    head = b""
+    while (octet := stream.read(1)) and len(head) < MAX_VARINT:
+        head += octet
+        if octet[0] < 0x80:
+            return varint(head)[0], True
+    return 0, False
+
+
+_SIZES = {FRAMED: _four, DELIMITED: _variable}
+"""Read the size that stands in front of an export, and whether it is whole."""
 
 
 def _whole(stream: io.BufferedReader, limit: int) -> Iterator[bytes | Malformed]:
@@ -225,15 +218,17 @@ def _whole(stream: io.BufferedReader, limit: int) -> Iterator[bytes | Malformed]
     yield found if len(found) <= limit else _too_long(limit)
 
 
-def _exports(stream: io.BufferedReader, limit: int) -> Iterator[bytes | Malformed]:
-    while head := stream.read(4):
-        size = int.from_bytes(head, "big")
+def _exports(
+    stream: io.BufferedReader, limit: int, read_size: Callable[[io.BufferedReader], tuple[int, bool]]
+) -> Iterator[bytes | Malformed]:
+    while stream.peek(1):
+        size, known = read_size(stream)
         left = size
         found = b"" if size > limit else stream.read(size)
         left -= len(found)
         while left > 0 and (passed := stream.read(min(left, CHUNK))):
             left -= len(passed)
-        if len(head) < 4 or left:
+        if not known or left:
             yield Malformed("json", "the file ends within an OTLP export")
         else:
             yield found if size <= limit else _too_long(limit)
@@ -242,7 +237,10 @@ def _exports(stream: io.BufferedReader, limit: int) -> Iterator[bytes | Malforme
 def _lines(start: bytes, stream: io.BufferedReader, limit: int) -> Iterator[bytes | Malformed]:
     """Cut the stream into lines, a chunk of them at a time; a line that is too long is passed over as it streams by."""
     rest, chunk = b"", start
+    old = b"\n" not in start and b"\r" in start.strip(BLANK)  # a line's end of old: a return alone
     while chunk:
+        if old:
+            chunk = chunk.replace(b"\r", b"\n")
         *lines, rest = (rest + chunk).split(b"\n")
         rest = rest.lstrip(BLANK)  # the hole that copying and truncating leaves may be longer than any line
         yield from _checked(lines, limit)

@@ -18,6 +18,7 @@ from siphonwatch.streams.common.identity import Identity
 from siphonwatch.streams.contracts.telemetry import Malformed, Telemetry
 from siphonwatch.streams.edge.adapters import rest, standing
 from siphonwatch.streams.edge.adapters.base import Adapter, TextSketcher, load_flat, require_time
+from siphonwatch.streams.edge.adapters.parsed import PEER, under_our_names
 from siphonwatch.streams.edge.adapters.values import count, flat_fields, number, seconds, text, timestamp, unescaped
 from siphonwatch.streams.edge.adapters.wrapping import is_array
 
@@ -42,11 +43,13 @@ _UNESCAPED = re.compile(
 MAX_TIMES = 8
 """Brackets with a time that are tried; one is there unless a server writes quotes as they are."""
 
+_FORWARDED = re.compile(r"[^\s,]{1,64}(?:, ?[^\s,]{1,64})+(?= )")
+"""X-Forwarded-For in the place of the address, as Apache's logs behind a proxy have it (`%{X-Forwarded-For}i %l`)."""
+
 _HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,253})(?::\d{1,5})?\Z", re.ASCII)
 
 TIME = ("msec", "time_iso8601", "time_local", "@timestamp", "timestamp", "time")
 AGENT = ("http_user_agent", "user_agent", "agent")
-PEER = ("remote_addr", "client_ip", "realip_remote_addr")
 FORWARDED = "http_x_forwarded_for"
 TARGET = ("request_uri", "uri", "path")
 METHOD = ("request_method", "method")
@@ -97,11 +100,13 @@ def combined(line: str) -> dict[str, str] | None:
 def _client(head: str) -> dict[str, str]:
     """What stands before the time: the client's address, the identity that nobody uses, and the user's name."""
     first, _, rest_of_head = head.partition(" ")
-    if parse(first) is None and first != "unix:":
-        second, _, behind = rest_of_head.partition(" ")
-        if parse(second) is not None and _HOST.match(first):
-            first, rest_of_head = second, behind  # Apache's vhost_combined
-        elif second != "-" or not _HOST.match(first) or ":" in first:
+    second, _, behind = rest_of_head.partition(" ")
+    if forwarded := _FORWARDED.match(head):  # a list in front: its last hop alone is not the client's own words
+        return {FORWARDED: forwarded[0], "remote_user": head[forwarded.end() :].partition(" - ")[2].strip()}
+    if parse(second) is not None and (parse(first) is None or (behind.startswith("- ") and behind[2:].strip())):
+        first, rest_of_head = second, behind  # a virtual host in front: any word that a client sends, an address too
+    elif parse(first) is None and first != "unix:":
+        if second != "-" or not _HOST.match(first) or ":" in first:
             raise Malformed(
                 "fields", "the line begins with no client's address: a prefix or a log format that is not known"
             )
@@ -135,7 +140,7 @@ class Nginx(Adapter):
 
     def element(self, raw: bytes) -> Iterator[Telemetry]:
         if raw[:1] in (b"{", b'"', b"") or is_array(raw):
-            fields = self._fields(raw)
+            fields = under_our_names(self._fields(raw))
             if FIELDS.isdisjoint(fields):
                 raise Malformed("fields", "no field of an access log is there, such as remote_addr, request or status")
             yield self._telemetry(fields, raw)
@@ -156,7 +161,7 @@ class Nginx(Adapter):
 
     def _telemetry(self, line: Mapping[str, Any], raw: bytes) -> Telemetry:
         identity = self.identity
-        moment = require_time(timestamp(_any(line, TIME)), "time_local")
+        moment = require_time(next((t for key in TIME if (t := timestamp(line.get(key))) is not None), None), TIME[2])
         agent, client = self.clients.agent(_any(line, AGENT))
         forwarded = text(line.get(FORWARDED))
         address = self.addresses.client(text(_any(line, PEER)), forwarded)

@@ -22,6 +22,7 @@ from siphonwatch.streams.edge.adapters.otlp_wire import (
     Attributes,
     Group,
     Span,
+    delimited,
     from_json,
     from_protobuf,
 )
@@ -109,6 +110,9 @@ class Otlp(Adapter):
         start = clean(raw)[:1]
         if groups is not None and any(group.spans or group.records for group in groups):
             yield from self._groups(groups, raw)
+        elif groups is None and (exports := delimited(raw)):
+            for export in exports:
+                yield from self._groups(from_protobuf(export) or (), export)
         elif start in (b"{", b"[", b'"') or (start.isascii() and start.isalnum()) or start == b"<":  # JSON, or a prefix
             yield from super()._each(raw)
         elif groups:

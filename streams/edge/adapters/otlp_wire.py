@@ -18,6 +18,9 @@ MAX_DEPTH = 16
 PROTOBUF = b"\n"
 """First byte of every non-empty export in protobuf: field 1, a message."""
 
+MAX_VARINT = 5
+"""Bytes of a length; no export is longer than they can say."""
+
 TRACE_DIGITS = 32
 """Hexadecimal digits of a trace's id; what is no span has something else in its place."""
 
@@ -46,6 +49,8 @@ class Span(NamedTuple):
     """Of the status; '' where it is no failure."""
     attributes: Attributes
     events: list[Event]
+    body: Any = None
+    """Of a log record."""
 
 
 class Group(NamedTuple):
@@ -139,6 +144,7 @@ def _record(item: Mapping[str, Any]) -> Span:
         message="",
         attributes={**body, **found} if isinstance(body, dict) else found,
         events=[],
+        body=body,
     )
 
 
@@ -242,6 +248,39 @@ def _messages() -> tuple[Any, Any]:
     return traces, logs
 
 
+def varint(raw: bytes, at: int = 0) -> tuple[int, int]:
+    """Return protobuf's integer of variable length that begins at a place, and the place behind it.
+
+    Examples
+    --------
+    >>> varint(bytes((0xAC, 0x02)))
+    (300, 2)
+    """
+    value = 0
+    for i, octet in enumerate(raw[at : at + MAX_VARINT]):
+        value |= (octet & 0x7F) << (7 * i)
+        if octet < 0x80:
+            return value, at + i + 1
+    return 0, len(raw)
+
+
+def delimited(raw: bytes) -> list[bytes]:
+    """Return the exports of a message that has the length in front of each, in four bytes or as a varint; none
+    where it is no such message."""
+    for size_at in (lambda at: (int.from_bytes(raw[at : at + 4], "big"), at + 4), lambda at: varint(raw, at)):
+        found: list[bytes] = []
+        at = 0
+        while at < len(raw):
+            size, begin = size_at(at)
+            at = begin + size
+            if at > len(raw) or raw[begin : begin + 1] != PROTOBUF:
+                break
+            found.append(raw[begin:at])
+        else:
+            return found
+    return []
+
+
 def from_protobuf(raw: bytes) -> list[Group] | None:
     """Return the groups of an export in protobuf; None where the bytes are none. Metrics give groups of nothing."""
     if raw[:1] != PROTOBUF:
@@ -313,6 +352,7 @@ def _proto_record(record: Any) -> Span:
         message="",
         attributes={**body, **found} if isinstance(body, dict) else found,
         events=[],
+        body=body,
     )
 
 

@@ -101,6 +101,9 @@ _BARE = re.compile(r":[ \t]*+([^:,{}\[\]\n]*+(?:[,:][^:,{}\[\]\n]*+)*?)[ \t]*+(?
 """A value without quotes, up to the next key or closing bracket; NGINX joins those of several upstreams by commas."""
 
 
+_LAST_COMMA = re.compile(r",(?=\s*+[}\]])")
+
+
 def _mended(text: str) -> str:
     """JSON as NGINX writes it without `escape=json`: \\xHH in strings, numbers that are empty, a dash or several."""
     return _TOKEN.sub(_mend, text)
@@ -110,7 +113,7 @@ def _mend(token: re.Match[str]) -> str:
     words, between = token.groups()
     if words is not None:
         return token.group() if "\\" not in words else '"' + _ESCAPE.sub(_mend_escape, words) + '"'
-    return _BARE.sub(_mend_bare, between) if between else token.group()
+    return _BARE.sub(_mend_bare, _LAST_COMMA.sub("", between)) if between else token.group()
 
 
 def _mend_escape(escape: re.Match[str]) -> str:
