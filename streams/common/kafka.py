@@ -68,7 +68,7 @@ def client_config(kafka: Kafka, client_id: str = CLIENT_ID) -> dict[str, Any]:
     return config
 
 
-def make_consumer(kafka: Kafka, client_id: str, **options: Any) -> KafkaConsumer:
+def make_consumer(kafka: Kafka, client_id: str, *, read_on: bool = False, **options: Any) -> KafkaConsumer:
     """Connect a kafka-python consumer: in no group, it commits nothing by itself and creates no topic.
 
     Parameters
@@ -77,6 +77,9 @@ def make_consumer(kafka: Kafka, client_id: str, **options: Any) -> KafkaConsumer
         Connection settings.
     client_id
         As brokers log it.
+    read_on
+        Whether it passes over what it cannot read, see `siphonwatch.streams.common.readable`, instead of raising on it
+        at every poll.
     options
         kafka-python settings that win over ours.
 
@@ -96,7 +99,12 @@ def make_consumer(kafka: Kafka, client_id: str, **options: Any) -> KafkaConsumer
         "allow_auto_create_topics": False,
         "bootstrap_timeout_ms": CONNECT_MS,
     }
-    return KafkaConsumer(**(client_config(kafka, client_id) | ours | options))
+    consumer = KafkaConsumer(**(client_config(kafka, client_id) | ours | options))
+    if read_on:
+        from siphonwatch.streams.common.readable import reading_on
+
+        reading_on(consumer)
+    return consumer
 
 
 def make_admin(kafka: Kafka, client_id: str = CLIENT_ID, **options: Any) -> KafkaAdminClient:

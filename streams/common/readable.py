@@ -1,6 +1,6 @@
-"""aiokafka's view of what it fetched, without what no client can read: a record whose header's name is no UTF-8, one
-that claims an offset outside its record batch, a batch that does not decompress. aiokafka raises on it at every poll,
-or reads on behind the offset that was claimed.
+"""Clients' views of what they fetched, without what no client can read: a record whose header's name is no UTF-8, one
+that claims an offset outside its record batch, a batch that does not decompress. aiokafka and kafka-python raise on it
+at every poll, or take the offset that was claimed for their place.
 
 What is passed over, with what is behind it in its record batch, is logged. The worker's own transport does the same by
 itself and counts it, see `siphonwatch.streams.worker.transport.unpack`.
@@ -9,12 +9,15 @@ itself and counts it, see `siphonwatch.streams.worker.transport.unpack`.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 from aiokafka.consumer import fetcher
 from aiokafka.consumer.fetcher import PartitionRecords
 from aiokafka.errors import CorruptRecordException
+
+if TYPE_CHECKING:
+    from kafka import KafkaConsumer
 
 _log = structlog.get_logger(__name__)
 
@@ -51,12 +54,63 @@ class Readable(PartitionRecords):
                         raise CorruptRecordException("offsets out of order")
                     yield record
             except Exception as error:  # noqa: BLE001 - codecs and decoders raise what they like on what a client wrote
-                _log.error(
-                    "a record cannot be read by any client: passed over, with what is behind it in its batch",
-                    topic=self._tp.topic, partition=self._tp.partition, next_offset=batch.next_offset,
-                    error=type(error).__name__,
-                )  # fmt: skip
+                _passed(self._tp, batch, error)
                 self.next_fetch_offset = batch.next_offset
+
+
+class _Begun:
+    """A record batch of kafka-python, as far as it can be read."""
+
+    def __init__(self, tp: Any, batch: Any) -> None:
+        self._tp = tp
+        self._batch = batch
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._batch, name)
+
+    def __next__(self) -> Any:
+        return next(self._batch)
+
+    def __iter__(self) -> Iterator[Any]:
+        batch, last = self._batch, -1
+        try:
+            for record in batch:
+                if not last < record.offset < batch.next_offset:
+                    raise CorruptRecordException("offsets out of order")
+                last = record.offset
+                yield record
+        except Exception as error:  # noqa: BLE001 - as above
+            _passed(self._tp, batch, error)
+
+
+class _Batches:
+    """The record batches of a response as kafka-python reads them."""
+
+    def __init__(self, tp: Any, records: Any) -> None:
+        self._tp = tp
+        self._records = records
+
+    def next_batch(self) -> Any:
+        batch = self._records.next_batch()
+        return None if batch is None else _Begun(self._tp, batch)
+
+
+def reading_on(consumer: KafkaConsumer) -> None:
+    """Have a kafka-python consumer pass over what it cannot read."""
+    fetcher: Any = consumer._fetcher  # noqa: SLF001 - nothing public is asked about records
+
+    class Records(fetcher.PartitionRecords):
+        def _unpack_records(self, tp: Any, records: Any, *deserializers: Any) -> Any:
+            return super()._unpack_records(tp, _Batches(tp, records), *deserializers)
+
+    fetcher.PartitionRecords = Records
+
+
+def _passed(tp: Any, batch: Any, error: Exception) -> None:
+    _log.error(
+        "a record cannot be read by any client: passed over, with what is behind it in its batch",
+        topic=tp.topic, partition=tp.partition, next_offset=batch.next_offset, error=type(error).__name__,
+    )  # fmt: skip
 
 
 def install() -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from aiokafka import TopicPartition
@@ -14,14 +16,18 @@ from aiokafka.record._crecords import default_records as compiled
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.memory_records import MemoryRecords
 from aiokafka.record.util import calc_crc32c
+from kafka.consumer.fetcher import Fetcher
+from kafka.record import default_records as plain
+from kafka.record.memory_records import MemoryRecords as PlainRecords
 
-from siphonwatch.streams.common.readable import Readable
+from siphonwatch.streams.common.readable import Readable, reading_on
 from siphonwatch.streams.common.settings import Settings
 from siphonwatch.streams.lab.archive.follow import Follower
 from siphonwatch.streams.lab.archive.store import Store
 from siphonwatch.streams.worker.transport import codecs
 
 ZSTD = 4
+Reads = Callable[[bytes], tuple[list[tuple[int, bytes]], int]]
 BAD = "poison"
 """A header of this name is sent under one of as many bytes that are no UTF-8."""
 
@@ -46,6 +52,20 @@ def read(raw: bytes) -> tuple[list[tuple[int, bytes]], int]:
     return [(record.offset, record.value) for record in view], view.next_fetch_offset
 
 
+def read_plain(raw: bytes) -> tuple[list[tuple[int, bytes]], int]:
+    """The same by kafka-python."""
+    consumer: Any = SimpleNamespace(_fetcher=SimpleNamespace(PartitionRecords=Fetcher.PartitionRecords))
+    reading_on(consumer)
+    view = consumer._fetcher.PartitionRecords(0, TopicPartition("t", 0), PlainRecords(raw))
+    return [(record.offset, record.value) for record in view.take()], view.next_fetch_offset
+
+
+@pytest.fixture(params=[read, read_plain], ids=["aiokafka", "kafka-python"])
+def reads(request: pytest.FixtureRequest) -> Reads:
+    found: Reads = request.param
+    return found
+
+
 GOOD = [(3, b"y"), (4, b"z")]
 
 
@@ -58,21 +78,23 @@ GOOD = [(3, b"y"), (4, b"z")]
     ],
     ids=["good", "header", "offset"],
 )
-def test_what_cannot_be_read_takes_the_rest_of_its_batch_alone(middle: bytes, found: list[tuple[int, bytes]]) -> None:
-    assert read(middle + record_batch(3, [b"y", b"z"])) == (found + GOOD, 5)
-    assert read(middle) == (found, 3), "the next fetch begins behind it"
+def test_what_cannot_be_read_takes_the_rest_of_its_batch_alone(
+    reads: Reads, middle: bytes, found: list[tuple[int, bytes]]
+) -> None:
+    assert reads(middle + record_batch(3, [b"y", b"z"])) == (found + GOOD, 5)
+    assert reads(middle) == (found, 3), "the next fetch begins behind it"
 
 
-def test_a_batch_that_becomes_too_large_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_batch_that_becomes_too_large_is_passed_over(reads: Reads, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(codecs, "MOST", 1000)
-    for module in (compiled, default_records):
+    for module in (compiled, default_records, plain):
         if hasattr(module, "zstd_decode"):
             monkeypatch.setattr(module, "zstd_decode", codecs.zstd_decode)
-    assert read(record_batch(0, [bytes(2000)] * 3, codec=ZSTD) + record_batch(3, [b"y", b"z"])) == (GOOD, 5)
+    assert reads(record_batch(0, [bytes(2000)] * 3, codec=ZSTD) + record_batch(3, [b"y", b"z"])) == (GOOD, 5)
 
 
 async def test_an_archiver_bounds_what_batches_become(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (compiled, default_records):
+    for module in (compiled, default_records, plain):
         for name in ("gzip_decode", "lz4_decode", "snappy_decode", "zstd_decode"):
             if hasattr(module, name):
                 monkeypatch.setattr(module, name, None)  # put back after the test
@@ -80,7 +102,7 @@ async def test_an_archiver_bounds_what_batches_become(tmp_path: Path, monkeypatc
     settings.kafka.bootstrap = "127.0.0.1:1"
     with pytest.raises(KafkaError):
         await Follower(settings, Store(str(tmp_path))).run(asyncio.Event(), once=True)
-    assert compiled.zstd_decode is codecs.zstd_decode
+    assert compiled.zstd_decode is plain.zstd_decode is codecs.zstd_decode
 
 
 def test_a_batch_that_was_changed_on_its_way_is_fetched_again() -> None:

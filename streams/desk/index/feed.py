@@ -26,6 +26,7 @@ from siphonwatch.streams.desk.index.cases import Record
 from siphonwatch.streams.desk.index.intake import KINDS, Batch
 from siphonwatch.streams.desk.index.store import Index, IndexAway
 from siphonwatch.streams.worker.outlet import ALLOWED_BY
+from siphonwatch.streams.worker.transport import codecs
 
 LATER = ("telemetry", "features")
 """Kinds of topics that wait until the others are read: cases are there in seconds, and what they rest on follows."""
@@ -293,10 +294,11 @@ class Feed:
         self._whole |= {TopicPartition(topic, -1): now for topic in absent}
 
     def _open(self) -> None:
+        codecs.bound()
         with ClientLog().listening() as heard:
             try:
                 self._consumer = make_consumer(
-                    self._settings.kafka, "siphonwatch-desk", max_partition_fetch_bytes=FETCH_BYTES
+                    self._settings.kafka, "siphonwatch-desk", read_on=True, max_partition_fetch_bytes=FETCH_BYTES
                 )
             except KafkaError as error:
                 where = self._settings.kafka.bootstrap

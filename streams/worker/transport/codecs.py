@@ -1,7 +1,7 @@
 """Bounded decompression: no record batch becomes more than `MOST` bytes, however small it is compressed.
 
-aiokafka decompresses a record batch at once and to any size; 300 KB of zstd can be 1.2 GB. Its decoders are replaced by
-ones that raise, so that the batch is passed over and counted like any other that cannot be read.
+aiokafka and kafka-python decompress a record batch at once and to any size; 300 KB of zstd can be 1.2 GB. Their
+decoders are replaced by ones that raise, so that the batch is passed over like any other that cannot be read.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from aiokafka.errors import CorruptRecordException
 from aiokafka.record import default_records, legacy_records
 from aiokafka.record._crecords import default_records as compiled_default
 from aiokafka.record._crecords import legacy_records as compiled_legacy
+from kafka.record import default_records as plain_default
+from kafka.record import legacy_records as plain_legacy
 
 MOST = 64 * 1024 * 1024
 """Bytes: eight of the largest records that `ingest.max_record_bytes` allows by default. Producers batch some 1 MB
@@ -105,8 +107,8 @@ def snappy_decode(payload: bytes) -> bytes:
 
 
 def bound() -> None:
-    """Have every aiokafka client of this process decompress by these functions."""
-    for module in (default_records, legacy_records, compiled_default, compiled_legacy):
+    """Have every client of this process, aiokafka's and kafka-python's, decompress by these functions."""
+    for module in (default_records, legacy_records, compiled_default, compiled_legacy, plain_default, plain_legacy):
         _replace(module, "gzip_decode", gzip_decode)
         _replace(module, "lz4_decode", lz4_decode)
         _replace(module, "snappy_decode", snappy_decode)
