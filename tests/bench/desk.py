@@ -5,6 +5,7 @@ which the desk must still be quick. No broker: what reading from Kafka costs is 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import itertools
 import math
 import random
@@ -17,6 +18,7 @@ from typing import Any
 
 import msgspec
 from alert_samples import START, findings
+from postgres_node import Postgres
 
 from siphonwatch.streams.common.settings import Settings
 from siphonwatch.streams.contracts import verdict
@@ -131,12 +133,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--accounts", type=int, default=1_000_000)
     parser.add_argument("--requests", type=int, default=1, help="of each account")
     parser.add_argument("--folder", type=Path, help="where the index is made, or gone on with; it is left there")
+    parser.add_argument("--database", default="", help="a URL of PostgreSQL, or `own` to start one: the index is there")
     parser.add_argument("--seconds", type=float, default=math.inf, help="of processor for one topic, then go on later")
     given = parser.parse_args(arguments)
-    with (
-        tempfile.TemporaryDirectory(prefix="siphonwatch-desk-") as temporary,
-        SqliteIndex((given.folder or Path(temporary)) / "desk.sqlite", "p") as index,
-    ):
+    with contextlib.ExitStack() as stack:
+        index = stack.enter_context(opened(stack, given.database, given.folder))
         intake = Intake(index, Settings())
         for kind, values in (
             ("alerts", alerts(given.cases, given.accounts)), ("telemetry", requests(given.accounts, given.requests)),
@@ -147,6 +148,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
         judge(index, intake, min(2000, given.cases))
         print(f"{index.size() / 2**20:,.0f} MB of index")
         ask(index, given.accounts)
+
+
+def opened(stack: contextlib.ExitStack, database: str, folder: Path | None) -> Index:
+    """The index to measure."""
+    if not database:
+        place = folder or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="siphonwatch-desk-")))
+        return SqliteIndex(place / "desk.sqlite", "p")
+    from siphonwatch.streams.desk.index.postgres import PostgresIndex
+
+    if database == "own":
+        database = stack.enter_context(Postgres(fsync=True)).url()
+    return PostgresIndex(database, "p", "bench")
 
 
 def judge(index: Index, intake: Intake, count: int) -> None:

@@ -117,11 +117,11 @@ def test_a_record_that_cannot_be_taken_in_is_tried_again_stepped_over_and_nothin
 ) -> None:
     bad, tried, taken_in = findings(40)[17].case, [0], Cases._alert
 
-    def fail(self: Cases, to: sqlite3.Connection, value: bytes, found: Alert, *rest: Any) -> None:
+    def fail(self: Cases, news: Any, value: bytes, found: Alert, *rest: Any) -> None:
         if found.subject == bad:
             tried[0] += 1
             raise OverflowError(f"of {found.own.accounts[0]}")
-        taken_in(self, to, value, found, *rest)
+        taken_in(self, news, value, found, *rest)
 
     (tp,) = alerts
     with open_index() as index:

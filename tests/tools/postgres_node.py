@@ -35,13 +35,19 @@ def missing() -> str:
 class Postgres:
     """A server; a context manager.
 
+    Parameters
+    ----------
+    fsync
+        Whether it writes as one does that is to survive a crash of the machine, with a cache of its own size.
+
     Attributes
     ----------
     folder
         Of its socket and data.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, fsync: bool = False) -> None:
+        self._fsync = fsync
         self.folder = Path(tempfile.mkdtemp(prefix="siphonwatch-pg-"))
         self._as: dict[str, Any] = {}
         if os.geteuid() == 0:  # which postgres refuses to run as
@@ -78,10 +84,9 @@ class Postgres:
         """Start it, and wait until it answers."""
         place = programs()
         assert place is not None
-        settings = {
-            "listen_addresses": "", "unix_socket_directories": str(self.folder), "fsync": "off",
-            "max_connections": "80", "shared_buffers": "64MB", "full_page_writes": "off",
-        }  # fmt: skip
+        settings = {"listen_addresses": "", "unix_socket_directories": str(self.folder), "max_connections": "80"}
+        if not self._fsync:
+            settings |= {"fsync": "off", "full_page_writes": "off", "shared_buffers": "64MB"}
         options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
         with (self.folder.with_suffix(".log")).open("ab") as log:
             self._process = subprocess.Popen(

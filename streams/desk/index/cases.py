@@ -5,8 +5,8 @@ are read. What people decided is folded anew from their records each time, so th
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -23,7 +23,7 @@ from siphonwatch.streams.contracts.wording import signal_text
 from siphonwatch.streams.desk.index.erasure import gone, of_allow, of_note, of_verdict, without
 from siphonwatch.streams.desk.index.groups import regroup
 from siphonwatch.streams.desk.index.sql import Connection
-from siphonwatch.streams.desk.index.traffic import MAX_AHEAD
+from siphonwatch.streams.desk.index.traffic import MAX_AHEAD, parts
 
 MAX_COUNT = 2**63 - 1
 """Of a number in the index."""
@@ -56,6 +56,66 @@ class Decisions(NamedTuple):
     touched: float
 
 
+class News:
+    """What a batch of alerts says, written at once.
+
+    Parameters
+    ----------
+    of
+        The index.
+    cases
+        That the alerts are about.
+
+    Attributes
+    ----------
+    known
+        Of each case the highest sequence, and the place of the alert that says what it is, with what was added.
+    told, members, cases, newest
+        Rows, of the last two by case.
+    """
+
+    def __init__(self, of: Connection, cases: Collection[str]) -> None:
+        self.known: dict[str, tuple[int, int]] = {
+            case: (sequence, said)
+            for part, marks in parts(sorted(cases))
+            for case, sequence, said in of.execute(f"SELECT id, sequence, said FROM cases WHERE id IN ({marks})", part)
+        }
+        self._there = set(self.known)
+        self.told: list[tuple[Any, ...]] = []
+        self.members: list[tuple[str, str]] = []
+        self.cases: dict[str, tuple[Any, ...]] = {}
+        self.newest: dict[str, tuple[bytes, Alert]] = {}
+
+    def write(self, to: Connection) -> None:
+        """Write it."""
+        to.executemany(
+            "INSERT INTO told VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id, sequence) DO UPDATE SET "
+            "kind = excluded.kind, time = excluded.time, sent = excluded.sent, log_e = excluded.log_e, "
+            "requests = excluded.requests",
+            self.told,
+        )
+        to.executemany("INSERT INTO member (account, id) VALUES (?, ?) ON CONFLICT DO NOTHING", self.members)
+        to.executemany(
+            "INSERT INTO cases (id, pattern, title, severity, account, accounts, requests, log_e, opened, updated,"
+            " sequence, sent, ended, headline, said) VALUES (?, '', '', '', '', 0, 0, 0, 0, 0, -1, 0, 0, '', -1)",
+            ((case,) for case in self.known if case not in self._there),
+        )
+        to.executemany(
+            "UPDATE cases SET pattern = ?, title = ?, severity = ?, account = ?, accounts = ?, requests = ?,"
+            " log_e = ?, opened = ?, updated = ?, sequence = ?, sent = ?, ended = ? WHERE id = ?",
+            self.cases.values(),
+        )
+        to.executemany(
+            "UPDATE cases SET headline = ?, said = ? WHERE id = ?",
+            ((headline(found), self.known[case][1], case) for case, (_, found) in self.newest.items()),
+        )
+        to.executemany(
+            "INSERT INTO newest VALUES (?, ?, ?) "
+            "ON CONFLICT (id) DO UPDATE SET alert = excluded.alert, facts = excluded.facts",
+            ((case, zlib.compress(value, 1), _facts_of(found)) for case, (value, found) in self.newest.items()),
+        )
+
+
 class Cases:
     """Takes records in, within the transaction of a connection that is given to each call.
 
@@ -74,17 +134,23 @@ class Cases:
     def alerts(self, to: Connection, records: Iterable[Record]) -> int:
         """Take alerts in; return how many are none, or none that can be kept."""
         skipped, erased = 0, erasures(to)
+        kept: list[tuple[bytes, Alert, float]] = []
         for record in records:
             found = _kept(record)
             if found is None:
                 skipped += 1
-                continue
-            self._alert(to, record.value, found, record.sent, erased)
+            elif (named := without(record.value, found, gone(found, erased))) is not None:
+                kept.append((*named, record.sent))
+        news = News(to, {found.subject for _, found, _ in kept})
+        for value, found, sent in kept:
+            self._alert(news, value, found, sent)
+        news.write(to)
         return skipped
 
     def verdicts(self, to: Connection, records: Iterable[Record]) -> int:
         """Take verdicts in; return how many are none."""
         skipped, erased = 0, erasures(to)
+        rows = []
         for record in records:
             try:
                 found = verdict.decode(record.value)
@@ -92,13 +158,13 @@ class Cases:
                 skipped += 1
                 continue
             found = of_verdict(found, erased)
-            row = record.offset, found.case, found.account, verdict.encode(found)
-            to.execute(
-                'INSERT INTO verdict VALUES (?, ?, ?, ?) ON CONFLICT ("offset") DO UPDATE SET '
-                "id = excluded.id, account = excluded.account, value = excluded.value",
-                row,
-            )
+            rows.append((record.offset, found.case, found.account, verdict.encode(found)))
             self.dirty.add(found.case)
+        to.executemany(
+            'INSERT INTO verdict VALUES (?, ?, ?, ?) ON CONFLICT ("offset") DO UPDATE SET '
+            "id = excluded.id, account = excluded.account, value = excluded.value",
+            rows,
+        )
         return skipped
 
     def desk(self, to: Connection, records: Iterable[Record]) -> int:
@@ -163,22 +229,33 @@ class Cases:
         for account in self.erasing:
             self._erase(to, account, erasures(to))
         moved: set[str] = set()
-        for case in sorted(self.dirty):
-            row = to.execute("SELECT ended, sent, merged FROM cases WHERE id = ?", (case,)).fetchone()
-            if row is None:
-                continue
-            ended, sent, merged = row
-            said = decisions(to, case)
-            if said.merged != merged or _split(to, case, said.split):
+        cases = sorted(self.dirty)
+        known = {
+            case: row
+            for part, marks in parts(cases)
+            for case, *row in to.execute(f"SELECT id, ended, sent, merged FROM cases WHERE id IN ({marks})", part)
+        }
+        decided, members = decisions(to, list(known)), _members(to, list(known))
+        rows, splits = [], []
+        for case, (ended, sent, merged) in known.items():
+            said, have = decided[case], members.get(case, {})
+            split = said.split & set(have)
+            changed = [(int(one in split), case, one) for one, is_split in have.items() if is_split != (one in split)]
+            splits += changed
+            if said.merged != merged or changed:
                 moved |= {case, merged, said.merged} - {""}
-            to.execute(
-                "UPDATE cases SET closed = ?, verdict = ?, assignee = ?, snoozed = ?, merged = ?, decisions = ?, "
-                "touched = ? WHERE id = ?",
+            rows.append(
                 (
                     int(ended and said.reopened <= sent), said.verdict, said.assignee, said.snoozed, said.merged,
                     said.records, max(sent, said.touched), case,
-                ),
+                )
             )  # fmt: skip
+        to.executemany("UPDATE member SET split = ? WHERE id = ? AND account = ?", splits)
+        to.executemany(
+            "UPDATE cases SET closed = ?, verdict = ?, assignee = ?, snoozed = ?, merged = ?, decisions = ?, "
+            "touched = ? WHERE id = ?",
+            rows,
+        )
         regroup(to, self.dirty | moved)
         settled, self.dirty, self.erasing = self.dirty, set(), {}
         return settled
@@ -192,54 +269,26 @@ class Cases:
                 self._remove(to, case)
         to.execute("DELETE FROM hidden WHERE time < (SELECT max(time) FROM hidden) - ?", (seconds,))
 
-    def _alert(self, to: Connection, value: bytes, found: Alert, sent: float, erased: dict[str, float]) -> None:
-        kept = without(value, found, gone(found, erased))
-        if kept is None:
-            return
-        value, found = kept
+    def _alert(self, news: News, value: bytes, found: Alert, sent: float) -> None:
         own, data, case = found.own, found.data, found.subject
         time = data.time / 1000
-        row = case, own.sequence, found.kind, time, sent, own.log_e_value, own.requests_seen
-        to.execute(
-            "INSERT INTO told VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id, sequence) DO UPDATE SET "
-            "kind = excluded.kind, time = excluded.time, sent = excluded.sent, log_e = excluded.log_e, "
-            "requests = excluded.requests",
-            row,
-        )
-        to.executemany(
-            "INSERT INTO member (account, id) VALUES (?, ?) ON CONFLICT DO NOTHING",
-            ((account, case) for account in own.accounts if account != ERASED),
-        )
+        news.told.append((case, own.sequence, found.kind, time, sent, own.log_e_value, own.requests_seen))
+        news.members += [(account, case) for account in own.accounts if account != ERASED]
         self.dirty.add(case)
-        known = to.execute("SELECT sequence, said FROM cases WHERE id = ?", (case,)).fetchone()
+        sequence, said = news.known.get(case, (-1, -1))
         ended = found.kind == "closed"
-        if known is None:
-            to.execute(
-                "INSERT INTO cases (id, pattern, title, severity, account, accounts, requests, log_e, opened, updated,"
-                " sequence, sent, ended, headline, said) VALUES (?, '', '', '', '', 0, 0, 0, 0, 0, -1, 0, 0, '', -1)",
-                (case,),
-            )
-            known = -1, -1
-        if own.sequence >= known[0]:
-            to.execute(
-                "UPDATE cases SET pattern = ?, title = ?, severity = ?, account = ?, accounts = ?, requests = ?,"
-                " log_e = ?, opened = ?, updated = ?, sequence = ?, sent = ?, ended = ? WHERE id = ?",
-                (
-                    current(own.pattern), data.finding_info.title, data.severity.lower(), own.accounts[0],
-                    len(own.accounts), own.requests_seen, own.log_e_value, data.finding_info.created_time / 1000, time,
-                    own.sequence, sent, int(ended), case,
-                ),
+        if own.sequence >= sequence:
+            news.cases[case] = (
+                current(own.pattern), data.finding_info.title, data.severity.lower(), own.accounts[0],
+                len(own.accounts), own.requests_seen, own.log_e_value, data.finding_info.created_time / 1000, time,
+                own.sequence, sent, int(ended), case,
             )  # fmt: skip
         # A closing repeats what was known: it stands in for what says something only where nothing else is there.
         place = -1 if ended else own.sequence
-        if place > known[1] or (place == known[1] and (not ended or known[0] < 0)):
-            to.execute("UPDATE cases SET headline = ?, said = ? WHERE id = ?", (headline(found), place, case))
-            newest = case, zlib.compress(value, 1), _facts_of(found)
-            to.execute(
-                "INSERT INTO newest VALUES (?, ?, ?) "
-                "ON CONFLICT (id) DO UPDATE SET alert = excluded.alert, facts = excluded.facts",
-                newest,
-            )
+        if place > said or (place == said and (not ended or sequence < 0)):
+            news.newest[case] = value, found
+            said = place
+        news.known[case] = max(sequence, own.sequence), said
 
     def _noted(self, to: Connection, found: noted.Desk, erased: dict[str, float]) -> None:
         found = of_note(found, erased)
@@ -303,17 +352,28 @@ def erasures(of: Connection) -> dict[str, float]:
     return dict(of.execute("SELECT account, until FROM erased"))
 
 
-def decisions(of: Connection, case: str) -> Decisions:
-    """Return what people decided on a case, by all their records."""
+def decisions(of: Connection, cases: Sequence[str]) -> dict[str, Decisions]:
+    """Return what people decided on cases, by all their records."""
+    verdicts: dict[str, list[bytes]] = {case: [] for case in cases}
+    records: dict[str, list[bytes]] = {case: [] for case in cases}
+    for part, marks in parts(cases):
+        for case, raw in of.execute(f'SELECT id, value FROM verdict WHERE id IN ({marks}) ORDER BY "offset"', part):
+            verdicts[case].append(raw)
+        for case, raw in of.execute(f"SELECT id, value FROM desk WHERE id IN ({marks}) ORDER BY time, record", part):
+            records[case].append(raw)
+    return {case: _folded(verdicts[case], records[case]) for case in cases}
+
+
+def _folded(verdicts: Iterable[bytes], records: Iterable[bytes]) -> Decisions:
     chain: list[verdict.Verdict] = []
     count, touched = 0, 0.0
-    for (raw,) in of.execute('SELECT value FROM verdict WHERE id = ? ORDER BY "offset"', (case,)):
+    for raw in verdicts:
         one = verdict.decode(raw)
         revise(chain, one, lambda word: (word.decision, word.time, word.by))
         count, touched = count + 1, max(touched, one.time)
     stands = chain[-1].decision if chain else (WITHDRAWN if count else "")
     assignee, snoozed, merged, split, reopened = "", 0.0, "", set[str](), 0.0
-    for (raw,) in of.execute("SELECT value FROM desk WHERE id = ? ORDER BY time, record", (case,)):
+    for raw in records:
         record = noted.decode(raw)
         count, touched = count + 1, max(touched, record.time)
         match record:
@@ -331,6 +391,15 @@ def decisions(of: Connection, case: str) -> Decisions:
             case _:
                 pass
     return Decisions(stands, assignee, snoozed, merged, frozenset(split), reopened, count, touched)
+
+
+def _members(of: Connection, cases: Sequence[str]) -> dict[str, dict[str, bool]]:
+    """The accounts of cases, and whether somebody took each out."""
+    found: dict[str, dict[str, bool]] = {}
+    for part, marks in parts(cases):
+        for case, account, split in of.execute(f"SELECT id, account, split FROM member WHERE id IN ({marks})", part):
+            found.setdefault(case, {})[account] = bool(split)
+    return found
 
 
 def headline(alert: Alert) -> str:
@@ -371,14 +440,3 @@ def _facts_of(alert: Alert) -> bytes | None:
         return msgspec.msgpack.encode(verdict.facts_of_alert(alert))
     except verdict.NotAVerdict:  # a figure beyond what a verdict may hold: such a case is ranked last
         return None
-
-
-def _split(to: Connection, case: str, accounts: Sequence[str] | frozenset[str]) -> bool:
-    """Mark the members that do not belong; return whether that changes something."""
-    before = {name for (name,) in to.execute("SELECT account FROM member WHERE id = ? AND split = 1", (case,))}
-    wanted = {name for (name,) in to.execute("SELECT account FROM member WHERE id = ?", (case,))} & set(accounts)
-    if before == wanted:
-        return False
-    to.execute("UPDATE member SET split = 0 WHERE id = ?", (case,))
-    to.executemany("UPDATE member SET split = 1 WHERE id = ? AND account = ?", ((case, name) for name in wanted))
-    return True

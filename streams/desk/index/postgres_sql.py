@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import struct
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Self, TypeVar
 
+import numpy as np
 import psycopg
 from psycopg.abc import Buffer
-from psycopg.adapt import Loader
+from psycopg.adapt import Dumper, Loader
 from psycopg.pq import Format, TransactionStatus
 
 from siphonwatch.streams.desk.index.store import IndexAway
@@ -94,6 +96,8 @@ class PostgresConnection:
     def executemany(self, sql: str, rows: Iterable[Sequence[Any]], /) -> None:
         """Do a statement for each row."""
         given = [[_into(value) for value in row] for row in rows]
+        if not given:
+            return
         self._do(lambda raw: raw.cursor().executemany(marked(sql), given))
 
     def insert(self, table: str, columns: Sequence[Sequence[Any]], conflict: str, /) -> None:
@@ -106,7 +110,9 @@ class PostgresConnection:
             )
             self._types[table] = [name for (name,) in rows]
         arrays = ", ".join(f"%b::{name}[]" for name in self._types[table])
-        given = [[_into(value) for value in column] for column in columns]
+        if not len(columns[0]):
+            return
+        given = [_array(column, name) for column, name in zip(columns, self._types[table], strict=True)]
         question = f"INSERT INTO {table} SELECT * FROM unnest({arrays}) {conflict}"
         self._do(lambda raw: raw.execute(question.encode(), given))
 
@@ -132,6 +138,8 @@ class PostgresConnection:
         if self._raw is None or (self._raw.closed and self._again and not self._begun):
             self._raw = self._connect()
             self._raw.adapters.register_loader("text", _Text)
+            for kind, dumper in ((_Bigints, _BigintsDumper), (_Doubles, _DoublesDumper)):
+                self._raw.adapters.register_dumper(kind, dumper)
         return self._raw
 
 
@@ -141,6 +149,40 @@ class _Text(Loader):
     def load(self, data: Buffer) -> str:
         text = bytes(data).decode()
         return text.replace(MARK + ZERO, "\0").replace(MARK + ITSELF, MARK) if MARK in text else text
+
+
+class _Bigints(bytes):
+    """An array of PostgreSQL as it is sent."""
+
+
+class _Doubles(bytes):
+    """Likewise."""
+
+
+class _BigintsDumper(Dumper):
+    format = Format.BINARY
+    oid = 1016
+
+    def dump(self, obj: bytes) -> Buffer:
+        return bytes(obj)
+
+
+class _DoublesDumper(_BigintsDumper):
+    oid = 1022
+
+
+_PLAIN = {"bigint": (_Bigints, 20, ">i8"), "double precision": (_Doubles, 701, ">f8")}
+"""What numbers are sent as, by their column's type; the driver would make an array of them one by one."""
+
+
+def _array(column: Sequence[Any], name: str) -> Any:
+    """A column as PostgreSQL's driver takes it."""
+    if name not in _PLAIN:
+        return [_into(value) for value in column]
+    kind, oid, number = _PLAIN[name]
+    cells = np.empty(len(column), [("bytes", ">i4"), ("value", number)])
+    cells["bytes"], cells["value"] = 8, column
+    return kind(struct.pack(">5i", 1, 0, oid, len(column), 1) + cells.tobytes())
 
 
 def _into(value: Any) -> Any:

@@ -20,7 +20,9 @@ DAY = 86_400
 
 def take(to: Connection, records: Iterable[Record], days: int) -> int:
     """Take records of accounts' features in; return how many are none, or of a time ahead of theirs."""
-    skipped, erased, drawn = 0, erasures(to), set[int]()
+    skipped, erased = 0, erasures(to)
+    rows: list[tuple[object, ...]] = []
+    drawn: list[tuple[int, int, str, str, bytes]] = []
     for record in records:
         try:
             found = decode(record.value)
@@ -34,20 +36,19 @@ def take(to: Connection, records: Iterable[Record], days: int) -> int:
             continue
         if found.time <= erased.get(found.account, -1.0):
             continue
-        row = found.account, found.time, found.table, found.features, msgspec.msgpack.encode(found.log_e)
-        to.execute(
-            "INSERT INTO vector VALUES (?, ?, ?, ?, ?) ON CONFLICT (account) DO UPDATE SET time = excluded.time, "
-            "layout = excluded.layout, features = excluded.features, log_e = excluded.log_e "
-            "WHERE excluded.time >= vector.time",
-            row,
-        )
+        rows.append((found.account, found.time, found.table, found.features, msgspec.msgpack.encode(found.log_e)))
         if "hourly" in found.at:
             draw = hashlib.blake2b(msgspec.msgpack.encode(found.key), digest_size=8).digest()
             day = int(found.time // DAY)
-            row_ = day, int.from_bytes(draw, "big", signed=True), found.account, found.table, found.features
-            to.execute("INSERT INTO sample VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING", row_)
-            drawn.add(day)
-    for day in drawn:
+            drawn.append((day, int.from_bytes(draw, "big", signed=True), found.account, found.table, found.features))
+    to.executemany(
+        "INSERT INTO vector VALUES (?, ?, ?, ?, ?) ON CONFLICT (account) DO UPDATE SET time = excluded.time, "
+        "layout = excluded.layout, features = excluded.features, log_e = excluded.log_e "
+        "WHERE excluded.time >= vector.time",
+        rows,
+    )
+    to.executemany("INSERT INTO sample VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING", drawn)
+    for day in {row[0] for row in drawn}:
         to.execute(
             "DELETE FROM sample WHERE day = ? AND draw > "
             f"(SELECT draw FROM sample WHERE day = ? ORDER BY draw LIMIT 1 OFFSET {DRAWN - 1})",
