@@ -6,13 +6,15 @@ Nothing here knows what a resource or a text is: only keyed hashes, and differen
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from siphonwatch.models.account.request import Record
-from siphonwatch.models.account.row import RECENT, RESOURCES, WALKS
+from siphonwatch.models.account.row import RECENT, RESOURCES
 from siphonwatch.models.account.sums import SCALES
 from siphonwatch.models.common.kernel import kernel
 
 F32 = np.float32
+Keys = npt.NDArray[np.uint8 | np.uint16]
 MAX_LEVEL = 15
 FADE = F32(1.0 / 16.0)
 TOUCHES = 8.0
@@ -113,11 +115,14 @@ def _key(route: np.uint64, kind: int) -> np.uint16:
 
 
 @kernel
-def _nearest(row: Record, key: np.uint16, at: np.int32, reach: int) -> int:
-    """The walk under a key that last stood nearest, within reach; -1 if none did."""
+def nearest(row: Record, keys: Keys, key: int | np.uint16, at: np.int32, reach: int) -> int:
+    """Return the place of the walk under a key that last stood nearest, within reach; -1 if none did.
+
+    `keys` are those of the row's walks. An account's row has them, and that of a fingerprint.
+    """
     best, least = -1, reach + 1
-    for j in range(WALKS):
-        if row.walk_run[j] > 0 and row.walk_key[j] == key:
+    for j in range(len(keys)):
+        if row.walk_run[j] > 0 and keys[j] == key:
             away = abs(int(at) - int(row.walk_at[j]))
             if away < least:
                 best, least = j, away
@@ -125,22 +130,26 @@ def _nearest(row: Record, key: np.uint16, at: np.int32, reach: int) -> int:
 
 
 @kernel
-def _begin(row: Record, key: np.uint16, at: np.int32) -> None:
+def begin(row: Record, keys: Keys, key: int | np.uint16, at: np.int32) -> int:
     """Follow a new walk in place of the shortest; where all are long they halve instead, so that one-off numbers don't
-    displace them and those that ended make room."""
-    first = int(row.requests % WALKS)
+    displace them and those that ended make room.
+
+    Returns its place, -1 where there was none for it.
+    """
+    first = int(row.requests % len(keys))
     shortest = first
-    for i in range(WALKS):
-        j = (first + i) % WALKS
+    for i in range(len(keys)):
+        j = (first + i) % len(keys)
         if row.walk_run[j] < row.walk_run[shortest]:
             shortest = j
     if row.walk_run[shortest] > 1:
-        for j in range(WALKS):
+        for j in range(len(keys)):
             row.walk_run[j] >>= 1
-        return
+        return -1
     row.walk_run[shortest] = 1
-    row.walk_key[shortest] = key
+    keys[shortest] = key
     row.walk_at[shortest] = at
+    return shortest
 
 
 @kernel
@@ -156,9 +165,9 @@ def item_run(row: Record, route: np.uint64, item: np.int64) -> int:
     if item < 0:
         return 0
     key, at = _key(route, 1), np.int32(item & np.int64(0x3FFFFFFF))
-    j = _nearest(row, key, at, ID_REACH)
+    j = nearest(row, row.walk_key, key, at, ID_REACH)
     if j < 0:
-        _begin(row, key, at)
+        begin(row, row.walk_key, key, at)
         return 1
     return _move(row, j, at) if row.walk_at[j] != at else 0
 
@@ -170,19 +179,19 @@ def page_run(row: Record, route: np.uint64, page: np.int32) -> int:
     Cursors have no order, so each further page counts until the listing is opened anew.
     """
     if page < 0:
-        opened = _nearest(row, _key(route, 3), np.int32(0), 0)
+        opened = nearest(row, row.walk_key, _key(route, 3), np.int32(0), 0)
         if opened >= 0:
             row.walk_run[opened] = 1
         return 0
     if page == FURTHER:
         key = _key(route, 3)
-        j = _nearest(row, key, np.int32(0), 0)
+        j = nearest(row, row.walk_key, key, np.int32(0), 0)
         if j < 0:
-            _begin(row, key, np.int32(0))
+            begin(row, row.walk_key, key, np.int32(0))
             return 1
         return _move(row, j, np.int32(0))
     key = _key(route, 2)
-    j = _nearest(row, key, page, PAGE_REACH)
+    j = nearest(row, row.walk_key, key, page, PAGE_REACH)
     if j >= 0 and page > row.walk_at[j]:
         return _move(row, j, page)
     if j >= 0 and page == row.walk_at[j]:
@@ -191,5 +200,5 @@ def page_run(row: Record, route: np.uint64, page: np.int32) -> int:
         row.walk_at[j] = page
         row.walk_run[j] = 1
         return 1
-    _begin(row, key, page)
+    begin(row, row.walk_key, key, page)
     return 1

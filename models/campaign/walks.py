@@ -12,8 +12,8 @@ import math
 import numpy as np
 
 from siphonwatch.models.account.request import Record, mix
-from siphonwatch.models.account.walks import FURTHER, LONGEST, MIN_RUN, PAGE_REACH
-from siphonwatch.models.campaign.row import ENTRIES, KNOWN, WALKS
+from siphonwatch.models.account.walks import FURTHER, LONGEST, MIN_RUN, PAGE_REACH, begin, nearest
+from siphonwatch.models.campaign.row import ENTRIES, KNOWN
 from siphonwatch.models.common.kernel import kernel
 
 REACH = 32
@@ -40,37 +40,6 @@ F32 = np.float32
 
 
 @kernel
-def _nearest(row: Record, kind: int, at: np.int32, reach: int) -> int:
-    """The walk of a kind that last stood nearest, within reach; -1 if none did."""
-    best, least = -1, reach + 1
-    for j in range(WALKS):
-        if row.walk_run[j] > 0 and row.walk_kind[j] == kind:
-            away = abs(int(at) - int(row.walk_at[j]))
-            if away < least:
-                best, least = j, away
-    return best
-
-
-@kernel
-def _begin(row: Record, kind: int, at: np.int32, account: np.uint32) -> None:
-    """Follow a new walk in place of the shortest; where all are long they halve instead."""
-    first = int(row.requests % WALKS)
-    shortest = first
-    for i in range(WALKS):
-        j = (first + i) % WALKS
-        if row.walk_run[j] < row.walk_run[shortest]:
-            shortest = j
-    if row.walk_run[shortest] > 1:
-        for j in range(WALKS):
-            row.walk_run[j] >>= 1
-        return
-    row.walk_run[shortest] = 1
-    row.walk_kind[shortest] = kind
-    row.walk_at[shortest] = at
-    row.walk_by[shortest] = account
-
-
-@kernel
 def _handed(row: Record, q: Record) -> bool:
     """Take a request into its walk; whether that is one, and another account was there before."""
     account = np.uint32(q.account_hash >> np.uint64(32)) | np.uint32(1)
@@ -83,9 +52,11 @@ def _handed(row: Record, q: Record) -> bool:
         kind, at = ITEM, np.int32(q.item & np.int64(0x3FFFFFFF))
     if kind == NONE:
         return False
-    j = _nearest(row, kind, at, reach)
+    j = nearest(row, row.walk_kind, kind, at, reach)
     if j < 0:
-        _begin(row, kind, at, account)
+        begun = begin(row, row.walk_kind, kind, at)
+        if begun >= 0:
+            row.walk_by[begun] = account
         return False
     moved = kind == CURSOR or row.walk_at[j] != at
     handed = bool(moved and row.walk_by[j] != account and row.walk_run[j] >= MIN_RUN)
