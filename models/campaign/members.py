@@ -16,6 +16,10 @@ NAMED = 1000
 """Accounts named in an alert; the number of all is among its signals."""
 ENOUGH = 3
 """Requests from which an account may be named, once its campaign has gone on for so long."""
+CROWD, TWICE = 100, 2
+"""Accounts of a fingerprint that has joined another one's case, from which so many reads are needed to name one: most
+of such a crowd are seen once, those who only read with the same client too. Pools of 64 accounts (docs: detection): it
+and `Member.returns` leave 4 of 32 honest accounts named."""
 BAND = 5.0
 """Times the campaign's median above or below which an account is a bystander with the same client."""
 TALKING = 0.25
@@ -61,6 +65,8 @@ class Member(msgspec.Struct, array_like=True):
     first: float
     talks: int = 0
     """Its requests that went on with a conversation, since it was seen first."""
+    returns: bool = False
+    """Whether it was seen to come back to what it had read."""
 
     @property
     def talking(self) -> bool:
@@ -118,17 +124,18 @@ class Campaign(msgspec.Struct):
         """Return what keeps it watched at event time `now` where others want its place: evidence that is not idle."""
         return math.inf if self.told >= 0 else self.log_e - max(now - self.last, 0.0) / IDLE
 
-    def add(self, account: str, time: float) -> None:
-        """Note one request."""
+    def add(self, account: str, time: float, returns: bool = False) -> None:
+        """Note one request, and whether its account comes back to what it read."""
         self.last = max(self.last, time)
         member = self.members.get(account)
         if member is not None:
             member.seen += 1
             member.last = max(member.last, time)
+            member.returns = member.returns or returns
             return
         if len(self.members) >= KEPT:
             self._forget(KEPT // 8)
-        self.members[account] = Member(1, time, time)
+        self.members[account] = Member(1, time, time, returns=returns)
 
     def talk(self, account: str) -> None:
         """Note one request that goes on with a conversation, of an account that was seen."""
@@ -199,11 +206,21 @@ class Campaign(msgspec.Struct):
         if not present:
             return []
         usual = sorted(present.values())[len(present) // 2]
-        least = max(min(ENOUGH, round(usual / 2)), usual / BAND, 1)
         most = usual * BAND + ENOUGH
-        fitting = [account for account, seen in present.items() if least <= seen <= most]
+        fitting = [a for a, seen in present.items() if self._least(a, len(present), usual) <= seen <= most]
         fitting += self._followers(fitting, present)
         return sorted(fitting, key=lambda account: (-present[account], account))
+
+    def _least(self, account: str, present: int, usual: int) -> float:
+        """Requests from which an account fits, where so many are `present` and their median is `usual`.
+
+        Who comes back to what it read may be an app's user, who reads with the same client or in the same place: such
+        an account has to carry a load like the others'.
+        """
+        if self.members[account].returns:
+            return max(ENOUGH, usual / 2)
+        crowd = self.together and self.lead != 0 and present >= CROWD
+        return max(min(ENOUGH, round(usual / 2)), usual / BAND, TWICE if crowd else 1)
 
     def _at_work(self) -> dict[str, int]:
         """Requests of the accounts at work, without bystanders that talk where the campaign holds no conversations."""

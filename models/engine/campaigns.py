@@ -148,10 +148,10 @@ class CampaignJudge:
         until = _latest(sure, hits)
         looked = np.flatnonzero(asks | block.talks(self.kept.campaigns.keys() | set(block.edge[hits].tolist())))
         accounts = names(block.requests["account"][which[looked]])
-        users = block.requests["user"][which[looked]].tolist()
+        users, returns = block.requests["user"][which[looked]].tolist(), block.returns(looked).tolist()
         facts = [a[looked].tolist() for a in (asks, until, block.kind, block.edge, block.group, now, log_e, scores)]
-        for k, account, user, asked, latest, kind, fingerprint, group, time, evidence, shown in zip(
-            looked.tolist(), accounts, users, *facts, strict=True
+        for k, account, user, back, asked, latest, kind, fingerprint, group, time, evidence, shown in zip(
+            looked.tolist(), accounts, users, returns, *facts, strict=True
         ):
             member = as_member(account, user) if kind == INSIDE else account
             if not asked:
@@ -165,7 +165,7 @@ class CampaignJudge:
             campaign.begin_anew(bool(block.values[k, INDEX["together"]]))
             if kind == INSIDE:
                 campaign.within = account
-            campaign.add(member, time)
+            campaign.add(member, time, back)
             p = self._column(campaign, evidence, shown, number[k])
             if p is not None and time - campaign.asked >= JOINED_SOON:
                 campaign.parts, campaign.quiet = _parts(block, k), self._quiet[p]

@@ -31,6 +31,8 @@ KINDS = EDGES + 1
 """Fingerprints a request has: those over accounts, and the one inside its account."""
 PRUNE_BLOCKS = 128
 """Blocks between two looks for what may be forgotten."""
+ALL_NEW = 0.995
+"""Share of new reads on a trail from which an account comes back to none of what it read there."""
 FORGET = 5 * 86_400.0
 """Event-time seconds after which an idle fingerprint is forgotten: its windows have faded by then."""
 FINGERPRINTS = 200_000
@@ -72,6 +74,12 @@ class FingerprintBlock(NamedTuple):
     """`(m,)` sightings of the fingerprint so far."""
     sighted: npt.NDArray[np.int64]
     """No coordinator comes after this one."""
+
+    def returns(self, places: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+        """Return whether the account of each entry at `places` comes back to what it read there, in plain REST."""
+        of = self.which[places]
+        back: npt.NDArray[np.bool_] = (self.requests["rest"][of] == 1) & (self.requests["trail_new"][of] < ALL_NEW)
+        return back
 
     def talks(self, edges: Collection[int]) -> npt.NDArray[np.bool_]:
         """Return which entries of some fingerprints go on with a conversation, `(m,)`."""

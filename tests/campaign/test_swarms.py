@@ -10,7 +10,7 @@ from collection_traffic import ITEMS, LISTING, LOOKALIKES, Reads
 from relay_traffic import DAY
 
 from siphonwatch.models.campaign.edges import READS, TOTAL_READS, Spotter, fingerprints
-from siphonwatch.models.campaign.members import Campaign
+from siphonwatch.models.campaign.members import CROWD, Campaign
 from siphonwatch.models.engine.config import ScorerConfig
 from siphonwatch.models.engine.coordinator import Coordinator
 from siphonwatch.models.engine.scorer import Scorer
@@ -142,6 +142,33 @@ def test_where_other_reads_are_evidence_from_now_on_who_is_at_work_is_counted_fr
     campaign.begin_anew(True)
     campaign.add("late", DAY)  # the clock was set back
     assert campaign.fitting() == ["late"]
+
+
+def pool_and(reads: int, returns: bool, members: int = 12) -> Campaign:
+    """A pool that hands a walk round, each account with four reads, and one account more with so many."""
+    campaign = Campaign(1, 0.0, together=True)
+    for i in range(members):
+        for k in range(4):
+            campaign.add(f"member-{i}", float(k))
+    for k in range(reads):
+        campaign.add("other", float(k), returns and k == 0)
+    return campaign
+
+
+def test_who_comes_back_to_what_it_read_is_named_for_a_load_like_the_others_alone() -> None:
+    assert "other" in pool_and(2, returns=False).fitting()
+    assert "other" not in pool_and(2, returns=True).fitting()
+    assert "other" in pool_and(4, returns=True).fitting()
+
+
+def test_who_was_seen_once_in_a_crowd_that_joins_a_case_is_not_named() -> None:
+    crowd = Campaign(1, 0.0, together=True, lead=7)
+    for i in range(CROWD):
+        crowd.add(f"account-{i}", 0.0)
+    crowd.add("account-0", 1.0)
+    assert crowd.fitting() == ["account-0"]
+    crowd.lead = 0
+    assert len(crowd.fitting()) == CROWD, "whoever leads a case is named from one on"
 
 
 def test_reads_of_one_place_meet_whatever_their_client() -> None:
