@@ -10,7 +10,7 @@ import numpy as np
 
 from siphonwatch.models.evaluate.alerts import first_alerts
 from siphonwatch.models.evaluate.bootstrap import Bools
-from siphonwatch.models.evaluate.data import Observed
+from siphonwatch.models.evaluate.data import SHARES, Observed, nearest_share
 from siphonwatch.models.evaluate.ranking import threshold
 from siphonwatch.models.evaluate.report import FPRS, Cost, Found, Outcome
 
@@ -31,9 +31,12 @@ def outcome(data: Observed) -> Outcome:
     above = data.score > threshold(data.score[~attack], FPR)
     names = [campaign or account for campaign, account in zip(truth.campaign, truth.account, strict=True)]
     kinds = sorted(set(kind[attack].tolist()) - {""})
+    share = nearest_share(truth.share)
+    shares = sorted(set(share[attack & ~np.isnan(share)].tolist()))
     return Outcome(
         all=_found(attack, alerted, above, names),
         by_type={name: _found(attack & (kind == name), alerted, above, names) for name in kinds},
+        by_share={f"{value:.0%}": _found(attack & (share == value), alerted, above, names) for value in shares},
         honest=int((~attack).sum()),
         honest_alerted=int((alerted & ~attack).sum()),
     )
@@ -64,9 +67,11 @@ def _found(members: Bools, alerted: Bools, above: Bools, names: Sequence[str]) -
 def pooled(outcomes: Sequence[Outcome]) -> Outcome:
     """Return the counts of several data sets together; each had its own threshold."""
     kinds = sorted({name for one in outcomes for name in one.by_type})
+    shares = [name for value in SHARES if any((name := f"{value:.0%}") in one.by_share for one in outcomes)]
     return Outcome(
         all=_sum([one.all for one in outcomes]),
         by_type={name: _sum([one.by_type[name] for one in outcomes if name in one.by_type]) for name in kinds},
+        by_share={name: _sum([one.by_share[name] for one in outcomes if name in one.by_share]) for name in shares},
         honest=sum(one.honest for one in outcomes),
         honest_alerted=sum(one.honest_alerted for one in outcomes),
     )

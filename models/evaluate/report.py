@@ -164,6 +164,8 @@ class Outcome(msgspec.Struct, frozen=True):
 
     all: Found
     by_type: dict[str, Found]
+    by_share: dict[str, Found]
+    """By the attack's share of its account's traffic, the smallest first."""
     honest: int
     honest_alerted: int
 

@@ -17,7 +17,7 @@ def found(accounts: int = 10, alerted: int = 8, above: int = 6, campaigns: int =
 
 
 def outcome_of(one: Found) -> Outcome:
-    return Outcome(one, {}, 100, 0)
+    return Outcome(one, {}, {}, 100, 0)
 
 
 def test_accounts_are_counted_as_the_evaluation_itself_counts_them() -> None:
@@ -30,6 +30,7 @@ def test_accounts_are_counted_as_the_evaluation_itself_counts_them() -> None:
     assert made.all.above == high.sum()
     assert (made.honest, made.honest_alerted) == ((~attack).sum(), (alerted & ~attack).sum())
     assert sum(one.accounts for one in made.by_type.values()) == made.all.accounts
+    assert sum(one.alerted for one in made.by_share.values()) == made.all.alerted
 
 
 def test_a_campaign_is_found_by_any_of_its_accounts_and_half_found_by_half_of_them() -> None:
@@ -55,6 +56,7 @@ def test_counts_of_several_data_sets_add_up() -> None:
     both = pooled([first, second])
     assert both.all.accounts == first.all.accounts + second.all.accounts
     assert both.by_type["attack 0"].alerted == first.by_type["attack 0"].alerted + second.by_type["attack 0"].alerted
+    assert sum(one.accounts for one in both.by_share.values()) == both.all.accounts
     assert both.honest_alerted == first.honest_alerted + second.honest_alerted
 
 

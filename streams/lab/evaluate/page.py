@@ -99,7 +99,8 @@ def _sections(report: Report) -> list[Section]:
         Section("Baselines", "The same accounts, ranked by published methods.",
                 plots.rivals(report), [sheets.rivals(report), sheets.rivals_by_type(report)]),
         Section("Evasions", "The same attacks when every attacker plays a trick, and what the trick costs.",
-                [], [sheets.evasions(report), sheets.evasions_by_type(report), sheets.tricks(report)]),
+                [], [sheets.evasions(report), sheets.evasions_by_type(report), sheets.evasions_by_share(report),
+                     sheets.tricks(report)]),
         Section("Data", sheets.load(report) + ".", [], [sheets.datasets(report)]),
     ]  # fmt: skip
     kept = [section._replace(tables=[sheet for sheet in section.tables if sheet.rows]) for section in every]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import msgspec
@@ -35,7 +36,7 @@ def sheets(report: Report) -> list[Sheet]:
     every = (
         datasets(report), ranking(report), found(report), false_alarms(report), discoveries(report),
         calibration(report), ablation(report), rivals(report), rivals_by_type(report), directions(report),
-        evasions(report), evasions_by_type(report),
+        evasions(report), evasions_by_type(report), evasions_by_share(report),
     )  # fmt: skip
     return [sheet for sheet in every if sheet.rows]
 
@@ -218,17 +219,26 @@ def evasions(report: Report) -> Sheet:
 
 def evasions_by_type(report: Report) -> Sheet:
     """Return the campaigns and accounts with an alert by type of attack, trick by trick."""
-    kinds = list(report.evasions[0].before.by_type) if report.evasions else []
-    rows = []
-    if len(kinds) > 1:
-        rows = [["none", *(_alerted(report.evasions[0].before.by_type.get(kind)) for kind in kinds)]]
-        rows += [[one.name, *(_alerted(one.after.by_type.get(kind)) for kind in kinds)] for one in report.evasions]
-    return Sheet("Evasions: campaigns alerted, and their accounts, by type of attack", ["trick"], kinds, rows)
+    return _evasions_by(report, "type of attack", lambda outcome: outcome.by_type)
+
+
+def evasions_by_share(report: Report) -> Sheet:
+    """Return the same by the attack's share of its account's traffic, as the trick leaves it."""
+    return _evasions_by(report, "share of the account's traffic", lambda outcome: outcome.by_share)
 
 
 def tricks(report: Report) -> Sheet:
     """Return what each trick is; on a terminal `--evasions list` says it."""
     return Sheet("Tricks", ["trick", "what the attacker does"], [], [[one.name, one.says] for one in report.evasions])
+
+
+def _evasions_by(report: Report, what: str, part: Callable[[Outcome], dict[str, Found]]) -> Sheet:
+    outcomes = [("none", report.evasions[0].before)] if report.evasions else []
+    outcomes += [(one.name, one.after) for one in report.evasions]
+    kinds = list(dict.fromkeys(kind for _, outcome in outcomes for kind in part(outcome)))
+    rows = [[name, *(_alerted(part(outcome).get(kind)) for kind in kinds)] for name, outcome in outcomes]
+    return Sheet(f"Evasions: campaigns alerted, and their accounts, by {what}", ["trick"], kinds,
+                 rows if len(kinds) > 1 else [])  # fmt: skip
 
 
 def _outcome(outcome: Outcome) -> list[str]:
