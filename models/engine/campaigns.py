@@ -241,7 +241,7 @@ class CampaignJudge:
         new._closed = self._closed + new.cases.drop(gone, self._stage.now)
         for campaign in new.kept.campaigns.values():
             if campaign.pattern in gone:
-                campaign.log_e, campaign.told_log_e = 0.0, 0.0
+                campaign.log_e, campaign.told_log_e, campaign.told = 0.0, 0.0, -1.0
         return new, previous
 
     def _weighed(self, block: FingerprintBlock) -> Array:

@@ -13,6 +13,7 @@ from relay_traffic import Traffic
 from siphonwatch.models.account.features import FEATURES
 from siphonwatch.models.account.request import Array
 from siphonwatch.models.campaign.features import FEATURES as CAMPAIGN_FEATURES
+from siphonwatch.models.campaign.members import Campaign
 from siphonwatch.models.detect import Detector
 from siphonwatch.models.engine.campaigns import CampaignJudge
 from siphonwatch.models.engine.config import ScorerConfig
@@ -187,3 +188,18 @@ def test_a_coordinator_takes_the_shadow_s_evidence_and_keeps_the_cases_that_were
     ids = {d.id for d in campaign_cards(0.9)}
     judged_later = {f.card for f in later if f.kind != "close"}
     assert judged_later and judged_later <= ids
+
+
+def test_a_hidden_campaign_of_a_pattern_that_goes_is_no_longer_open_and_makes_room_for_others() -> None:
+    coordinator, edge, now = Coordinator(CONFIG), 0xABC, 1.8e9
+    watched = coordinator.judge.kept.campaigns[edge] = Campaign(group=1, last=now, pattern="harvest", told=now)
+    coordinator.cases.record(
+        f"{edge:016x}", "harvest", now, log_e=9.0, score=0.9, level=0.5, bar=7.0, first_seen=now, requests_seen=3,
+        signals=[], counterfactual="", samples=[],
+    )  # fmt: skip
+    assert len(coordinator.mute(lambda _: True)) == 1
+    chosen = [card for card in detectors("campaign") if card.pattern != "harvest"]
+    coordinator.shadows["challenger"] = CampaignJudge(coordinator.stage, chosen, shadow=True), ignore
+    assert coordinator.promote("challenger", ignore) == [], "nobody had heard of it"
+    assert not coordinator.cases.standing()
+    assert watched.told < 0 and watched.strength(now + 86_400.0) < 0.0

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from aiokafka import AIOKafkaProducer
 from prometheus_client import CollectorRegistry
+from structlog.testing import capture_logs
 from worker_tools import Worker, prepare, produce, read, scored, traffic, until
 
 from siphonwatch.streams.cli.allow import hidden, send
@@ -209,3 +210,22 @@ async def test_orders_to_erase_stand_when_the_topic_was_made_anew(settings: Sett
     fed.feed.take_records([Record(encode(another))])
     fed.feed.reached_end()
     assert fed.orders.known == Orders([Order.of(order), Order.of(another)])
+
+
+async def test_a_feed_goes_on_whatever_it_meets_and_quotes_none_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    fed, met, again = Fed(Settings()), list[str](), asyncio.Event()
+    fed.feed._retry_seconds = 0.0
+
+    async def follow(topic: str) -> None:
+        met.append(topic)
+        if len(met) > 1:
+            again.set()
+            await asyncio.Event().wait()
+        raise ValueError("private words")
+
+    monkeypatch.setattr(fed.feed, "_follow", follow)
+    with capture_logs() as logs:
+        async with following(fed):
+            await again.wait()
+    assert [line["error"].partition(",")[0] for line in logs] == ["ValueError in follow"]
+    assert "private" not in str(logs)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -81,7 +82,10 @@ class Feed(ABC):
         """Take note that all was taken that the topic held at the last poll; called after each such poll."""
 
     async def run(self) -> None:
-        """Follow the topic until cancelled; reads it from its beginning again where the broker fails."""
+        """Follow the topic until cancelled; reads it from its beginning again where the broker fails, or a record does.
+
+        Nobody waits for it to end: a worker whose feed did would look well, and apply nothing that is decided.
+        """
         topic = self._settings.topic(self.topic)
         while True:
             try:
@@ -92,6 +96,13 @@ class Feed(ABC):
                 _log.warning(
                     f"{self.what} cannot be read: {self.meanwhile}",
                     topic=topic, error=f"{type(error).__name__}: {error}", again_in_seconds=self._retry_seconds,
+                )  # fmt: skip
+            except Exception as error:  # noqa: BLE001 - see above
+                place = traceback.extract_tb(error.__traceback__)[-1]  # what it says may quote a record
+                _log.error(
+                    f"{self.what} cannot be taken in, please report it: {self.meanwhile}",
+                    topic=topic, error=f"{type(error).__name__} in {place.name}, line {place.lineno}",
+                    again_in_seconds=self._retry_seconds,
                 )  # fmt: skip
             await asyncio.sleep(self._retry_seconds)
 
