@@ -117,7 +117,7 @@ def unchanged(raw: bytes, adapter: Adapter) -> Item:
 def command(
     files: tuple[str, ...], format_: str, speed: float, start: float | None, topic: str, processes: int, raw: bool
 ) -> None:  # fmt: skip
-    """Produce log FILES (plain, .gz, .zst, - for standard input) as telemetry."""
+    """Produce log FILES (plain or packed, - for standard input) as telemetry."""
     if raw and not topic:
         raise click.UsageError("--raw needs --topic: name the topic that the gateway would write")
     if start is not None and raw:

@@ -179,6 +179,35 @@ def test_what_a_shipper_wraps_is_unwrapped(wrap: Any, line: str) -> None:
     assert detect(raw.encode()) == ("otlp" if "resourceLogs" in raw else "nginx")
 
 
+PARSED: dict[str, dict[str, Any]] = {
+    "grok": {"clientip": ADDRESS, "verb": "GET", "request": "/v1/parts/12", "response": "200", "agent": "curl/8.7.1",
+             "@timestamp": "2026-01-05T00:00:00Z"},
+    "vector": {"client": ADDRESS, "request": "GET /v1/parts/12 HTTP/1.1", "status": 200, "agent": "curl/8.7.1",
+               "timestamp": "2026-01-05T00:00:00Z"},
+    "fluent bit": {"date": 1767571200.0, "remote": ADDRESS, "method": "GET", "path": "/v1/parts/12", "code": "200",
+                   "agent": "curl/8.7.1"},
+    "ecs": {"@timestamp": "2026-01-05T00:00:00Z", "source": {"ip": ADDRESS}, "url": {"original": "/v1/parts/12"},
+            "http": {"request": {"method": "GET"}, "response": {"status_code": 200}},
+            "user_agent": {"original": "curl/8.7.1"}},
+    "traefik": {"ClientHost": ADDRESS, "RequestMethod": "GET", "RequestPath": "/v1/parts/12", "DownstreamStatus": 200,
+                "StartUTC": "2026-01-05T00:00:00Z", "Duration": 5, "request_User-Agent": "curl/8.7.1"},
+    "caddy": {"ts": 1767571200.0, "status": 200, "duration": 0.1, "request": {
+        "remote_ip": ADDRESS, "method": "GET", "uri": "/v1/parts/12", "headers": {"User-Agent": ["curl/8.7.1"]}}},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("entry", PARSED.values(), ids=PARSED)
+def test_an_entry_that_somebody_parsed_reads_like_its_line(entry: dict[str, Any]) -> None:
+    found, line = one("nginx", entry), one("nginx", LINE)
+    for field in ("account", "time", "status", "op", "client", "resource", "item"):
+        assert getattr(found, field) == getattr(line, field), field
+    assert detect(json.dumps(entry).encode()) == "nginx"
+
+
+def test_the_address_of_who_sent_a_line_is_not_the_client_s() -> None:
+    assert one("nginx", {"remote": "198.51.100.9", "message": LINE, "date": 1.0}).account == account(ADDRESS)
+
+
 def test_an_object_that_a_shipper_parsed_is_unwrapped() -> None:
     raw = {"schema": {"type": "struct"}, "payload": json.loads(JSON_LINE)}
     assert one("nginx", raw).account == account(ADDRESS)

@@ -26,6 +26,8 @@ NAMES = {
 }
 """NGINX's name -> dotted paths at which others write the same."""
 
+REQUEST = ("request", "request_uri", "path")
+"""One of which must be there: a shipper's own address beside a line makes no request."""
 NANOSECONDS = 1e9
 """In a second; Traefik's unit of a duration."""
 
@@ -53,7 +55,7 @@ def under_our_names(entry: Mapping[str, Any]) -> Mapping[str, Any]:
         named.setdefault("request_uri", entry["request"])
     if (taken := number(entry.get("Duration"))) is not None:
         named["request_time"] = taken / NANOSECONDS
-    agents = mapping(at(entry, "request.headers")).get("User-Agent")
-    if sequence(agents):
+    if agents := sequence(mapping(at(entry, "request.headers")).get("User-Agent")):  # Caddy
         named["http_user_agent"] = agents[0]
-    return {**entry, **named}
+    whole = {**entry, **named}
+    return whole if text(whole.get("status")) and any(text(whole.get(name)) for name in REQUEST) else entry
