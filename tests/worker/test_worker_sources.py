@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hypothesis
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -67,6 +68,16 @@ def test_a_source_without_its_seal_is_counted_and_changes_nothing(forged: list[b
     assert found.keep.sum() == len(forged) + 2
     assert found.forged == len(forged)
     assert sources == {"gateway:0": [2, 0]}
+
+
+@pytest.mark.parametrize(
+    "place", [b"", b"gateway", b"gateway:0:1e5:0", b"gateway:0:" + b"9" * 5000 + b":0", b"gateway:0:1:" + b"9" * 19]
+)
+def test_a_place_that_is_none_ends_nothing_under_any_seal(place: bytes) -> None:
+    """Where a deployment has no key, anybody can seal."""
+    mac, sources = provenance.UNKEYED.mac(provenance.SOURCE, 0), Sources()
+    assert fresh([((SOURCE, sealed(mac, place)),)], sources, mac).forged == 1
+    assert not sources
 
 
 def test_a_record_that_was_sent_again_from_the_dead_letters_is_new_and_moves_nothing() -> None:

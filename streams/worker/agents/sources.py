@@ -20,6 +20,8 @@ from siphonwatch.streams.worker.transport.batch import Headers
 SOURCE = "source"
 """Header of an ingested record: `topic:partition@incarnation:offset:index` of what it was made from, `:` and the seal
 over that."""
+MOST_DIGITS = 18
+"""Of an offset or a place in a message: what a checkpoint can note."""
 REMEMBERED = 3
 """Incarnations of a source partition whose places are kept: what a topic that is gone left may still be on its way."""
 
@@ -55,7 +57,7 @@ class Fresh(NamedTuple):
     keep: npt.NDArray[np.bool_]
     """Which records were not applied before, `(n,)`."""
     forged: int
-    """How many name a source without its seal."""
+    """How many name a source without its seal, or none."""
 
 
 def sealed(mac: Mac, place: bytes) -> bytes:
@@ -95,10 +97,14 @@ def fresh(headers: Sequence[Headers], sources: Sources, mac: Mac) -> Fresh:
                 continue
             if any(other == REDRIVEN for other, _ in pairs):
                 continue
-            source, offset, index = value[: -DIGITS - 1].rsplit(b":", 2)
+            source, _, index = value[: -DIGITS - 1].rpartition(b":")
+            source, _, offset = source.rpartition(b":")
+            if not (offset.isdigit() and index.isdigit() and max(len(offset), len(index)) <= MOST_DIGITS):
+                forged += 1  # without a key anybody can seal
+                continue
             place = [int(offset), int(index)]
             if last is None or source != head:
-                last = last_of(sources, source.decode())
+                last = last_of(sources, source.decode("ascii", "replace"))
                 head = source
             if place <= last:
                 keep[i] = False
