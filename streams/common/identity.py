@@ -103,9 +103,9 @@ class Identity:
             return ""
         return self._cached_hash64(domain, value) if len(value) <= CACHED_CHARS else self._hash64(domain, value)
 
-    def hash64_of(self, domain: str, value: bytes) -> str:
-        """Return what `hash64` does of the text that is this in UTF-8, without remembering it."""
-        return hashlib.blake2b(value, key=self._domain_key(domain), digest_size=8).hexdigest()
+    def key_of(self, domain: str) -> bytes:
+        """Return the 32 bytes that the hashes of `domain` are keyed with, for code that computes them itself."""
+        return self._domain_key(domain)
 
     def offset(self, domain: str, value: str) -> int:
         """Return a keyed offset in 0 .. 2**40-1: added to a counter it hides values and keeps differences."""

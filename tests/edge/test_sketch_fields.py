@@ -271,8 +271,8 @@ def test_a_prompt_takes_a_few_hundred_calls_however_long_it_is() -> None:
     calls(prompt, reply)
     short, long = calls(prompt, reply), calls(f"{prompt} " * 4, reply * 4)
     print(f"{short} calls at {len(prompt)} characters, {long} at four times as many")
-    assert short <= 600
-    assert long <= 1.5 * short
+    assert short <= 150
+    assert long <= 250
 
 
 def test_a_request_goes_on_from_the_one_before_word_for_word_but_for_white_space() -> None:

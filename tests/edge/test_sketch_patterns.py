@@ -62,12 +62,6 @@ def test_negations_are_those_of_the_plain_pattern(text: str) -> None:
     assert re.findall(intents._NEVER, text) == plain.findall(text)
 
 
-@given(st.text([*map(chr, range(128))], max_size=60))
-def test_squeezed_text_is_its_words_with_a_space_between(text: str) -> None:
-    squeezed = kernel.squeezed(np.frombuffer(text.encode(), np.uint8)).tobytes()
-    assert squeezed == " ".join(text.split()).encode()
-
-
 VALUES = st.sampled_from([None, "", "words", chat.REDACTED, ["a"], {"text": "b"}, {"reason": "length"}, "stop", 3])
 MESSAGES = st.dictionaries(st.sampled_from(["content", "type", "refusal", "role"]), VALUES, max_size=3)
 CHOICES = st.dictionaries(st.sampled_from(["finish_reason", "stop_reason", "text"]), VALUES, max_size=2)

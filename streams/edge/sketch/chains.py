@@ -72,7 +72,7 @@ class Search:
 
     def __init__(self, pattern: str, signs: Sequence[str] = (), reach: int = 0) -> None:
         self.pattern = pattern
-        self._signs = tuple(signs)
+        self.signs = tuple(signs)
         self._reach = reach
         self._places = re.compile("|".join(map(re.escape, signs)))
         plain, self._chains = [], []
@@ -91,7 +91,7 @@ class Search:
 
     def found(self, text: str) -> bool:
         """Return whether the pattern matches anywhere in `text`."""
-        if self._signs and not any(sign in text for sign in self._signs):
+        if self.signs and not any(sign in text for sign in self.signs):
             return False
         if not self._reach:
             return self._found(text, 0, len(text))

@@ -18,6 +18,9 @@ _FICTIONAL = re.compile(
     r"|M(?<!\wM)ax [Mm]ustermann\b|m(?<!\wm)ax [Mm]ustermann\b|E(?<!\wE)rika [Mm]ustermann\b"
     r"|e(?<!\we)rika [Mm]ustermann\b|\u5f20\u4e09(?=.{0,80}\u674e\u56db)"
 )
+NAME_SIGNS = ("example.", "n doe", "e doe", "mustermann")
+NUMBER_SIGNS = ("555", "192.0.2.", "198.51.100.", "203.0.113.")
+"""Of these in lower case one stands in every ASCII text that holds a reserved name or address, or number."""
 _COMMAND = re.compile(r"\b(?:wget|curl|ping|ssh|nginx|localhost|subnet|api|html?|dns|config\w*)\b", re.IGNORECASE)
 
 

@@ -93,16 +93,25 @@ _IDENTITY = (
 _NEVER = r"(?:n(?<!\wn)(?:ot|ever)|d(?<!\wd)on['\u2019]?t|w(?<!\ww)ithout|a(?<!\wa)void)"
 """Each begins with its own letter, which is what lets the search skip to the next of them."""
 
+_FORBIDDEN = "|".join(
+    f"{end} {verb}"
+    for end in "trd"
+    for verb in ("mention", "reveal", "disclos", "say", "stat", "refer", "includ", "claim", "identify")
+)
+"""What follows a negation, or its `ever`, behind the last letter of that."""
+
 _RULES = (
     _rule(
         REASONING,
         "step",
         r"step[ -]by[ -]step\b(?![ -](?:instructions?|guides?|tutorials?|process|plans?|manual|recipe|procedure))",
+        "step by|step-by",
     ),
     _rule(
         REASONING,
         "step",
         r"schritt für schritt|étape par étape|paso a paso|passo (?:a|dopo) passo|шаг за шагом|пошагово|по шагам",
+        "schritt für|étape par|paso a|passo a|passo dopo|шаг за|пошагово|по шагам",
     ),
     _rule(
         REASONING,
@@ -127,8 +136,8 @@ _RULES = (
         "think |reason ",
         40,
     ),
-    _rule(REASONING, "trace", r"<(?:think|thinking|thought|reasoning|scratchpad)>"),
-    _rule(REASONING, "work show", r"show (?:your|all|the|me your)? ?(?:full )?work(?:ings?)?\b"),
+    _rule(REASONING, "trace", r"<(?:think|thinking|thought|reasoning|scratchpad)>", "<think|<thought|<reason|<scratch"),
+    _rule(REASONING, "work show", r"show (?:your|all|the|me your)? ?(?:full )?work(?:ings?)?\b", "show "),
     _rule(
         GRADING,
         "grade answer",
@@ -144,13 +153,19 @@ _RULES = (
         "rate|score|grade|rating|scoring|grading",
         120,
     ),
-    _rule(GRADING, "rubric", r"rubrics?\b|\bimpartial judge\b|\bgrad(?:er|ing criteria)\b|\bfinal verdict\b"),
-    _rule(GRADING, "rubric grade", r"\b(?:score|grade|evaluate|assess|judge)\b[^\n]{0,80}\bcriteria\b"),
+    _rule(
+        GRADING,
+        "rubric",
+        r"rubrics?\b|\bimpartial judge\b|\bgrad(?:er|ing criteria)\b|\bfinal verdict\b",
+        "rubric|impartial judge|grader|grading criteria|final verdict",
+    ),
+    _rule(GRADING, "rubric grade", r"\b(?:score|grade|evaluate|assess|judge)\b[^\n]{0,80}\bcriteria\b", "criteria"),
     _rule(
         GRADING,
         "better answer",
         rf"which [^.\n]{{0,40}}\b{_ANSWER}\b[^.\n]{{0,30}}\b(?:better|preferred|preferable)\b"
         r"|which [^.\n]{0,20}(?:better|preferred) (?:answer|response|completion|output)\b",
+        "which ",
     ),
     _rule(
         GRADING,
@@ -164,12 +179,14 @@ _RULES = (
         rf"{_NEVER} (?:ever )?(?:mention|reveal|disclos|say|stat|refer|includ|claim|identify)[a-z]*\b"
         rf"[^.\n]{{0,50}}\b(?:{_IDENTITY}|you(?:['\u2019]re| are)|who (?:you|made)|an? (?:ai|language model"
         rf"|assistant)|as an ai)",
+        _FORBIDDEN,
     ),
     _rule(
         SCRUBBING,
         "mention never identity",
         rf"{_NEVER} (?:ever )?(?:mention|reveal|disclos|say|stat|refer|includ|claim|identify)[a-z]*\b"
         rf"[^.\n]{{0,50}}\b{_IDENTITY}",
+        _FORBIDDEN,
     ),
     _rule(
         SCRUBBING,
@@ -209,6 +226,7 @@ _RULES = (
         r"|pairs?)\b"
         r"|\bfine-?tun(?:e|ing) (?:a|an|the|my|our) [^.\n]{0,20}model|\bdistill(?:ation|ing)?\b[^.\n]{0,40}\b(?:model"
         r"|data)",
+        "training|tuning|instruction|sft|synthetic|tune |distill",
     ),
     _rule(
         GENERATION,
@@ -288,6 +306,11 @@ def triggers() -> dict[str, int]:
     return table
 
 
+def needs() -> list[tuple[int, tuple[str, ...]]]:
+    """Return of each rule the groups that must all stand in a text, and the signs of which one must."""
+    return [(rule.needs, rule.search.signs) for rule in _RULES]
+
+
 def read(text: str, groups: int, han: bool) -> int:
     """Return the contract's `intents` bits.
 
@@ -300,11 +323,19 @@ def read(text: str, groups: int, han: bool) -> int:
     han
         Whether the text holds ideographs.
     """
+    may = 0
+    for index, rule in enumerate(_RULES):
+        may |= (groups & rule.needs == rule.needs) << index
+    return among(text, may, han)
+
+
+def among(text: str, rules: int, han: bool) -> int:
+    """Return the same, by those rules alone that `rules` has a bit for."""
     bits = 0
-    if groups:
+    if rules:
         lowered = text.lower()
-        for bit, needs, search in _RULES:
-            if groups & needs == needs and not bits & bit and search.found(lowered):
+        for index, (bit, _, search) in enumerate(_RULES):
+            if rules >> index & 1 and not bits & bit and search.found(lowered):
                 bits |= bit
     if han:
         for bit, pattern in _HAN_RULES:

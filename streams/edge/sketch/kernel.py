@@ -48,26 +48,6 @@ def points(text: str) -> NDArray[np.uint32]:
     return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
 
 
-@allocating
-def squeezed(text: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return ASCII text, `(n,) uint8`, with white space as one space between words and none at the ends."""
-    out = np.empty(text.size, np.uint8)
-    size = 0
-    space = False
-    for i in range(text.size):
-        char = text[i]
-        if char <= 32 and (char == 32 or 9 <= char <= 13 or 28 <= char <= 31):
-            space = size > 0
-            continue
-        if space:
-            out[size] = 32
-            size += 1
-            space = False
-        out[size] = char
-        size += 1
-    return out[:size]
-
-
 @inlined
 def _rotl(x: np.uint64, bits: int) -> np.uint64:
     return (x << np.uint64(bits)) | (x >> np.uint64(64 - bits))

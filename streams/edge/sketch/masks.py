@@ -23,7 +23,26 @@ class Found(NamedTuple):
 
 
 NOTHING = Found([], frozenset())
+NAMES, NUMBERS, BARE = (1 << bit for bit in range(60, 63))
+"""Bits of the signs of reserved names and numbers, and of placeholders without brackets."""
 _ANYTHING = (1,) * COUNTS
+_ANY = NAMES | NUMBERS | BARE
+
+
+def signs() -> dict[str, int]:
+    """Return, in lower case, substrings of which one stands in every ASCII text that holds something masked, where
+    nothing that the scan counts tells so."""
+    return {
+        **dict.fromkeys(fictional.NAME_SIGNS, NAMES),
+        **dict.fromkeys(fictional.NUMBER_SIGNS, NUMBERS),
+        **dict.fromkeys(placeholders.BARE_SIGNS, BARE),
+    }
+
+
+def may_stand(seen: Sequence[int], found: int) -> bool:
+    """Say whether something masked can stand in an ASCII text of which the scan counted `seen` and `found` says which
+    signs stand in it."""
+    return found & _ANY != 0 or seen[OPENERS] > 0 or seen[FILLERS] > 0 or seen[OPAQUE] > 0
 
 
 def find(text: str, seen: Sequence[int] | None = None) -> Found:

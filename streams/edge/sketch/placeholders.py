@@ -6,6 +6,7 @@ Brackets mean other things in code and markup, so a span counts only when its bo
 from __future__ import annotations
 
 import re
+import string
 from collections.abc import Callable
 from functools import lru_cache
 
@@ -54,6 +55,8 @@ KNOWN_CHARS = 64
 """Bodies up to this length are remembered with their family: no placeholder is longer."""
 _JOINED = re.compile(r"_(?<=[A-Z]_)[A-Z\d]")
 """Stands in every bare placeholder of several parts; others are not counted."""
+BARE_SIGNS = ("redacted", "anonymi", *(f"{letter}_" for letter in string.ascii_lowercase))
+"""Of these in lower case one stands in every text that holds a bare placeholder that counts."""
 CODE = re.compile(
     # every alternative begins with its own character, which is what lets the search skip to the next of them
     r"```|</[a-z]|/>|d(?<!\wd)ef |i(?<!\wi)mport |r(?<!\wr)eturn |=>|\);|\{%|#include|f(?<!\wf)unction\b|v(?<!\wv)ar "

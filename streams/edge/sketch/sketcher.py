@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import binascii
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
@@ -10,15 +9,21 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from siphonwatch.models.common.vocabulary import CHUNKS, PROJECTION, REPLY_CHUNKS
 from siphonwatch.streams.common.identity import Identity
-from siphonwatch.streams.edge.sketch import canonical, characters, chunks, intents, kernel, language, masks, template
+from siphonwatch.streams.edge.sketch import (
+    canonical,
+    characters,
+    intents,
+    kernel,
+    language,
+    masks,
+    reading,
+    signs,
+    template,
+)
 
 SYSTEMS, REMEMBERED_CHARS = 512, 4096
 """System prompts remembered in memory, at most 8 MB: one application sends the same one all day."""
-
-LONG_TURN = 300
-"""Characters from which a turn is squeezed by a compiled kernel: a call costs as much as to split so many."""
 
 REPLY_CHARS = 65_536
 """Characters of the reply that are searched for the request's placeholders, and of a turn that are hashed."""
@@ -48,10 +53,11 @@ class Sketcher:
 
     def __init__(self, identity: Identity) -> None:
         self._identity = identity
-        key = np.frombuffer(identity.secret("sketch"), np.uint64)
-        self._characters = characters.tables()
-        self._tables = (*self._characters, key, *_lexicon())
-        self._chunk_key = np.frombuffer(identity.secret("chunks"), np.uint64)
+        keys = [identity.secret("sketch"), identity.secret("chunks")]
+        keys += [identity.key_of(domain) for domain in ("turn", "template", "prefix")]
+        self._tables = reading.tables(
+            *characters.tables(), [np.frombuffer(key, np.uint64) for key in keys], _lexicon(), *_signs()
+        )
         self._remembered = lru_cache(SYSTEMS)(self._read_system)
 
     def sketch(self, messages: Sequence[tuple[str, str]], reply: str = "") -> dict[str, object]:
@@ -68,40 +74,49 @@ class Sketcher:
         turn = _select(messages)
         text = turn.text
         sample = _sample(text)
-        array, rules, simhash, has_words, projection = kernel.scan(kernel.points(sample), *self._tables)
-        counts = array.tolist()
-        size = max(1, len(sample))
+        plain = sample.isascii()
+        digits, seen = self._read(turn, sample, reply, plain)
+        present = seen[reading.PRESENT]
+        hashes = [digits[16 * at : 16 * at + 16] if present >> at & 1 else "" for at in range(reading.HASHES)]
+        if not plain:
+            shape = template.read(sample)
+            hashes[reading.TEMPLATE] = self._identity.hash64("template", shape.skeleton)
+            hashes[reading.PREFIX] = self._identity.hash64("prefix", shape.prefix)
+        masked = not plain or masks.may_stand(seen, seen[reading.SIGNS])
+        found = masks.find(sample, seen) if masked else masks.NOTHING
         context = self._system(turn.system)
-        shape = template.read(sample)
-        found = masks.find(sample, counts)
+        size = max(1, len(sample))
+        rules, han = seen[reading.RULES], seen[characters.HAN] > 0
         return {
-            "template": self._identity.hash64("template", shape.skeleton),
-            "prefix": self._identity.hash64("prefix", shape.prefix),
+            "template": hashes[reading.TEMPLATE],
+            "prefix": hashes[reading.PREFIX],
             "system": context.hash,
-            "content": f"{simhash:016x}" if has_words else "",
-            "said": self._turn(text),
-            "before": self._turn(turn.before),
-            "reply": self._turn(reply),
-            "follows": self._turn(turn.follows),
-            "earlier": self._turn(turn.earlier),
-            "projection": _base64(signs) if (signs := projection.tobytes()) != _NO_SIGNS else "",
-            "chunks": self._chunks(sample, CHUNKS),
-            "reply_chunks": self._chunks(_sample(reply), REPLY_CHUNKS),
-            "lang": language.guess(counts),
+            "content": hashes[reading.CONTENT],
+            "said": hashes[reading.SAID],
+            "before": hashes[reading.BEFORE],
+            "reply": hashes[reading.REPLY],
+            "follows": hashes[reading.FOLLOWS],
+            "earlier": hashes[reading.EARLIER],
+            "projection": digits[reading.PROJECTED : reading.CHUNKED] if present & reading.PROJECTION_BIT else "",
+            "chunks": digits[reading.CHUNKED : reading.CHUNKED + 8 * seen[reading.CHUNKS_FOUND]],
+            "reply_chunks": digits[
+                reading.REPLY_CHUNKED : reading.REPLY_CHUNKED + 8 * seen[reading.REPLY_CHUNKS_FOUND]
+            ],
+            "lang": language.guess(seen),
             "turns": turn.number,
             "chars": len(text),
             "chars_out": len(reply),
             "chars_system": len(turn.system),
             "chars_earlier": len(turn.earlier),
-            "digits": 1000 * counts[characters.DIGITS] // size,
-            "upper": 1000 * counts[characters.UPPER] // size,
-            "punctuation": 1000 * counts[characters.PUNCTUATION] // size,
-            "spaces": 1000 * counts[characters.SPACES] // size,
-            "wide": 1000 * counts[characters.WIDE] // size,
+            "digits": 1000 * seen[characters.DIGITS] // size,
+            "upper": 1000 * seen[characters.UPPER] // size,
+            "punctuation": 1000 * seen[characters.PUNCTUATION] // size,
+            "spaces": 1000 * seen[characters.SPACES] // size,
+            "wide": 1000 * seen[characters.WIDE] // size,
             "masks": found.counts,
-            "echo": masks.echoed(found, reply[:REPLY_CHARS]),
-            "canonical": canonical.is_canonical(counts, found.counts, sample),
-            "intents": intents.read(sample, int(rules), counts[characters.HAN] > 0) | context.intents,
+            "echo": masks.echoed(found, reply[:REPLY_CHARS]) if found.spans else 0,
+            "canonical": canonical.is_canonical(seen, found.counts, sample),
+            "intents": (intents.among(sample, rules, han) if rules or han else 0) | context.intents,
         }
 
     def warm(self) -> None:
@@ -109,19 +124,25 @@ class Sketcher:
         marked = " ".join(f"<NAME_{number}>" for number in range(masks.FEW + 1))
         self.sketch([("user", marked)], marked)
 
-    def _chunks(self, sample: str, most: int) -> str:
-        if not sample:
-            return ""
-        return _base64(chunks.cut(kernel.points(sample), *self._characters, self._chunk_key, most).tobytes())
-
-    def _turn(self, words: str) -> str:
-        """What was said, hashed as what a client sends of it later on: white space is the client's."""
-        if not words:
-            return ""
-        if len(words) < LONG_TURN or not words.isascii():
-            return self._identity.hash64("turn", " ".join(words.split())[:REPLY_CHARS])
-        said = kernel.squeezed(np.frombuffer(words.encode(), np.uint8))[:REPLY_CHARS].tobytes()
-        return self._identity.hash64_of("turn", said) if said else ""
+    def _read(self, turn: _Turn, sample: str, reply: str, plain: bool) -> tuple[str, list[int]]:
+        """What `reading.read` writes and counts."""
+        parts = [_bounded(words) for words in (turn.text, turn.before, reply, turn.follows, turn.earlier)]
+        bounds: list[int] = []
+        at = 0
+        for part in parts:
+            end = at + len(part)
+            bounds += (at, end)
+            at = end
+        for whole, place in ((turn.text, reading.SAID), (reply, reading.REPLY)):
+            if len(whole) <= kernel.HEAD + kernel.TAIL:
+                bounds += bounds[2 * place : 2 * place + 2]
+                continue
+            part = sample if place == reading.SAID else _sample(whole)
+            parts.append(part)
+            bounds += (at, at := at + len(part))
+        out, numbers = np.empty(reading.WRITTEN, np.uint8), np.empty(reading.NUMBERS, np.int64)
+        reading.read(kernel.points("".join(parts)), np.array(bounds), plain, *self._tables, REPLY_CHARS, out, numbers)
+        return out.tobytes().decode("latin-1"), numbers.tolist()
 
     def _system(self, text: str) -> _System:
         if not text:
@@ -136,11 +157,11 @@ class Sketcher:
 
 
 _NO_SYSTEM = _System("", 0)
-_NO_SIGNS = bytes(PROJECTION)
 
 
-def _base64(found: bytes) -> str:
-    return binascii.b2a_base64(found, newline=False).decode()
+def _bounded(words: str) -> str:
+    """What is hashed of a turn, and a character more where it is cut: so the kernel sees that a space ends it."""
+    return words if len(words) <= REPLY_CHARS else " ".join(words.split())[: REPLY_CHARS + 1]
 
 
 def _sample(text: str) -> str:
@@ -154,6 +175,18 @@ def _lexicon() -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
     for word, bits in intents.triggers().items():
         entries[word] = entries.get(word, 0) | bits
     return characters.lexicon(entries)
+
+
+@lru_cache(1)
+def _signs() -> tuple[tuple[NDArray[np.int16], NDArray[np.uint64]], NDArray[np.uint64]]:
+    """What `reading.tables` takes of signs, and of what each rule of intents needs."""
+    found = masks.signs()
+    needs = np.zeros((len(intents.needs()), 2), np.uint64)
+    for rule, (groups, words) in enumerate(intents.needs()):
+        needs[rule] = groups, 1 << rule if words else 0
+        for word in words:
+            found[word] = found.get(word, 0) | 1 << rule
+    return signs.automaton(found), needs
 
 
 class _Turn(NamedTuple):

@@ -39,8 +39,8 @@ ITEM = 0.5
 SEGMENTS = 2048
 """Segments remembered in memory with what was found, at most 5 MB: an application sends its instructions all day."""
 
-SCORED_WORDS = 24
-PREFIX_WORDS = 6
+SCORED_CHARS, SCORED_WORDS = 140, 24
+PREFIX_CHARS, PREFIX_WORDS = 160, 6
 """Six found the shared head of a third of the public templates, eight of a fifth; with five, unrelated prompts meet."""
 MASK = "0"
 
@@ -70,7 +70,7 @@ def read(text: str) -> Shape:
     head, tail = text[:HEAD], text[HEAD:][-TAIL:]
     if "```" in text:
         head, tail = _BLOCK.sub("\n", head), _BLOCK.sub("\n", tail)
-    prefix = _prefix(text[:160].lower())
+    prefix = _prefix(text[:PREFIX_CHARS].lower())
     segments = _segments(head, tail)
     if not segments:
         return Shape("", prefix)
@@ -136,7 +136,7 @@ def _score(segment: str) -> tuple[str, float]:
     if 0 < cut < len(segment) - 3:
         weight = LABEL if cut < 24 else 1.0
         segment = segment[: cut + 1]
-    words = _tokens(segment[:140].lower())[:SCORED_WORDS]
+    words = _tokens(segment[:SCORED_CHARS].lower())[:SCORED_WORDS]
     if not words:
         return segment, 0.0
     if words[0][0].isdigit() or segment[0] in "-*\u2022":
