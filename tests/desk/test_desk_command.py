@@ -16,6 +16,7 @@ import msgspec
 import pytest
 from alert_samples import fill, findings
 from click.testing import CliRunner
+from postgres_node import missing
 from service_process import DeskProcess
 
 from siphonwatch.streams.cli import cli
@@ -36,10 +37,14 @@ def fetch(opener: urllib.request.OpenerDirector, url: str, fields: dict[str, str
 
 
 @pytest.mark.broker
-def test_the_desk_shows_decides_tells_its_health_and_stops(settings: Settings, tmp_path: Path) -> None:
+def test_the_desk_shows_decides_tells_its_health_and_stops(
+    settings: Settings, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """With its index in PostgreSQL where there is one; `tests/helm/test_chart_runs.py` has one with a file."""
     found = findings(3)
     fill(settings, found)
-    with DeskProcess(settings, tmp_path) as desk:
+    database = "" if missing() else f"{request.getfixturevalue('postgres').url()}&password=hunter2"
+    with DeskProcess(settings, tmp_path, database) as desk:
         address = asyncio.run(desk.address())
         opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(http.cookiejar.CookieJar()))
         case = found[0].case
@@ -64,8 +69,12 @@ def test_the_desk_shows_decides_tells_its_health_and_stops(settings: Settings, t
         assert 'siphonwatch_desk_decisions_total{kind="verdict",outcome="done"} 1.0' in metrics
         assert 'siphonwatch_desk_behind_records{kind="alerts"} 0.0' in metrics
         assert 'siphonwatch_desk_requests_total{route="/case/{case}",status="200"} 1.0' in metrics
+        while "verdict" not in (entries := fetch(opener, address + "/api/v1/audit")):
+            time.sleep(0.2)
+        assert case in entries
         desk.process.terminate()
         assert desk.process.wait(120) == 0, desk.log.read_text()
+    assert "hunter2" not in desk.log.read_text()
     (line,) = [msgspec.json.decode(line) for line in desk.log.read_text().splitlines() if '"outcome"' in line]
     assert (line["what"], line["outcome"], line["cases"], line["role"]) == ("verdict", "done", [case], "administer")
 

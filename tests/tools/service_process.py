@@ -117,18 +117,19 @@ class Archiver(Service):
 
 
 class DeskProcess(Service):
-    """`siphonwatch desk` with its index in `folder`."""
+    """`siphonwatch desk` with its index in `folder`, or in a database."""
 
-    def __init__(self, settings: Settings, folder: Path) -> None:
+    def __init__(self, settings: Settings, folder: Path, database: str = "") -> None:
         port = free_port()
         variables = {
             "IDENTITY_KEY": settings.identity.key or "a secret of the tests only",
             "DESK_STATUS_PORT": str(port),
             "LOG_FORMAT": "json",
         }
-        super().__init__(
-            settings, folder, ["desk", "--port", "0", "--index", str(folder / "desk.sqlite")], variables, port
-        )
+        where = ["--index", str(folder / "desk.sqlite")]
+        if database:
+            where, variables["DESK_DATABASE"] = [], database
+        super().__init__(settings, folder, ["desk", "--port", "0", *where], variables, port)
 
     async def address(self, seconds: float = 300.0) -> str:
         """Where its pages are, once they are."""
