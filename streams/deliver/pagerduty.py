@@ -10,7 +10,6 @@ from typing import Any
 
 import msgspec
 
-from siphonwatch.streams.common.settings import Settings
 from siphonwatch.streams.common.sink_settings import Sink, secret
 from siphonwatch.streams.contracts.alert import rfc3339
 from siphonwatch.streams.contracts.wording import chance
@@ -18,7 +17,7 @@ from siphonwatch.streams.deliver.alert import AlertRecord
 from siphonwatch.streams.deliver.dialect import Plain
 from siphonwatch.streams.deliver.outcome import Verdict, judge
 from siphonwatch.streams.deliver.post import Message
-from siphonwatch.streams.deliver.template import Writer
+from siphonwatch.streams.deliver.template import Writer, checks
 from siphonwatch.streams.deliver.text import accounts, carried_by, clean, clip, is_url, runbook, signals, summary
 
 URL = "https://events.pagerduty.com/v2/enqueue"
@@ -58,16 +57,7 @@ class PagerDuty:
         self._runbook = runbook
         self._writer = Writer(sink, runbook, Plain())
 
-    @staticmethod
-    def check(settings: Settings, sink: Sink) -> None:
-        """Try the templates.
-
-        Raises
-        ------
-        UnusableSink
-            When one is wrong.
-        """
-        Writer(sink, settings.links.runbook, Plain()).check()
+    check = staticmethod(checks(Plain))
 
     def message(self, alert: AlertRecord, now: float) -> Message:
         """Return the request for an alert.

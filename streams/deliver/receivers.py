@@ -19,7 +19,7 @@ from siphonwatch.streams.deliver.dialect import Chat
 from siphonwatch.streams.deliver.outcome import Outcome, Verdict, judge
 from siphonwatch.streams.deliver.post import HTTP, Message, Poster, tls
 from siphonwatch.streams.deliver.signature import BadSecret
-from siphonwatch.streams.deliver.template import Writer
+from siphonwatch.streams.deliver.template import checks
 
 _log = structlog.get_logger(__name__)
 
@@ -149,16 +149,7 @@ class AlertmanagerReceiver(HttpReceiver):
     uses = Alertmanager.uses
     fields = Alertmanager.fields
 
-    @staticmethod
-    def check(settings: Settings, sink: Sink) -> None:
-        """Try the templates.
-
-        Raises
-        ------
-        UnusableSink
-            When one is wrong.
-        """
-        Writer(sink, settings.links.runbook, Chat()).check()
+    check = staticmethod(checks(Chat))
 
     @classmethod
     def make(cls, settings: Settings, name: str, clock: Callable[[], float]) -> AlertmanagerReceiver:

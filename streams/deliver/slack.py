@@ -10,13 +10,12 @@ from typing import Any
 
 import msgspec
 
-from siphonwatch.streams.common.settings import Settings
 from siphonwatch.streams.common.sink_settings import Sink, secret
 from siphonwatch.streams.contracts.wording import evidence
 from siphonwatch.streams.deliver.alert import AlertRecord
 from siphonwatch.streams.deliver.outcome import Verdict, judge
 from siphonwatch.streams.deliver.post import Message
-from siphonwatch.streams.deliver.template import Writer
+from siphonwatch.streams.deliver.template import Writer, checks
 from siphonwatch.streams.deliver.text import (
     ELLIPSIS,
     accounts,
@@ -99,16 +98,7 @@ class Slack:
         self._runbook = runbook
         self._writer = Writer(sink, runbook, Mrkdwn())
 
-    @staticmethod
-    def check(settings: Settings, sink: Sink) -> None:
-        """Try the templates.
-
-        Raises
-        ------
-        UnusableSink
-            When one is wrong.
-        """
-        Writer(sink, settings.links.runbook, Mrkdwn()).check()
+    check = staticmethod(checks(Mrkdwn))
 
     def message(self, alert: AlertRecord, now: float) -> Message:
         """Return the request for an alert.

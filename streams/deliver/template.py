@@ -8,12 +8,14 @@ one in a fixed-width face. They load nothing and see one alert.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 import structlog
 from jinja2 import StrictUndefined, Template, TemplateError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from siphonwatch.streams.common.settings import Settings
 from siphonwatch.streams.common.sink_settings import Sink, UnusableSink
 from siphonwatch.streams.contracts.alert import rfc3339
 from siphonwatch.streams.contracts.wording import chance, evidence, indicators_text
@@ -76,6 +78,22 @@ class _Ours(str):
     """Text that is ours, and needs no escaping."""
 
     __slots__ = ()
+
+
+def checks(dialect: Callable[[], Dialect]) -> Callable[[Settings, Sink], None]:
+    """Return the check of a kind of sink that has nothing but templates to try, given the dialect of its texts."""
+
+    def check(settings: Settings, sink: Sink) -> None:
+        """Try the templates.
+
+        Raises
+        ------
+        UnusableSink
+            When one is wrong.
+        """
+        Writer(sink, settings.links.runbook, dialect()).check()
+
+    return check
 
 
 class Writer:
