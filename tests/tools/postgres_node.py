@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import pwd
 import shutil
@@ -13,9 +14,12 @@ import time
 from pathlib import Path
 from typing import Any, Self
 
+from siphonwatch.streams.lab.broker.process import PR_SET_PDEATHSIG
+
 REQUIRE = "REQUIRE_POSTGRES"
 """In CI: without its programs the tests fail instead of being skipped."""
 SECONDS = 120.0
+_LIBC = ctypes.CDLL(None)
 
 
 def programs() -> Path | None:
@@ -31,6 +35,11 @@ def missing() -> str:
     if programs() is None:
         return "initdb and postgres are not installed: apt-get install postgresql"
     return ""
+
+
+def _die_with_us() -> None:
+    """Have the kernel end it with a test session that was killed."""
+    _LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGQUIT)
 
 
 class Postgres:
@@ -91,8 +100,9 @@ class Postgres:
         options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
         with (self.folder.with_suffix(".log")).open("ab") as log:
             self._process = subprocess.Popen(
-                [place / "postgres", "-D", self.folder / "data", *options], cwd="/", stdout=log, stderr=log, **self._as
-            )
+                [place / "postgres", "-D", self.folder / "data", *options], cwd="/", stdout=log, stderr=log,
+                preexec_fn=_die_with_us, **self._as,
+            )  # fmt: skip
         import psycopg
 
         end = time.monotonic() + SECONDS
