@@ -185,7 +185,7 @@ def test_a_separator_of_lines_within_a_streamed_word_ends_no_event(end: str) -> 
     assert replies.answer("data: none yet") == ("data: none yet", ""), "a reply may begin so"
 
 
-@pytest.mark.parametrize(("item", "reason"), [("message", "stop"), ("function_call", "tool_calls")])
+@pytest.mark.parametrize(("item", "reason"), [("web_search_call", "stop"), ("function_call", "tool_calls")])
 def test_a_whole_reply_of_the_responses_api_has_a_reason(item: str, reason: str) -> None:
     assert replies.answer({"status": "completed", "output": [{"type": item}]})[1] == reason
 

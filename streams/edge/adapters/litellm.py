@@ -45,6 +45,7 @@ files, batches, vector stores, containers and tools."""
 
 PASSED_THROUGH = frozenset(("pass_through_endpoint", "llm_passthrough_route", "allm_passthrough_route"))
 """Types of calls whose one message is the request's whole body as JSON text, and whose reply is the provider's."""
+FAILED = frozenset(("failure", "failed", "error"))
 NO_MODEL = frozenset(("", "unknown"))
 """What stands for the model where a body that is passed through names none."""
 PLACEHOLDERS = frozenset(("default-message-value", "WebSocket connection"))
@@ -279,7 +280,7 @@ def _session(payload: Payload, metadata: Any) -> str:
 
 
 def _status(payload: Payload, metadata: Mapping[str, Any]) -> int:
-    if (payload.status or metadata.get("status")) != "failure":
+    if text(payload.status or metadata.get("status")).lower() not in FAILED:
         return 200
     error = mapping(payload.error_information) or mapping(metadata.get("error_information"))
     code = count(error.get("error_code"))

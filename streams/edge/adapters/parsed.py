@@ -11,6 +11,7 @@ from siphonwatch.streams.edge.adapters.values import at, mapping, number, sequen
 
 PEER = ("remote_addr", "client_ip", "realip_remote_addr")
 """NGINX's own names of who connected."""
+OURS = frozenset(PEER)
 
 ADDRESSES = ("clientip", "client", "remote", "ClientHost", "source.ip", "source.address", "request.remote_ip")
 """Where others write who connected: only an address is one."""
@@ -41,7 +42,7 @@ def under_our_names(entry: Mapping[str, Any]) -> Mapping[str, Any]:
     >>> found["remote_addr"], found["request_method"], found["request_uri"], found["status"]
     ('192.0.2.7', 'GET', '/v1/parts', '200')
     """
-    if any(name in entry for name in PEER):
+    if not OURS.isdisjoint(entry):
         return entry
     address = next((found for path in ADDRESSES if parse(found := text(at(entry, path))) is not None), "")
     if not address:

@@ -114,11 +114,15 @@ def _incomplete(body: Mapping[str, Any]) -> str:
     return finish_reason(mapping(body.get("incomplete_details") or body.get("status_details")).get("reason"))
 
 
+CLIENT_S_CALLS = ("function_call", "custom_tool_call", "computer_call", "local_shell_call")
+"""Of the Responses API's items, the calls that the client is to make; others the provider has made already."""
+
+
 def _completed(body: Mapping[str, Any]) -> str:
     """Why a whole reply of the Responses API ended, which has no reason of its own."""
     if body.get("status") != "completed":
         return ""
-    calls = any(text(item.get("type")).endswith("_call") for item in _objects(body.get("output")))
+    calls = any(text(item.get("type")) in CLIENT_S_CALLS for item in _objects(body.get("output")))
     return "tool_calls" if calls else "stop"
 
 

@@ -49,9 +49,9 @@ _BRACKET_LINE = re.compile(rb"\[(?:\d{4}-\d\d-\d\d[T ]|pod/|[0-9a-fA-F]{0,4}:[0-
 """A line, not a JSON array: Envoy's text format, kubectl's prefix and an IPv6 address begin with a bracket too."""
 
 ENVELOPE = ("log", "message", "MESSAGE", "msg", "line", "payload", "textPayload", "jsonPayload", "log_processed",
-            "structured", "event.original", "_raw", "full_message", "short_message", "body", "entry", "event", "result",
-            "after", "value", "data", "standard_logging_object", "kwargs", "logEvents", "records", "Records", "entries",
-            "logs", "values", "items", "events")  # fmt: skip
+            "structured", "Message", "properties", "event.original", "_raw", "full_message", "short_message", "body",
+            "entry", "event", "result", "after", "value", "data", "standard_logging_object", "kwargs", "logEvents",
+            "records", "Records", "entries", "logs", "values", "items", "events")  # fmt: skip
 """Keys under which an envelope holds the line, as text or already parsed, or many of them: of Docker, Filebeat, Vector,
 journald, cloud loggers, Splunk, GELF, Loki, CloudWatch, CloudEvents, Kafka Connect, Debezium and REST proxies."""
 
