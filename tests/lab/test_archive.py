@@ -30,6 +30,7 @@ from siphonwatch.streams.lab.archive.store import Store, StoreError, TakenError
 from siphonwatch.streams.lab.archive.telemetry import LAYOUT, KeepingDecoder, from_table, to_table
 from siphonwatch.streams.lab.archive.writer import Writer
 from siphonwatch.streams.worker.decode import Decoder
+from siphonwatch.streams.worker.orders import Order, Orders
 
 SEAL = bytes(range(32))
 KEYS = np.frombuffer(SEAL, "<u8").astype(np.uint64).reshape(1, 4)
@@ -169,13 +170,15 @@ def test_files_and_their_names_are_on_the_disk_before_the_manifest_is_and_it_bef
     assert synced[named + 1] == str(folder / "_manifests"), "its name"
 
 
-def test_of_two_archivers_one_writes_a_step(tmp_path: Path) -> None:
+@pytest.mark.parametrize("erased", [(), (Order(2.0**34, "0" * 12, traffic()[0].account, False),)])
+def test_of_two_archivers_one_writes_a_step(tmp_path: Path, erased: tuple[Order, ...]) -> None:
     values = [encode(record) for record in traffic()[:20]]
     store = Store(str(tmp_path))
     first, second = Writer(store), Writer(store)
     for writer in (first, second):
         writer.begin("telemetry", 0, "one", 0)
         writer.take("telemetry", 0, values, np.arange(20), np.arange(20))
+    second.orders = Orders(erased)
     assert first.close() is not None
     with pytest.raises(TakenError, match="another archiver"):
         second.close()

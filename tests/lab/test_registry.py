@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import pickle
 from pathlib import Path
 
@@ -165,6 +166,13 @@ def test_versions_are_found_by_id_name_and_alias_in_directories_and_object_store
     with pytest.raises(RegistryError, match="version ext-2 is any of"):
         registry.read("ext-2")
     assert len(registry.versions()[0]) == 3
+
+
+@pytest.mark.parametrize("target", ["../../0123456789ab", "0123456789ab/..", "0123456789ab\n", "", 7])
+def test_an_alias_of_what_is_no_id_is_refused(target: object, tmp_path: Path) -> None:
+    (tmp_path / "aliases.json").write_text(json.dumps({"champion": target}))
+    with pytest.raises(RegistryError, match="write it anew"):
+        Registry(str(tmp_path)).read("champion")
 
 
 def test_a_stored_version_that_was_changed_is_refused(tmp_path: Path) -> None:

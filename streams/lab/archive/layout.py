@@ -14,6 +14,7 @@ import msgspec
 
 FORMAT = 1
 MANIFESTS = "_manifests"
+PARQUET = ".parquet"
 Kind = Literal["telemetry", "alerts", "verdicts", "features"]
 KINDS: tuple[Kind, ...] = ("telemetry", "alerts", "verdicts", "features")
 """Our topics that are archived, by name without prefix."""
@@ -122,6 +123,8 @@ def manifest_path(number: int) -> str:
 def file_path(kind: Kind, hour: int | None, partition: int, first: int, last: int, incarnation: str) -> str:
     """Return where a file stands: by its hour, hours since 1970, and named by the offsets it holds.
 
+    Before `PARQUET` whoever writes it puts the beginning of its hash.
+
     Examples
     --------
     >>> file_path("telemetry", 490_000, 3, 17, 90, "1KPPEi0JSUu7YvDyeu1Glg")
@@ -132,7 +135,7 @@ def file_path(kind: Kind, hour: int | None, partition: int, first: int, last: in
     else:
         moment = datetime.fromtimestamp(hour * HOUR, UTC)
         folder = f"dt={moment:%Y-%m-%d}/hr={moment:%H}"
-    return f"{kind}/{folder}/p{partition:04d}-o{first:012d}-{last:012d}-{incarnation[:8]}.parquet"
+    return f"{kind}/{folder}/p{partition:04d}-o{first:012d}-{last:012d}-{incarnation[:8]}{PARQUET}"
 
 
 def hour_of(time: float) -> int:

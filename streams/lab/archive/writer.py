@@ -25,6 +25,7 @@ from siphonwatch.streams.lab.archive.layout import (
     FORMAT,
     HOUR,
     MANIFESTS,
+    PARQUET,
     File,
     Gap,
     Kind,
@@ -357,14 +358,20 @@ class Writer:
 
 
 def write_file(store: Store, path: str, table: pa.Table, **known: Any) -> File:
-    """Write a table as a file of the archive; return what a manifest says of it."""
+    """Write a table as a file of the archive; return what a manifest says of it.
+
+    Its name ends with its hash: another archiver that comes too late with its step, and has other rows of the same
+    offsets, as an account was erased meanwhile, or another release, puts nothing in the place of what a manifest names.
+    """
     data = encode(known["kind"], table)
+    digest = hashlib.sha256(data).hexdigest()
+    path = f"{path.removesuffix(PARQUET)}-{digest[:8]}{PARQUET}"
     store.write(path, data)
     offsets = table.column(features.OFFSET if known["kind"] == "features" else "offset")
     times = table.column("time").to_numpy()
     return File(
         path=path, first=offsets[0].as_py(), last=offsets[-1].as_py(), rows=table.num_rows, size=data.size,
-        sha256=hashlib.sha256(data).hexdigest(), low=float(times.min()), high=float(times.max()), **known,
+        sha256=digest, low=float(times.min()), high=float(times.max()), **known,
     )  # fmt: skip
 
 

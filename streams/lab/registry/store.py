@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
+from msgspec import Meta
 
 from siphonwatch.models.learn.version import (
     ID,
@@ -33,6 +34,8 @@ SHORTEST = 4
 MAX_FILE = 64 * 1024 * 1024
 """Bytes of one file of a version; a plot has less than a hundredth."""
 MAX_FILES = 1000
+Id = Annotated[str, Meta(pattern=f"^{ID.pattern}")]
+"""What an alias stands for: it names a directory, and leads out of the registry nowhere."""
 
 
 class RegistryError(ValueError):
@@ -164,8 +167,8 @@ class Registry:
         except failures() as error:
             raise RegistryError(f"cannot read {self.url}/{ALIASES}: {said(error)}") from None
         try:
-            return msgspec.json.decode(data, type=dict[str, str])
-        except msgspec.DecodeError as error:
+            return msgspec.json.decode(data, type=dict[str, Id])
+        except (msgspec.DecodeError, UnicodeError) as error:
             raise RegistryError(f"{self.url}/{ALIASES}: {error}; write it anew") from None
 
     def name(self, alias: str, id: str) -> None:
