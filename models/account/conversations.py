@@ -171,21 +171,24 @@ def _keep(row: Record, turn: np.uint64, length: int, level: int, ended: np.uint1
 
 
 @kernel
-def unveil(row: Record, q: Record, payload: np.uint64) -> None:
+def unveil(row: Record, q: Record, payload: np.uint64, short: bool) -> bool:
     """Where a request's history is made up and new, and its last message known, read the history in its place.
 
-    A message with a `payload`, what it asks inside a wrapper, is none that is known.
+    A message with a `payload`, what it asks inside a wrapper, is none that is known; a `short` one that was sent before
+    is. Returns whether the history is read.
     """
     if q.earlier == NONE:
-        return
+        return False
     mark = np.uint16(q.earlier & np.uint64(0xFFFF)) | np.uint16(1)
     for j in range(EARLIER):
         if row.earlier[j] == mark:
-            return
+            return False
     row.earlier[row.next_earlier] = mark
     row.next_earlier = (row.next_earlier + 1) % EARLIER
-    if q.template == NONE or (payload == NONE and is_near(row, q.content)):
+    if q.template == NONE or (payload == NONE and (short or is_near(row, q.content))):
         read_as(q, q.earlier)
+        return True
+    return False
 
 
 @kernel

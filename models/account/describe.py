@@ -169,9 +169,11 @@ def describe(row: Record, q: Record, gap: float, adds: Record) -> np.float32:
         known = conversation(row, q, gap, adds)
     elif q.turns > 1:
         known = F32(1.0)
+    short = q.template != 0 and is_short_again(row, q)
     if q.turns > 1 and known < F32(0.5):
         q.turns = 1  # for what comes after, too: a sighting of it is one of a single request
-        unveil(row, q, payload)
+        if unveil(row, q, payload, short):
+            short = False
     refusal = F32(balked) * (F32(1.0) - known)
     if q.turns >= 1:
         adds.single_turn = F32(1.0) - known
@@ -181,7 +183,6 @@ def describe(row: Record, q: Record, gap: float, adds: Record) -> np.float32:
         after = _remember(row.templates, int(row.next_template), q.template)
         adds.known_template = F32(after == row.next_template)
         row.next_template = after
-        short = is_short_again(row, q)
         fresh = q.content != 0 and not short and _novel_content(row, q.content)
         if payload != 0 and not fresh:
             instruction = q.template

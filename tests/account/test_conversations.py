@@ -180,13 +180,13 @@ def test_an_operator_is_found_behind_dummy_exchanges_nearly_as_soon_as_without_t
 
 
 def tails(q: Array, rng: np.random.Generator) -> Array:
-    """The same prompts, each before a made-up answer and a last message that is always the same."""
+    """The same prompts, each before a made-up answer and a last message that is always the same few words."""
     q = q.copy()
     q["earlier"], q["before"] = q["content"], q["said"]
     q["follows"], q["turns"] = 0xABCDEF0123456789, 3
     for field in ("content", "template", "said"):
         q[field] = hashes(rng, 1)[0]
-    q["projection"] = 20
+    q["projection"], q["chars"] = 20, 16
     return q
 
 
