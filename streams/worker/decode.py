@@ -129,7 +129,10 @@ def decode_wrapped(raw: bytes) -> Telemetry:
     except Malformed as error:
         bad = error
     plain = clean(raw)
-    for inner in itertools.chain((plain,) if plain != raw else (), unwrapped(plain, MARKS)):
+    held = list(itertools.islice(unwrapped(plain, MARKS), 2))
+    if len(held) > 1:
+        raise Malformed("schema", "an envelope of several records: each needs a record of the topic of its own")
+    for inner in ((plain,) if plain != raw else ()) + tuple(held):
         try:
             return decode(inner)
         except Malformed:

@@ -245,3 +245,8 @@ def test_decimals_are_rounded_as_python_rounds_them() -> None:
 )
 def test_a_record_in_an_envelope_is_the_record(wrapped: bytes) -> None:
     assert DECODER.decode([wrapped]).requests.tobytes() == DECODER.decode([MINIMAL]).requests.tobytes()
+
+
+def test_an_envelope_of_several_records_is_refused_rather_than_read_in_part() -> None:
+    (rejected,) = DECODER.decode([b'{"records":[{"value":' + MINIMAL + b'},{"value":' + MINIMAL + b"}]}"]).rejected
+    assert "several records" in str(rejected[1])
