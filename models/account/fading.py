@@ -14,6 +14,8 @@ from siphonwatch.models.common.kernel import inlined
 
 MOST = 2.0**22
 """Requests in a sum from which it is of that many of the latest requests, and no longer of those of a time."""
+FULL = 0.99 * MOST
+"""Requests from which a sum is taken for one of that many: it moves about `MOST` by less."""
 EACH = 64
 """One request of so many, by chance, takes what all of them would: a step is then large beside its rounding, which at
 `MOST` is up to a quarter of what one request would take."""

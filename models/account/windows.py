@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from siphonwatch.models.account.clock import settled, tick
 from siphonwatch.models.account.describe import F32, describe
-from siphonwatch.models.account.fading import lasting
+from siphonwatch.models.account.fading import FULL, lasting
 from siphonwatch.models.account.features import (
     COUNT,
     GIVEN,
@@ -118,6 +118,10 @@ def derive(row: Record, now: float, gap: float, plan: Plan, work: Work, out: npt
     age = max(now - row.first_seen, 60.0)
     for k in range(DECAYS):
         spans[k] = -TAUS[k] * math.expm1(-age / TAUS[k])
+        if k > 0 and float(row.by_scale[k].requests) >= FULL:
+            # Of the latest requests: the time that they took, at the pace of the scale below.
+            pace = float(row.by_scale[k - 1].requests) / spans[k - 1]
+            spans[k] = min(spans[k], float(row.by_scale[k].requests) / max(pace, 1e-9))
     own.breadth, own.content_shift = _spread_of(row)
     own.novelty = float(row.novelty)
     own.seen = math.log1p(row.requests)
@@ -136,7 +140,7 @@ def derive(row: Record, now: float, gap: float, plan: Plan, work: Work, out: npt
         elif kind == RISE:
             before = max(float(sums[other, a]) - float(sums[k, a]), 0.0) + 1.0
             since = max(spans[other] - spans[k], HOUR)
-            value = math.log((float(sums[k, a]) + 1.0) / spans[k] * since / before)
+            value = math.log((float(sums[k, a]) + 1.0) / spans[k] * since / before) if float(sums[k, a]) < FULL else 0.0
         elif kind == SHIFT:
             recent, old = float(sums[k, b]), max(float(sums[other, b]) - float(sums[k, b]), 0.0)
             older = max(float(sums[other, a]) - float(sums[k, a]), 0.0)

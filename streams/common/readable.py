@@ -19,6 +19,9 @@ from aiokafka.errors import CorruptRecordException
 if TYPE_CHECKING:
     from kafka import KafkaConsumer
 
+V2 = 2
+"""The format of record batches since Kafka 0.11."""
+
 _log = structlog.get_logger(__name__)
 
 
@@ -72,7 +75,8 @@ class _Begun:
         return next(self._batch)
 
     def __iter__(self) -> Iterator[Any]:
-        batch, last = self._batch, -1
+        batch = self._batch
+        last = batch.base_offset - 1 if batch.magic == V2 else -1  # formats before do not say
         try:
             for record in batch:
                 if not last < record.offset < batch.next_offset:

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from siphonwatch.models.account.fading import MOST
+from siphonwatch.models.account.features import INDEX
 from siphonwatch.models.account.request import Array, blank
 from siphonwatch.models.account.row import IS_JOB, IS_TRAIL
+from siphonwatch.models.account.sums import SCALES, TAUS
 from siphonwatch.models.engine.config import ScorerConfig
 from siphonwatch.models.engine.engine import BLOCK, Stage
 from siphonwatch.models.engine.fingerprints import FingerprintStage
@@ -45,6 +47,21 @@ def test_a_share_of_a_full_sum_stays_what_it_is(still: bool) -> None:
     week = feed(stage, 2, BLOCKS, still=still)["by_scale"][-1]
     assert MOST < week["requests"] < FULL
     assert week["echoed"] / week["requests"] == pytest.approx(0.25, abs=1e-4)
+
+
+@pytest.mark.parametrize(("pace", "longest"), [(20.0, 3), (100.0, 3), (100.0, 2)])
+def test_a_steady_account_with_full_sums_has_its_own_pace_and_no_rise(pace: float, longest: int) -> None:
+    stage = AccountStage(ScorerConfig())
+    row = feed(stage, 0, 2)
+    row["first_seen"] -= 60 * 86_400.0
+    row["by_scale"]["requests"] = np.minimum(pace * TAUS, MOST)
+    last = requests(2, rest=False, still=False)
+    last["time"] = row["last_time"]
+    made = stage.take(last[:1], np.array([2 * BLOCK]), np.full(1, np.inf), 0)
+    rate = made.values[0, INDEX[f"requests_rate_{SCALES[longest]}"]]
+    assert np.expm1(rate) / 3600.0 == pytest.approx(pace, rel=0.02)
+    for name in ("rise_5m", "rise_1h", "rise_1d"):
+        assert abs(made.values[0, INDEX[name]]) < 0.1, name
 
 
 @pytest.mark.parametrize(("rest", "slots", "use"), [(False, "jobs", IS_JOB), (True, "trails", IS_TRAIL)])
