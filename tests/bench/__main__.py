@@ -17,7 +17,7 @@ import msgspec
 from kafka_apache import ApacheKafka
 
 from bench import compile as compilation
-from bench import data, feed, generic, nab, oracle, report, sharing, weblogs, worker
+from bench import data, drawn, feed, generic, nab, oracle, report, sharing, weblogs, worker
 from bench.data import Traffic
 from bench.machine import ChildError, Machine
 from bench.report import Figure
@@ -237,7 +237,7 @@ def main() -> int:
     """Run what the command line says."""
     others = {
         module.__name__.rpartition(".")[2]: module.main
-        for module in (compilation, generic, nab, oracle, sharing, weblogs)
+        for module in (compilation, drawn, generic, nab, oracle, sharing, weblogs)
     }
     if len(sys.argv) > 1 and sys.argv[1] in others:
         return others[sys.argv[1]](sys.argv[2:])
@@ -245,7 +245,8 @@ def main() -> int:
         prog="bench",
         description=__doc__,
         epilog="others: `bench generic`, `nab`, `sharing` and `weblogs` run estimators and stages over public data, "
-        "`bench oracle` says what features know of attackers, `bench compile` tells a cold start's costs",
+        "`bench oracle` says what features know of attackers, `bench drawn` draws compositions to fit on, "
+        "`bench compile` tells a cold start's costs",
     )
     parser.add_argument("--quick", action="store_true", help="tiny sizes, to see that it works; figures mean nothing")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure here too")

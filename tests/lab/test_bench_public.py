@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 
 import numpy as np
 import pytest
-from bench import generic, nab, oracle, sharing, weblogs
+from bench import drawn, generic, nab, oracle, sharing, weblogs
 from bench.sharing import Share
 from river import anomaly, preprocessing
 
@@ -152,3 +153,28 @@ def test_an_oracle_needs_a_second_set(capsys: pytest.CaptureFixture[str]) -> Non
     with pytest.raises(SystemExit):
         oracle.main(["here"])
     assert "two sets or more" in capsys.readouterr().err
+
+
+# --------------------------------------------------------------------- drawn
+def test_compositions_are_drawn_from_a_seed_and_ask_only_the_families_they_are_given(tmp_path: Path) -> None:
+    (tmp_path / "base.json").write_text('{"benign": {"weights": {"chat": 0.8, "researcher": 0.2}}}')
+    (tmp_path / "dev2.json").write_text(
+        '{"benign": {"requests_per_week": {"chat": [8, 300]}}, "lookalikes": {"kinds": {"class": {"accounts": 120}}}}'
+    )
+
+    def made(seed: int) -> dict[str, object]:
+        out = tmp_path / f"{seed}.json"
+        assert drawn.main([str(seed), str(out), "--composer", str(tmp_path), "--families", "one", "two"]) == 0
+        return dict(json.loads(out.read_text()))
+
+    first, again, other = made(1), made(1), made(2)
+    assert first == again
+    assert first["campaigns"] != other["campaigns"]
+    attacks = first["campaigns"]
+    assert isinstance(attacks, list)
+    assert {family for attack in attacks for family in attack["families"]} == {"one", "two"}
+    assert {attack["type"] for attack in attacks} == set("ACDE")
+    assert any("blend" in attack for attack in attacks)
+    assert any("jitter" in attack for attack in attacks)
+    with pytest.raises(SystemExit):
+        drawn.main(["1", str(tmp_path / "x"), "--composer", str(tmp_path), "--families", drawn.BATCHES])
