@@ -145,6 +145,22 @@ def test_ranks_are_those_of_the_book_of_verdicts(open_index: Open) -> None:
             assert rank == pytest.approx(book.rank(facts_of(facts)).rank, abs=2e-6)
 
 
+def test_what_is_erased_is_overwritten_in_the_file(tmp_path: Path) -> None:
+    given_ = log()
+    order = {"control": given_.pop("control")}
+    case = findings(4)[3].case
+    given_["desk"].append(note(9, case, ERASED, text="it was about a birthday"))
+    with SqliteIndex(tmp_path / "i.sqlite", "p") as index:
+        before = index._writer.execute("PRAGMA secure_delete").fetchone()
+        intake = take(index, given_)
+        index._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        assert b"birthday" in index.path.read_bytes()
+        take(index, order, intake)
+        whole = b"".join(path.read_bytes() for path in tmp_path.iterdir() if not path.name.endswith("-shm"))
+        assert b"birthday" not in whole and whole.count(ERASED.encode()) == 1, "the order alone names it"
+        assert index._writer.execute("PRAGMA secure_delete").fetchone() == before
+
+
 @pytest.mark.parametrize("first", ["control", "others"])
 def test_an_erased_account_is_nowhere_whenever_its_order_is_read(open_index: Open, first: str) -> None:
     given_ = log()

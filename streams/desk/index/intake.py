@@ -88,9 +88,9 @@ class Intake:
                         (batch.topic, skipped),
                     )
                 for account, until in self.cases.erasing.items() if batch.kind == "control" else ():
+                    self._index.erase(to, account, until)
                     traffic.erase(to, account, until)
                     vectors.erase(to, account, until)
-                    self._index.erase(to, account, until)
                 _passed(to, batch, fresh[-1])
             self.cases.forget(to, self._alerts_seconds)
             self.ranks.rank(to, self.cases.settle(to))

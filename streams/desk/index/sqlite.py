@@ -68,12 +68,14 @@ class SqliteIndex(Index):
         self._lock = threading.RLock()
         self._local = threading.local()
         self._readers: list[SqliteConnection] = []
+        self._erased = False
         try:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             path.touch(mode=0o600)
             self._writer = self._connect(CACHE_KIB)
             self._writer.execute("PRAGMA journal_mode = WAL")
             self._writer.execute("PRAGMA synchronous = NORMAL")
+            (self._overwrites,) = self._writer.execute("PRAGMA secure_delete").fetchone()  # builds of SQLite differ
             self._prepare(prefix)
             self._looked = self.looked = Looked(path.with_name(f"{path.name}.looked"))
         except (sqlite3.DatabaseError, OSError) as error:
@@ -124,6 +126,11 @@ class SqliteIndex(Index):
                 if self._writer.in_transaction:  # a full disk may have rolled it back already
                     self._writer.execute("ROLLBACK")
                 raise
+            finally:
+                if self._erased:
+                    self._erased = False
+                    self._writer.execute(f"PRAGMA secure_delete = {self._overwrites}")
+                    self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     def clear(self) -> None:
         """Forget all that topics give back."""
@@ -147,7 +154,11 @@ class SqliteIndex(Index):
         return None
 
     def erase(self, to: Connection, account: str, until: float) -> None:
-        """Erase nothing: what is on no topic, marks of what was looked at, names no account."""
+        """Have what the rest of the transaction deletes overwritten with zeros. What is on no topic, marks of what was
+        looked at, names no account.
+        """
+        to.execute("PRAGMA secure_delete = ON")
+        self._erased = True
 
     def _connect(self, cache: int) -> SqliteConnection:
         connection = sqlite3.connect(
