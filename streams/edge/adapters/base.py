@@ -134,11 +134,9 @@ class Adapter(ABC):
             return
         except Malformed as error:
             bad = error
-        if bad.reason == "json" and len(parts := several(element)) > 1:
+        if bad.reason == "json" and (parts := several(element)):
             for part in parts:
-                yield from self._unpacked(part)
-            if len(b"".join(parts)) < len(element.replace(b" ", b"")):
-                yield Malformed("json", "the last object of the line is cut off")
+                yield from (part,) if isinstance(part, Malformed) else self._unpacked(part)
             return
         wrapped = unwrapped(element, self.marks) if element[:1] in (b"{", b'"') else iter(())
         empty = True
@@ -232,7 +230,7 @@ def load_flat(raw: bytes, marks: frozenset[str]) -> Mapping[str, Any]:
     try:
         return load_object(raw)
     except Malformed as bad:
-        if bad.reason != "json" or raw[:1] != b"{" or len(several(raw)) > 1:
+        if bad.reason != "json" or raw[:1] != b"{" or several(raw):
             raise
         found = flat_fields(raw.decode("utf-8", "replace"))
         if not marks & found.keys():

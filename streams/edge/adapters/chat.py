@@ -217,7 +217,8 @@ def _listed(items: Any) -> Messages:
         elif isinstance(item, str):
             found.append(("user", item))
         elif isinstance(item, dict):
-            item = {**item, **constructed(item)}
+            if (made := constructed(item)) is not item:
+                item = {**item, **made}
             content = item.get("content")
             if content is None and "content" not in item:
                 content = next((item[key] for key in SPOKEN if key in item), None)

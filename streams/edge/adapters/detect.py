@@ -8,7 +8,7 @@ from typing import Any
 
 from siphonwatch.streams.common.extensions import ADAPTERS, added, load, names
 from siphonwatch.streams.contracts.telemetry import Malformed
-from siphonwatch.streams.edge.adapters.elements import split
+from siphonwatch.streams.edge.adapters.elements import several, split
 from siphonwatch.streams.edge.adapters.envoy import LINE
 from siphonwatch.streams.edge.adapters.nginx import combined
 from siphonwatch.streams.edge.adapters.parsed import under_our_names
@@ -76,7 +76,7 @@ def recognise(record: bytes) -> str:
     try:
         tree = load_json(record)
     except NotJson:
-        return ""
+        return recognise(first) if (parts := several(record)) and isinstance(first := parts[0], bytes) else ""
     found = _of_object(tree) if isinstance(tree, dict) else ""
     for inner in itertools.chain(unwrapped(record, MARKS), unwrapped(record, MARKS | {"account"})) if not found else ():
         found = recognise(inner) if inner != record else ""

@@ -120,18 +120,20 @@ class Elements:
             yield element
 
 
-def several(raw: bytes) -> list[bytes]:
-    """Return the objects that stand one behind the other without a line's end between, as Firehose writes them; none of
-    one that is cut off.
+def several(raw: bytes) -> list[bytes | Malformed]:
+    """Return the objects that stand one behind the other without a line's end between, as Firehose writes them, and
+    what is cut off at the end; nothing where there are not two whole ones.
 
     Examples
     --------
-    >>> several(b'{"a":1}{"a":2} {"a":'), several(b'{"a":"}{"}')
-    ([b'{"a":1}', b'{"a":2}'], [b'{"a":"}{"}'])
+    >>> several(b'{"a":1}{"a":2}'), several(b'{"a":"}{"}'), len(several(b'{"a":1}{"a":2} {"a":'))
+    ([b'{"a":1}', b'{"a":2}'], [], 3)
     """
     if raw[:1] != b"{" or not _BETWEEN.search(raw):
         return []
-    return [element for element in Elements(len(raw), array=False).feed(raw) if isinstance(element, bytes)]
+    cutter = Elements(len(raw), array=False)
+    found = list(cutter.feed(raw))
+    return [*found, *cutter.close()] if len(found) > 1 else []
 
 
 def split(raw: bytes, limit: int) -> Iterator[bytes | Malformed]:

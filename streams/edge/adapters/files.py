@@ -80,7 +80,7 @@ def read_records(source: Path | str | IO[bytes], format: str = "auto", limit: in
     title = str(source) if isinstance(source, str | Path) else str(getattr(source, "name", "the stream"))
     closing = ExitStack()
     try:
-        stream = _open(source, closing)
+        stream = _open(source, closing, title)
     except BaseException:
         closing.close()
         raise
@@ -110,7 +110,7 @@ def read_records(source: Path | str | IO[bytes], format: str = "auto", limit: in
     return Records(found, itertools.chain(head, records), closing.close)
 
 
-def _open(source: Path | str | IO[bytes], closing: ExitStack) -> io.BufferedReader:
+def _open(source: Path | str | IO[bytes], closing: ExitStack, title: str) -> io.BufferedReader:
     """Open and unpack; `closing` closes what was opened here, not a stream that was handed in."""
     if isinstance(source, str | Path):
         path = Path("/dev/stdin") if str(source) == "-" else Path(source)
@@ -123,7 +123,7 @@ def _open(source: Path | str | IO[bytes], closing: ExitStack) -> io.BufferedRead
     try:
         return plain(stream, closing.enter_context)
     except DAMAGED as error:
-        raise Unreadable(f"{source} cannot be read: {error}") from None
+        raise Unreadable(f"{title} cannot be read: {error}") from None
 
 
 class _Raw(io.RawIOBase):
@@ -167,7 +167,7 @@ def _records(stream: io.BufferedReader, limit: int, closing: ExitStack) -> Itera
             start = clean(line) + line[len(line.rstrip(BLANK)) :]
             start = b"" if not start.strip(BLANK) else start
         array = is_array(start)
-        if array or start.rstrip() == b"{" or len(several(start)) > 1:
+        if array or start.rstrip() == b"{" or (b"\n" not in start and several(start)):
             chunks: Iterable[bytes] = itertools.chain((start,), iter(lambda: stream.read(CHUNK), b""))
             cutter = Elements(limit, array=array)
             for chunk in chunks:

@@ -43,8 +43,9 @@ _UNESCAPED = re.compile(
 MAX_TIMES = 8
 """Brackets with a time that are tried; one is there unless a server writes quotes as they are."""
 
-_FORWARDED = re.compile(r"[^\s,]{1,64}(?:, ?[^\s,]{1,64})+(?= )")
-"""X-Forwarded-For in the place of the address, as Apache's logs behind a proxy have it (`%{X-Forwarded-For}i %l`)."""
+_FORWARDED = re.compile(r"(?P<hops>.{1,1024}, ?[0-9a-fA-F:.]{2,45}) \S{1,64} (?P<user>.*)", re.DOTALL)
+"""X-Forwarded-For in the place of the address, as Apache's logs behind a proxy have it (`%{X-Forwarded-For}i %l`). The
+hops in front are what the client wrote, the last one is whom the proxy heard."""
 
 _HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,253})(?::\d{1,5})?\Z", re.ASCII)
 
@@ -78,6 +79,8 @@ manuals name them."""
 def combined(line: str) -> dict[str, str] | None:
     """Return the fields of one line of the combined or common format under NGINX's names; None where it is none.
 
+    Where a list of hops stands in the address' place, it is X-Forwarded-For, and there is no `remote_addr`.
+
     Raises
     ------
     Malformed
@@ -101,8 +104,8 @@ def _client(head: str) -> dict[str, str]:
     """What stands before the time: the client's address, the identity that nobody uses, and the user's name."""
     first, _, rest_of_head = head.partition(" ")
     second, _, behind = rest_of_head.partition(" ")
-    if forwarded := _FORWARDED.match(head):  # a list in front: its last hop alone is not the client's own words
-        return {FORWARDED: forwarded[0], "remote_user": head[forwarded.end() :].partition(" - ")[2].strip()}
+    if parse(first) is None and (forwarded := _FORWARDED.match(head)):
+        return {FORWARDED: forwarded["hops"], "remote_user": forwarded["user"].strip()}
     if parse(second) is not None and (parse(first) is None or (behind.startswith("- ") and behind[2:].strip())):
         first, rest_of_head = second, behind  # a virtual host in front: any word that a client sends, an address too
     elif parse(first) is None and first != "unix:":
@@ -148,6 +151,8 @@ class Nginx(Adapter):
         line = combined(raw.decode("utf-8", "replace"))
         if line is None:
             raise Malformed("fields", "neither JSON nor a line of the combined log format")
+        if "remote_addr" not in line:
+            line["remote_addr"] = self.addresses.client("", line[FORWARDED])
         yield self._telemetry(line, raw)
 
     def _fields(self, raw: bytes) -> Mapping[str, Any]:
