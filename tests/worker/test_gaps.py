@@ -19,8 +19,8 @@ from transport_fakes import FAST, Counting, Store, numbered, prepare, produce, r
 
 from siphonwatch.streams.common.settings import Settings
 from siphonwatch.streams.worker.transport import Lease, Limits, pump
-from siphonwatch.streams.worker.transport.gaps import Meaning
-from siphonwatch.streams.worker.transport.unpack import Gap, Unpacker
+from siphonwatch.streams.worker.transport.gaps import Gaps, Meaning
+from siphonwatch.streams.worker.transport.unpack import WRONG_CHECKSUM, Gap, Unpacker
 
 TP = TopicPartition("t", 0)
 
@@ -154,6 +154,21 @@ def test_a_record_that_claims_another_offset_takes_no_other_one_with_it(deltas: 
     last = unpacker.take(lease(), Limits())
     assert last is not None
     assert (last.values, last.first_offset, last.missing) == ([b"a", b"b"], total, total - read)
+
+
+@pytest.mark.parametrize(
+    ("why", "meanings"),
+    [
+        ("UnicodeDecodeError", [Meaning.UNREADABLE] * 2),
+        ("offsets out of order", [Meaning.UNREADABLE] * 2),
+        (WRONG_CHECKSUM, [Meaning.REREAD, Meaning.UNREADABLE]),
+        ("MemoryError", [Meaning.REREAD, Meaning.UNREADABLE]),
+    ],
+)
+async def test_only_what_may_have_been_changed_on_its_way_is_fetched_again(why: str, meanings: list[Meaning]) -> None:
+    gaps = Gaps(None)
+    assert [await gaps.judge(TP, Gap(3, 8, why)) for _ in range(2)] == meanings
+    assert gaps.offsets[Meaning.UNREADABLE] == 5 * meanings.count(Meaning.UNREADABLE)
 
 
 async def test_records_lost_on_the_way_are_read_again(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

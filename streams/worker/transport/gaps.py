@@ -1,9 +1,9 @@
 """What an offset gap in a partition means: nothing, a loss, or a reason to read again.
 
 A gap is explained by retention (the log begins behind it) or by compaction (the topic is compacted); markers and holes
-inside a record batch never get here. Any other gap, and a record batch that cannot be read, is read again once from the
-offset that was due; if that changes nothing the records are lost, which is counted and logged as an error. Reading then
-goes on.
+inside a record batch never get here, and a record batch that cannot be read although its checksum is right is lost. Any
+other gap, and a wrong checksum, is read again once from the offset that was due; if that changes nothing the records
+are lost, which is counted and logged as an error. Reading then goes on.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 from aiokafka.protocol.admin import DescribeConfigsRequest
 
-from siphonwatch.streams.worker.transport.unpack import Gap
+from siphonwatch.streams.worker.transport.unpack import PASSING, Gap
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ class Meaning(StrEnum):
     LOST = "lost"
     """Not explained, and the same when read again."""
     UNREADABLE = "unreadable"
-    """The broker has a record batch that no client can read, and it is the same when read again."""
+    """The broker has a record batch that no client can read; one of a wrong checksum is the same when read again."""
 
 
 class Gaps:
@@ -87,6 +87,8 @@ class Gaps:
         return meaning
 
     async def _meaning(self, tp: TopicPartition, gap: Gap) -> Meaning:
+        if gap.unreadable and gap.unreadable not in PASSING:
+            return Meaning.UNREADABLE  # it is as its producer wrote it; each fetch more of such ones costs megabytes
         if gap.unreadable:
             return Meaning.UNREADABLE if self._reread.get(tp) == gap.begin else Meaning.REREAD
         begin = (await self._consumer.beginning_offsets([tp]))[tp]

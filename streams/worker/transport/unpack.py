@@ -21,6 +21,11 @@ CHUNK = 1024
 FIRST_BYTES = 64 * 1024
 """What a record is taken to be before one was seen: so that a first chunk of large ones ends soon after the limit."""
 
+WRONG_CHECKSUM = "wrong checksum"
+"""Why a record batch cannot be read that may have been changed on its way: another fetch may bring it whole."""
+PASSING = (WRONG_CHECKSUM, MemoryError.__name__)
+"""Reasons that may be gone at another attempt; others are the batch's own."""
+
 
 class Gap(NamedTuple):
     """Offsets that the broker's answer passes over: `begin` was due next, `end` came."""
@@ -160,7 +165,7 @@ class Unpacker:
             if batch is None:
                 return False
             if self._pending is None and not batch.validate_crc():
-                self._unreadable(batch.next_offset, "wrong checksum")
+                self._unreadable(batch.next_offset, WRONG_CHECKSUM)
                 return False
             self._pending = None
             # Message formats before Kafka 0.11 do not say where a batch begins; they know no gaps either.
