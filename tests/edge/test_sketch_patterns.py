@@ -12,7 +12,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from siphonwatch.streams.edge.adapters import chat, replies
-from siphonwatch.streams.edge.sketch import characters, intents, kernel, masks, placeholders, surrogates, template
+from siphonwatch.streams.edge.sketch import (
+    characters,
+    fictional,
+    intents,
+    kernel,
+    masks,
+    placeholders,
+    surrogates,
+    template,
+)
 
 HAN, BLOCKS = "\u4e00-\u9fff", "\u2588\u25a0\u25cf\u25ae\u2593\u2592"
 STARS = re.compile(
@@ -54,6 +63,27 @@ def test_what_the_scan_counted_spares_no_search_that_finds_something(text: str) 
         kernel.points(text), *characters.tables(), np.arange(1, 5, dtype=np.uint64), *characters.lexicon({})
     )[0]
     assert masks.find(text, counts.tolist()) == masks.find(text)
+
+
+RESERVED = re.compile(
+    r"@example\.(?:com|org|net|edu)\b|https?://(?:www\.)?example\.(?:com|org|net)\b"
+    r"|\((?<![\d-]\()555\)?[ .-]\d{3}[ .-]\d{4}(?!\d)"
+    r"|(?<![\d-])555\)?[ .-]\d{3}[ .-]\d{4}(?!\d)|(?<!\d)555[ .-]01\d\d(?!\d)"
+    r"|(?<![\d.])(?:192\.0\.2|198\.51\.100|203\.0\.113)\.\d{1,3}(?![\d.])"
+    r"|\b(?:[Jj]ohn|[Jj]ane) [Dd]oe\b|\b(?:[Mm]ax|[Ee]rika) [Mm]ustermann\b|\u5f20\u4e09(?=.{0,80}\u674e\u56db)"
+)
+
+
+@given(
+    pieces(
+        "example.", "@", "com", "org", "http://", "https://", "www.", " ", "(", "555", "-0142", "-123-4567", "John ",
+        "jane ", "Doe", "doe", "192.0.2.", "203.0.113.", "7", "Max ", "Mustermann", "\u5f20\u4e09", "\u674e\u56db", "x",
+    )
+)  # fmt: skip
+def test_reserved_names_and_numbers_are_those_of_the_plain_pattern(text: str) -> None:
+    found = fictional.count(text, lambda: False, commands=False)
+    signed = fictional._has_name(text) or fictional._has_number(text)
+    assert found == (len(RESERVED.findall(text)) if signed else 0)
 
 
 @given(pieces("not", "don't", "dont", "never", "without", "avoid", " ", "k", "_", "\u00e9", "ever "))

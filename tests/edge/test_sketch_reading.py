@@ -19,7 +19,9 @@ PIECES = [
     "3,000:", "Answer:", "Context: ", ": ", ":", "?", "! ", ". ", ".", "\n", "\r\n", "\t", "\x1c", "\x00", " ", "  ",
     "- ", "* ", "```", "`", '"', "[", "]", "{", "}}", "<", ">", "http://a.b", "https://", "https", "_", "x" * 90,
     "y" * 310, "z" * 400, "step by step", "show work", "<think>", "don't mention", "never say openai", "verbatim",
-    "which answer is better", "555-0142", "Jane Doe", "@EXAMPLE.com", "NAME_2", "REDACTED", "[NAME]", "***", "3f9a1c0e",
+    "which answer is better",
+    "def f(", "return ", "ping ", "config", "class A:", "f'", "http://www.example.org",
+    "555-0142", "Jane Doe", "@EXAMPLE.com", "NAME_2", "REDACTED", "[NAME]", "***", "3f9a1c0e",
     "aGVsbG8gd29ybGQ=",
 ]  # fmt: skip
 PLAIN = st.lists(st.sampled_from(PIECES), max_size=60).flatmap(

@@ -23,19 +23,21 @@ class Found(NamedTuple):
 
 
 NOTHING = Found([], frozenset())
-NAMES, NUMBERS, BARE = (1 << bit for bit in range(60, 63))
-"""Bits of the signs of reserved names and numbers, and of placeholders without brackets."""
+NAMES, NUMBERS, BARE, COMMANDS, CODE = (1 << bit for bit in range(58, 63))
+"""Bits of the signs of reserved names and numbers, of placeholders without brackets, of commands and of source code."""
 _ANYTHING = (1,) * COUNTS
 _ANY = NAMES | NUMBERS | BARE
 
 
 def signs() -> dict[str, int]:
     """Return, in lower case, substrings of which one stands in every ASCII text that holds something masked, where
-    nothing that the scan counts tells so."""
+    nothing that the scan counts tells so, and of which one stands in all that holds commands or source code."""
     return {
         **dict.fromkeys(fictional.NAME_SIGNS, NAMES),
         **dict.fromkeys(fictional.NUMBER_SIGNS, NUMBERS),
         **dict.fromkeys(placeholders.BARE_SIGNS, BARE),
+        **dict.fromkeys(fictional.COMMAND_SIGNS, COMMANDS),
+        **dict.fromkeys(placeholders.CODE_SIGNS, CODE),
     }
 
 
@@ -45,7 +47,7 @@ def may_stand(seen: Sequence[int], found: int) -> bool:
     return found & _ANY != 0 or seen[OPENERS] > 0 or seen[FILLERS] > 0 or seen[OPAQUE] > 0
 
 
-def find(text: str, seen: Sequence[int] | None = None) -> Found:
+def find(text: str, seen: Sequence[int] | None = None, found: int = -1) -> Found:
     """Count masked spans of `text` by family.
 
     Parameters
@@ -54,6 +56,8 @@ def find(text: str, seen: Sequence[int] | None = None) -> Found:
         Bounded in length by the caller.
     seen
         What `kernel.scan` counted, which spares searches for what cannot be there; without it all is searched for.
+    found
+        The bits of the signs that stand in an ASCII text, which spares more; of any other all.
 
     Examples
     --------
@@ -62,20 +66,20 @@ def find(text: str, seen: Sequence[int] | None = None) -> Found:
     """
     counts = [0] * len(MASK_FAMILIES)
     spans: set[str] = set()
-    code = _Code(text)
+    code = _Code(text, found & CODE != 0)
     seen = seen or _ANYTHING
     placeholders.find(text, counts, spans, seen[OPENERS] > 0, code)
     surrogates.find(text, counts, spans, seen[FILLERS] > 0, seen[OPAQUE] > 0, seen[LONG] > 0, code)
-    counts[FICTIONAL] += fictional.count(text, code, seen[DIGITS] > 0)
+    counts[FICTIONAL] += fictional.count(text, code, seen[DIGITS] > 0, found & COMMANDS != 0)
     return Found(counts, frozenset(spans)) if any(counts) else NOTHING
 
 
 class _Code:
-    """Whether a text holds source code, searched for once it is asked."""
+    """Whether a text holds source code, searched for once it is asked, where it may."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, may: bool) -> None:
         self._text = text
-        self._known: bool | None = None
+        self._known: bool | None = None if may else False
 
     def __call__(self) -> bool:
         if self._known is None:

@@ -64,6 +64,11 @@ CODE = re.compile(
     r"|c(?<!\wc)lass [A-Z]\w*[:({ ]|==|&&|\$\(|e(?<!\we)cho |e(?<!\we)xport [A-Z]"
 )
 """Text that holds source code or markup: there, only upper-case placeholders count."""
+CODE_SIGNS = (
+    "```", "</", "/>", "def ", "import ", "return ", "=>", ");", "{%", "#include", "function", "var ", "const ", "let ",
+    ".format(", "print[", "print(", "f\"", "f'", "select ", "public ", "class ", "==", "&&", "$(", "echo ", "export ",
+)  # fmt: skip
+"""Of these in lower case one stands in every text that `CODE` finds something in."""
 
 
 def find(text: str, counts: list[int], spans: set[str], openers: bool, code: Callable[[], bool]) -> None:

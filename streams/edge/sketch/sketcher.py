@@ -82,8 +82,8 @@ class Sketcher:
             shape = template.read(sample)
             hashes[reading.TEMPLATE] = self._identity.hash64("template", shape.skeleton)
             hashes[reading.PREFIX] = self._identity.hash64("prefix", shape.prefix)
-        masked = not plain or masks.may_stand(seen, seen[reading.SIGNS])
-        found = masks.find(sample, seen) if masked else masks.NOTHING
+        signed = seen[reading.SIGNS] if plain else -1
+        found = masks.find(sample, seen, signed) if masks.may_stand(seen, signed) else masks.NOTHING
         context = self._system(turn.system)
         size = max(1, len(sample))
         rules, han = seen[reading.RULES], seen[characters.HAN] > 0
@@ -115,7 +115,7 @@ class Sketcher:
             "wide": 1000 * seen[characters.WIDE] // size,
             "masks": found.counts,
             "echo": masks.echoed(found, reply[:REPLY_CHARS]) if found.spans else 0,
-            "canonical": canonical.is_canonical(seen, found.counts, sample),
+            "canonical": not seen[characters.BREAKS] and canonical.is_canonical(seen, found.counts, sample),
             "intents": (intents.among(sample, rules, han) if rules or han else 0) | context.intents,
         }
 
