@@ -51,7 +51,7 @@ class FeedError(RuntimeError):
     """The topics cannot be read; the message says why."""
 
 
-class Led(msgspec.Struct, forbid_unknown_fields=False):
+class Led(msgspec.Struct):
     """What the desk that feeds an index tells the others that have it; fields as `Feed` has them."""
 
     trouble: str = ""

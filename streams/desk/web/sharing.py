@@ -52,6 +52,7 @@ class Sharing:
         self._clock = clock
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="desk-sharing")
         self._task: asyncio.Task[None] | None = None
+        self._ends = asyncio.Event()
         self._away = False
         audit.shares = sessions.shares = True
 
@@ -62,9 +63,8 @@ class Sharing:
     async def stop(self) -> None:
         """Exchange once more, and end."""
         if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+            self._ends.set()
+            await self._task  # not cut off, or what it has told may be told again
         await self.exchange()
         self._thread.shutdown(wait=False)
 
@@ -90,9 +90,10 @@ class Sharing:
         return [*reversed(untold), *known][:KEPT]
 
     async def _run(self) -> None:
-        while True:
+        while not self._ends.is_set():
             try:
                 await self.exchange()
             except Exception:  # noqa: BLE001 - the exchange goes on; the log has the reason
                 _log.exception("desks could not tell each other what was done")
-            await asyncio.sleep(SECONDS)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._ends.wait(), SECONDS)
