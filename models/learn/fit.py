@@ -1,14 +1,8 @@
 """Fits a card to labelled accounts: weights, ends of ramps, null level. It reads no file and prints nothing.
 
-The card is the prior. What is maximised is the mean credit of attack accounts less a price for leaving the prior:
-
-- *Credit*: how far an account's highest score is above the thresholds that some shares of the honest accounts reach
-  (`RATES`), each up to `MARGIN`: bounded, so that a wrong label can take no more than its own share, and about the low
-  false-alarm rates where a detector is used. An account of a campaign of k counts 1/sqrt(k): a pool of a hundred is no
-  hundred attackers.
-- *Price*: `PRIOR / n` for the square of each parameter's move, in units of itself (a weight doubled, a ramp's end moved
-  by the ramp's length), n labelled accounts. A term dropped is worth `SPARSE`. Honest account-hours beyond the null
-  level cost `PROMISE` for each, of those that the card's promise does not cover and the prior did not have.
+The card is the prior. What is maximised is what the card is worth (`siphonwatch.models.learn.worth`) less a price for
+leaving the prior: `PRIOR / n` for the square of each parameter's move, in units of itself (a weight doubled, a ramp's
+end moved by the ramp's length), n labelled accounts. A term dropped is worth `SPARSE`.
 
 All of it is a coordinate search: ramps keep their direction and weights stay positive by construction, so a fitted card
 is as monotone as the card it came from.
@@ -17,31 +11,24 @@ is as monotone as the card it came from.
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Callable
 from itertools import chain
 from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
 
 from siphonwatch.models.account.features import FEATURES
 from siphonwatch.models.detect import Card, Detector, Scores
 from siphonwatch.models.detect.card import Term
 from siphonwatch.models.detect.support import Support
 from siphonwatch.models.evidence.calibration import AT_NULL, DEPTH
-from siphonwatch.models.learn.sample import Bools, Floats, Sample
+from siphonwatch.models.learn.sample import Sample
+from siphonwatch.models.learn.worth import Worth, credit
 
-RATES = (0.002, 0.005, 0.01, 0.02, 0.05)
-"""Shares of honest accounts above a threshold; the upper ones still say something where some labels are wrong."""
-MARGIN = 0.2
 PRIOR = 20.0
 """What a whole move costs beside one label: as much held-out credit in three folds of campaigns as 5, which moves more,
-had (dev2-1 and a scenario of seed 7; docs/lab.md)."""
-PROMISE = 5.0
-"""Credit that a share of 1 of honest account-hours costs, so that 1 % more of them cost what one attack account in 20
-is worth: evidence grows with hours, so a broken promise is false alarms."""
+had, by credit alone (dev2-1 and a scenario of seed 7)."""
 SPARSE = 0.0005
 STEPS = (0.5, 0.25, 0.1)
 """Of the search, in the units of the prior."""
@@ -50,8 +37,6 @@ FURTHEST = 1.5
 """Beyond so many units a parameter does not go, whatever the data say."""
 NARROWEST = 0.25
 """Of a ramp, as a share of what it was: a step instead of a ramp learns one data set by heart."""
-ROWS = 12
-"""Account-hours of one account that a fit looks at, those that score highest by the prior."""
 DIGITS = 3
 LEAST_TAIL = 5
 """Honest account-hours beyond a score from which on their share is held against the promise."""
@@ -78,40 +63,6 @@ class Fit(NamedTuple):
         return Detector(self.card, FEATURES, self.supports)
 
 
-class _Ramp(NamedTuple):
-    part: str
-    term: int
-    ramp: int
-    end: str
-
-
-def credit(detector: Detector, sample: Sample) -> float:
-    """Return the mean credit of a sample's attack accounts, in [0, 1]."""
-    return credit_of(detector.score(sample.values), sample)
-
-
-def credit_of(scores: Scores, sample: Sample) -> float:
-    """Return the same of the scores of a sample's rows, `(m,)`."""
-    return _credit(sample.highest(scores), sample.attack, _weights(sample), sample.weight)
-
-
-def _credit(highest: Floats, attack: Bools, weight: Floats, sure: Floats) -> float:
-    honest = np.sort(highest[~attack])[::-1]
-    cut = np.cumsum(sure[~attack][np.argsort(-highest[~attack], kind="stable")])
-    total = 0.0
-    for rate in RATES:
-        threshold = honest[min(int(np.searchsorted(cut, rate * cut[-1], "right")), len(honest) - 1)]
-        total += float(weight @ np.clip((highest[attack] - threshold) / MARGIN, 0.0, 1.0))
-    return total / (len(RATES) * float(weight.sum()))
-
-
-def _weights(sample: Sample) -> Floats:
-    """What each attack account counts: `1/sqrt(k)` in a campaign of k, times how sure its label is."""
-    of = [sample.campaign[i] for i in np.flatnonzero(sample.attack).tolist()]
-    size = Counter(of)
-    return np.array([1.0 / math.sqrt(size[name]) for name in of]) * sample.weight[sample.attack]
-
-
 def fit_card(card: Card, sample: Sample, tell: Callable[[str], None] = lambda text: None) -> Fit:
     """Fit a card of accounts.
 
@@ -131,23 +82,14 @@ def fit_card(card: Card, sample: Sample, tell: Callable[[str], None] = lambda te
     """
     if not sample.attack.any() or sample.attack.all():
         raise ValueError("a card is fitted on attack accounts and honest ones: one of both is missing")
-    few = narrowed(sample, Detector(card, FEATURES))
-    weights, price = _weights(few), PRIOR / len(few.name)
+    worth = Worth(card, sample)
+    few, price = worth.sample, PRIOR / len(worth.sample.name)
     theta: dict[Any, float] = {}
-    honest = ~few.attack[few.account]
-    hours = max(int((~sample.attack[sample.account]).sum()), 1)
-
-    def broken(scores: npt.NDArray[np.float32]) -> float:
-        return float((scores[honest] >= card.null).sum()) / hours
-
-    bearable = max(AT_NULL, broken(Detector(card, FEATURES).score(few.values)))
 
     def value(of: dict[Any, float]) -> float:
-        scores = Detector(_moved(card, of), FEATURES).score(few.values)
-        dropped = sum(1 for move in of.values() if move == -math.inf)
+        dropped = sum(move == -math.inf for move in of.values())
         cost = price * sum(min(move * move, FURTHEST**2) for move in of.values())
-        cost += PROMISE * max(broken(scores) - bearable, 0.0)
-        return _credit(few.highest(scores), few.attack, weights, few.weight) - cost + SPARSE * dropped
+        return worth.of(_moved(card, of)) - cost + SPARSE * dropped
 
     before = credit(Detector(card, FEATURES), few)
     best = value(theta)
@@ -171,16 +113,6 @@ def fit_card(card: Card, sample: Sample, tell: Callable[[str], None] = lambda te
             break
     fitted = _moved(card, theta, rounded=True)
     return Fit(fitted, before, credit(Detector(fitted, FEATURES), few), _changes(card, theta))
-
-
-def narrowed(sample: Sample, detector: Detector, most: int = ROWS) -> Sample:
-    """Return the sample with no more than so many rows of each account, those that score highest."""
-    scores = detector.score(sample.values)
-    order = np.lexsort((-scores, sample.account))
-    starts = np.searchsorted(sample.account, np.arange(len(sample.name)))
-    kept = np.zeros(len(scores), np.bool_)
-    kept[order[np.arange(len(order)) - starts[sample.account[order]] < most]] = True
-    return sample.where(np.ones(len(sample.name), np.bool_), kept)
 
 
 def share_beyond(scores: Scores, sample: Sample, null: float) -> float:

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import click
 
-from siphonwatch.models.detect import Card
+from siphonwatch.models.account.features import FEATURES
+from siphonwatch.models.detect import Card, Detector
+from siphonwatch.models.detect.card import CardError, read_card
 from siphonwatch.models.engine.patterns import detectors
 from siphonwatch.models.learn.fit import Fit, fit_card
 from siphonwatch.models.learn.sample import Sample
@@ -64,6 +66,7 @@ class Counts(click.ParamType):
 )
 @click.option("--left-out", multiple=True, type=LOG, help="As --data, but only judged on; repeatable.")
 @click.option("--left-out-labels", multiple=True, type=FILE, help="One for each --left-out that is no data set.")
+@click.option("--prior", type=FILE, help="A card's file to begin from.  [default: the card that is installed]")
 @click.option("--split", type=Splits(), default="time,campaign", show_default=True, help="How data are held out.")
 @click.option("--folds", type=click.IntRange(2, 20), default=3, show_default=True, help="Of whole campaigns.")
 @click.option("--no-families", is_flag=True, help="Do not leave each family of attacks out once.")
@@ -84,6 +87,7 @@ def command(
     labels: tuple[Path, ...],
     left_out: tuple[Path, ...],
     left_out_labels: tuple[Path, ...],
+    prior: Path | None,
     split: tuple[str, ...],
     folds: int,
     no_families: bool,
@@ -95,7 +99,7 @@ def command(
     out: str | None,
     name: str,
 ) -> None:
-    """Fit the weights, ramps and null level of PATTERN's card, starting from the card that is shipped.
+    """Fit the weights, ramps and null level of PATTERN's card, starting from the card that is shipped, or from --prior.
 
     Prints what moved, where the fitted card is worse, and whether honest hours keep its promise, on whole campaigns
     and on families that were held out, and on data that took part in no fit. With --out it writes a version: the
@@ -120,15 +124,17 @@ def command(
         raise click.UsageError("--verdicts needs --left-out: learning is judged on data that take part in no fit")
     if (sklearn and river) or (and_weights and not (sklearn or river)):
         raise click.UsageError("give one of --sklearn and --river; --and-weights goes with either")
+    card = cards[pattern] if prior is None else _prior(prior, pattern)
     fit = _fit(sklearn, river, and_weights)
     settings = offline(load().settings)
     context = click.get_current_context()
     command = shlex.join(["siphonwatch", "train", pattern, *_spelt(context)])
     try:
-        samples, rest = _collected(data, labels, settings, pattern)
-        rest += [one for part in _collected(left_out, left_out_labels, settings, pattern) for one in part]
+        by = Detector(card, FEATURES) if prior else None
+        samples, rest = _collected(data, labels, settings, pattern, by)
+        rest += [one for part in _collected(left_out, left_out_labels, settings, pattern, by) for one in part]
         trained = train(
-            cards[pattern], samples, rest, Choices(split, folds, not no_families, verdicts, wrong, fit=fit),
+            card, samples, rest, Choices(split, folds, not no_families, verdicts, wrong, fit=fit),
             command=command, tell=_say,
         )  # fmt: skip
         click.echo("\n".join(tell(trained)))
@@ -139,6 +145,18 @@ def command(
             click.echo(f"\nversion {version.id} ({version.name}) at {out}: siphonwatch models add {out}")
     except (Unreadable, LabelsError, VersionError, RegistryError, ValueError) as error:
         raise Failure(str(error)) from None
+
+
+def _prior(file: Path, pattern: str) -> Card:
+    """The card of a file, which is of the pattern and reads features that there are."""
+    try:
+        card = read_card(file.read_bytes(), file.name)
+        Detector(card, FEATURES)
+    except CardError as error:
+        raise click.UsageError(str(error)) from None
+    if card.pattern != pattern:
+        raise click.UsageError(f"--prior {file.name} is a card of {card.pattern}, not of {pattern}")
+    return card
 
 
 def _plain(data: Sequence[Path]) -> int:
@@ -166,7 +184,11 @@ def _fit(sklearn: str, river: str, and_weights: bool) -> Callable[[Card, Sample,
 
 
 def _collected(
-    data: Sequence[Path], labels: Sequence[Path], settings: Settings, pattern: str
+    data: Sequence[Path],
+    labels: Sequence[Path],
+    settings: Settings,
+    pattern: str,
+    prior: Detector | None = None,
 ) -> tuple[list[Sample], list[Sample]]:
     """Account-hours to fit on, and those of data sets that their split keeps for the test."""
     from siphonwatch.streams.lab.dataset.read import Dataset
@@ -179,9 +201,11 @@ def _collected(
     for i, (path, file) in enumerate(zip(data, given, strict=True)):
         name = _unlike(names, i)
         if file is not None:
-            samples.append(collect([str(path)], read_labels(file), settings, pattern, name=name, tell=_say))
+            samples.append(
+                collect([str(path)], read_labels(file), settings, pattern, name=name, prior=prior, tell=_say)
+            )
             continue
-        parts = collect_parts(Dataset(path), settings, pattern, name=name, tell=_say)
+        parts = collect_parts(Dataset(path), settings, pattern, name=name, prior=prior, tell=_say)
         samples += [part for key, part in parts.items() if key == TRAIN or (key == NONE and len(parts) == 1)]
         tested += [part for key, part in parts.items() if key == TEST_PART]
     return samples, tested
@@ -197,11 +221,16 @@ def _spelt(context: click.Context) -> list[str]:
     given: list[str] = []
     for parameter in context.command.params:
         value = context.params.get(parameter.name or "")
+        if parameter.name == "split" and not value:
+            given += ["--split", "none"]
+            continue
         if parameter.name in ("pattern", "out", "name") or value == parameter.get_default(context) or not value:
             continue
         if isinstance(value, tuple) and value and isinstance(value[0], Path):
             for path in value:
                 given += [parameter.opts[0], "/".join(path.parts[-2:])]
+        elif isinstance(value, Path):
+            given += [parameter.opts[0], "/".join(value.parts[-2:])]
         elif value is True:
             given.append(parameter.opts[0])
         else:

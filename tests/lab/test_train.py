@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from importlib.resources import files
 from pathlib import Path
 
 import msgspec
@@ -19,6 +20,9 @@ from siphonwatch.streams.common.settings import Settings
 from siphonwatch.streams.lab.registry.store import read_files
 from siphonwatch.streams.lab.scenario import Scenario, write
 from siphonwatch.streams.lab.train.card_file import write_card
+
+PRIOR = Path(str(files("siphonwatch.models.learn") / "priors" / "extraction.toml"))
+"""What the shipped card of `extraction` was fitted from."""
 
 
 def train(*arguments: str) -> Result:
@@ -48,7 +52,7 @@ def test_a_version_comes_out_that_says_what_it_is_and_where_it_is_worse(
     left_out = given(second, "--left-out", "--left-out-labels")
     result = train(
         "extraction", *given(first), *left_out, "--split", "campaign", "--folds", "2", "--verdicts", "20", "--wrong",
-        "0.2", "--out", str(out),
+        "0.2", "--prior", str(PRIOR), "--out", str(out),
     )  # fmt: skip
     assert result.exit_code == 0, result.output
     for said in (
@@ -56,17 +60,19 @@ def test_a_version_comes_out_that_says_what_it_is_and_where_it_is_worse(
         "Honest hours beyond the null level", "| all: all attacks |", "| honest: chat |", "version ",
     ):  # fmt: skip
         assert said in result.stdout, result.stdout
-    files = read_files(str(out))
-    version = read_version(files)
+    found = read_files(str(out))
+    version = read_version(found)
     assert version.info.parent == shipped().id and version.name == "ext-2"
     assert all(re.fullmatch("[0-9a-f]{64}", digest) for digest in (version.info.data, version.info.lock))
     assert version.info.made_by.startswith("siphonwatch train extraction --data ")
     assert str(tmp_path) not in version.info.made_by and "/tmp" not in version.info.made_by
     card = {card.pattern: card for card in version.cards}["extraction"]
+    assert "--prior priors/extraction.toml" in version.info.made_by
+    assert card.about == read_card(PRIOR.read_bytes(), "prior").about
     assert card.fitted.by == version.info.made_by and card.fitted.on == first.name and not card.measured
     assert set(version.texts) == set(shipped().texts)
-    assert files["plots/left-out.png"].startswith(b"\x89PNG")
-    assert b"(plots/left-out.png)" in files["MODEL_CARD.md"] and b"## What moved" in files["MODEL_CARD.md"]
+    assert found["plots/left-out.png"].startswith(b"\x89PNG")
+    assert b"(plots/left-out.png)" in found["MODEL_CARD.md"] and b"## What moved" in found["MODEL_CARD.md"]
     assert "data_left_out_recall_at_1_percent" in version.info.metrics
 
 
@@ -95,6 +101,8 @@ def test_an_archive_gives_the_account_hours_of_its_log(worlds: tuple[Path, Path]
         (("extraction", "--verdicts", "few"), "'few' is no list of numbers"),
         (("extraction", "--verdicts", "20"), "--verdicts needs --left-out"),
         (("extraction", "--left-out", "{log}"), "one --left-out-labels for each --left-out"),
+        (("scraping", "--prior", str(PRIOR)), "--prior extraction.toml is a card of extraction, not of scraping"),
+        (("extraction", "--prior", "{log}"), "card log.ndjson: "),
     ],
 )
 def test_bad_usage_is_exit_code_2_and_named(arguments: tuple[str, ...], said: str, tmp_path: Path) -> None:

@@ -12,8 +12,9 @@ from siphonwatch.models.detect.card import Fitted, Term
 from siphonwatch.models.detect.checks import check_card
 from siphonwatch.models.evaluate.judged import folds, judge_cards, learn_from_verdicts, precision_at, split_time
 from siphonwatch.models.evidence.calibration import AT_NULL
-from siphonwatch.models.learn.fit import _changes, credit, fit_card, honest_null, narrowed
+from siphonwatch.models.learn.fit import _changes, fit_card, honest_null
 from siphonwatch.models.learn.sample import HOUR, Hours, Sample, joined
+from siphonwatch.models.learn.worth import FALSE, MOST_FALSE, Worth, credit, credit_of, narrowed
 from siphonwatch.streams.lab.train.run import Choices, train
 
 CARD = Card(
@@ -93,6 +94,7 @@ def test_few_labels_move_the_card_less_than_many() -> None:
 
 def test_a_tenth_of_wrong_labels_takes_little_away() -> None:
     given, fresh = sample(500), sample(500, seed=3)
+    given = given._replace(campaign=list(given.name))
     wrong = np.random.default_rng(0).random(500) < 0.1
     led = fit_card(CARD, given._replace(attack=given.attack ^ wrong))
     clean = fit_card(CARD, given)
@@ -184,3 +186,28 @@ def test_an_hour_is_kept_at_its_highest_score_however_requests_are_cut() -> None
                                                            key=lambda row: scores[row[0]])}  # fmt: skip
     assert len(kept[0][1]) == len(best)
     np.testing.assert_array_equal(np.sort(kept[0][2]), np.sort(time[list(best.values())]))
+
+
+def test_what_a_card_is_worth_is_of_each_data_set_by_itself() -> None:
+    one, other = sample(300), sample(300, seed=2)._replace(source=["two"] * 300)
+    noise = other._replace(values=np.roll(other.values, 700, axis=0))
+    apart = [Worth(CARD, each).of(CARD) for each in (one, noise)]
+    assert apart[0] > apart[1]
+    assert Worth(CARD, joined([one, noise])).of(CARD) == pytest.approx(0.75 * apart[1] + 0.25 * apart[0], abs=0.01)
+
+
+def test_honest_accounts_with_the_evidence_of_a_case_cost_more_than_as_many_attackers_are_worth() -> None:
+    card = msgspec.structs.replace(CARD, null=0.1, supports=(Term(of=("sweep_1h",), low=0.0, high=0.9),))
+    quiet, loud = sample(400, attackers=0.5), sample(400, attackers=0.5)
+    loud.values[loud.account >= 390, INDEX["sweep_1h"]] = 1.0
+    assert Worth(card, loud).of(card) < Worth(card, quiet).of(card) - FALSE * 0.5 * MOST_FALSE
+
+
+def test_members_of_a_large_campaign_count_less_than_a_single_attacker() -> None:
+    given = sample(200, attackers=0.4)
+    scores = Detector(CARD, FEATURES).score(given.values)
+    only_last = np.where(given.attack & (np.arange(200) != 79), 0.0, 1.0)[given.account] * scores
+    pool = ["pool" if bad else name for name, bad in zip(given.name, given.attack.tolist(), strict=True)]
+    single = [name if i == 79 else campaign for i, (name, campaign) in enumerate(zip(given.name, pool, strict=True))]
+    found = [credit_of(only_last.astype(np.float32), given._replace(campaign=of)) for of in (pool, single)]
+    assert 0.0 < found[0] < 0.1 * found[1]

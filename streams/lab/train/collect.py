@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from siphonwatch.models.account.request import Array
+from siphonwatch.models.detect import Detector
 from siphonwatch.models.engine.engine import Trace
-from siphonwatch.models.engine.patterns import detectors
+from siphonwatch.models.engine.patterns import detector
 from siphonwatch.models.evaluate.bootstrap import Ints
 from siphonwatch.models.evaluate.data import Truth
 from siphonwatch.models.learn.labels import ATTACK, HONEST, label_at
@@ -24,10 +25,10 @@ from siphonwatch.streams.worker.scoring import make_together
 class _Kept(Watched):
     """A replay that keeps account-hours and nothing else of a trace."""
 
-    def __init__(self, settings: Settings, pattern: str) -> None:
+    def __init__(self, settings: Settings, pattern: str, prior: Detector | None) -> None:
         super().__init__(settings, make_together(settings), None, keep=False)
         self.hours = Hours()
-        self._column = [detector.pattern for detector in detectors()].index(pattern)
+        self._prior = prior or detector(pattern)
         self._times = np.zeros(0)
 
     def _score(self, requests: Array) -> None:
@@ -38,9 +39,8 @@ class _Kept(Watched):
     def _gather(self, trace: Trace) -> None:
         which, taken = trace.which, trace.taken
         account = self._here[which]
-        self.hours.take(
-            account[taken], self._times[which][taken], trace.features[taken], trace.scores[taken, self._column]
-        )
+        features = np.ascontiguousarray(trace.features[taken])
+        self.hours.take(account[taken], self._times[which][taken], features, self._prior.score(features))
 
 
 def collect(
@@ -50,6 +50,7 @@ def collect(
     pattern: str,
     *,
     name: str,
+    prior: Detector | None = None,
     tell: Callable[[str], None] = lambda text: None,
 ) -> Sample:
     """Return the account-hours of the labelled accounts of a log.
@@ -64,6 +65,8 @@ def collect(
         Whose card says which request stands for an hour.
     name
         Of the data set.
+    prior
+        What says that instead.
 
     Raises
     ------
@@ -72,7 +75,7 @@ def collect(
     Unreadable, ValueError
         As `siphonwatch.streams.lab.replay.Replay.run`.
     """
-    replay = _kept(files, settings, pattern, name, tell)
+    replay = _kept(files, settings, pattern, prior, name, tell)
     values, account, time = replay.hours.rows()
     names = list(replay.accounts)
     truth = named_as_in(replay.accounts, truth, settings.identity.key)
@@ -101,6 +104,7 @@ def collect_parts(
     pattern: str,
     *,
     name: str,
+    prior: Detector | None = None,
     tell: Callable[[str], None] = lambda text: None,
 ) -> dict[str, Sample]:
     """Return the account-hours of a data set that have a label, by part: `train` and `test`, or all under no name.
@@ -111,6 +115,8 @@ def collect_parts(
         Whose card says which request stands for an hour, and that labels must speak of.
     name
         Of the data set.
+    prior
+        What says instead which request stands for an hour.
 
     Raises
     ------
@@ -119,7 +125,7 @@ def collect_parts(
     DatasetError, ValueError
         As `siphonwatch.streams.lab.replay.Replay.run`.
     """
-    replay = _kept([str(dataset.folder)], settings, pattern, name, tell)
+    replay = _kept([str(dataset.folder)], settings, pattern, prior, name, tell)
     values, account, time = replay.hours.rows()
     names = list(replay.accounts)
     of_row = [names[i] for i in account.tolist()]
@@ -147,9 +153,16 @@ def collect_parts(
     return {part: whole.where(every, known & (parts == part)) for part in set(parts[known].tolist())}
 
 
-def _kept(files: Sequence[str], settings: Settings, pattern: str, name: str, tell: Callable[[str], None]) -> _Kept:
+def _kept(
+    files: Sequence[str],
+    settings: Settings,
+    pattern: str,
+    prior: Detector | None,
+    name: str,
+    tell: Callable[[str], None],
+) -> _Kept:
     """Replay files and keep their account-hours."""
-    replay = _Kept(settings, pattern)
+    replay = _Kept(settings, pattern, prior)
     for file in files:
         replay.run(file)
     hours = len(replay.hours.rows()[2])

@@ -38,8 +38,9 @@ from siphonwatch.models.learn.estimators import (
     class_of,
     steps,
 )
-from siphonwatch.models.learn.fit import PROMISE, Fit, credit_of, share_beyond
+from siphonwatch.models.learn.fit import Fit, share_beyond
 from siphonwatch.models.learn.sample import Bools, Floats, Sample
+from siphonwatch.models.learn.worth import PROMISE, credit_of
 
 FOLDS = 5
 """Of whole campaigns, by which the calibration is held out."""

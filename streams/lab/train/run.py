@@ -25,9 +25,10 @@ from siphonwatch.models.evaluate.judged import (
 )
 from siphonwatch.models.evidence.calibration import AT_NULL
 from siphonwatch.models.learn.estimators import NothingLearnt
-from siphonwatch.models.learn.fit import Fit, credit, fit_card, honest_null, share_beyond
+from siphonwatch.models.learn.fit import Fit, fit_card, honest_null, share_beyond
 from siphonwatch.models.learn.sample import Bools, Sample, joined
 from siphonwatch.models.learn.version import Info, Version, make_version
+from siphonwatch.models.learn.worth import credit, groups
 from siphonwatch.streams.common.release import packages_digest, release
 from siphonwatch.streams.lab.train.card_file import write_card
 from siphonwatch.streams.lab.train.learned import opened
@@ -97,8 +98,8 @@ def train(
         raise ValueError("left-out data have no attack account: give some that have")
     whole = joined(list(fitted_on))
     tell(f"fitting on {len(whole.name):,} accounts, {int(whole.attack.sum()):,} of them attacking")
-    prior, fit_it = Detector(card, FEATURES), choices.fit
-    fit = _with_null(card, fit_it(card, whole, tell), whole)
+    prior = Detector(card, FEATURES)
+    fit = _with_null(card, choices.fit(card, whole, tell), whole)
     names = ", ".join(one.source[0] for one in fitted_on)
     fit = fit._replace(card=msgspec.structs.replace(fit.card, fitted=Fitted(names, command), measured=()))
     parts: list[Part] = []
@@ -133,18 +134,22 @@ def train(
 
 
 def _with_null(card: Card, fit: Fit, sample: Sample) -> Fit:
-    """A fit whose null level no more honest hours reach than the promise allows, or than reached the prior's.
+    """A fit whose null level no more honest hours of any data set reach than the promise allows, or than the prior's.
 
     Where hours are few the prior's level stays.
     """
-    if int((~sample.attack[sample.account]).sum()) < LEAST_HOURS:
-        return fit
     scores = fit.detector.score(sample.values) if fit.held is None else fit.held
-    bearable = max(AT_NULL, share_beyond(Detector(card, FEATURES).score(sample.values), sample, card.null))
-    kept = honest_null(scores, sample)
-    null = card.null
-    while null < kept and share_beyond(scores, sample, null) > bearable:
-        null = round(null + 0.01, 2)
+    before = Detector(card, FEATURES).score(sample.values)
+    group, null = groups(sample), card.null
+    for g in range(int(group.max()) + 1):
+        rows = (group == g)[sample.account]
+        one = sample.where(group == g)
+        if int((~one.attack[one.account]).sum()) < LEAST_HOURS:
+            continue
+        bearable = max(AT_NULL, share_beyond(before[rows], one, card.null))
+        kept = honest_null(scores[rows], one)
+        while null < kept and share_beyond(scores[rows], one, null) > bearable:
+            null = round(null + 0.01, 2)
     return fit._replace(card=msgspec.structs.replace(fit.card, null=null))
 
 
