@@ -86,6 +86,24 @@ def test_reserved_names_and_numbers_are_those_of_the_plain_pattern(text: str) ->
     assert found == (len(RESERVED.findall(text)) if signed else 0)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "```", "</a", "/>", "def ", "import ", "return ", "=>", ");", "{%", "#include", "function", "var ", "const ",
+        "let x =", ".format(", "printf", "print(", "f'", 'f"', "SELECT ", "public ", "class A:", "==", "&&", "$(",
+        "echo ", "export A", "WGET", "curl", "ping", "ssh", "nginx", "localhost", "subnet", "api", "htm", "html", "dns",
+        "config2",
+    ],
+)  # fmt: skip
+def test_each_kind_of_code_and_command_has_a_sign(text: str) -> None:
+    assert placeholders.CODE.search(text) or fictional._COMMAND.search(text)
+    for pattern, signs in (
+        (placeholders.CODE, placeholders.CODE_SIGNS),
+        (fictional._COMMAND, fictional.COMMAND_SIGNS),
+    ):
+        assert any(sign in text.lower() for sign in signs) or not pattern.search(text)
+
+
 @given(pieces("not", "don't", "dont", "never", "without", "avoid", " ", "k", "_", "\u00e9", "ever "))
 def test_negations_are_those_of_the_plain_pattern(text: str) -> None:
     plain = re.compile(r"\b(?:not|don['\u2019]?t|never|without|avoid)")

@@ -66,7 +66,7 @@ CODE = re.compile(
 """Text that holds source code or markup: there, only upper-case placeholders count."""
 CODE_SIGNS = (
     "```", "</", "/>", "def ", "import ", "return ", "=>", ");", "{%", "#include", "function", "var ", "const ", "let ",
-    ".format(", "print[", "print(", "f\"", "f'", "select ", "public ", "class ", "==", "&&", "$(", "echo ", "export ",
+    ".format(", "printf", "print(", "f\"", "f'", "select ", "public ", "class ", "==", "&&", "$(", "echo ", "export ",
 )  # fmt: skip
 """Of these in lower case one stands in every text that `CODE` finds something in."""
 
