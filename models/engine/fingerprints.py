@@ -32,7 +32,8 @@ KINDS = EDGES + 1
 PRUNE_BLOCKS = 128
 """Blocks between two looks for what may be forgotten."""
 ALL_NEW = 0.995
-"""Share of new reads on a trail from which an account comes back to none of what it read there."""
+"""Share of new reads on a trail from which an account comes back to none of what it read there. Of pools of 64 accounts
+(docs: detection) 17 of 2,065 members had been seen with less when they were named, and 19 of 32 honest accounts."""
 FORGET = 5 * 86_400.0
 """Event-time seconds after which an idle fingerprint is forgotten: its windows have faded by then."""
 FINGERPRINTS = 200_000
