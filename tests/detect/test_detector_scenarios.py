@@ -179,10 +179,10 @@ def test_a_conversation_that_starts_to_mask_but_sweeps_nothing_is_spared() -> No
 
 
 def test_a_sudden_jump_in_volume_and_habits_is_evidence_of_a_shift() -> None:
-    # Without the signs of extraction: conversations become single questions of an application, from nobody.
+    # Without the signs of extraction: conversations become single questions from nobody in particular.
     burst = sweep("a", times(600, 4.0, START + 3 * DAY))
     burst["intents"], burst["n"], burst["logprobs"] = 0, 1, 0
-    burst["temperature"], burst["system"] = 0.0, 77
+    burst["temperature"] = 0.0
     scorer = Scorer(ScorerConfig())
     run(scorer, np.concatenate([habits("a", 200), burst]))
     (row,) = scorer.table.rows[scorer.table.used()]

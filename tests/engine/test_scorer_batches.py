@@ -121,10 +121,10 @@ def test_nothing_in_gives_nothing_out_and_changes_nothing() -> None:
     assert state(scorer) == before
 
 
-def test_a_sweep_for_training_examples_is_found_within_three_hours_and_a_chat_never() -> None:
+def test_a_sweep_for_training_examples_is_found_within_a_hundred_requests_and_a_chat_never() -> None:
     scorer = Scorer(ScorerConfig())
-    findings = run(scorer, sweep("a", START + 3500.0 + 20.0 * np.arange(540)))
-    findings += run(scorer, chat("b", START + 14400.0 + 30.0 * np.arange(400)), first=540)
+    findings = run(scorer, sweep("a", START + 3500.0 + 2.0 * np.arange(100)))
+    findings += run(scorer, chat("b", START + 3801.0 + 30.0 * np.arange(400)), first=100)
     assert {(f.accounts[0], f.pattern) for f in findings if f.kind == "open"} == {("a", "extraction")}
 
 

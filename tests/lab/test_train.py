@@ -22,7 +22,7 @@ from siphonwatch.streams.lab.scenario import Scenario, write
 from siphonwatch.streams.lab.train.card_file import write_card
 
 PRIOR = Path(str(files("siphonwatch.models.learn") / "priors" / "extraction.toml"))
-"""What the shipped card of `extraction` was fitted from."""
+"""What the fitted card of `extraction` came from."""
 
 
 def train(*arguments: str) -> Result:
