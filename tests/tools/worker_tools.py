@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import subprocess
 import sys
 import time
@@ -65,6 +66,16 @@ def prepare(settings: Settings, partitions: int) -> None:
         create(settings, admin)
 
 
+def running(processes: list[int]) -> list[int]:
+    """Those of some processes that have not ended."""
+    found = []
+    for process in processes:
+        with contextlib.suppress(OSError):
+            if Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z":
+                found.append(process)
+    return found
+
+
 class Worker:
     """A worker process; its log is a file."""
 
@@ -93,6 +104,15 @@ class Worker:
     def kill(self) -> None:
         self.process.kill()
         self.process.wait()
+
+    def children(self) -> list[int]:
+        """Processes that the worker has begun."""
+        pid = self.process.pid
+        return [
+            int(child)
+            for task in Path(f"/proc/{pid}/task").iterdir()
+            for child in (task / "children").read_text().split()
+        ]
 
     def stop(self) -> None:
         """Stop gracefully; it must succeed."""
@@ -179,11 +199,13 @@ def without_model(alert: bytes) -> bytes:
     return msgspec.json.encode(plain)
 
 
-def expected_alerts(settings: Settings, log: list[bytes]) -> list[bytes]:
-    """What the same scorer makes of a partition's log, offline, without `model`."""
+def expected_alerts(settings: Settings, log: list[bytes], again: bool = False) -> list[bytes]:
+    """What the same scorer makes of a partition's log, offline, without `model`; `again` as below."""
     scorer = make_scorer(settings)
-    requests = Decoder().decode(log).requests
-    return [encode_alert(to_alert(f)) for f in scorer.score(requests, np.arange(len(requests)))]
+    first = {value: place for place, value in reversed([*enumerate(log)])}
+    places = sorted(first.values()) if again else [*range(len(log))]
+    requests = Decoder().decode([log[place] for place in places]).requests
+    return [encode_alert(to_alert(f)) for f in scorer.score(requests, np.array(places))]
 
 
 def counted(log: list[bytes]) -> Counter[str]:
@@ -196,8 +218,11 @@ def counted(log: list[bytes]) -> Counter[str]:
     return found
 
 
-async def assert_applied_once(settings: Settings) -> None:
-    """Every record of the telemetry topic is in its account's counters once, and every alert is there, once by id."""
+async def assert_applied_once(settings: Settings, again: bool = False) -> None:
+    """Every record of the telemetry topic is in its account's counters once, and every alert is there, once by id.
+
+    `again` says that a worker made it, and was killed: what it made again counts once too.
+    """
     for partition in range(settings.topics.partitions):
         log = await read(settings, "telemetry", partition)
         state = TelemetryPartition(
@@ -210,12 +235,12 @@ async def assert_applied_once(settings: Settings) -> None:
             assert restored.offset == (len(log) or None), f"partition {partition} restored at {restored} of {len(log)}"
             rows = state.scorer.table.rows[state.scorer.table.used()]
             applied = dict(zip(names(rows["account"]), rows["requests"].tolist(), strict=True))
-            assert applied == counted(log)
+            assert applied == counted([*dict.fromkeys(log)] if again else log)
         finally:
             await state.close()
     expected: list[bytes] = []
     for partition in range(settings.topics.partitions):
-        expected += expected_alerts(settings, await read(settings, "telemetry", partition))
+        expected += expected_alerts(settings, await read(settings, "telemetry", partition), again)
     found: list[bytes] = []
     for partition in range(settings.topics.partitions):
         found += await read(settings, "alerts", partition)
