@@ -4,6 +4,8 @@ A distribution offers cards as TOML files in a package of its own, which it name
 
     [project.entry-points."siphonwatch.cards"]
     acme = "acme_cards"
+
+Beside its cards lie the learned supports that they name, as `NAME.safetensors`.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from siphonwatch.models.detect.card import Card, CardError, read_card
 
 GROUP = "siphonwatch.cards"
 OWN = "siphonwatch.models.detect.cards"
+CARD, TENSORS = ".toml", ".safetensors"
 
 
 @cache
@@ -48,6 +51,25 @@ def texts() -> dict[str, bytes]:
     found: dict[str, bytes] = {}
     for package in _packages():
         found |= _files_of(package)
+    return found
+
+
+@cache
+def installed_supports() -> dict[str, bytes]:
+    """Return the learned supports that lie beside the installed cards, as safetensors, by name.
+
+    Raises
+    ------
+    CardError
+        Where two packages have one of the same name, or a package that should hold cards has none.
+    """
+    found: dict[str, bytes] = {}
+    for package in _packages():
+        for name, data in _files_of(package, TENSORS).items():
+            support = name.rpartition("/")[2].removesuffix(TENSORS)
+            if support in found:
+                raise CardError(f"two packages of {GROUP} have a learned support {support}: rename one")
+            found[support] = data
     return found
 
 
@@ -113,11 +135,11 @@ def _cards_of(package: str) -> list[tuple[Card, str]]:
     return [(read_card(text, name), name) for name, text in _files_of(package).items()]
 
 
-def _files_of(package: str) -> dict[str, bytes]:
+def _files_of(package: str, ending: str = CARD) -> dict[str, bytes]:
     try:
-        held = [file for file in files(package).iterdir() if file.name.endswith(".toml")]
+        held = [file for file in files(package).iterdir() if file.name.endswith(ending)]
     except ModuleNotFoundError as error:
         raise CardError(f"entry point {GROUP} names package {package}, which cannot be imported: {error}") from None
-    if not held:
+    if ending == CARD and not held:
         raise CardError(f"package {package} has no card: an entry point of {GROUP} names a package with .toml files")
     return {f"{package}/{file.name}": file.read_bytes() for file in sorted(held, key=lambda file: file.name)}

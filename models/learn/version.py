@@ -20,7 +20,7 @@ from siphonwatch.models.common.tensors import TensorsError, read_tensors, write_
 from siphonwatch.models.detect import Card, CardError, Detector
 from siphonwatch.models.detect.card import read_card
 from siphonwatch.models.detect.detector import ARITHMETIC, FeatureLike
-from siphonwatch.models.detect.registry import arranged, cards, texts
+from siphonwatch.models.detect.registry import arranged, cards, installed_supports, texts
 from siphonwatch.models.detect.support import Support, SupportError
 
 SHIPPED = "shipped"
@@ -231,7 +231,9 @@ def make_version(
 @cache
 def shipped() -> Version:
     """Return the version that the installed cards are."""
-    return make_version(Info(name=SHIPPED), {read_card(text, name).pattern: text for name, text in texts().items()})
+    own = {read_card(text, name).pattern: text for name, text in texts().items()}
+    supports = {name: read_tensors(data) for name, data in installed_supports().items()}
+    return make_version(Info(name=SHIPPED), own, supports)
 
 
 def check_sums(files: Mapping[str, bytes]) -> None:

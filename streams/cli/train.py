@@ -125,6 +125,10 @@ def command(
     if (sklearn and river) or (and_weights and not (sklearn or river)):
         raise click.UsageError("give one of --sklearn and --river; --and-weights goes with either")
     card = cards[pattern] if prior is None else _prior(prior, pattern)
+    if card.learned:
+        raise click.UsageError(
+            f"the card of {pattern} has a learned support: give one without as --prior, to which it is fitted anew"
+        )
     fit = _fit(sklearn, river, and_weights)
     settings = offline(load().settings)
     context = click.get_current_context()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import subprocess
 import sys
 import textwrap
@@ -16,12 +17,15 @@ import pytest
 from card_tools import as_toml, bound, card
 
 from siphonwatch.models.account.features import FEATURES, INDEX, WIDTH
+from siphonwatch.models.common.tensors import write_tensors
 from siphonwatch.models.detect import Card, CardError, Detector
 from siphonwatch.models.detect.card import read_card
 from siphonwatch.models.detect.checks import BrokenPromise, card_checks, check_card
 from siphonwatch.models.detect.registry import cards
+from siphonwatch.models.detect.support import arrays_of, logit
 from siphonwatch.models.engine.patterns import detectors, patterns
 
+LEARNED = {"weight": 1.0, "learned": "steep", "low": 0.2, "high": 0.9}
 ALL = [(detector, name, check) for detector in patterns() for name, check in card_checks(detector, seed=1)]
 
 
@@ -218,11 +222,11 @@ def test_accounts_cards_come_by_trust_and_null_level() -> None:
     assert [d.pattern for d in detectors("campaign")] == ["cleaning", "harvest", "swarm", "campaign"]
 
 
-def distribution(room: Path, package: str, files: dict[str, str]) -> None:
+def distribution(room: Path, package: str, files: dict[str, str | bytes]) -> None:
     """A distribution, installed in `room`, whose one package holds cards."""
     (room / package).mkdir(parents=True)
-    for name, text in files.items():
-        (room / package / name).write_text(text)
+    for name, held in files.items():
+        (room / package / name).write_bytes(held if isinstance(held, bytes) else held.encode())
     info = room / f"{package}-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
@@ -249,18 +253,25 @@ def text(made: Card) -> str:
 
 
 def test_a_card_of_another_distribution_is_one_file_and_one_entry_point(tmp_path: Path) -> None:
-    distribution(tmp_path, "acme_cards", {"good.toml": text(card(trust=2.0))})
+    steep = write_tensors(arrays_of(np.array([INDEX["novelty"]]), weights=[2.0], base=[1.0]))
+    seen = {"weight": 1.0, "of": ["seen"], "low": 1.0, "high": 4.0}
+    good = text(card(trust=2.0, gates=[], supports=[seen, LEARNED]))
+    distribution(tmp_path, "acme_cards", {"good.toml": good, "steep.safetensors": steep})
     run = found(tmp_path)
     assert run.returncode == 0, run.stderr
     expected = ["extraction", "good", *(d.pattern for d in detectors()[1:]), "cleaning", "harvest", "swarm", "campaign"]
     assert run.stdout.startswith(str(expected))
+    scores = json.loads(run.stdout.splitlines()[1])
+    assert scores[1] == pytest.approx((1.0 - logit(0.2)) / (logit(0.9) - logit(0.2)) / 2.0, abs=1e-4)
 
 
 @pytest.mark.parametrize(
     ("files", "message"),
     [({"scraping.toml": text(card(pattern="scraping"))}, "scraping.toml are both of pattern scraping"),
      ({"good.toml": "pattern = 1"}, "card acme_cards/good.toml: "), ({}, "package acme_cards has no card"),
-     ({"good.toml": text(card(gates=[{"of": ["nothing"], "low": 0.0, "high": 1.0}]))}, "no account has: nothing")],
+     ({"good.toml": text(card(gates=[{"of": ["nothing"], "low": 0.0, "high": 1.0}]))}, "no account has: nothing"),
+     ({"good.toml": text(card(supports=[LEARNED]))}, "names the learned support steep, which is not there"),
+     ({"good.toml": text(card(supports=[LEARNED])), "steep.safetensors": b"junk"}, "a learned support beside the")],
 )  # fmt: skip
 def test_a_card_of_another_distribution_that_is_none_is_named(tmp_path: Path, files: dict, message: str) -> None:
     distribution(tmp_path, "acme_cards", files)

@@ -85,7 +85,9 @@ def module(monkeypatch: pytest.MonkeyPatch) -> None:
     ("factory", "library"), [("boosted", "sklearn"), ("logistic", "sklearn"), ("pipeline", "river")]
 )
 def test_a_support_is_fitted_that_finds_what_the_card_does_not_read(factory: str, library: Any) -> None:
-    fit = fit_learned(CARD, sample(), load_maker(f"estimators_of_mine:{factory}", library))
+    one = sample()
+    alone = one._replace(campaign=list(one.name))
+    fit = fit_learned(CARD, alone, load_maker(f"estimators_of_mine:{factory}", library))
     (term,) = [term for term in fit.card.supports if term.learned]
     assert term.learned == factory and fit.card.learned == (factory,) and set(fit.supports) == {factory}
     assert fit.card.gates == CARD.gates and fit.card.supports[:-1] == CARD.supports

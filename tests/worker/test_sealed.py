@@ -234,7 +234,7 @@ def test_parts_that_no_sealer_wrote_are_left_out_even_under_the_key(plain: bytes
 @pytest.mark.parametrize("format", ["litellm", "nginx", "telemetry"])
 def test_adapters_seal_where_the_settings_say_so(format: str) -> None:
     raw = {
-        "litellm": b'{"id":"r","startTime":1.0,"model":"m","call_type":"acompletion",'
+        "litellm": b'{"id":"r","startTime":1767571200.0,"model":"m","call_type":"acompletion",'
         b'"metadata":{"user_api_key_hash":"k"},"messages":[{"role":"user","content":"Where do herons live?"}]}',
         "nginx": b'{"time_iso8601":"2026-01-05T00:00:00Z","remote_addr":"192.0.2.1","request":"GET /items/7 HTTP/1.1"}',
         "telemetry": encode(spoken("Where do herons live?", 3)),

@@ -85,5 +85,6 @@ def _load(name: str, settings: Settings) -> DetectorSet:
     else:
         files = sorted((folder / "cards" if (folder / "cards").is_dir() else folder).glob("*.toml"))
         cards = arranged([(read_card(file.read_bytes(), file.name), file.name) for file in files])
-        return DetectorSet(folder.resolve().name, bound(cards))
+        learned = {file.stem: file.read_bytes() for file in folder.rglob("*.safetensors")}
+        return DetectorSet(folder.resolve().name, bound(cards, learned))
     return DetectorSet(version.name, version.detectors("account") + version.detectors("campaign"), version.id)

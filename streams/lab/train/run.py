@@ -275,7 +275,9 @@ def _pooled(name: str, card: Card, detectors: Sequence[Detector], samples: Seque
 
 def version_of(trained: Trained, parent: Version, name: str, created: float, left_out: Sequence[Sample]) -> Version:
     """Return the parent's cards with the trained one in its place, its report and its plots, as a version."""
-    supports = {name: support.arrays for name, support in trained.fit.supports.items()}
+    others = {name for card in parent.cards if card.pattern != trained.before.pattern for name in card.learned}
+    supports = {name: arrays for name, arrays in parent.supports.items() if name in others}
+    supports |= {name: support.arrays for name, support in trained.fit.supports.items()}
     texts = {**parent.texts, trained.before.pattern: write_card(trained.fit.card).encode()}
     extra = {"MODEL_CARD.md": model_card(trained, name)}
     for name_of, support in trained.fit.supports.items():
