@@ -116,14 +116,14 @@ class Postgres:
                 return
 
     def seconds(self) -> float:
-        """Processor time of its processes that run."""
+        """Processor time of its processes, those that have ended included."""
         assert self._process is not None
         total = 0.0
         for place in Path("/proc").glob("[0-9]*/stat"):
             with contextlib.suppress(OSError):
                 fields = place.read_text().rpartition(")")[2].split()
                 if self._process.pid in (int(fields[1]), int(place.parent.name)):
-                    total += (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+                    total += sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")  # with children waited for
         return total
 
     def stop(self) -> None:
