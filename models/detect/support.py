@@ -32,6 +32,8 @@ FAR = 1e-9
 MOVERS = 3
 """Features that are named as those which move a support most."""
 LEAF = -1
+TOGETHER = 512
+"""Rows that are scored at once."""
 
 Values = npt.NDArray[np.float32]
 Arrays = Mapping[str, npt.NDArray[Any]]
@@ -96,11 +98,34 @@ _SHAPES = {
 }  # fmt: skip
 
 
+class _Walk(NamedTuple):
+    """Trees as they are walked: a leaf leads to itself, so that all rows can take the same number of steps."""
+
+    feature: npt.NDArray[np.int32]
+    """`(N,)`, 0 in a leaf."""
+    children: npt.NDArray[np.int32]
+    """`(N, 2)` where it goes on the right, and on the left."""
+    depth: npt.NDArray[np.int32]
+    """`(T,)` steps from a tree's root to its furthest leaf."""
+
+
 @kernel
-def _sums(values: Values, m: _Model, row: npt.NDArray[np.float64], out: npt.NDArray[np.float64]) -> None:
-    """The model's sum for each row; `row`, `(K,)`, is room for one row's features as the model sees them."""
+def _sums(
+    values: Values,
+    m: _Model,
+    walk: _Walk,
+    rows: npt.NDArray[np.float64],
+    at: npt.NDArray[np.int32],
+    out: npt.NDArray[np.float64],
+) -> None:
+    """The model's sum for each of n rows; `rows`, `(n, K)`, is room for their features as the model sees them.
+
+    All rows take a step in one tree before any takes the next one, `at`, `(n,)`, being where they are: a tree stays in
+    the cache, and steps do not wait for each other.
+    """
     q = len(m.references)
-    for i in range(len(values)):
+    n = len(values)
+    for i in range(n):
         for k in range(len(m.columns)):
             x = np.float64(values[i, m.columns[k]])
             if q > 0:
@@ -112,20 +137,21 @@ def _sums(values: Values, m: _Model, row: npt.NDArray[np.float64], out: npt.NDAr
                     x = np.float64(0.5) * (_share(x, m, k, q, False) + _share(x, m, k, q, True))
             else:
                 x = (x - m.shift[k]) / m.scale[k]
-            row[k] = np.float64(np.float32(x)) if m.single[0] else x
-        total = m.base[0]
+            rows[i, k] = np.float64(np.float32(x)) if m.single[0] else x
+        out[i] = m.base[0]
         for k in range(len(m.weights)):
-            total += m.weights[k] * row[k]
-        for t in range(len(m.roots)):
-            node = m.roots[t]
-            while m.feature[node] != LEAF:
-                x = row[m.feature[node]]
-                if x <= m.threshold[node] or (x != x and m.missing_left[node]):
-                    node = m.left[node]
-                else:
-                    node = m.right[node]
-            total += m.value[node]
-        out[i] = total
+            out[i] += m.weights[k] * rows[i, k]
+    feature, threshold, missing_left, children = walk.feature, m.threshold, m.missing_left, walk.children
+    for t in range(len(m.roots)):
+        at[:n] = m.roots[t]
+        for _ in range(walk.depth[t]):
+            for i in range(n):
+                node = at[i]
+                x = rows[i, feature[node]]
+                left = (x <= threshold[node]) | ((x != x) & missing_left[node])
+                at[i] = children[node, np.int64(left)]
+        for i in range(n):
+            out[i] += m.value[at[i]]
 
 
 @kernel
@@ -178,7 +204,10 @@ class Support:
             raise SupportError(
                 f"a learned support cannot be named {name!r}: use lower-case letters, digits, `_` and `-`, 32 at most"
             )
-        self._model = _checked(name, arrays, len(features))
+        self._model = m = _checked(name, arrays, len(features))
+        itself, leaf = np.arange(len(m.feature)), m.feature == LEAF
+        children = np.column_stack([np.where(leaf, itself, m.right), np.where(leaf, itself, m.left)])
+        self._walk = _Walk(np.maximum(m.feature, 0), children.astype(np.int32), _depths(m))
         self.reads = tuple(features[column].name for column in self._model.columns.tolist())
         """Names of the features it reads."""
 
@@ -200,7 +229,11 @@ class Support:
     def raw(self, values: Values) -> npt.NDArray[np.float64]:
         """Return what the library's model gives for each row of `(n, F) float32`: log-odds, or of a forest shares."""
         out = np.empty(len(values))
-        _sums(values, self._model, np.empty(len(self._model.columns)), out)
+        n = min(len(values), TOGETHER)
+        rows, at = np.empty((n, len(self._model.columns))), np.empty(n, np.int32)
+        for start in range(0, len(values), TOGETHER):
+            some = values[start : start + TOGETHER]
+            _sums(some, self._model, self._walk, rows, at, out[start : start + TOGETHER])
         return out
 
     def probability(self, values: Values) -> npt.NDArray[np.float64]:
@@ -314,6 +347,14 @@ def _checked(name: str, arrays: Arrays, width: int) -> _Model:
         raise refuse("platt, base or a leaf's value is huge")
     _check_trees(m, refuse)
     return m
+
+
+def _depths(m: _Model) -> npt.NDArray[np.int32]:
+    """Steps from each tree's root to its furthest leaf, `(T,)`."""
+    below = np.zeros(len(m.feature), np.int32)
+    for node in np.flatnonzero(m.feature != LEAF)[::-1].tolist():  # children are behind their parents
+        below[node] = 1 + max(below[m.left[node]], below[m.right[node]])
+    return below[m.roots]
 
 
 def _check_trees(m: _Model, refuse: Any) -> None:

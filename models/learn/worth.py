@@ -27,7 +27,7 @@ from siphonwatch.models.account.features import FEATURES
 from siphonwatch.models.detect import Card, Detector, Scores
 from siphonwatch.models.evidence.calibration import AT_NULL, DEPTH, MAX_RISE
 from siphonwatch.models.evidence.process import MOST, STAKE
-from siphonwatch.models.learn.sample import Floats, Ints, Sample
+from siphonwatch.models.learn.sample import Bools, Floats, Ints, Sample
 
 RATES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05)
 """Shares of honest accounts above a threshold; the upper ones still say something where some labels are wrong."""
@@ -52,14 +52,18 @@ class Worth:
     Parameters
     ----------
     prior
-        The card whose highest hours are looked at, and whose broken promises are borne.
+        The card whose broken promises are borne.
     sample
         With attack accounts and honest ones.
+    by
+        `(m,)` the highest of it are the hours of an account that are looked at; the prior's scores by default.
     """
 
-    def __init__(self, prior: Card, sample: Sample) -> None:
+    def __init__(self, prior: Card, sample: Sample, by: Scores | None = None) -> None:
         detector = Detector(prior, FEATURES)
-        self.sample = few = narrowed(sample, detector)
+        self.rows = highest_rows(sample, detector.score(sample.values) if by is None else by)
+        """`(m,)` which rows are looked at."""
+        self.sample = few = sample.where(np.ones(len(sample.name), np.bool_), self.rows)
         self._group, self._weight = groups(few), _weights(few)
         group, honest = groups(sample), ~sample.attack[sample.account]
         self._hours = np.maximum(np.bincount(group[sample.account][honest], minlength=self._group.max() + 1), 1)
@@ -70,8 +74,11 @@ class Worth:
 
     def of(self, card: Card) -> float:
         """Return what a card is worth, at most 1."""
+        return self.of_scores(card, Detector(card, FEATURES).score(self.sample.values))
+
+    def of_scores(self, card: Card, scores: Scores) -> float:
+        """Return what a card would be worth by which `sample`'s rows have these scores."""
         few = self.sample
-        scores = Detector(card, FEATURES).score(few.values)
         near = np.clip((self._evidence(card, scores) - 0.5 * BAR) / BAR, 0.0, 1.0)
         found = _credits(few.highest(scores), few, self._weight, self._group)
         for g in range(len(found)):
@@ -133,14 +140,13 @@ def groups(sample: Sample) -> Ints:
     return np.array([place.get(name, 0) for name in sample.source], np.int64)
 
 
-def narrowed(sample: Sample, detector: Detector, most: int = ROWS) -> Sample:
-    """Return the sample with no more than so many rows of each account, those that score highest."""
-    scores = detector.score(sample.values)
+def highest_rows(sample: Sample, scores: Scores, most: int = ROWS) -> Bools:
+    """Return which rows, `(m,)`, are among so many of their account's with the highest scores."""
     order = np.lexsort((-scores, sample.account))
     starts = np.searchsorted(sample.account, np.arange(len(sample.name)))
     kept = np.zeros(len(scores), np.bool_)
     kept[order[np.arange(len(order)) - starts[sample.account[order]] < most]] = True
-    return sample.where(np.ones(len(sample.name), np.bool_), kept)
+    return kept
 
 
 def _credits(highest: Floats, sample: Sample, weight: Floats, group: Ints) -> Floats:

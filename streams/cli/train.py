@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import time
 from collections.abc import Callable, Sequence
+from importlib.resources import files
 from pathlib import Path
 
 import click
@@ -66,7 +67,11 @@ class Counts(click.ParamType):
 )
 @click.option("--left-out", multiple=True, type=LOG, help="As --data, but only judged on; repeatable.")
 @click.option("--left-out-labels", multiple=True, type=FILE, help="One for each --left-out that is no data set.")
-@click.option("--prior", type=FILE, help="A card's file to begin from.  [default: the card that is installed]")
+@click.option(
+    "--prior",
+    type=FILE,
+    help="A card's file to begin from.  [default: the card that is installed, before it was fitted]",
+)
 @click.option("--split", type=Splits(), default="time,campaign", show_default=True, help="How data are held out.")
 @click.option("--folds", type=click.IntRange(2, 20), default=3, show_default=True, help="Of whole campaigns.")
 @click.option("--no-families", is_flag=True, help="Do not leave each family of attacks out once.")
@@ -99,7 +104,7 @@ def command(
     out: str | None,
     name: str,
 ) -> None:
-    """Fit the weights, ramps and null level of PATTERN's card, starting from the card that is shipped, or from --prior.
+    """Fit the weights, ramps and null level of PATTERN's card, starting from the one that is shipped, or from --prior.
 
     Prints what moved, where the fitted card is worse, and whether honest hours keep its promise, on whole campaigns
     and on families that were held out, and on data that took part in no fit. With --out it writes a version: the
@@ -124,7 +129,7 @@ def command(
         raise click.UsageError("--verdicts needs --left-out: learning is judged on data that take part in no fit")
     if (sklearn and river) or (and_weights and not (sklearn or river)):
         raise click.UsageError("give one of --sklearn and --river; --and-weights goes with either")
-    card = cards[pattern] if prior is None else _prior(prior, pattern)
+    card = _installed(cards[pattern]) if prior is None else _prior(prior, pattern)
     if card.learned:
         raise click.UsageError(
             f"the card of {pattern} has a learned support: give one without as --prior, to which it is fitted anew"
@@ -134,7 +139,7 @@ def command(
     context = click.get_current_context()
     command = shlex.join(["siphonwatch", "train", pattern, *_spelt(context)])
     try:
-        by = Detector(card, FEATURES) if prior else None
+        by = None if card == cards[pattern] else Detector(card, FEATURES)
         samples, rest = _collected(data, labels, settings, pattern, by)
         rest += [one for part in _collected(left_out, left_out_labels, settings, pattern, by) for one in part]
         trained = train(
@@ -149,6 +154,12 @@ def command(
             click.echo(f"\nversion {version.id} ({version.name}) at {out}: siphonwatch models add {out}")
     except (Unreadable, LabelsError, VersionError, RegistryError, ValueError) as error:
         raise Failure(str(error)) from None
+
+
+def _installed(card: Card) -> Card:
+    """The installed card; where it has a learned support, the one that this was fitted to, if it came with us."""
+    before = files("siphonwatch.models.learn") / "priors" / f"{card.pattern}.toml"
+    return read_card(before.read_bytes(), before.name) if card.learned and before.is_file() else card
 
 
 def _prior(file: Path, pattern: str) -> Card:

@@ -57,7 +57,7 @@ def test_versions_are_added_listed_shown_and_compared_without_a_broker(tmp_path:
 def test_two_versions_of_one_card_differ_by_their_learned_supports(tmp_path: Path) -> None:
     one, settings = changed(learned=True), Settings()
     values = {**one.supports["steps"], "value": np.array([0.0, 0.0, -1.5, 0.0, 0.5, 3.0])}
-    other = make_version(msgspec.structs.replace(one.info, name="ext-3"), one.texts, {"steps": values})
+    other = make_version(msgspec.structs.replace(one.info, name="ext-3"), one.texts, {**one.supports, "steps": values})
     for version in (one, other):
         write_files(str(tmp_path / version.name), version.files())
         assert run(settings, tmp_path / "r", "add", str(tmp_path / version.name)).exit_code == 0

@@ -55,7 +55,8 @@ def restored(saved: Saved, chosen: Sequence[Detector]) -> Scorer:
 def instead(pattern: str, **parts: object) -> list[Detector]:
     """The installed detectors, one of them with another card."""
     return [
-        Detector(msgspec.structs.replace(d.card, **parts), FEATURES) if d.pattern == pattern else d for d in detectors()
+        Detector(msgspec.structs.replace(d.card, **parts), FEATURES, d.supports) if d.pattern == pattern else d
+        for d in detectors()
     ]
 
 
@@ -174,7 +175,7 @@ def test_reordered_features_that_a_card_reads_are_recognised(saved: Saved) -> No
     places = [NAMES.index("job_requests"), NAMES.index("novelty")]
     table = list(FEATURES)
     table[places[0]], table[places[1]] = table[places[1]], table[places[0]]
-    scorer = restored(saved, [Detector(d.card, table) for d in detectors()])
+    scorer = restored(saved, [Detector(d.card, table, d.supports) for d in detectors()])
     assert "extraction" in {change.pattern for change in scorer.changes}
     assert "rarity" not in {change.pattern for change in scorer.changes}
 

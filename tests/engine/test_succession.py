@@ -33,7 +33,10 @@ EARLY, MIDDLE = 600, 800
 
 def cards(**nulls: float) -> list[Detector]:
     """The installed cards of accounts, some with another null level."""
-    return [Detector(msgspec.structs.replace(d.card, null=nulls.get(d.pattern, d.null)), FEATURES) for d in detectors()]
+    return [
+        Detector(msgspec.structs.replace(d.card, null=nulls.get(d.pattern, d.null)), FEATURES, d.supports)
+        for d in detectors()
+    ]
 
 
 def scorer_with(chosen: list[Detector]) -> tuple[Scorer, list[Finding]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+import shutil
 from pathlib import Path
 
 import msgspec
@@ -42,6 +43,8 @@ def blind(tmp_path_factory: pytest.TempPathFactory) -> Path:
             text, changed = re.subn(r"^offset = .*$", "offset = -60.0", text, flags=re.M)
             assert changed == 1
         (folder / card.name).write_text(text)
+    for support in CARDS.glob("*.safetensors"):
+        shutil.copy(support, folder)
     return folder
 
 

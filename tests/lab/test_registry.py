@@ -51,7 +51,7 @@ def test_the_id_stands_for_what_is_computed_and_for_nothing_else() -> None:
     assert changed(name="other", learned=True).id == version.id != changed().id
     assert changed().id != shipped().id
     assert changed(null="null = 0.11", learned=True).id != version.id
-    supports = {"steps": {**version.supports["steps"], "value": np.zeros(6)}}
+    supports = {**version.supports, "steps": {**version.supports["steps"], "value": np.zeros(6)}}
     assert make_version(version.info, version.texts, supports).id != version.id
     commented = {pattern: b"# a remark\n" + text for pattern, text in version.texts.items()}
     assert make_version(version.info, commented, version.supports).id == version.id
@@ -136,7 +136,7 @@ def test_cards_that_cannot_judge_here_are_told_by_name(cards: dict[str, bytes | 
         else:
             texts[pattern] = texts.pop(text) if isinstance(text, str) else text
     if told is None:
-        assert "scraping" not in make_version(Info(name="less"), texts).texts
+        assert "scraping" not in make_version(Info(name="less"), texts, shipped().supports).texts
     else:
         with pytest.raises(VersionError, match=told):
             make_version(Info(name="bad"), texts)
@@ -225,7 +225,7 @@ def test_writing_a_version_removes_no_file_that_is_not_the_versions(tmp_path: Pa
 
 def test_a_version_with_learned_supports_judges_wherever_a_version_does(tmp_path: Path) -> None:
     version = changed(learned=True)
-    assert Registry(str(tmp_path / "r")).add(version.files()).supports.keys() == {"steps"}
+    assert Registry(str(tmp_path / "r")).add(version.files()).supports.keys() == {"steps", "trees"}
     write_files(str(tmp_path / "v"), version.files())
     settings = Settings()
     settings.models.registry = str(tmp_path / "r")
@@ -268,11 +268,13 @@ def test_supports_that_no_control_record_could_hold_are_refused() -> None:
         missing_left=[False] * n, value=[0.0] * n,
     )  # fmt: skip
     version = changed(learned=True)
-    assert deploy_of(make_version(version.info, version.texts, {"steps": {**many}}), CHALLENGER, by="A", time=0.0)
+    assert deploy_of(
+        make_version(version.info, version.texts, {"trees": steps(), "steps": {**many}}), CHALLENGER, by="A", time=0.0
+    )
     term = b'supports = [ { learned = "b", low = 0.1, high = 0.2 },'
     text = version.texts["extraction"].replace(b"supports = [", term)
     with pytest.raises(VersionError, match=r"have [\d,]+ bytes, where 532,480 fit into a control record"):
-        make_version(version.info, {**version.texts, "extraction": text}, {"steps": many, "b": many})
+        make_version(version.info, {**version.texts, "extraction": text}, {"trees": steps(), "steps": many, "b": many})
 
 
 def test_mlflow_loads_a_version_by_its_mlmodel_file(tmp_path: Path) -> None:

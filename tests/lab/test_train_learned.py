@@ -57,7 +57,7 @@ def sample(n: int = 400, seed: int = 1, hours: int = 6) -> Sample:
 
 
 def boosted() -> Any:
-    return HistGradientBoostingClassifier(max_iter=20)
+    return HistGradientBoostingClassifier(max_iter=20, max_bins=16)
 
 
 def logistic() -> Any:

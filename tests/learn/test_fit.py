@@ -14,7 +14,7 @@ from siphonwatch.models.evaluate.judged import folds, judge_cards, learn_from_ve
 from siphonwatch.models.evidence.calibration import AT_NULL
 from siphonwatch.models.learn.fit import _changes, fit_card, honest_null
 from siphonwatch.models.learn.sample import HOUR, Hours, Sample, joined
-from siphonwatch.models.learn.worth import FALSE, MOST_FALSE, Worth, credit, credit_of, narrowed
+from siphonwatch.models.learn.worth import FALSE, MOST_FALSE, Worth, credit, credit_of, highest_rows
 from siphonwatch.streams.lab.train.run import Choices, train
 
 CARD = Card(
@@ -120,7 +120,8 @@ def test_the_null_level_is_where_honest_hours_keep_the_promise() -> None:
 
 def test_accounts_that_are_narrowed_keep_their_highest_hours() -> None:
     whole, detector = sample(50), Detector(CARD, FEATURES)
-    few = narrowed(whole, detector, most=2)
+    rows = highest_rows(whole, detector.score(whole.values), most=2)
+    few = whole.where(np.ones(50, np.bool_), rows)
     assert np.bincount(few.account).tolist() == [2] * 50
     np.testing.assert_array_equal(few.highest(detector.score(few.values)), whole.highest(detector.score(whole.values)))
 

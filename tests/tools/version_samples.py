@@ -28,4 +28,5 @@ def changed(name: str = "ext-2", null: str = "null = 0.1", *, learned: bool = Fa
         term = b'supports = [\n  { weight = 4.0, low = 0.1, high = 0.9, learned = "steps" },'
         texts["extraction"] = texts["extraction"].replace(b"supports = [", term)
     info = Info(name=name, parent=shipped().id, made_by="siphonwatch train extraction", metrics={"recall": 0.9})
-    return make_version(info, texts, {"steps": steps()} if learned else {}, {"plots/roc.svg": b"<svg/>"})
+    supports = dict(shipped().supports) | ({"steps": steps()} if learned else {})
+    return make_version(info, texts, supports, {"plots/roc.svg": b"<svg/>"})

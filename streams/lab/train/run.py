@@ -136,11 +136,11 @@ def train(
 def _with_null(card: Card, fit: Fit, sample: Sample) -> Fit:
     """A fit whose null level no more honest hours of any data set reach than the promise allows, or than the prior's.
 
-    Where hours are few the prior's level stays.
+    It is no lower than the prior's, or than what a learned support was fitted for; where hours are few it stays so.
     """
     scores = fit.detector.score(sample.values) if fit.held is None else fit.held
     before = Detector(card, FEATURES).score(sample.values)
-    group, null = groups(sample), card.null
+    group, null = groups(sample), fit.card.null if fit.card.learned else card.null
     for g in range(int(group.max()) + 1):
         rows = (group == g)[sample.account]
         one = sample.where(group == g)
@@ -290,4 +290,4 @@ def version_of(trained: Trained, parent: Version, name: str, created: float, lef
         name=name, parent=parent.id, made_by=trained.command, created=created, data=trained.digest, release=release(),
         lock=packages_digest(), metrics=metrics(trained),
     )  # fmt: skip
-    return make_version(info, texts, {**parent.supports, **supports}, extra)
+    return make_version(info, texts, supports, extra)
