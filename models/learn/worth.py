@@ -59,7 +59,7 @@ class Worth:
         `(m,)` the highest of it are the hours of an account that are looked at; the prior's scores by default.
     """
 
-    def __init__(self, prior: Card, sample: Sample, by: Scores | None = None) -> None:
+    def __init__(self, prior: Card, sample: Sample, by: Floats | Scores | None = None) -> None:
         detector = Detector(prior, FEATURES)
         self.rows = highest_rows(sample, detector.score(sample.values) if by is None else by)
         """`(m,)` which rows are looked at."""
@@ -140,7 +140,7 @@ def groups(sample: Sample) -> Ints:
     return np.array([place.get(name, 0) for name in sample.source], np.int64)
 
 
-def highest_rows(sample: Sample, scores: Scores, most: int = ROWS) -> Bools:
+def highest_rows(sample: Sample, scores: Floats | Scores, most: int = ROWS) -> Bools:
     """Return which rows, `(m,)`, are among so many of their account's with the highest scores."""
     order = np.lexsort((-scores, sample.account))
     starts = np.searchsorted(sample.account, np.arange(len(sample.name)))
