@@ -27,7 +27,17 @@ from siphonwatch.models.learn.version import read_version, shipped
 from siphonwatch.streams.cli import cli
 from siphonwatch.streams.lab.registry.store import read_files
 from siphonwatch.streams.lab.scenario import Scenario, write
-from siphonwatch.streams.lab.train.learned import directions, fit_learned, load_maker, platt
+from siphonwatch.streams.lab.train.learned import (
+    HIDDEN,
+    UNKNOWN,
+    directions,
+    fit_learned,
+    hold_kinds_out,
+    load_maker,
+    opened,
+    platt,
+    strangers,
+)
 from siphonwatch.streams.lab.train.report import metrics, tell
 from siphonwatch.streams.lab.train.run import Choices, train
 
@@ -188,6 +198,48 @@ def test_a_model_follows_the_directions_of_the_card_s_ramps() -> None:
     rows = np.repeat(one.values[7:8], 50, axis=0)
     rows[:, INDEX["sweep_1h"]] = np.linspace(0.0, 1.0, 50)
     assert (np.diff(support.log_odds(rows)) >= 0.0).all(), "though in these data attacks sweep less"
+
+
+def test_what_any_attacker_chooses_is_not_looked_at() -> None:
+    one = sample()
+    for name in HIDDEN:
+        if name != "seen":  # which opens the card's gates
+            one.values[:, INDEX[name]] = one.attack[one.account] + np.random.default_rng(4).random(len(one.account))
+    for factory in ("boosted", "logistic"):
+        support = fit_learned(CARD, one, load_maker(f"estimators_of_mine:{factory}", "sklearn")).supports[factory]
+        assert "novelty" in support.reads and not set(HIDDEN) & set(support.reads)
+
+
+def test_strangers_have_features_of_honest_hours_and_are_none_of_them() -> None:
+    one = sample()
+    honest = one.values[opened(CARD, one) & ~one.attack[one.account]]
+    made = strangers(CARD, honest, np.ones(len(honest)))
+    assert 0 < len(made) <= len(honest) and (Detector(CARD, FEATURES).score(made) > 0.0).any()
+    assert (made[:, INDEX["seen"]] > 1.0).all(), "the card's gates are open"
+    assert all(np.isin(made[:, column], honest[:, column]).all() for column in range(WIDTH))
+    assert not {row.tobytes() for row in made} & {row.tobytes() for row in honest}
+
+
+def test_a_part_of_the_honest_accounts_is_scored_by_fits_that_did_not_see_their_kind() -> None:
+    """Half of them look like attacks, but for a habit by which who knows them tells them."""
+    one, rng = sample(), np.random.default_rng(6)
+    odd = ~one.attack & (np.arange(400) % 2 == 0)
+    rows = odd[one.account]
+    one.values[rows, INDEX["novelty"]] = rng.beta(6, 2, rows.sum())
+    one.values[:, INDEX["job_days"]] = np.where(rows, 5.0, 0.0) + rng.random(len(rows))
+    named = [
+        "odd" if o else "pool" if bad else "chat" for o, bad in zip(odd.tolist(), one.attack.tolist(), strict=True)
+    ]
+    odds = np.full(len(rows), np.nan, np.float32)
+    every, maker = np.ones(len(rows), np.bool_), load_maker("estimators_of_mine:boosted", "sklearn")
+    hold_kinds_out(CARD, one._replace(kind=named), every, np.ones(len(rows)), maker, odds)
+    written = np.isfinite(odds)
+    share = [len(np.unique(one.account[written & of[one.account]])) / of.sum() for of in (odd, ~odd & ~one.attack)]
+    assert all(0.3 * UNKNOWN < each < 3.0 * UNKNOWN for each in share) and not written[one.attack[one.account]].any()
+    assert np.median(odds[written & rows]) > 0.0, "who does not know the habit takes them for attacks"
+    odds[:] = np.nan
+    hold_kinds_out(CARD, one._replace(kind=[""] * 400), every, np.ones(len(rows)), maker, odds)
+    assert np.isnan(odds).all(), "there are no kinds to hold out"
 
 
 def test_platt_finds_the_log_odds_that_were_there() -> None:

@@ -152,7 +152,7 @@ def fit_learned(card: Card, sample: Sample, maker: Maker, tell: Callable[[str], 
     arrays["platt"] = np.array([slope, offset])
     arrays["median"] = np.median(sample.values[rows & ~attack], axis=0)[arrays["columns"]].astype(np.float32)
     support = Support(maker.name, arrays, FEATURES)
-    _kinds_held_out(card, sample, rows, weight, maker, odds)
+    hold_kinds_out(card, sample, rows, weight, maker, odds)
     held: npt.NDArray[np.float32] = np.clip(slope * odds + offset, -1e6, 1e6).astype(np.float32)
     before = credit_of(Detector(card, FEATURES).score(sample.values), sample)
     fitted = _weighed(card, sample, support, held)
@@ -202,10 +202,10 @@ def _held_out(card: Card, sample: Sample, rows: Bools, weight: Floats, maker: Ma
     return odds
 
 
-def _kinds_held_out(
+def hold_kinds_out(
     card: Card, sample: Sample, rows: Bools, weight: Floats, maker: Maker, odds: npt.NDArray[np.float32]
 ) -> None:
-    """Write the log-odds of `UNKNOWN` of the honest accounts, where they have kinds, by fits that did not see these."""
+    """Write into `odds`, `(m,)`, those of some honest accounts that have a kind, by fits that did not see the kind."""
     kind = np.array([not bad and name for bad, name in zip(sample.attack, sample.kind, strict=True)], object)
     names = sorted({name for name in kind if name})
     rng = np.random.default_rng(SEED)
@@ -219,8 +219,18 @@ def _kinds_held_out(
             odds[unseen] = support.log_odds(sample.values[unseen])
 
 
-def _strangers(card: Card, values: npt.NDArray[np.float32], weight: Floats) -> npt.NDArray[np.float32]:
-    """Hours with open gates of honest customers that there are not: each feature is another honest hour's."""
+def strangers(card: Card, values: npt.NDArray[np.float32], weight: Floats) -> npt.NDArray[np.float32]:
+    """Return hours with open gates of honest customers that there are not: each feature is another honest hour's.
+
+    Parameters
+    ----------
+    card
+        With the gates.
+    values
+        `(m, F)` honest hours.
+    weight
+        `(m,)` how often each is drawn from.
+    """
     rng = np.random.default_rng(SEED)
     share = np.cumsum(weight) / weight.sum()
     made = np.empty((len(values) // 2, values.shape[1]), np.float32)
@@ -236,7 +246,7 @@ def _fitted(card: Card, sample: Sample, rows: Bools, weight: Floats, maker: Make
     check_estimator(model, maker.library)
     attack = sample.attack[sample.account[rows]]
     whole, honest = weight[rows], weight[rows][~attack]
-    strange = _strangers(card, sample.values[rows][~attack], honest)
+    strange = strangers(card, sample.values[rows][~attack], honest)
     values = np.concatenate([sample.values[rows], strange]).astype(np.float64)
     values[:, [NAMES.index(name) for name in HIDDEN]] = 0.0
     attack = np.concatenate([attack, np.zeros(len(strange), np.bool_)])
