@@ -34,7 +34,7 @@ def cards() -> tuple[Card, ...]:
     Examples
     --------
     >>> [card.pattern for card in cards() if card.trust > 1.0]
-    ['cleaning', 'harvest', 'swarm', 'extraction', 'campaign', 'scraping']
+    ['extraction', 'cleaning', 'harvest', 'swarm', 'campaign', 'scraping']
     """
     return arranged([pair for package in _packages() for pair in _cards_of(package)])
 

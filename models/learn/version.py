@@ -178,7 +178,8 @@ def make_version(
 
     Examples
     --------
-    >>> shipped().name, shipped().id == make_version(Info(name="copy"), shipped().texts).id
+    >>> ours = shipped()
+    >>> ours.name, ours.id == make_version(Info(name="copy"), ours.texts, ours.supports).id
     ('shipped', True)
     """
     named = f"version {info.name}"

@@ -18,7 +18,7 @@ class Watch(Detector):
 
     def __init__(self, pattern: str) -> None:
         inner = detector(pattern)
-        super().__init__(inner.card, inner.features)
+        super().__init__(inner.card, inner.features, inner.supports)
         self.kept: list[tuple[np.ndarray, np.ndarray]] = []
         self._explaining = False
 

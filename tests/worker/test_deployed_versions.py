@@ -23,7 +23,7 @@ def version(null: float = 0.2, pattern: str = "scraping", name: str = "next") ->
     texts = dict(shipped().texts)
     lines = texts[pattern].decode().splitlines()
     texts[pattern] = "\n".join(f"null = {null}" if x.startswith("null =") else x for x in lines).encode()
-    return make_version(Info(name=name), texts)
+    return make_version(Info(name=name), texts, shipped().supports)
 
 
 def deploy(chosen: Version | None, role: str) -> Deploy:

