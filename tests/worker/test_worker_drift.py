@@ -79,8 +79,8 @@ async def test_a_worker_tells_of_the_cohort_that_moved_after_a_restart_too(setti
         "conversation": True, "program": True, "rest": False
     }  # fmt: skip
     moved = found["moved_features"]
-    # A few of the seventy features that `extraction` reads may move by chance where those who are counted are few.
-    assert moved["program", "extraction"] > 2 * max(n for (cohort, _), n in moved.items() if cohort != "program")
+    # One of the seventy features that `extraction` reads moves by chance among so few accounts.
+    assert moved["program", "extraction"] > max(n for (cohort, _), n in moved.items() if cohort != "program") <= 1
     assert found["feature_moved"]["program", "logprobs_1d"] == 1
     assert found["feature_psi"]["program", "logprobs_1d"] > 0.2
     assert found["feature_moved"]["conversation", "logprobs_1d"] == 0
