@@ -50,7 +50,7 @@ FOLDS = 5
 FEWEST = 20
 """Attack hours, and honest ones, with open gates from which on only such hours are fitted on."""
 WEIGHTS = (0.125, 0.25, 0.5, 1.0)
-"""Of the learned support, beside all others of the card: it decides nothing by itself."""
+"""Of the learned support, beside all others of the card: at most as much as they."""
 LOWS, HIGHS = (0.02, 0.1), (0.9, 0.99, 0.999)
 OFFSETS = (0.0, 0.125)
 """Share of its weight that a scorecard's offset falls by. At 1 nothing would score higher than before; but what the
@@ -59,8 +59,9 @@ SPANS = (1.0, 1.5)
 """By how much a scorecard's span may grow: where many reach a score of 1, none of them ranks above another; but what
 the card is sure of by itself counts less by it."""
 STRANGERS = 0.3
-"""What strangers weigh, of what all honest hours weigh. On six sets left out .34 of the operators ranked above a
-hundredth of honest accounts of kinds not fitted on without them, .48 with them; of kinds fitted on, .75 and .73."""
+"""What strangers weigh, of what all honest hours weigh. On six sets not fitted on, by which it was chosen, .34 of the
+operators ranked above a hundredth of the honest accounts without them, .48 with them, where no kind of these accounts
+was fitted on; .75 and .73 where all were."""
 UNKNOWN = 0.1
 """Share of honest accounts that are scored, for what is decided, by a fit that did not see their kind."""
 HIDDEN = ("seen", "age", "idle", "new_ip_1d", "new_key_1d", "rare_trees", "rare_forest")
@@ -245,12 +246,12 @@ def _fitted(card: Card, sample: Sample, rows: Bools, weight: Floats, maker: Make
     model = maker.make()
     check_estimator(model, maker.library)
     attack = sample.attack[sample.account[rows]]
-    whole, honest = weight[rows], weight[rows][~attack]
+    weights, honest = weight[rows], weight[rows][~attack]
     strange = strangers(card, sample.values[rows][~attack], honest)
     values = np.concatenate([sample.values[rows], strange]).astype(np.float64)
     values[:, [NAMES.index(name) for name in HIDDEN]] = 0.0
     attack = np.concatenate([attack, np.zeros(len(strange), np.bool_)])
-    whole = np.concatenate([whole, np.full(len(strange), STRANGERS * honest.sum() / max(len(strange), 1))])
+    weights = np.concatenate([weights, np.full(len(strange), STRANGERS * honest.sum() / max(len(strange), 1))])
     if maker.library == "river":
         times = np.concatenate([sample.time[rows], np.resize(sample.time[rows][~attack[: rows.sum()]], len(strange))])
         for i in np.argsort(times, kind="stable").tolist():
@@ -263,7 +264,7 @@ def _fitted(card: Card, sample: Sample, rows: Bools, weight: Floats, maker: Make
         if getattr(last, "monotonic_cst", 0) is None:
             last.set_params(monotonic_cst=directions(card))
         if "sample_weight" in inspect.signature(last.fit).parameters:
-            given[f"{model.steps[-1][0]}__sample_weight" if last is not model else "sample_weight"] = whole
+            given[f"{model.steps[-1][0]}__sample_weight" if last is not model else "sample_weight"] = weights
         model.fit(values, attack, **given)
     return arrays_from(model, NAMES)
 
